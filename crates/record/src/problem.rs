@@ -1,0 +1,86 @@
+//! The one shape of every error that reaches a user: `what: where: why`, then a `hint:` line.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+/// Whose fault it is; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The user's input: flag, recipe, path, file format. Exit code 2.
+    Input,
+    /// Training failed: non-finite loss or gradient, divergence. Exit code 3.
+    Training,
+    /// The machine: disk full, permission, out of memory, I/O error. Exit code 4.
+    Machine,
+}
+
+impl Kind {
+    /// The process exit code that stands for this kind.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Input => 2,
+            Kind::Training => 3,
+            Kind::Machine => 4,
+        }
+    }
+}
+
+/// An error a person can act on. Shown as `what: place: why`, with the remedy on a line of its own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {place}: {why}")]
+pub struct Problem {
+    /// Whose fault it is.
+    pub kind: Kind,
+    /// What Temper was doing, e.g. `read tokens`.
+    pub what: String,
+    /// Where: a path, a path with a line, a recipe key.
+    pub place: String,
+    /// Why it failed.
+    pub why: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Result with a [`Problem`].
+pub type Result<T, E = Problem> = std::result::Result<T, E>;
+
+impl Problem {
+    fn new(kind: Kind, what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
+        Self { kind, what: what.into(), place: place.to_string(), why: why.to_string(), hint: None }
+    }
+
+    /// The user's input is wrong (exit code 2).
+    pub fn input(what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
+        Self::new(Kind::Input, what, place, why)
+    }
+
+    /// Training failed (exit code 3).
+    pub fn training(what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
+        Self::new(Kind::Training, what, place, why)
+    }
+
+    /// The machine failed (exit code 4).
+    pub fn machine(what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
+        Self::new(Kind::Machine, what, place, why)
+    }
+
+    /// An I/O error at `path`: a path that is missing or not what it should be is the user's input,
+    /// anything else (full disk, permission, hardware) is the machine.
+    pub fn io(what: impl Into<String>, path: impl AsRef<Path>, cause: &io::Error) -> Self {
+        use io::ErrorKind::*;
+        let kind = match cause.kind() {
+            NotFound | InvalidData | InvalidInput | UnexpectedEof | NotADirectory | IsADirectory | AlreadyExists => {
+                Kind::Input
+            }
+            _ => Kind::Machine,
+        };
+        Self::new(kind, what, path.as_ref().display(), cause)
+    }
+
+    /// Adds the remedy.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
