@@ -1,0 +1,103 @@
+//! Events as tables for spreadsheets and data frames: `steps.csv` (one row an update) and `evals.csv` (one row a set and
+//! evaluation). Columns are the metrics in the order of their first appearance; a missing one is an empty field.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::event::{Event, Values};
+use crate::run::RunDir;
+
+/// Writes both tables.
+#[derive(Debug)]
+pub struct CsvSink {
+    steps: Table,
+    evals: Table,
+}
+
+/// What became of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the table, or of a kind that has no table.
+    Yes,
+    /// It brings a metric that has no column: the tables must be written again from the first event.
+    NewColumn,
+}
+
+impl CsvSink {
+    /// Begins empty tables whose columns are the metrics found in `events`, so that these at least all have one.
+    pub fn create<'a>(run: &RunDir, events: impl Iterator<Item = &'a Event>) -> io::Result<Self> {
+        let (mut step_names, mut eval_names) = (Vec::new(), Vec::new());
+        for event in events {
+            match event {
+                Event::Step { values, .. } => collect(&mut step_names, values),
+                Event::Eval { values, .. } => collect(&mut eval_names, values),
+                _ => {}
+            }
+        }
+        Ok(Self {
+            steps: Table::create(run.steps_csv(), "step,tokens", step_names)?,
+            evals: Table::create(run.evals_csv(), "step,tokens,set", eval_names)?,
+        })
+    }
+
+    /// Adds a row for the event, if it has one.
+    pub fn write(&mut self, event: &Event) -> io::Result<Written> {
+        match event {
+            Event::Step { step, tokens, values } => self.steps.row(&format!("{step},{tokens}"), values),
+            Event::Eval { step, tokens, set, values } => {
+                self.evals.row(&format!("{step},{tokens},{}", quoted(set)), values)
+            }
+            _ => Ok(Written::Yes),
+        }
+    }
+}
+
+fn collect(names: &mut Vec<String>, values: &Values) {
+    for (name, _) in values.iter() {
+        if !names.iter().any(|n| n == name) {
+            names.push(name.to_owned());
+        }
+    }
+}
+
+/// One file with a header and a fixed set of columns.
+#[derive(Debug)]
+struct Table {
+    file: File,
+    names: Vec<String>,
+}
+
+impl Table {
+    fn create(path: PathBuf, keys: &str, names: Vec<String>) -> io::Result<Self> {
+        let mut file = File::create(path)?;
+        let header = names.iter().fold(keys.to_owned(), |line, name| line + "," + &quoted(name));
+        file.write_all((header + "\n").as_bytes())?;
+        Ok(Self { file, names })
+    }
+
+    fn row(&mut self, keys: &str, values: &Values) -> io::Result<Written> {
+        if values.iter().any(|(name, _)| !self.names.iter().any(|n| n == name)) {
+            return Ok(Written::NewColumn);
+        }
+        let mut line = keys.to_owned();
+        for name in &self.names {
+            line.push(',');
+            if let Some(value) = values.get(name) {
+                line += &value.to_string();
+            }
+        }
+        line.push('\n');
+        self.file.write_all(line.as_bytes())?;
+        Ok(Written::Yes)
+    }
+}
+
+/// A field as RFC 4180 has it.
+fn quoted(field: &str) -> String {
+    if field.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}

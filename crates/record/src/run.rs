@@ -1,0 +1,263 @@
+//! The run directory: where everything of a run lies, how a run is named on the command line, and who may write it.
+//!
+//! ```text
+//! DIR/recipe.toml  resolved.toml  env.json      what was asked for, what that came to, where it ran
+//! DIR/metrics.jsonl                             the truth: one event a line
+//! DIR/steps.csv  evals.csv  tensorboard/        the same for other tools, rebuilt from metrics.jsonl at any time
+//! DIR/log.txt  report/  data/                   what was said, figures, prepared tokens
+//! DIR/checkpoints/step-00001000/                see [`crate::checkpoint`]
+//! DIR/.lock                                     held while a process writes the run; contains its process id
+//! ```
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::problem::{Problem, Result};
+
+/// Files that only a run has: where one of them is, there is a run.
+const MARKS: [&str; 4] = ["metrics.jsonl", "recipe.toml", "resolved.toml", "env.json"];
+
+/// The directory of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run and takes its lock. Nothing is ever overwritten: a directory that holds a run, or
+    /// anything else, is refused.
+    pub fn create(path: impl AsRef<Path>) -> Result<(Self, RunLock)> {
+        let path = path.as_ref();
+        let run = Self { path: path.to_owned() };
+        let what = "create run";
+        fs::create_dir_all(path).map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                Problem::input(what, path.display(), "a file is in the way").hint("choose another --out")
+            }
+            _ => Problem::io(what, path, &e).hint("choose another --out, or make its parent writable"),
+        })?;
+        run.check_empty()?;
+        let lock = run.lock()?;
+        // Somebody else may have filled it between the look and the lock.
+        run.check_empty()?;
+        Ok((run, lock))
+    }
+
+    fn check_empty(&self) -> Result<()> {
+        let (what, path) = ("create run", self.path.display());
+        if MARKS.iter().any(|mark| self.path.join(mark).exists()) {
+            return Err(Problem::input(what, &path, "there is a run here already")
+                .hint(format!("continue it with `temper resume {path}`, or choose another --out")));
+        }
+        for entry in fs::read_dir(&self.path).map_err(|e| Problem::io(what, &self.path, &e))? {
+            let name = entry.map_err(|e| Problem::io(what, &self.path, &e))?.file_name();
+            if name != ".lock" {
+                let why = format!("the directory is not empty (it holds `{}`)", name.to_string_lossy());
+                return Err(Problem::input(what, path, why).hint("choose a new or empty directory for --out"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory of a run that exists.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let fail = |why: &str| Problem::input("open run", path.display(), why);
+        if !path.exists() {
+            return Err(fail("no such directory").hint("a run is named by its directory: DIR, DIR@STEP or DIR@best"));
+        }
+        if !path.is_dir() {
+            return Err(fail("not a directory").hint("a run is named by its directory: DIR, DIR@STEP or DIR@best"));
+        }
+        if !MARKS.iter().any(|mark| path.join(mark).exists()) {
+            return Err(fail("no run here: it has no metrics.jsonl").hint("`temper train RECIPE --out DIR` makes one"));
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Takes the right to write this run, until the lock is dropped or the process ends, however it ends. What a killed
+    /// writer left half done among the checkpoints is put right.
+    pub fn lock(&self) -> Result<RunLock> {
+        let (what, path) = ("lock run", self.path.join(".lock"));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| Problem::io(what, &path, &e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // Only for the message: whoever holds the lock may be writing its number just now.
+                let _ = file.read_to_string(&mut pid);
+                let who = match pid.trim() {
+                    "" => "another process".to_owned(),
+                    pid => format!("process {pid}"),
+                };
+                return Err(Problem::input(what, self.path.display(), format!("in use: {who} is writing this run"))
+                    .hint("wait for it or stop it, or choose another directory"));
+            }
+            // A file system without locks: the user's own care has to do.
+            Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(e)) => return Err(Problem::io(what, &path, &e)),
+        }
+        let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+        written.map_err(|e| Problem::io(what, &path, &e))?;
+        checkpoint::recover(self)?;
+        Ok(RunLock { _file: file })
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its last component: the name of the run in tables and figures.
+    pub fn name(&self) -> String {
+        // `runs/a/..` and `.` have no last component of their own.
+        let full = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        full.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// The recipe as the user gave it.
+    pub fn recipe(&self) -> PathBuf {
+        self.path.join("recipe.toml")
+    }
+
+    /// The recipe with every value and its origin.
+    pub fn resolved(&self) -> PathBuf {
+        self.path.join("resolved.toml")
+    }
+
+    /// Where and when it ran, see [`crate::env::Env`].
+    pub fn env(&self) -> PathBuf {
+        self.path.join("env.json")
+    }
+
+    /// The events, one a line.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// What was said on the terminal.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log.txt")
+    }
+
+    /// Every update as a table.
+    pub fn steps_csv(&self) -> PathBuf {
+        self.path.join("steps.csv")
+    }
+
+    /// Every evaluation as a table.
+    pub fn evals_csv(&self) -> PathBuf {
+        self.path.join("evals.csv")
+    }
+
+    /// Directory of TensorBoard event files.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
+    /// Directory of the checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Directory of the report.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report")
+    }
+
+    /// Directory of prepared data that belongs to this run alone.
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+}
+
+/// The right to write a run. Dropping it gives it up.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+/// Which checkpoint of a run is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The last finished one.
+    Last,
+    /// The one taken after this many updates.
+    Step(u64),
+    /// The one marked best.
+    Best,
+}
+
+/// A run as the command line names it: `DIR`, `DIR@STEP` or `DIR@best`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRef {
+    /// The run's directory.
+    pub dir: PathBuf,
+    /// The checkpoint.
+    pub at: At,
+}
+
+impl RunRef {
+    /// Takes a name apart. A directory whose own name ends in `@something` is meant as it stands if it exists.
+    pub fn parse(name: &str) -> Result<Self> {
+        let hint = "a run is named DIR, DIR@STEP or DIR@best, for example runs/a@4000";
+        if name.is_empty() {
+            return Err(Problem::input("name of a run", "(empty)", "no directory given").hint(hint));
+        }
+        let whole = Self { dir: PathBuf::from(name), at: At::Last };
+        let Some((dir, at)) = name.rsplit_once('@').filter(|(_, at)| !at.contains('/')) else {
+            return Ok(whole);
+        };
+        let at = match at {
+            "best" => At::Best,
+            "last" => At::Last,
+            digits => match digits.parse() {
+                Ok(step) if digits.bytes().all(|b| b.is_ascii_digit()) => At::Step(step),
+                _ if whole.dir.is_dir() => return Ok(whole),
+                _ => {
+                    let why = format!("`{digits}` after the @ is neither a step nor `best`");
+                    return Err(Problem::input("name of a run", name, why).hint(hint));
+                }
+            },
+        };
+        if dir.is_empty() {
+            return Err(Problem::input("name of a run", name, "no directory before the @").hint(hint));
+        }
+        Ok(Self { dir: PathBuf::from(dir), at })
+    }
+
+    /// The run's directory, which must exist.
+    pub fn open(&self) -> Result<RunDir> {
+        RunDir::open(&self.dir)
+    }
+
+    /// The checkpoint that is meant, which must exist; it is not verified yet.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let run = self.open()?;
+        match self.at {
+            At::Last => Checkpoint::latest(&run),
+            At::Step(step) => Checkpoint::at(&run, step),
+            At::Best => Checkpoint::best(&run),
+        }
+    }
+}
+
+impl fmt::Display for RunRef {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}", self.dir.display())?;
+        match self.at {
+            At::Last => Ok(()),
+            At::Step(step) => write!(f, "@{step}"),
+            At::Best => f.write_str("@best"),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Reading a run back: `metrics.jsonl` as series per metric, for tables and figures.
+//!
+//! A last line that was cut off by a kill is left out; anything else that is not an event is an error with its line number.
+
+use std::fs;
+use std::path::Path;
+
+use crate::env::Env;
+use crate::event::{Event, RunInfo, Values};
+use crate::problem::{Problem, Result};
+use crate::run::RunDir;
+
+/// Everything a run has recorded, sorted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunSeries {
+    /// Name of the run: the last component of its directory.
+    pub name: String,
+    /// What was known when it started.
+    pub info: RunInfo,
+    /// Where it ran, if `env.json` is there.
+    pub env: Option<Env>,
+    /// Phases of the schedule, in order.
+    pub phases: Vec<Phase>,
+    /// One point an update.
+    pub steps: Vec<StepPoint>,
+    /// Evaluations by validation set, in order of first appearance.
+    pub evals: Vec<(String, Vec<EvalPoint>)>,
+    /// Warnings, in order.
+    pub warnings: Vec<String>,
+    /// Why it stopped early, if it did and was not resumed since.
+    pub stopped: Option<String>,
+    /// Seconds of training, once the run is complete.
+    pub done: Option<f64>,
+}
+
+/// A phase of the schedule, both steps included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// First update that belongs to it.
+    pub first_step: u64,
+    /// Last update that belongs to it.
+    pub last_step: u64,
+}
+
+/// The metrics of one update.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepPoint {
+    /// Number of the update, from 1.
+    pub step: u64,
+    /// Tokens trained on, this update included.
+    pub tokens: u64,
+    /// The metrics.
+    pub values: Values,
+}
+
+/// The metrics of one set at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvalPoint {
+    /// Updates made before.
+    pub step: u64,
+    /// Tokens trained on before.
+    pub tokens: u64,
+    /// The metrics.
+    pub values: Values,
+}
+
+impl RunSeries {
+    /// Reads the record of a run.
+    pub fn read(run: &RunDir) -> Result<Self> {
+        let path = run.metrics();
+        let mut series = Self::of(run.name(), parse(&read(&path)?, &path)?, &path)?;
+        series.env = Env::read(run).ok();
+        Ok(series)
+    }
+
+    /// The series of a list of events, for a run that is not on disk.
+    pub fn from_events(name: impl Into<String>, events: impl IntoIterator<Item = Event>) -> Result<Self> {
+        let name = name.into();
+        let place = name.clone();
+        Self::of(name, events.into_iter().zip(1..).map(|(event, n)| (n, event)).collect(), Path::new(&place))
+    }
+
+    fn of(name: String, events: Vec<(usize, Event)>, path: &Path) -> Result<Self> {
+        let mut run = Self { name, ..Self::default() };
+        for (line, event) in events {
+            let place = format!("{}:{line}", path.display());
+            let disorder = |what: &str, step: u64, last: u64| {
+                Problem::input("read metrics", &place, format!("{what} {step} comes after {what} {last}"))
+                    .hint("metrics.jsonl has been changed, or two runs were written into one directory")
+            };
+            match event {
+                Event::Start(info) => run.info = info,
+                Event::Phase { name, first_step, last_step } => run.phases.push(Phase { name, first_step, last_step }),
+                Event::Step { step, tokens, values } => {
+                    if let Some(last) = run.steps.last().filter(|last| last.step >= step) {
+                        return Err(disorder("step", step, last.step));
+                    }
+                    run.steps.push(StepPoint { step, tokens, values });
+                }
+                Event::Eval { step, tokens, set, values } => {
+                    let at = run.evals.iter().position(|(name, _)| *name == set).unwrap_or_else(|| {
+                        run.evals.push((set.clone(), Vec::new()));
+                        run.evals.len() - 1
+                    });
+                    let points = &mut run.evals[at].1;
+                    if let Some(last) = points.last().filter(|last| last.step >= step) {
+                        return Err(disorder(&format!("evaluation of {set} at step"), step, last.step));
+                    }
+                    points.push(EvalPoint { step, tokens, values });
+                }
+                Event::Warning { message, .. } => run.warnings.push(message),
+                Event::Stop { reason, .. } => run.stopped = Some(reason),
+                Event::Resume { .. } => run.stopped = None,
+                Event::Done { seconds, .. } => (run.done, run.stopped) = (Some(seconds), None),
+                Event::Checkpoint { .. } => {}
+            }
+        }
+        Ok(run)
+    }
+
+    /// The evaluations of one set; none if there is no such set.
+    pub fn evals(&self, set: &str) -> &[EvalPoint] {
+        self.evals.iter().find(|(name, _)| name == set).map_or(&[], |(_, points)| points)
+    }
+
+    /// Names of the validation sets, averages included, in order of first appearance.
+    pub fn sets(&self) -> impl Iterator<Item = &str> {
+        self.evals.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A metric of the evaluations of one set: `(tokens, value)`.
+    pub fn eval_metric(&self, set: &str, metric: &str) -> Vec<(u64, f64)> {
+        self.evals(set).iter().filter_map(|p| Some((p.tokens, p.values.get(metric)?))).collect()
+    }
+
+    /// A metric of the updates: `(tokens, value)`.
+    pub fn step_metric(&self, metric: &str) -> Vec<(u64, f64)> {
+        self.steps.iter().filter_map(|p| Some((p.tokens, p.values.get(metric)?))).collect()
+    }
+
+    /// Updates made so far, those before a branch included.
+    pub fn last_step(&self) -> u64 {
+        self.steps.last().map_or(self.info.first_step, |p| p.step)
+    }
+
+    /// Tokens trained on so far, those before a branch included.
+    pub fn last_tokens(&self) -> u64 {
+        self.steps.last().map_or(self.info.first_tokens, |p| p.tokens)
+    }
+}
+
+/// All events of a `metrics.jsonl`, without a last line that was cut off.
+pub fn read_events(path: &Path) -> Result<Vec<Event>> {
+    Ok(parse(&read(path)?, path)?.into_iter().map(|(_, event)| event).collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| Problem::io("read metrics", path, &e))
+}
+
+/// Events with their line numbers.
+fn parse(bytes: &[u8], path: &Path) -> Result<Vec<(usize, Event)>> {
+    let mut events = Vec::new();
+    for (line, number) in bytes.split_inclusive(|b| *b == b'\n').zip(1..) {
+        let event = std::str::from_utf8(line).map_err(|e| e.to_string()).and_then(Event::from_line);
+        match event {
+            Ok(event) => events.push((number, event)),
+            // Only the last line can lack its end.
+            Err(_) if !line.ends_with(b"\n") => {}
+            Err(why) => {
+                return Err(Problem::input("read metrics", format!("{}:{number}", path.display()), why)
+                    .hint("only a cut last line is let pass; restore the file from a backup, or remove the line"));
+            }
+        }
+    }
+    Ok(events)
+}

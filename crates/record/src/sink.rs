@@ -1,0 +1,171 @@
+//! Where events go: `metrics.jsonl`, which is the truth, and the tables and TensorBoard files derived from it.
+//!
+//! Every line is handed to the system as it comes and made durable at checkpoints. A checkpoint records
+//! [`Recorder::sync`]'s answer, the length of `metrics.jsonl`; going on from it cuts the file there and rebuilds the rest,
+//! so that every step appears exactly once however often the run was killed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use crate::csv::{CsvSink, Written};
+use crate::event::Event;
+use crate::problem::{Problem, Result};
+use crate::run::RunDir;
+use crate::series::read_events;
+use crate::tensorboard::TensorBoardSink;
+
+/// Writes the events of a run. The caller holds the run's lock.
+#[derive(Debug)]
+pub struct Recorder {
+    run: RunDir,
+    metrics: File,
+    position: u64,
+    derived: Derived,
+}
+
+impl Recorder {
+    /// Begins the record of a new run.
+    pub fn create(run: &RunDir) -> Result<Self> {
+        let path = run.metrics();
+        let metrics = OpenOptions::new().append(true).create_new(true).open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => Problem::input("record run", path.display(), "there is a record already")
+                .hint(format!("continue the run with `temper resume {}`", run.path().display())),
+            _ => Problem::io("record run", &path, &e),
+        })?;
+        Ok(Self { run: run.clone(), metrics, position: 0, derived: Derived::begin(run, &[]) })
+    }
+
+    /// Goes on with the record of a run from a checkpoint that was taken when `metrics.jsonl` was `position` bytes long:
+    /// what came after is cut off, and everything derived is rebuilt.
+    pub fn resume(run: &RunDir, position: u64) -> Result<Self> {
+        truncate_to(run, position)?;
+        let path = run.metrics();
+        let metrics = OpenOptions::new().append(true).open(&path).map_err(|e| Problem::io("record run", &path, &e))?;
+        let events = read_events(&path)?;
+        Ok(Self { run: run.clone(), metrics, position, derived: Derived::begin(run, &events) })
+    }
+
+    /// Writes one event. Fails only if `metrics.jsonl` cannot be written; for the rest see [`warning`](Self::warning).
+    pub fn record(&mut self, event: &Event) -> Result<()> {
+        let line = event.to_line();
+        if let Err(e) = self.metrics.write_all(line.as_bytes()) {
+            // No half line in front of whatever is written next; if this fails too, `resume` cuts it.
+            let _ = self.metrics.set_len(self.position);
+            let path = self.run.metrics();
+            let resume = format!("once this is put right, `temper resume {}`", self.run.path().display());
+            return Err(Problem::machine("record event", path.display(), e).hint(resume));
+        }
+        self.position += line.len() as u64;
+        self.derived.write(&self.run, event);
+        if matches!(event, Event::Checkpoint { .. } | Event::Stop { .. } | Event::Done { .. }) {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Length of `metrics.jsonl` in bytes.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Makes everything recorded so far durable, for a checkpoint that refers to it, and gives the length of
+    /// `metrics.jsonl` in bytes.
+    pub fn sync(&mut self) -> Result<u64> {
+        let path = self.run.metrics();
+        self.metrics.sync_data().map_err(|e| Problem::machine("record event", path.display(), e))?;
+        Ok(self.position)
+    }
+
+    /// Tables or TensorBoard files that could not be written, told once. Training need not stop for it: [`rebuild`] makes
+    /// them from `metrics.jsonl` at any time.
+    pub fn warning(&mut self) -> Option<Problem> {
+        self.derived.failed.take()
+    }
+}
+
+/// Cuts `metrics.jsonl` to a length that a checkpoint recorded.
+pub fn truncate_to(run: &RunDir, position: u64) -> Result<()> {
+    let path = run.metrics();
+    let io = |e: io::Error| Problem::io("resume record", &path, &e);
+    let damaged = |why: String| {
+        Problem::input("resume record", path.display(), why)
+            .hint("metrics.jsonl was changed from outside: restore it from a backup, or branch from the checkpoint")
+    };
+    let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    if length < position {
+        return Err(damaged(format!("it has {length} bytes, but the checkpoint was taken at byte {position}")));
+    }
+    if position > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::Start(position - 1)).and_then(|_| file.read_exact(&mut last)).map_err(io)?;
+        if last != *b"\n" {
+            return Err(damaged(format!("no line ends at byte {position}, where the checkpoint was taken")));
+        }
+    }
+    file.set_len(position).and_then(|()| file.sync_all()).map_err(io)
+}
+
+/// Writes the tables and the TensorBoard file again from `metrics.jsonl`.
+pub fn rebuild(run: &RunDir) -> Result<()> {
+    let events = read_events(&run.metrics())?;
+    match Derived::begin(run, &events).failed {
+        Some(problem) => Err(problem),
+        None => Ok(()),
+    }
+}
+
+/// Everything that follows from `metrics.jsonl`. If one of them fails it is given up and the failure kept for the caller.
+#[derive(Debug)]
+struct Derived {
+    csv: Option<CsvSink>,
+    tensorboard: Option<TensorBoardSink>,
+    failed: Option<Problem>,
+}
+
+impl Derived {
+    fn begin(run: &RunDir, events: &[Event]) -> Self {
+        let mut derived = Self { csv: None, tensorboard: None, failed: None };
+        derived.csv = derived.keep(run, csv_of(run, events));
+        let tensorboard = TensorBoardSink::create(run).and_then(|mut sink| {
+            events.iter().try_for_each(|event| sink.write(event))?;
+            Ok(sink)
+        });
+        derived.tensorboard = derived.keep(run, tensorboard);
+        derived
+    }
+
+    fn write(&mut self, run: &RunDir, event: &Event) {
+        if let Some(mut csv) = self.csv.take() {
+            let written = csv.write(event).and_then(|written| match written {
+                Written::Yes => Ok(csv),
+                // The event is in metrics.jsonl already.
+                Written::NewColumn => {
+                    csv_of(run, &read_events(&run.metrics()).map_err(|p| io::Error::other(p.to_string()))?)
+                }
+            });
+            self.csv = self.keep(run, written);
+        }
+        if let Some(mut tensorboard) = self.tensorboard.take() {
+            let written = tensorboard.write(event).map(|()| tensorboard);
+            self.tensorboard = self.keep(run, written);
+        }
+    }
+
+    fn keep<T>(&mut self, run: &RunDir, result: io::Result<T>) -> Option<T> {
+        result
+            .map_err(|e| {
+                let hint = "training goes on; metrics.jsonl has everything";
+                self.failed = Some(Problem::machine("write tables", run.path().display(), e).hint(hint));
+            })
+            .ok()
+    }
+}
+
+fn csv_of(run: &RunDir, events: &[Event]) -> io::Result<CsvSink> {
+    let mut csv = CsvSink::create(run, events.iter())?;
+    for event in events {
+        csv.write(event)?;
+    }
+    Ok(csv)
+}
