@@ -30,7 +30,7 @@ CONFIGS = {
               use_parallel_residual=False, tie_word_embeddings=True, hidden_act="gelu"),
     "c": dict(B=2, T=40, ids=141, vocab_size=160, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, rotary_pct=0.5,
               rotary_emb_base=5000, use_parallel_residual=True, tie_word_embeddings=False, hidden_act="gelu_new"),
-    "d": dict(B=2, T=33, ids=96, scale=0.4, vocab_size=96, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, rotary_pct=0.25,
+    "d": dict(B=2, T=33, ids=96, scale=0.42, vocab_size=96, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, rotary_pct=0.25,
               use_parallel_residual=False, tie_word_embeddings=False, hidden_act="gelu"),
 }
 
