@@ -1,1 +1,27 @@
-//! Work in progress.
+//! The arithmetic of the hot operations of a training step, on plain slices: fused, threaded, forward and backward.
+//!
+//! One idea a file. Everything is `f32`, row-major and contiguous; shapes are checked by assertions, because a wrong
+//! shape is a defect of the caller and not an input of the user. Nothing here knows a tensor library.
+//!
+//! Three promises hold for every function:
+//!
+//! * **The result does not depend on the number of threads.** Work is cut into pieces whose size depends on the shape
+//!   alone, and partial results are combined in the order of the pieces, whoever computed them.
+//! * **A NaN that goes in comes out**, so that the training loop can see it.
+//! * **No allocation in the steady state**: temporary memory comes from [`scratch`] and goes back there.
+//!
+//! The instruction set is found at run time ([`arch`]); results are the same bits for the same instruction set.
+#![allow(unsafe_code)]
+
+pub mod adamw;
+pub mod arch;
+pub mod attention;
+pub mod cross_entropy;
+pub mod embedding;
+pub mod gelu;
+pub mod gemm;
+pub mod layer_norm;
+pub mod linear;
+pub mod math;
+pub mod norm;
+pub mod scratch;
