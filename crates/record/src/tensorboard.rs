@@ -15,8 +15,8 @@ use crate::run::RunDir;
 #[derive(Debug)]
 pub struct TensorBoardSink {
     file: File,
-    /// When the run began, in seconds since 1970.
-    start: f64,
+    /// When the run began, in seconds since 1970; unknown before the first event.
+    start: Option<f64>,
     /// Seconds of training at the last event that told them.
     seconds: f64,
 }
@@ -27,20 +27,20 @@ impl TensorBoardSink {
         fs::create_dir_all(run.tensorboard())?;
         // TensorBoard takes any file with `tfevents` in its name.
         let file = File::create(run.tensorboard().join("events.out.tfevents.temper"))?;
-        let mut sink = Self { file, start: 0.0, seconds: 0.0 };
-        let mut version = double_field(1, 0.0);
-        version.extend(bytes_field(3, b"brain.Event:2"));
-        sink.file.write_all(&record(&version))?;
-        Ok(sink)
+        Ok(Self { file, start: None, seconds: 0.0 })
     }
 
     /// Adds the event's metrics, if it has any.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
+        if self.start.is_none() {
+            // The first record names the version; TensorBoard sorts runs by its time.
+            let start = if let Event::Start(info) = event { info.time as f64 } else { 0.0 };
+            let mut version = double_field(1, start);
+            version.extend(bytes_field(3, b"brain.Event:2"));
+            self.file.write_all(&record(&version))?;
+            self.start = Some(start);
+        }
         match event {
-            Event::Start(info) => {
-                self.start = info.time as f64;
-                Ok(())
-            }
             Event::Step { step, values, .. } => {
                 self.seconds = values.get("seconds").unwrap_or(self.seconds);
                 self.scalars(*step, "train", values)
@@ -58,7 +58,7 @@ impl TensorBoardSink {
             scalar.extend((value as f32).to_le_bytes());
             summary.extend(bytes_field(1, &scalar));
         }
-        let mut event = double_field(1, self.start + self.seconds);
+        let mut event = double_field(1, self.start.unwrap_or(0.0) + self.seconds);
         event.push(2 << 3);
         event.extend(varint(step));
         event.extend(bytes_field(5, &summary));
