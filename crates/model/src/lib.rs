@@ -1,1 +1,19 @@
-//! Work in progress.
+//! Networks, one per file, with the initialisations their papers name and the checkpoint formats
+//! their users have.
+//!
+//! * [`gpt_neox`]: the language model, top to bottom.
+//! * [`config`]: its shape, the Pythia suite as presets, `config.json` in its three spellings.
+//! * [`init`]: small-init, wang-init, plain normal, from a counter-based generator.
+//! * [`tensors`]: safetensors files in and out.
+//! * [`hugging_face`]: a Hugging Face GPT-NeoX directory in and out.
+
+pub mod config;
+pub mod gpt_neox;
+pub mod hugging_face;
+pub mod init;
+pub mod parameter;
+pub mod tensors;
+
+pub use config::GptNeoxConfig;
+pub use gpt_neox::GptNeox;
+pub use parameter::Parameter;

@@ -1,1 +1,29 @@
-//! Work in progress.
+//! The hot operations of training as tensor functions.
+//!
+//! Every operation has two bodies. On the CPU backend (Flex) it calls the slice kernels of
+//! `temper-kernels` and registers a hand-written backward pass; on any other device it is the same
+//! arithmetic composed of Burn operations, differentiated by Burn ([`composed`]). The tests hold the
+//! two against each other.
+//!
+//! To add an operation: write its arithmetic in `temper-kernels`; here, one file with a struct that
+//! implements [`fused::Fused`] (forward, what to save, backward), a public function that picks the
+//! body, and its plain composition in [`composed`]. `layer_norm.rs` is the shortest complete example.
+
+pub mod composed;
+mod fused;
+
+mod attention;
+mod cross_entropy;
+mod embedding;
+mod layer_norm;
+mod linear;
+mod optimizer;
+
+pub use attention::{Rotary, Shape, causal_attention};
+pub use cross_entropy::{cross_entropy, token_nll};
+pub use embedding::embedding;
+pub use layer_norm::layer_norm;
+pub use linear::{linear, linear_gelu};
+pub use optimizer::{AdamW, adamw, first_non_finite, sum_of_squares};
+
+pub use temper_kernels::gelu::Gelu;

@@ -1,1 +1,4 @@
-//! Work in progress.
+//! The algorithm: one step, the loop around it, validation, checkpoints.
+
+pub mod optimizer;
+pub mod step;

@@ -1,0 +1,86 @@
+//! Causal self-attention with rotary position embedding, GPT-NeoX layout.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use temper_kernels::attention as kernel;
+pub use temper_kernels::attention::Shape;
+
+use crate::composed;
+use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
+
+/// Rotary settings and their tables, computed once per model and shared.
+#[derive(Clone)]
+pub struct Rotary {
+    /// How many of the first entries of every head rotate (even).
+    pub dims: usize,
+    /// The base of the angles, 10000 in Pythia.
+    pub base: f64,
+    tables: Arc<kernel::Rotary>,
+}
+
+impl Rotary {
+    /// Tables for positions `0..max_seq`.
+    pub fn new(dims: usize, base: f64, max_seq: usize) -> Self {
+        Self { dims, base, tables: Arc::new(kernel::Rotary::new(dims, base, max_seq)) }
+    }
+}
+
+impl std::fmt::Debug for Rotary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rotary {{ dims: {}, base: {} }}", self.dims, self.base)
+    }
+}
+
+/// `softmax(q kᵀ / sqrt(head_dim)) v` over the keys at or before each query, after rotating q and k.
+///
+/// `qkv` is `[batch * seq, heads * 3 * head_dim]`, each head's q, k and v next to each other; the
+/// result is `[batch * seq, heads * head_dim]`.
+pub fn causal_attention(qkv: Tensor<2>, rotary: &Rotary, shape: Shape) -> Tensor<2> {
+    if !on_cpu(&qkv) {
+        return composed::causal_attention(qkv, rotary, shape);
+    }
+    apply(Attention { rotary: rotary.clone(), shape }, [Input::new(qkv)])
+}
+
+#[derive(Debug, Clone)]
+struct Attention {
+    rotary: Rotary,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone)]
+struct Saved {
+    qkv: FlexTensor,
+    out: FlexTensor,
+    /// Log-sum-exp of every row of scores, `[batch, heads, seq]`.
+    lse: Vec<f32>,
+}
+
+impl Fused<1> for Attention {
+    type Saved = Saved;
+
+    fn forward(&self, [qkv]: [FlexTensor; 1], _: bool) -> (FlexTensor, Saved) {
+        let Shape { batch, seq, heads, head_dim } = self.shape;
+        let (mut out, mut lse) = (vec![0.0; batch * seq * heads * head_dim], vec![0.0; batch * heads * seq]);
+        kernel::forward(values(&qkv), &self.rotary.tables, self.shape, &mut out, &mut lse);
+        let out = tensor(out, [batch * seq, heads * head_dim]);
+        (out.clone(), Saved { qkv, out, lse })
+    }
+
+    fn backward(&self, saved: Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let Shape { batch, seq, heads, head_dim } = self.shape;
+        let mut dqkv = vec![0.0; batch * seq * heads * 3 * head_dim];
+        kernel::backward(
+            values(&saved.qkv),
+            &self.rotary.tables,
+            self.shape,
+            values(&saved.out),
+            &saved.lse,
+            values(&gradient),
+            &mut dqkv,
+        );
+        [Some(tensor(dqkv, [batch * seq, heads * 3 * head_dim]))]
+    }
+}

@@ -1,0 +1,184 @@
+//! Every operation has two bodies: the fused one and the plain composition. They must agree, forward
+//! and in every gradient, also on odd shapes and on inputs that are views.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use temper_ops::{self as ops, AdamW, Gelu, Rotary, Shape, composed};
+
+/// Deterministic values in [-1, 1).
+fn noise(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    std::iter::repeat_with(next).take(n).collect()
+}
+
+fn matrix(seed: u64, rows: usize, columns: usize) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(noise(seed, rows * columns), [rows, columns]), &Device::flex())
+}
+
+fn vector(seed: u64, n: usize) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(noise(seed, n), [n]), &Device::flex())
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.inner().into_data().try_to_vec().unwrap()
+}
+
+/// Largest difference is at most 1e-5 of the largest entry (f32 sums of a few hundred terms).
+fn check(what: &str, fused: &[f32], composed: &[f32]) {
+    assert_eq!(fused.len(), composed.len(), "{what}");
+    let largest = composed.iter().fold(1e-6f32, |a, b| a.max(b.abs()));
+    for (i, (a, b)) in fused.iter().zip(composed).enumerate() {
+        assert!((a - b).abs() <= 1e-5 * largest, "{what}[{i}]: fused {a}, composed {b}, largest {largest}");
+    }
+}
+
+/// Runs one body on leaves made of `matrices` and `vectors`: output, then every gradient under the
+/// upstream gradient `noise`.
+fn run<const D: usize>(
+    matrices: &[Tensor<2>],
+    vectors: &[Tensor<1>],
+    body: impl Fn(&[Tensor<2>], &[Tensor<1>]) -> Tensor<D>,
+) -> Vec<Vec<f32>> {
+    let matrices: Vec<_> = matrices.iter().map(|m| m.clone().autodiff().require_grad()).collect();
+    let vectors: Vec<_> = vectors.iter().map(|v| v.clone().autodiff().require_grad()).collect();
+    let out = body(&matrices, &vectors);
+    let upstream: Tensor<D> =
+        Tensor::from_data(TensorData::new(noise(99, out.shape().num_elements()), out.shape()), &Device::flex());
+    let mut tape = (out.clone() * upstream.autodiff()).sum().backward();
+    let mut results = vec![values(out)];
+    results.extend(matrices.iter().map(|m| values(m.grad_remove(&mut tape).unwrap())));
+    results.extend(vectors.iter().map(|v| values(v.grad_remove(&mut tape).unwrap())));
+    results
+}
+
+fn compare<const D: usize>(
+    what: &str,
+    matrices: &[Tensor<2>],
+    vectors: &[Tensor<1>],
+    fused: impl Fn(&[Tensor<2>], &[Tensor<1>]) -> Tensor<D>,
+    plain: impl Fn(&[Tensor<2>], &[Tensor<1>]) -> Tensor<D>,
+) {
+    let (a, b) = (run(matrices, vectors, fused), run(matrices, vectors, plain));
+    for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+        check(&format!("{what}, {}", if i == 0 { "output".into() } else { format!("gradient {i}") }), a, b);
+    }
+}
+
+#[test]
+fn layer_norm() {
+    for (rows, width) in [(1, 8), (7, 33), (300, 16)] {
+        compare(
+            &format!("layer_norm {rows}x{width}"),
+            &[matrix(1, rows, width)],
+            &[vector(2, width), vector(3, width)],
+            |m, v| ops::layer_norm(m[0].clone(), v[0].clone(), v[1].clone(), 1e-5),
+            |m, v| composed::layer_norm(m[0].clone(), v[0].clone(), v[1].clone(), 1e-5),
+        );
+    }
+}
+
+#[test]
+fn linear_and_gelu() {
+    for (rows, inputs, outputs) in [(1, 5, 3), (67, 24, 40), (130, 7, 1)] {
+        let (m, v) = ([matrix(1, rows, inputs), matrix(2, outputs, inputs)], [vector(3, outputs)]);
+        let plain = |m: &[Tensor<2>], v: &[Tensor<1>]| composed::linear(m[0].clone(), m[1].clone(), v[0].clone());
+        let what = format!("linear {rows}x{inputs}->{outputs}");
+        compare(&what, &m, &v, |m, v| ops::linear(m[0].clone(), m[1].clone(), v[0].clone()), plain);
+        for kind in [Gelu::Erf, Gelu::Tanh] {
+            compare(
+                &format!("{what} {kind:?}"),
+                &m,
+                &v,
+                |m, v| ops::linear_gelu(m[0].clone(), m[1].clone(), v[0].clone(), kind),
+                |m, v| composed::gelu(plain(m, v), kind),
+            );
+        }
+    }
+}
+
+/// A transposed view enters a fused operation: it must be read in its logical order.
+#[test]
+fn views_are_read_in_logical_order() {
+    let stored = matrix(1, 6, 9);
+    let copy = Tensor::from_data(stored.clone().transpose().into_data(), &Device::flex());
+    let (w, b) = (matrix(2, 4, 6), vector(3, 4));
+    let a = values(ops::linear(stored.transpose(), w.clone(), b.clone()));
+    assert_eq!(a, values(ops::linear(copy, w, b)));
+}
+
+#[test]
+fn causal_attention() {
+    for (batch, seq, heads, head_dim, rotary_dims) in
+        [(1, 1, 1, 4, 2), (2, 17, 3, 8, 8), (1, 65, 2, 16, 4), (1, 130, 1, 10, 0)]
+    {
+        let shape = Shape { batch, seq, heads, head_dim };
+        let rotary = Rotary::new(rotary_dims, 10_000.0, seq);
+        compare(
+            &format!("attention {batch} {seq} {heads} {head_dim} {rotary_dims}"),
+            &[matrix(1, batch * seq, heads * 3 * head_dim)],
+            &[],
+            |m, _| ops::causal_attention(m[0].clone(), &rotary, shape),
+            |m, _| composed::causal_attention(m[0].clone(), &rotary, shape),
+        );
+    }
+}
+
+#[test]
+fn cross_entropy_and_embedding() {
+    for (rows, dim, vocab) in [(1, 4, 7), (37, 12, 101), (600, 8, 33)] {
+        let targets: Vec<u32> = (0..rows).map(|i| (i * 13 % vocab) as u32).collect();
+        let inputs = [matrix(1, rows, dim), matrix(2, vocab, dim)];
+        compare(
+            &format!("cross_entropy {rows}x{dim}x{vocab}"),
+            &inputs,
+            &[],
+            |m, _| ops::cross_entropy(m[0].clone(), m[1].clone(), &targets, 0.125),
+            |m, _| composed::cross_entropy(m[0].clone(), m[1].clone(), &targets, 0.125),
+        );
+        let [x, w] = inputs;
+        let plain = values(composed::token_nll(x.clone(), w.clone(), &targets));
+        check("token_nll", &ops::token_nll(x, w, &targets), &plain);
+        compare(
+            &format!("embedding {rows}x{dim}x{vocab}"),
+            &[matrix(3, vocab, dim)],
+            &[],
+            |m, _| ops::embedding(m[0].clone(), &targets),
+            |m, _| composed::embedding(m[0].clone(), &targets),
+        );
+    }
+}
+
+#[test]
+fn adamw() {
+    for step in [1, 2, 1000] {
+        let settings =
+            AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step, grad_scale: 0.5 };
+        let inputs = || [matrix(1, 9, 11), matrix(2, 9, 11), matrix(3, 9, 11), matrix(4, 9, 11).square()];
+        let [p, g, m, v] = inputs();
+        let fused = ops::adamw(p, g, m, v, &settings);
+        let [p, g, m, v] = inputs();
+        let plain = composed::adamw(p, g, m, v, &settings);
+        for (name, (fused, plain)) in ["p", "m", "v"].iter().zip(fused.into_iter().zip(plain)) {
+            check(&format!("adamw {name} at {step}"), &values(fused), &values(plain));
+        }
+    }
+}
+
+#[test]
+fn norms_and_non_finite_values() {
+    let x = matrix(1, 13, 17);
+    let expected: f64 = values(x.clone()).iter().map(|v| f64::from(*v).powi(2)).sum();
+    assert!((ops::sum_of_squares(&x) - expected).abs() < 1e-9 * expected);
+    assert_eq!(ops::first_non_finite(&x), None);
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut v = noise(1, 40);
+        v[23] = bad;
+        let x: Tensor<1> = Tensor::from_data(TensorData::new(v, [40]), &Device::flex());
+        assert_eq!(ops::first_non_finite(&x), Some(23));
+    }
+}

@@ -1,0 +1,174 @@
+//! AdamW over all parameters of a model, with the gradient norm that clipping needs.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use temper_model::tensors::{Dtype, Outgoing, Stored};
+use temper_model::{GptNeox, Parameter};
+use temper_ops as ops;
+
+/// Settings of the update rule.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Decay of the mean of gradients.
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay; biases and LayerNorm parameters are exempt, embeddings are not.
+    pub weight_decay: f64,
+    /// Largest global gradient norm; larger ones are scaled down to it. 0 turns clipping off.
+    pub clip: f64,
+}
+
+/// The moments of one parameter, flat.
+#[derive(Debug, Clone)]
+struct Moments {
+    name: String,
+    shape: Vec<usize>,
+    decays: bool,
+    mean: Tensor<1>,
+    square: Tensor<1>,
+}
+
+/// Moments and update counter.
+#[derive(Debug, Clone)]
+pub struct Optimizer {
+    /// The update rule.
+    pub settings: Settings,
+    /// Updates made with these moments: the bias correction's counter.
+    pub updates: u64,
+    moments: Vec<Moments>,
+}
+
+/// Gradients of all parameters, flat, in the model's order.
+pub struct Gradients(Vec<Option<Tensor<1>>>);
+
+/// The names and shapes a model has, in order.
+fn shapes(model: &GptNeox) -> Vec<(String, Vec<usize>)> {
+    let mut shapes = Vec::new();
+    model.clone().visit(&mut |name, parameter| shapes.push((name.to_string(), parameter.shape())));
+    shapes
+}
+
+/// GPT-NeoX's mask: LayerNorm parameters and every bias are not decayed.
+fn decays(name: &str) -> bool {
+    !name.ends_with(".bias") && !name.contains("layernorm") && !name.contains("layer_norm")
+}
+
+impl Optimizer {
+    /// Zero moments for `model`.
+    pub fn new(settings: Settings, model: &GptNeox, device: &Device) -> Self {
+        let zeros =
+            |shape: &[usize]| {
+                let len = shape.iter().product();
+                Tensor::<1>::from_data(TensorData::new(vec![0.0f32; len], [len]), device)
+            };
+        let moments = shapes(model).into_iter().map(|(name, shape)| Moments {
+            decays: decays(&name),
+            mean: zeros(&shape),
+            square: zeros(&shape),
+            name,
+            shape,
+        });
+        Self { settings, updates: 0, moments: moments.collect() }
+    }
+
+    /// One update of `model` with learning rate `lr`; every gradient is multiplied by `grad_scale`.
+    pub fn update(&mut self, model: &mut GptNeox, gradients: Gradients, lr: f64, grad_scale: f64) {
+        self.updates += 1;
+        let Settings { beta1, beta2, eps, weight_decay, .. } = self.settings;
+        let step = self.updates;
+        let mut rest = self.moments.iter_mut().zip(gradients.0);
+        model.visit(&mut |_, parameter| {
+            let (moments, gradient) = rest.next().expect("as many moments and gradients as parameters");
+            let Some(gradient) = gradient else { return };
+            let rule = ops::AdamW {
+                lr: lr as f32,
+                beta1: beta1 as f32,
+                beta2: beta2 as f32,
+                eps: eps as f32,
+                weight_decay: if moments.decays { weight_decay as f32 } else { 0.0 },
+                step,
+                grad_scale: grad_scale as f32,
+            };
+            parameter.update(|values| {
+                let [values, mean, square] =
+                    ops::adamw(values, gradient, take(&mut moments.mean), take(&mut moments.square), &rule);
+                (moments.mean, moments.square) = (mean, square);
+                values
+            });
+        });
+    }
+
+    /// The moments as tensors to be written, under the names PyTorch gives them.
+    pub fn outgoing(&self) -> Vec<(String, Outgoing<'_>)> {
+        let mut tensors = Vec::new();
+        for moments in &self.moments {
+            for (kind, tensor) in [("exp_avg", &moments.mean), ("exp_avg_sq", &moments.square)] {
+                let values = Box::new(|| tensor.to_data().try_to_vec().expect("moments are f32"));
+                let shape = moments.shape.clone();
+                tensors.push((format!("{kind}.{}", moments.name), Outgoing { shape, values, dtype: Dtype::F32 }));
+            }
+        }
+        tensors
+    }
+
+    /// Puts stored moments in place; names what is missing.
+    pub fn assign(&mut self, mut stored: BTreeMap<String, Stored>, device: &Device) -> Result<(), String> {
+        for moments in &mut self.moments {
+            for (kind, tensor) in [("exp_avg", &mut moments.mean), ("exp_avg_sq", &mut moments.square)] {
+                let name = format!("{kind}.{}", moments.name);
+                let found = stored.remove(&name).filter(|found| found.shape == moments.shape);
+                let values = found.ok_or_else(|| format!("tensor {name} is missing or has another shape"))?.values;
+                *tensor = Tensor::from_data(TensorData::new(values, tensor.dims()), device);
+            }
+        }
+        match stored.keys().next() {
+            Some(name) => Err(format!("tensor {name} is not a moment of this model")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Gradients {
+    /// No gradient yet for any parameter of `model`.
+    pub fn none(model: &GptNeox) -> Self {
+        Self(shapes(model).iter().map(|_| None).collect())
+    }
+
+    /// Adds what the tape holds for the leaves of `leaves`.
+    pub fn collect(&mut self, leaves: &mut GptNeox, tape: &mut burn::tensor::Gradients) {
+        let mut slots = self.0.iter_mut();
+        leaves.visit(&mut |_, parameter| {
+            let slot = slots.next().expect("one slot a parameter");
+            let found = match parameter {
+                Parameter::Vector(leaf) => leaf.grad_remove(tape),
+                Parameter::Matrix(leaf) => leaf.grad_remove(tape).map(|g| g.flatten(0, 1)),
+            };
+            *slot = match (slot.take(), found) {
+                (Some(sum), Some(found)) => Some(sum + found),
+                (sum, found) => sum.or(found),
+            };
+        });
+    }
+
+    /// The global Euclidean norm, summed in double precision in the model's order.
+    pub fn norm(&self) -> f64 {
+        self.0.iter().flatten().map(ops::sum_of_squares).sum::<f64>().sqrt()
+    }
+
+    /// The name of the first parameter of `model` whose gradient has a NaN or an infinity.
+    pub fn first_non_finite(&self, model: &GptNeox) -> Option<String> {
+        let bad = self.0.iter().position(|g| g.as_ref().is_some_and(|g| ops::first_non_finite(g).is_some()))?;
+        Some(shapes(model).swap_remove(bad).0)
+    }
+}
+
+/// Takes a tensor out, so that it can be written in place.
+fn take(tensor: &mut Tensor<1>) -> Tensor<1> {
+    let device = tensor.device();
+    std::mem::replace(tensor, Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0]), &device))
+}
