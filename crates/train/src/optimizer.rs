@@ -155,6 +155,13 @@ impl Gradients {
         });
     }
 
+    /// The gradients with the names of `model`'s parameters; those that have one.
+    pub fn named(&self, model: &GptNeox) -> Vec<(String, Vec<f32>)> {
+        let names = shapes(model).into_iter().map(|(name, _)| name);
+        let values = |g: &Tensor<1>| g.to_data().try_to_vec().expect("gradients are f32");
+        names.zip(&self.0).filter_map(|(name, g)| Some((name, values(g.as_ref()?)))).collect()
+    }
+
     /// The global Euclidean norm, summed in double precision in the model's order.
     pub fn norm(&self) -> f64 {
         self.0.iter().flatten().map(ops::sum_of_squares).sum::<f64>().sqrt()
