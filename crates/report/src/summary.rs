@@ -1,0 +1,183 @@
+//! Runs in numbers: start, peak, final and change by run and validation set, and the facts of every run.
+
+use temper_record::{Result, RunSeries, console, env};
+
+use crate::options::{ReportOptions, Sets, placed, sets};
+use crate::table::Table;
+use crate::text::{cell, change_cell, metric_name, set_name};
+
+/// One metric of one run on one validation set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// At the first evaluation: before step 1.
+    pub start: f64,
+    /// The highest value, NaN aside.
+    pub peak: f64,
+    /// At the last evaluation.
+    pub last: f64,
+}
+
+impl Summary {
+    /// Sums one metric up. None if the run has no such metric on that set.
+    pub fn of(run: &RunSeries, set: &str, metric: &str) -> Option<Self> {
+        let values: Vec<f64> = run.eval_metric(set, metric).into_iter().map(|(_, v)| v).collect();
+        Some(Self {
+            start: *values.first()?,
+            last: *values.last()?,
+            peak: values.iter().copied().fold(f64::NAN, f64::max),
+        })
+    }
+
+    /// Final minus start.
+    pub fn change(&self) -> f64 {
+        self.last - self.start
+    }
+}
+
+/// One row a run, final values of every metric by validation set: what a console has room for.
+pub fn final_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table> {
+    let sets = sets(runs, options)?;
+    let metrics = present(runs, &sets, options);
+    let mut table = Table::new().text_column("run");
+    for set in &sets.names {
+        for metric in &metrics {
+            table = table.number_column(&heading(set, &sets), &metric_name(metric));
+        }
+    }
+    for p in placed(runs, options) {
+        let cells = sets.names.iter().flat_map(|set| {
+            metrics.iter().map(|m| Summary::of(p.run, set, m).map_or("–".to_owned(), |s| cell(m, s.last)))
+        });
+        table.row(std::iter::once(p.name.clone()).chain(cells));
+    }
+    Ok(table)
+}
+
+/// One row for every run and validation set: start, peak, final and change of every metric.
+pub fn change_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table> {
+    let sets = sets(runs, options)?;
+    let metrics = present(runs, &sets, options);
+    let mut table = Table::new().text_column("run").text_column("data");
+    for metric in &metrics {
+        for name in ["start", "peak", "final", "change"] {
+            table = table.number_column(&metric_name(metric), name);
+        }
+    }
+    for p in placed(runs, options) {
+        for set in sets.names.iter().chain(&sets.means) {
+            let found: Vec<Option<Summary>> = metrics.iter().map(|m| Summary::of(p.run, set, m)).collect();
+            if found.iter().all(Option::is_none) {
+                continue;
+            }
+            let mut row = vec![p.name.clone(), heading(set, &sets)];
+            for (metric, summary) in metrics.iter().zip(found) {
+                row.extend(match summary {
+                    None => vec!["–".to_owned(); 4],
+                    Some(s) => vec![
+                        cell(metric, s.start),
+                        cell(metric, s.peak),
+                        cell(metric, s.last),
+                        change_cell(metric, s.start, s.last),
+                    ],
+                });
+            }
+            table.row(row);
+        }
+    }
+    Ok(table)
+}
+
+/// What was run: recipe, seed, size, where it came from, how far it got.
+pub fn facts_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
+    let mut table = Table::new().text_column("run").text_column("recipe").text_column("weights");
+    for name in ["seed", "steps", "tokens", "parameters", "time"] {
+        table = table.number_column("", name);
+    }
+    table = table.text_column("state").text_column("began").text_column("Temper").text_column("machine");
+    for p in placed(runs, options) {
+        let (run, info) = (p.run, &p.run.info);
+        let weights = match (&info.parent, info.start.as_str()) {
+            (Some(parent), _) => format!("{} @ {}", parent.run, parent.step),
+            (None, "hf") => "Hugging Face directory".to_owned(),
+            (None, _) => "random".to_owned(),
+        };
+        let seconds = run.done.or_else(|| run.steps.iter().rev().find_map(|s| s.values.get("seconds")));
+        let state = match (&run.stopped, run.done) {
+            (_, Some(_)) => "complete".to_owned(),
+            (Some(reason), None) => format!("stopped: {reason}"),
+            (None, None) => "unfinished".to_owned(),
+        };
+        let machine = run
+            .env
+            .as_ref()
+            .map_or("–".to_owned(), |e| format!("{}, {} threads", e.cpu.as_deref().unwrap_or(&e.os), e.threads));
+        table.row([
+            p.name.clone(),
+            info.recipe.clone(),
+            weights,
+            info.seed.to_string(),
+            if run.last_step() == info.steps {
+                info.steps.to_string()
+            } else {
+                format!("{} of {}", run.last_step(), info.steps)
+            },
+            console::count(run.last_tokens() as f64),
+            if info.parameters == 0 { "–".to_owned() } else { console::count(info.parameters as f64) },
+            seconds.map_or("–".to_owned(), console::duration),
+            state,
+            if info.time == 0 { "–".to_owned() } else { env::utc(info.time).replace('T', " ").replace('Z', " UTC") },
+            format!(
+                "{} {}",
+                info.version,
+                info.commit.as_deref().unwrap_or_default().chars().take(10).collect::<String>()
+            )
+            .trim()
+            .to_owned(),
+            machine,
+        ]);
+    }
+    table
+}
+
+/// What happened, in a sentence: who ends best on the new data, and what that cost on the old. None without both.
+pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
+    let sets = sets(runs, options).ok()?;
+    let (old, new) = (sets.old.as_ref()?, sets.new.as_ref()?);
+    let metric = &options.plane;
+    let name = metric_name(metric);
+    let placed = placed(runs, options);
+    let mut ends: Vec<(&str, Summary, Summary)> = placed
+        .iter()
+        .filter(|p| !p.faint)
+        .filter_map(|p| Some((p.name.as_str(), Summary::of(p.run, old, metric)?, Summary::of(p.run, new, metric)?)))
+        .filter(|(_, o, n)| o.last.is_finite() && n.last.is_finite())
+        .collect();
+    ends.sort_by(|a, b| a.2.last.total_cmp(&b.2.last));
+    let ((best, cost, gain), others) = ends.split_first()?;
+    let mut text = format!("On {new}, {best} ends lowest, at {name} {}", cell(metric, gain.last));
+    if !others.is_empty() {
+        let list: Vec<String> = others.iter().map(|(n, _, s)| format!("{n} {}", cell(metric, s.last))).collect();
+        text += &format!(" ({})", list.join(", "));
+    }
+    let moved = if cost.change() > 0.0 { "rises" } else { "falls" };
+    text += &format!("; on {old}, its {name} {moved} from {} to {}", cell(metric, cost.start), cell(metric, cost.last));
+    if !others.is_empty() {
+        let list: Vec<String> = others.iter().map(|(n, s, _)| format!("{n} {}", cell(metric, s.last))).collect();
+        text += &format!(" ({})", list.join(", "));
+    }
+    Some(text + ".")
+}
+
+/// The metrics of the table that any run has.
+fn present<'a>(runs: &[RunSeries], sets: &Sets, options: &'a ReportOptions) -> Vec<&'a str> {
+    let has = |m: &str| runs.iter().any(|r| sets.names.iter().any(|set| Summary::of(r, set, m).is_some()));
+    options.table.iter().map(String::as_str).filter(|m| has(m)).collect()
+}
+
+fn heading(set: &str, sets: &Sets) -> String {
+    match () {
+        _ if sets.new.is_some() && sets.old.as_deref() == Some(set) => format!("{set} (old)"),
+        _ if sets.old.is_some() && sets.new.as_deref() == Some(set) => format!("{set} (new)"),
+        _ => set_name(set),
+    }
+}
