@@ -74,7 +74,7 @@ fn wsd_with_every_decay_shape() {
         (DecayShape::Cosine, MIN + 2.7e-4 * 0.8535533905932738),
         (DecayShape::OneMinusSqrt, MIN + 2.7e-4 * 0.5),
         (DecayShape::Exponential, PEAK * 0.5623413251903491),
-        (DecayShape::HalfLife, MIN + 2.7e-4 * 0.6817928305074290),
+        (DecayShape::HalfLife, MIN + 2.7e-4 * 0.681792830507429),
         (DecayShape::Inverse, 1.0 / (0.25 / MIN + 0.75 / PEAK)),
         (DecayShape::Sqrt, MIN + 2.7e-4 * 0.8660254037844386),
         (DecayShape::Power, MIN + 2.7e-4 * 0.421875),

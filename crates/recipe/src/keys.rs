@@ -1,0 +1,230 @@
+//! The table of keys. `temper recipe keys` prints it; the documentation of a key is its line here.
+
+use temper_schedule::{Convention, CooldownShape, DecayShape, LrShape};
+
+use crate::value::{Kind, Range};
+use Kind::{Bool, Choice, Float, Horizon, Int, IntOrAuto, Length, Lengths, Text, Texts};
+use Range::{AboveZero, AboveZeroToOne, Any, AtLeastZero, ZeroToBelowOne, ZeroToOne};
+
+/// One key of a recipe.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its path, with `*` for a name the user chooses: `data.train.*.path`.
+    pub path: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default as TOML; without one it is unset unless given.
+    pub default: Option<&'static str>,
+    /// What it does, in one line.
+    pub doc: &'static str,
+    /// The unit of the number, if it has one.
+    pub unit: &'static str,
+    /// Whether changing it can change the numbers a run ends with; `expect` is not checked after such a change.
+    pub bears: bool,
+}
+
+const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { path, kind, default: None, doc, unit: "", bears: true }
+}
+
+impl Key {
+    const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
+    const fn unit(self, unit: &'static str) -> Self {
+        Self { unit, ..self }
+    }
+
+    const fn free(self) -> Self {
+        Self { bears: false, ..self }
+    }
+
+    /// Whether a path, split at the dots, is this key.
+    pub(crate) fn matches(&self, path: &[&str]) -> bool {
+        let mut own = self.path.split('.');
+        path.iter().all(|part| own.next().is_some_and(|own| own == "*" || own == *part)) && own.next().is_none()
+    }
+
+    /// The table a key is in: everything before the last dot.
+    pub fn section(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+}
+
+/// The key with this path, in which names the user chose stand for `*`.
+pub fn find_key(path: &str) -> Option<&'static Key> {
+    let parts: Vec<&str> = path.split('.').collect();
+    KEYS.iter().find(|key| key.matches(&parts))
+}
+
+const KEEP_RESET: Kind = Choice(&["keep", "reset"]);
+
+/// Every key, in the order in which they are shown.
+pub static KEYS: &[Key] = &[
+    key("task", Choice(&["lm", "certify"]), "what is trained: \"lm\" is a language model").default("\"lm\""),
+    key("extends", Text, "the recipe, by name or path, whose values hold where this one says nothing").free(),
+    key("about", Text, "one line about the recipe").free(),
+    key("base", Text, "the recipe to train first: this one is meant for `temper branch`").free(),
+    key("seed", Int(0), "seed of the initial weights, of the order of the data and of every other random draw")
+        .default("1"),
+    // Model.
+    key(
+        "model.preset",
+        Text,
+        "a named shape such as \"pythia-70m\"; it fills in the keys of [model] that are not given",
+    ),
+    key("model.layers", Int(1), "number of transformer layers"),
+    key("model.d_model", Int(1), "width of the residual stream"),
+    key("model.heads", Int(1), "attention heads in each layer; d_model must be a multiple of it"),
+    key("model.d_ff", Int(1), "width of the hidden layer of the MLPs; 4 d_model if not given"),
+    key("model.vocab_size", IntOrAuto(1), "rows of the embedding; \"auto\" is the tokenizer's size, padded")
+        .default("\"auto\""),
+    key("model.vocab_multiple", Int(1), "an \"auto\" vocabulary is padded to a multiple of this").default("128"),
+    key("model.rotary_pct", Float(ZeroToOne), "part of each head that rotary position embedding turns").default("0.25"),
+    key("model.rotary_base", Float(AboveZero), "base of the rotary frequencies").default("10000.0"),
+    key("model.parallel_residual", Bool, "attention and MLP side by side instead of one after the other")
+        .default("true"),
+    key("model.activation", Choice(&["gelu", "gelu_tanh"]), "\"gelu\" is exact (erf), \"gelu_tanh\" its approximation")
+        .default("\"gelu\""),
+    key("model.tie_embeddings", Bool, "one matrix for embedding and unembedding").default("false"),
+    key("model.layer_norm_eps", Float(AboveZero), "added to the variance in LayerNorm").default("1e-5"),
+    key(
+        "model.init",
+        Choice(&["small+wang", "normal"]),
+        "initial weights: \"small+wang\" as Pythia, \"normal\" with init_std",
+    )
+    .default("\"small+wang\""),
+    key("model.init_std", Float(AboveZero), "standard deviation of \"normal\" initial weights").default("0.02"),
+    key("init.from", Text, "a Hugging Face GPT-NeoX directory to take the first weights from"),
+    // Data.
+    key("data.tokenizer", Text, "path of a tokenizer.json, or \"builtin:demo\""),
+    key("data.text_key", Text, "the key of a JSON line that holds the text").default("\"text\""),
+    key("data.seq_len", Int(1), "tokens a sequence predicts").default("512").unit("tokens"),
+    key(
+        "data.invalid_utf8",
+        Choice(&["skip", "error"]),
+        "a document that is not UTF-8 is skipped and counted, or an error",
+    )
+    .default("\"skip\""),
+    key(
+        "data.validation_fraction",
+        Float(ZeroToBelowOne),
+        "part of each training source's documents that is held out for validation",
+    )
+    .default("0.01"),
+    key("data.train.*.path", Texts, "a training source: files, folders or globs of text, JSON lines or token shards"),
+    key(
+        "data.train.*.weight",
+        Float(AtLeastZero),
+        "share of the source, relative to the other weights; 0 leaves it out",
+    )
+    .default("1.0"),
+    key("data.validation.*.path", Texts, "a validation set besides those held out of the training sources"),
+    key(
+        "data.replay.fraction",
+        Float(ZeroToBelowOne),
+        "part of the samples that comes from the data of an earlier run",
+    )
+    .default("0.0"),
+    key("data.replay.from", Text, "the run directory whose data is replayed; the base of a branch if not given"),
+    key("data.replay.seen_only", Bool, "replay only samples which that run has really seen").default("true"),
+    key("data.replay.order", Choice(&["original", "reshuffled"]), "replay in the order of that run, or shuffled anew")
+        .default("\"original\""),
+    // Optimisation.
+    key("batch.sequences", Int(1), "sequences of one update").default("8").unit("sequences"),
+    key("batch.micro", Int(1), "sequences computed at once, for less memory; all of the batch if not given")
+        .unit("sequences")
+        .free(),
+    key("optimizer.beta1", Float(ZeroToBelowOne), "AdamW: decay of the mean of the gradients").default("0.9"),
+    key("optimizer.beta2", Float(ZeroToBelowOne), "AdamW: decay of the mean of their squares").default("0.95"),
+    key("optimizer.eps", Float(AboveZero), "AdamW: added to the root of that mean").default("1e-8"),
+    key(
+        "optimizer.weight_decay",
+        Float(AtLeastZero),
+        "AdamW: decoupled decay of weights and embeddings (not of biases and LayerNorms)",
+    )
+    .default("0.1"),
+    key("optimizer.clip", Float(AtLeastZero), "largest global norm of the gradient; 0 does not clip").default("1.0"),
+    // Learning rate.
+    key("lr.shape", Choice(LrShape::NAMES), "the curve after the warmup").default("\"cosine\""),
+    key(
+        "lr.convention",
+        Choice(Convention::NAMES),
+        "who counts updates how; \"neox-2023\" is the cosine that Pythia was trained with",
+    )
+    .default("\"ours\""),
+    key("lr.peak", Float(AboveZero), "the maximum"),
+    key("lr.min", Float(AtLeastZero), "the minimum; instead of min_ratio"),
+    key("lr.min_ratio", Float(ZeroToOne), "the minimum as a part of the maximum").default("0.1"),
+    key("lr.warmup", Length, "linear warmup; 0 starts at the maximum").default("\"1%\""),
+    key("lr.warmup_from", Float(AtLeastZero), "where the warmup starts").default("0.0"),
+    key(
+        "lr.decay_end",
+        Length,
+        "cosine, linear: where the minimum is reached, counted from the first update; the horizon if not given",
+    ),
+    key("lr.decay", Length, "wsd, wsd-s: length of the decay (of each, for wsd-s; a fraction is one of its period)")
+        .default("\"10%\""),
+    key("lr.decay_shape", Choice(DecayShape::NAMES), "wsd, wsd-s: curve of the decay").default("\"1-sqrt\""),
+    key("lr.power", Float(AboveZero), "wsd, wsd-s: exponent of the \"power\" decay").default("2.0"),
+    key("lr.cycles", Int(1), "wsd-s, rewarm-cosine: number of equal cycles; instead of ends"),
+    key("lr.ends", Lengths, "wsd-s, rewarm-cosine: where the cycles end, counted from the first update"),
+    key(
+        "lr.rewarm",
+        Length,
+        "rewarm-cosine: warmup of the later cycles, a fraction being one of the cycle; as warmup if not given",
+    ),
+    key("lr.rewarm_from", Float(AtLeastZero), "rewarm-cosine: where these start; at the minimum if not given"),
+    key("lr.cooldown", Length, "infinite: length of the cooldown to the constant").default("\"60%\""),
+    key("lr.cooldown_shape", Choice(CooldownShape::NAMES), "infinite: curve of the cooldown").default("\"cosine\""),
+    key("lr.alpha", Float(AboveZero), "infinite: time scale of the \"inverse-sqrt\" cooldown").default("1.0"),
+    key("lr.constant", Length, "infinite: length of the constant phase; an exponential anneal has the rest")
+        .default("\"25%\""),
+    key("lr.constant_lr", Float(AtLeastZero), "infinite: the constant; half way from minimum to maximum if not given"),
+    key("lr.milestones", Lengths, "multi-step: after which points the rate is multiplied by gamma"),
+    key("lr.gamma", Float(AboveZeroToOne), "multi-step: the factor").default("0.1"),
+    key("lr.timescale", Length, "inverse-sqrt: updates after which it falls noticeably; the warmup if not given"),
+    // The run.
+    key("run.horizon", Horizon, "how long the schedule is"),
+    key(
+        "run.stop",
+        Length,
+        "where training stops; the horizon if not given, and stopping early does not bend the schedule",
+    ),
+    key(
+        "eval.every",
+        Length,
+        "distance between validations; 0 validates only before the first and after the last update",
+    )
+    .default("\"5%\""),
+    key("eval.max_tokens", Int(0), "validate on at most so many tokens of each set; 0 takes all")
+        .default("0")
+        .unit("tokens"),
+    key("eval.batch", Int(1), "sequences validated at once; as many as are trained at once if not given")
+        .unit("sequences")
+        .free(),
+    key("checkpoint.every", Length, "distance between checkpoints; 0 writes only the last").default("\"10%\"").free(),
+    key("checkpoint.keep_last", Int(1), "how many of the latest checkpoints are kept").default("2").free(),
+    key("checkpoint.keep_every", Length, "checkpoints at multiples of this are kept for ever").free(),
+    key("checkpoint.keep_best", Text, "the validation set whose best checkpoint is kept").free(),
+    key("log.every", Length, "distance between log lines").default("\"10 steps\"").free(),
+    key(
+        "memory.activation_checkpointing",
+        Bool,
+        "recompute activations instead of keeping them: less memory, the same numbers",
+    )
+    .default("false")
+    .free(),
+    // A branch: what it takes over from where it starts.
+    key("clocks.weights", KEEP_RESET, "branch: weights").default("\"keep\""),
+    key("clocks.moments", KEEP_RESET, "branch: moments of the optimiser, with their bias correction")
+        .default("\"reset\""),
+    key("clocks.schedule", KEEP_RESET, "branch: position in the schedule").default("\"reset\""),
+    key("clocks.data", KEEP_RESET, "branch: position in the data").default("\"reset\""),
+    key("clocks.rng", KEEP_RESET, "branch: random state").default("\"reset\""),
+    // What should come out.
+    key("expect.metric", Text, "the metric to compare at the end; not inherited").free(),
+    key("expect.mean", Float(Any), "its expected value").free(),
+    key("expect.tolerance", Float(AtLeastZero), "by how much it may differ").free(),
+];

@@ -1,0 +1,369 @@
+//! The resolved recipe: every value with its origin, typed getters, and its TOML form.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write;
+use std::str::FromStr;
+
+use temper_record::{Problem, Result};
+use temper_schedule::Length;
+
+use crate::keys::{KEYS, find_key};
+use crate::library::Library;
+use crate::resolve;
+use crate::value::Value;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The table of keys.
+    Default,
+    /// A built-in recipe.
+    Recipe(String),
+    /// A file.
+    File(String),
+    /// `--set`.
+    Set,
+    /// A named model shape.
+    Preset(String),
+    /// The run that this one branches off from.
+    Base(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::Recipe(name) => write!(f, "recipe {name}"),
+            Origin::File(path) => write!(f, "file {path}"),
+            Origin::Set => f.write_str("--set"),
+            Origin::Preset(name) => write!(f, "preset {name}"),
+            Origin::Base(run) => write!(f, "base run {run}"),
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let named = |prefix: &str| text.strip_prefix(prefix).map(str::to_owned);
+        match text {
+            "default" => Ok(Origin::Default),
+            "--set" => Ok(Origin::Set),
+            _ => named("recipe ")
+                .map(Origin::Recipe)
+                .or_else(|| named("file ").map(Origin::File))
+                .or_else(|| named("preset ").map(Origin::Preset))
+                .or_else(|| named("base run ").map(Origin::Base))
+                .ok_or(()),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The value.
+    pub value: Value,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Where it is written, for messages: `my.toml:12`, `--set`; empty for defaults.
+    pub place: String,
+}
+
+/// What `expect` asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expectation {
+    /// The recipe expects nothing.
+    None,
+    /// It does, but not of this run; the text says why.
+    Off(String),
+    /// At the end, `metric` should be within `tolerance` of `mean`.
+    Check {
+        /// The name of the metric.
+        metric: String,
+        /// Its expected value.
+        mean: f64,
+        /// By how much it may differ.
+        tolerance: f64,
+    },
+}
+
+/// A key on which two recipes differ; `None` where it is unset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The key.
+    pub key: String,
+    /// Its value in the first.
+    pub before: Option<Value>,
+    /// Its value in the second.
+    pub after: Option<Value>,
+}
+
+/// A resolved recipe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    pub(crate) name: String,
+    pub(crate) entries: BTreeMap<String, Entry>,
+    pub(crate) dropped: Vec<String>,
+}
+
+impl Recipe {
+    /// Reads the recipe of this name or path, what it extends, and `key=value` overrides.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at least one entry.
+    pub fn load(name_or_path: &str, overrides: &[String], library: &Library<'_>) -> Result<Self, Vec<Problem>> {
+        let source = library.find(name_or_path, None).map_err(|problem| vec![problem])?;
+        let text = library.text(&source).map_err(|problem| vec![problem])?;
+        resolve::recipe(source, &text, overrides, library)
+    }
+
+    /// As [`Recipe::load`], from a text; `name` is what messages and origins call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at least one entry.
+    pub fn from_text(
+        name: &str,
+        text: &str,
+        overrides: &[String],
+        library: &Library<'_>,
+    ) -> Result<Self, Vec<Problem>> {
+        resolve::recipe(crate::library::Source::BuiltIn(name.to_owned()), text, overrides, library)
+    }
+
+    /// Reads what [`Recipe::to_toml`] wrote, origins included. `place` is what messages call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at least one entry.
+    pub fn from_resolved(text: &str, place: &str) -> Result<Self, Vec<Problem>> {
+        resolve::resolved(text, place)
+    }
+
+    /// The name or path it was loaded by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value and origin of a key, if it is set.
+    pub fn get(&self, path: &str) -> Option<&Entry> {
+        self.entries.get(path)
+    }
+
+    /// Every set key in the order of [`KEYS`], keys of one section together.
+    pub fn entries(&self) -> Vec<(&str, &Entry)> {
+        let rank = |path: &str| {
+            let section = path.rsplit_once('.').map_or("", |(section, _)| section).to_owned();
+            let index = KEYS.iter().position(|key| key.matches(&path.split('.').collect::<Vec<_>>()));
+            let first = index.and_then(|index| KEYS.iter().position(|key| key.section() == KEYS[index].section()));
+            (first, section, index)
+        };
+        let mut entries: Vec<_> = self.entries.iter().map(|(path, entry)| (path.as_str(), entry)).collect();
+        entries.sort_by_cached_key(|(path, _)| rank(path));
+        entries
+    }
+
+    /// Whether the key has a value, be it its default.
+    pub fn is_set(&self, path: &str) -> bool {
+        self.entries.contains_key(path)
+    }
+
+    /// Where the value of a key comes from; the default if it is unset.
+    pub fn origin(&self, path: &str) -> Origin {
+        self.get(path).map_or(Origin::Default, |entry| entry.origin.clone())
+    }
+
+    /// The keys given by `--set`.
+    pub fn overridden(&self) -> Vec<&str> {
+        self.entries().into_iter().filter(|(_, entry)| entry.origin == Origin::Set).map(|(path, _)| path).collect()
+    }
+
+    /// Inherited `lr` keys that the chosen `lr.shape` does not have, and which therefore count for nothing.
+    pub fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
+    /// The names the user chose under `prefix`: those of the sources for `data.train`. In alphabetical order.
+    pub fn names(&self, prefix: &str) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .entries
+            .keys()
+            .filter_map(|path| path.strip_prefix(prefix)?.strip_prefix('.')?.split_once('.'))
+            .map(|(name, _)| name)
+            .collect();
+        names.dedup();
+        names
+    }
+
+    /// A problem with the value of `key`, which says where it is written.
+    pub fn problem(&self, key: &str, why: impl fmt::Display) -> Problem {
+        let place = match self.get(key).map(|entry| entry.place.as_str()) {
+            Some("--set") => format!("--set {key}"),
+            Some(place) if !place.is_empty() => format!("{place}: {key}"),
+            _ => format!("{}: {key}", self.name),
+        };
+        Problem::input("read recipe", place, why)
+    }
+
+    fn required<T>(&self, key: &str, pick: impl Fn(&Value) -> Option<T>) -> Result<T> {
+        match (self.get(key), find_key(key)) {
+            (Some(entry), _) => pick(&entry.value)
+                .ok_or_else(|| self.problem(key, format!("{} is of another kind than asked for", entry.value))),
+            (None, Some(known)) => Err(self.problem(key, "it is not set").hint(format!("{}: {}", key, known.doc))),
+            (None, None) => Err(self.problem(key, "there is no key of that name")),
+        }
+    }
+
+    /// The number of a key.
+    pub fn f64(&self, key: &str) -> Result<f64> {
+        self.required(key, |value| match value {
+            Value::Float(value) => Some(*value),
+            Value::Int(value) => Some(*value as f64),
+            _ => None,
+        })
+    }
+
+    /// The whole number of a key.
+    pub fn u64(&self, key: &str) -> Result<u64> {
+        self.required(key, |value| match value {
+            Value::Int(value) => u64::try_from(*value).ok(),
+            _ => None,
+        })
+    }
+
+    /// The whole number of a key, as an index.
+    pub fn usize(&self, key: &str) -> Result<usize> {
+        self.required(key, |value| match value {
+            Value::Int(value) => usize::try_from(*value).ok(),
+            _ => None,
+        })
+    }
+
+    /// The whole number of a key that may also be `"auto"`, which is `None`.
+    pub fn usize_or_auto(&self, key: &str) -> Result<Option<usize>> {
+        self.required(key, |value| match value {
+            Value::Int(value) => usize::try_from(*value).ok().map(Some),
+            Value::Text(text) if text == "auto" => Some(None),
+            _ => None,
+        })
+    }
+
+    /// The truth value of a key.
+    pub fn bool(&self, key: &str) -> Result<bool> {
+        self.required(key, |value| match value {
+            Value::Bool(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// The text or choice of a key.
+    pub fn text(&self, key: &str) -> Result<String> {
+        self.required(key, |value| match value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
+    /// The texts of a key.
+    pub fn texts(&self, key: &str) -> Result<Vec<String>> {
+        self.required(key, |value| match value {
+            Value::Texts(texts) => Some(texts.clone()),
+            _ => None,
+        })
+    }
+
+    /// The length of a key.
+    pub fn length(&self, key: &str) -> Result<Length> {
+        self.required(key, |value| match value {
+            Value::Length(length) => Some(*length),
+            _ => None,
+        })
+    }
+
+    /// The lengths of a key.
+    pub fn lengths(&self, key: &str) -> Result<Vec<Length>> {
+        self.required(key, |value| match value {
+            Value::Lengths(lengths) => Some(lengths.clone()),
+            _ => None,
+        })
+    }
+
+    /// `None` if the key is not set, otherwise what `get` makes of it: `recipe.opt("batch.micro", Recipe::usize)`.
+    pub fn opt<T>(&self, key: &str, get: impl Fn(&Self, &str) -> Result<T>) -> Result<Option<T>> {
+        if self.is_set(key) { get(self, key).map(Some) } else { Ok(None) }
+    }
+
+    /// Gives a key a value unless the user has: only a default or nothing is replaced. Returns whether it did.
+    pub fn fill(&mut self, key: &str, value: Value, origin: Origin) -> bool {
+        debug_assert!(find_key(key).is_some(), "{key}");
+        let open = self.get(key).is_none_or(|entry| entry.origin == Origin::Default);
+        if open {
+            self.entries.insert(key.to_owned(), Entry { value, origin, place: String::new() });
+        }
+        open
+    }
+
+    /// Fills `key`, or every key under it (`model` fills `model.layers` and so on), from the recipe of the run that this one
+    /// branches off from, where the user has not given a value.
+    pub fn inherit(&mut self, base: &Recipe, key: &str, run: &str) {
+        let under = format!("{key}.");
+        for (path, entry) in base.entries.iter().filter(|(path, _)| *path == key || path.starts_with(&under)) {
+            // A default of the base is the same default here.
+            if entry.origin != Origin::Default {
+                self.fill(path, entry.value.clone(), Origin::Base(run.to_owned()));
+            }
+        }
+    }
+
+    /// What the recipe expects of this run. It is off when a value that bears on the result was overridden.
+    pub fn expectation(&self) -> Expectation {
+        let parts = (self.text("expect.metric"), self.f64("expect.mean"), self.f64("expect.tolerance"));
+        let (Ok(metric), Ok(mean), Ok(tolerance)) = parts else { return Expectation::None };
+        let bears = |path: &&str| find_key(path).is_none_or(|key| key.bears);
+        let changed: Vec<&str> = self.overridden().into_iter().filter(bears).collect();
+        match changed.is_empty() {
+            true => Expectation::Check { metric, mean, tolerance },
+            false => Expectation::Off(format!("not checked, since --set changed {}", changed.join(", "))),
+        }
+    }
+
+    /// The resolved form: every value, its origin as a comment. Reads back with [`Recipe::from_resolved`] to the same recipe,
+    /// and as an ordinary recipe to the same values.
+    pub fn to_toml(&self) -> String {
+        let mut text = format!("# Resolved from {}; after each value, where it comes from.\n", one_line(&self.name));
+        let mut open = String::new();
+        let lines: Vec<(&str, String, &Origin)> = self
+            .entries()
+            .into_iter()
+            .map(|(path, entry)| {
+                let name = path.rsplit_once('.').map_or(path, |(_, name)| name);
+                (path, format!("{name} = {}", entry.value), &entry.origin)
+            })
+            .collect();
+        let width = lines.iter().map(|(_, line, _)| line.chars().count()).max().unwrap_or(0).min(48);
+        for (path, line, origin) in lines {
+            let section = path.rsplit_once('.').map_or("", |(section, _)| section);
+            if section != open {
+                open = section.to_owned();
+                let _ = write!(text, "\n[{section}]\n");
+            }
+            let _ = writeln!(text, "{line:width$}  # {}", one_line(&origin.to_string()));
+        }
+        text
+    }
+}
+
+/// A comment in TOML must not hold control characters.
+fn one_line(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), " ")
+}
+
+/// The keys on which two recipes differ, in the order of the keys. Origins do not count.
+pub fn diff(before: &Recipe, after: &Recipe) -> Vec<Change> {
+    let mut both = before.clone();
+    both.entries.extend(after.entries.clone());
+    let value = |recipe: &Recipe, key: &str| recipe.get(key).map(|entry| entry.value.clone());
+    let change = |key: &str| Change { key: key.to_owned(), before: value(before, key), after: value(after, key) };
+    both.entries().into_iter().map(|(key, _)| change(key)).filter(|change| change.before != change.after).collect()
+}
