@@ -102,6 +102,8 @@ pub enum Marks {
     None,
     /// All, or as many as there is room for.
     All,
+    /// A few, at different places for every style: lines that lie on each other can be told apart.
+    Few,
     /// The start hollow, the end filled, small dots and arrows between: a way through a plane.
     Way,
 }
@@ -167,14 +169,15 @@ fn joined(a: Option<(f64, f64)>, b: Option<(f64, f64)>) -> Option<(f64, f64)> {
 }
 
 /// How far an axis reaches over these lines; `of` picks the coordinate.
-fn reach(lines: &[&Line], of: impl Fn(&Point) -> f64 + Copy) -> Option<(f64, f64)> {
+fn reach(lines: &[&Line], kind: Kind, of: impl Fn(&Point) -> f64 + Copy) -> Option<(f64, f64)> {
     let over = |reach: Reach| extent(lines.iter().filter(|l| l.reach == reach).flat_map(|l| l.reaching(reach)).map(of));
     let near = joined(over(Reach::All), over(Reach::Last));
     let Some((low, high)) = near else { return over(Reach::Tail) };
     // One far line must not flatten all others.
-    let most = 2.2 * (high - low).max(high.abs() * 1e-3);
+    let room = |low: f64, high: f64| if kind == Kind::Log && low > 0.0 { (high / low).ln() } else { high - low };
+    let most = 2.2 * room(low, high).max(high.abs() * 1e-3);
     let tails = lines.iter().filter(|l| l.reach == Reach::Tail).filter_map(|l| extent(l.reaching(Reach::Tail).map(of)));
-    tails.filter(|(l, h)| h.max(high) - l.min(low) <= most).fold(near, |range, tail| joined(range, Some(tail)))
+    tails.filter(|(l, h)| room(l.min(low), h.max(high)) <= most).fold(near, |range, tail| joined(range, Some(tail)))
 }
 
 impl Figure {
@@ -183,7 +186,7 @@ impl Figure {
         let lines: Vec<&Line> = self.panels.iter().flat_map(|p| &p.lines).collect();
         let range = self.x.range.or_else(|| match self.names {
             // In a plane both axes follow the same rule.
-            Names::Inside => reach(&lines, |p| p.x),
+            Names::Inside => reach(&lines, self.x.kind, |p| p.x),
             _ => extent(lines.iter().flat_map(|l| l.reaching(Reach::All)).map(|p| p.x)),
         });
         let scale = Scale::new(self.x.kind, range.unwrap_or((0.0, 1.0)), pixels);
@@ -199,7 +202,11 @@ impl Panel {
             .iter()
             .map(|l| Line { points: l.points.iter().filter(|p| visible(p.x)).cloned().collect(), ..l.clone() })
             .collect();
-        let range = self.y.range.or_else(|| reach(&seen.iter().collect::<Vec<_>>(), |p| p.y)).unwrap_or((0.0, 1.0));
+        let range = self
+            .y
+            .range
+            .or_else(|| reach(&seen.iter().collect::<Vec<_>>(), self.y.kind, |p| p.y))
+            .unwrap_or((0.0, 1.0));
         let below = if range.0 == 0.0 { 0.0 } else { 0.07 };
         Scale::new(self.y.kind, range, pixels).padded(below, 0.1)
     }

@@ -6,12 +6,12 @@ use temper_record::console;
 use crate::chart::{Axis, Band, Figure, Line, Marks, Names, Panel, Point, Reach};
 use crate::options::{Placed, ReportOptions, Sets, XAxis};
 use crate::scale::Kind;
-use crate::text::{Format, cell, metric_name, metric_unit};
+use crate::text::{Format, capital, metric_name, metric_unit};
 
 /// How much of the run before a branch is shown, as a fraction of what comes after it.
 const CONTEXT: f64 = 0.22;
 /// Noisy curves of updates are averaged over this many stretches.
-const STRETCHES: usize = 240;
+const STRETCHES: usize = 120;
 
 fn x_axis(placed: &[Placed], options: &ReportOptions) -> Axis {
     let faint = placed.iter().any(|p| p.faint);
@@ -70,7 +70,7 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
                     Some(Point { x: p.x_of_step(e.step), y, tip })
                 })
                 .collect();
-            let value = points.last().map(|last| cell(&options.metric, last.y))?;
+            let value = points.last().map(|last| console::digits(last.y, 4))?;
             let value = if p.faint { String::new() } else { value };
             Some(Line { points, marks: Marks::All, value, reach: reach(placed, p), ..line(p) })
         });
@@ -89,6 +89,7 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
                 (!points.is_empty()).then(|| Line {
                     points,
                     reach: if p.faint { Reach::Nothing } else { Reach::All },
+                    marks: few(p),
                     ..line(p)
                 })
             })
@@ -119,6 +120,11 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
         bands,
         names: Names::Margin,
     }
+}
+
+/// Marks of a dense curve.
+fn few(p: &Placed) -> Marks {
+    if p.faint { Marks::None } else { Marks::Few }
 }
 
 fn line(p: &Placed) -> Line {
@@ -181,10 +187,7 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
                     Some(Point { x, y, tip: Some(tip) })
                 })
                 .collect();
-            let reach = match reach(placed, p) {
-                Reach::Tail => Reach::Last,
-                reach => reach,
-            };
+            let reach = reach(placed, p);
             let marks = if p.faint { Marks::None } else { Marks::Way };
             (!points.is_empty()).then(|| Line { points, marks, reach, ..line(p) })
         })
@@ -196,7 +199,7 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
     let axis = |label: String| Axis { label, kind: Kind::Log, ..Axis::default() };
     Some(Figure {
         name: "plane".to_owned(),
-        title: format!("{name} on {old} (old data) against {new} (new data)"),
+        title: capital(&format!("{name} on {old} (old data) against {new} (new data)")),
         description:
             "Every run's way from its first evaluation (hollow) to its last (filled); better is down and to the left."
                 .to_owned(),
@@ -229,9 +232,9 @@ pub(crate) fn training(placed: &[Placed], options: &ReportOptions) -> Option<Fig
                     all.chunks(size).map(|c| Point { x: mean(|p| p.0, c), y: mean(|p| p.1, c), tip: None }).collect();
                 let value = points
                     .last()
-                    .map(|l| if metric == "tokens_per_s" { console::count(l.y) } else { cell(metric, l.y) })?;
+                    .map(|l| if metric == "tokens_per_s" { console::count(l.y) } else { console::digits(l.y, 4) })?;
                 let value = if p.faint { String::new() } else { value };
-                Some(Line { points, value, reach: reach(placed, p), ..line(p) })
+                Some(Line { points, value, reach: reach(placed, p), marks: few(p), ..line(p) })
             })
             .collect();
         if lines.iter().any(|l| !l.faint) {
@@ -248,7 +251,7 @@ pub(crate) fn training(placed: &[Placed], options: &ReportOptions) -> Option<Fig
     }
     (!panels.is_empty()).then(|| Figure {
         name: "training".to_owned(),
-        title: "The training itself".to_owned(),
+        title: "Training".to_owned(),
         description: "Metrics of the updates, each point the mean of a short stretch.".to_owned(),
         x: x_axis(placed, options),
         panels,

@@ -69,10 +69,28 @@ pub(crate) fn caption(figure: &Figure, options: &ReportOptions) -> String {
                 ""
             };
             let cut = " Curves that begin far above are cut at the frame; a note gives their first value, ↑ one that stays above.";
-            let cut = if figure.panels.iter().flat_map(|p| &p.lines).any(|l| l.reach == crate::chart::Reach::Tail) { cut } else { "" };
-            format!("Validation {} by data set, every point one evaluation; the schedule beneath on the same axis.{context}{cut}", metric_name(&options.metric))
+            let cut = if figure.panels.iter().flat_map(|p| &p.lines).any(|l| l.reach == crate::chart::Reach::Tail) {
+                cut
+            } else {
+                ""
+            };
+            format!(
+                "Validation {} by data set, every point one evaluation; the schedule beneath on the same axis.{context}{cut}",
+                metric_name(&options.metric)
+            )
         }
-        "plane" => "Each way leads from the hollow mark (first evaluation) along the arrows to the filled one (last evaluation). Down is better on the new data, left on the old. Both axes are logarithmic.".to_owned(),
+        "plane" => {
+            let cut = figure.panels.iter().flat_map(|p| &p.lines).any(|l| l.reach == crate::chart::Reach::Tail);
+            let cut = if cut {
+                " Beside a name, → or ↑ gives the value at which a way ends beyond the frame."
+            } else {
+                ""
+            };
+            format!(
+                "Each way leads from the hollow mark (first evaluation) along the arrows to the filled one (last evaluation). \
+                 Down is better on the new data, left on the old. Both axes are logarithmic.{cut}"
+            )
+        }
         _ => figure.description.clone(),
     }
 }

@@ -80,7 +80,7 @@ impl Scale {
     fn linear_ticks(&self, most: f64) -> Vec<f64> {
         let rough = (self.high - self.low) / most;
         let power = 10.0_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.999).unwrap_or(rough);
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.8).unwrap_or(rough);
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         // Dividing by an exact power of ten keeps 0.3 from becoming 0.30000000000000004.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use temper_record::console::digits;
+
 use crate::chart::{Figure, Line, Marks, Names, Panel, Point};
 use crate::labels::{Room, apart};
 use crate::scale::Scale;
@@ -230,6 +232,7 @@ impl Plot<'_> {
         match self.figure.names {
             Names::Margin => self.draw_margin_names(body, &mut room),
             Names::Inside => {
+                self.draw_starts(body, &mut room);
                 for line in
                     self.panel.lines.iter().filter(|l| !l.faint).chain(self.panel.lines.iter().filter(|l| l.faint))
                 {
@@ -364,6 +367,19 @@ impl Plot<'_> {
         };
         match line.marks {
             Marks::None => {}
+            Marks::Few => {
+                let [left, _, right, _] = self.frame;
+                let every = (right - left) / 7.0;
+                let begin = shown.first().map_or(left, |p| self.x.place(p.x));
+                let mut next = begin + every * (0.35 + 0.31 * style as f64).fract();
+                for p in &shown {
+                    let at = self.x.place(p.x);
+                    if at >= next {
+                        mark(body, p, 'f', 3.8);
+                        next += every * ((at - next) / every).floor().max(0.0) + every;
+                    }
+                }
+            }
             Marks::All => {
                 let every = shown.len().div_ceil(MOST_MARKS).max(1);
                 shown.iter().rev().step_by(every).for_each(|p| mark(body, p, 'f', if line.faint { 3.0 } else { 3.8 }));
@@ -403,11 +419,7 @@ impl Plot<'_> {
             let Some(first) = line.stretches().next().and_then(|s| s.first()) else { continue };
             let enters = line.points.iter().find(|p| self.x.holds(p.x) && self.y.holds(p.y));
             if let Some(enters) = enters.filter(|_| first.y > self.y.high()) {
-                let text = format!(
-                    "{} from {}",
-                    shortened(&line.name, 22),
-                    tick_labels(&[first.y], self.panel.y.format)[0].chars().take(6).collect::<String>()
-                );
+                let text = format!("{} from {}", shortened(&line.name, 22), digits(first.y, 3));
                 let (x, y) = room.near(&text, SMALL, (self.x.place(enters.x), self.frame[1] + 10.0));
                 let _ =
                     write!(body, "<text class=\"soft small halo\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escape(&text));
@@ -452,9 +464,51 @@ impl Plot<'_> {
         }
     }
 
+    /// The name of a way that ends beyond the frame, with the number that is too large or too small.
+    fn draw_name_at_frame(&self, body: &mut String, line: &Line, end: &Point, room: &mut Room) {
+        let [left, top, right, bottom] = self.frame;
+        let (x, y) = self.place(end);
+        let (arrow, value) = match () {
+            _ if x > right => ("→", end.x),
+            _ if x < left => ("←", end.x),
+            _ if y < top => ("↑", end.y),
+            _ => ("↓", end.y),
+        };
+        let text = format!("{} {arrow} {}", shortened(&line.name, 22), digits(value, 3));
+        let at = (x.clamp(left + 4.0, right - 4.0), y.clamp(top + 14.0, bottom - 14.0));
+        let (tx, ty) = room.near(&format!("mm{text}"), SIZE, at);
+        let tx = tx + pixels("mm", SIZE);
+        let mark = marker(line.style, 4.0);
+        let style = line.style % STYLES;
+        let _ = write!(
+            body,
+            "<path class=\"f{style}\" transform=\"translate({:.1} {:.1})\" d=\"{mark}\"/><text class=\"halo\" x=\"{tx:.1}\" y=\"{ty:.1}\">{}</text>",
+            tx - 9.0,
+            ty - 4.5,
+            escape(&text)
+        );
+    }
+
+    /// Says where ways begin; ways that begin together share the word.
+    fn draw_starts(&self, body: &mut String, room: &mut Room) {
+        let mut seen: Vec<(f64, f64)> = Vec::new();
+        for line in self.panel.lines.iter().filter(|l| l.marks == Marks::Way) {
+            let Some(first) = line.points.first().filter(|p| self.x.holds(p.x) && self.y.holds(p.y)) else { continue };
+            let at = self.place(first);
+            if seen.iter().all(|s| (s.0 - at.0).hypot(s.1 - at.1) > 12.0) {
+                seen.push(at);
+                let (x, y) = room.near("start", SMALL, at);
+                let _ = write!(body, "<text class=\"soft small halo\" x=\"{x:.1}\" y=\"{y:.1}\">start</text>");
+            }
+        }
+    }
+
     fn draw_name_inside(&self, body: &mut String, line: &Line, room: &mut Room) {
         let shown = |p: &&Point| p.x.is_finite() && p.y.is_finite() && self.x.holds(p.x) && self.y.holds(p.y);
         let visible: Vec<&Point> = line.points.iter().filter(shown).collect();
+        if let Some(end) = line.end().filter(|p| self.figure.names == Names::Inside && !line.faint && !shown(p)) {
+            return self.draw_name_at_frame(body, line, end, room);
+        }
         // Context is named in its middle, a subject at its end.
         let Some(p) = (if line.faint { visible.get(visible.len() / 2) } else { visible.last() }) else { return };
         let text = if line.faint { shortened(&line.name, 22) } else { label_of(line) };

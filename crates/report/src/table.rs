@@ -169,7 +169,10 @@ impl Table {
             let new = n > 0 && self.rows[n - 1].first() != row.first();
             out += if new { "<tr class=\"new\">" } else { "<tr>" };
             for ((i, c), cell) in self.columns.iter().enumerate().zip(row) {
-                out += &format!("<td{}>{}</td>", class(i, c), escape(cell));
+                // The first column names the block.
+                let cell = if i == 0 && n > 0 && !new { "" } else { cell };
+                let cell = if c.right { cell.replace('-', "−") } else { cell.to_owned() };
+                out += &format!("<td{}>{}</td>", class(i, c), escape(&cell));
             }
             out += "</tr>";
         }

@@ -131,6 +131,12 @@ pub fn metric_name(metric: &str) -> String {
     }
 }
 
+/// The text with a capital first letter.
+pub fn capital(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or(String::new(), |c| c.to_uppercase().chain(rest).collect())
+}
+
 /// Its unit, if it needs one.
 pub fn metric_unit(metric: &str) -> &'static str {
     match metric {

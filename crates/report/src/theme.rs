@@ -90,15 +90,15 @@ pub fn page_css() -> String {
          --link:#7cc0f0}}}}\
          *{{box-sizing:border-box}}\
          body{{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 {FONTS}}}\
-         main{{max-width:1060px;margin:0 auto;padding:40px 28px 64px}}\
+         main{{max-width:1120px;margin:0 auto;padding:40px 28px 64px}}\
          h1{{font-size:30px;line-height:1.2;margin:0 0 8px;letter-spacing:-.01em}}\
          h2{{font-size:20px;margin:44px 0 6px}}\
          p{{margin:6px 0 14px;max-width:76ch}}.lead{{font-size:18px}}.soft,figcaption{{color:var(--soft)}}\
-         figure{{margin:18px 0 8px}}figure svg{{display:block;width:100%;height:auto}}\
+         figure{{margin:18px 0 8px;overflow-x:auto}}figure svg{{display:block;width:100%;min-width:760px;height:auto}}\
          figcaption{{font-size:14.5px;margin-top:6px;max-width:84ch}}\
          .wide{{overflow-x:auto;margin:14px 0}}\
-         table{{border-collapse:collapse;font-size:14.5px;font-variant-numeric:tabular-nums;line-height:1.35}}\
-         th,td{{padding:6px 11px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}}\
+         table{{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums;line-height:1.35}}\
+         th,td{{padding:5px 7.5px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}}\
          td.wrap{{white-space:normal;min-width:22ch}}\
          thead th{{font-weight:600;background:var(--head);border-bottom:1px solid var(--line)}}\
          th.group{{text-align:center}}th.first,td.first{{border-left:1px solid var(--line)}}\

@@ -1,0 +1,293 @@
+//! Planted runs in, tables and figures out.
+
+use temper_record::event::Parent;
+use temper_record::*;
+use temper_report::*;
+
+/// A run of 100 updates of 10 tokens, evaluated every 25, with the given losses on `web` and `law`.
+fn run(name: &str, parent: Option<&str>, web: [f64; 5], law: [f64; 5]) -> RunSeries {
+    let mut events = vec![
+        Event::Start(RunInfo {
+            recipe: format!("demo/{name}"),
+            seed: 7,
+            steps: 100,
+            tokens: 1000,
+            start: if parent.is_some() { "branch" } else { "fresh" }.into(),
+            parent: parent.map(|p| Parent { run: format!("somewhere/{p}"), step: 100, tokens: 1000 }),
+            version: "0.1.0".into(),
+            ..RunInfo::default()
+        }),
+        Event::Phase { name: "warmup".into(), first_step: 1, last_step: 10 },
+        Event::Phase { name: "decay".into(), first_step: 11, last_step: 100 },
+    ];
+    for step in 0..=100_u64 {
+        if step > 0 {
+            let values = Values::new().with("loss", 3.0).with("lr", 1e-3 * step as f64).with("grad_norm", 1.0);
+            events.push(Event::Step { step, tokens: step * 10, values });
+        }
+        if step % 25 == 0 {
+            for (set, losses) in [("web", web), ("law", law)] {
+                let loss = losses[step as usize / 25];
+                let values =
+                    Values::new().with("loss", loss).with("perplexity", loss.exp()).with("bits_per_byte", loss / 2.0);
+                events.push(Event::Eval { step, tokens: step * 10, set: set.into(), values });
+            }
+        }
+    }
+    events.push(Event::Done { step: 100, tokens: 1000, seconds: 12.0 });
+    RunSeries::from_events(name, events).unwrap()
+}
+
+fn four() -> Vec<RunSeries> {
+    vec![
+        run("english", None, [9.0, 5.0, 4.0, 3.5, 3.0], [9.0, 6.0, 5.5, 5.1, 5.0]),
+        run("rewarmed", Some("english"), [3.0, 4.25, 4.0, 3.75, 3.5], [5.0, 4.0, 3.5, 3.0, 2.5]),
+        run("constant", Some("english"), [3.0, 3.1, 3.2, 3.3, 3.25], [5.0, 4.5, 4.0, 3.5, 3.0]),
+        run("scratch", None, [9.0, 8.0, 7.5, 7.0, 7.0], [9.0, 5.0, 4.0, 3.5, 2.75]),
+    ]
+}
+
+/// Parses and gives the document; anything that is not well-formed fails here.
+fn parsed(xml: &str) -> roxmltree::Document<'_> {
+    roxmltree::Document::parse(xml).unwrap_or_else(|e| panic!("{e}\n{xml}"))
+}
+
+fn texts(svg: &str) -> Vec<String> {
+    let document = parsed(svg);
+    let texts = document.descendants().filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "text")));
+    texts.map(|n| n.descendants().filter_map(|d| d.text().filter(|_| d.is_text())).collect()).collect()
+}
+
+#[test]
+fn tables_hold_the_planted_numbers() {
+    let text = change_table(&four(), &ReportOptions::default()).unwrap().to_text();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row = |run: &str, set: &str| rows.iter().find(|r| r[..2] == [run, set]).unwrap()[3..].join(" ");
+    // e^3 = 20.09, e^4.25 = 70.11, e^3.5 = 33.12; 33.12 - 20.09 = 13.03
+    assert_eq!(
+        row("rewarmed", "web"),
+        "3.0000 4.2500 3.5000 +0.5000 20.09 70.11 33.12 +13.03 1.5000 2.1250 1.7500 +0.2500"
+    );
+    assert!(row("constant", "law").starts_with("5.0000 5.0000 3.0000 -2.0000 148.4 148.4 20.09 -128.3 "));
+    let text = final_table(&four(), &ReportOptions::default()).unwrap().to_text();
+    let scratch = text.lines().last().unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(scratch, ["scratch", "7.0000", "1097", "3.5000", "2.7500", "15.64", "1.3750"]);
+    assert_eq!(
+        sentence(&four(), &ReportOptions::default()).unwrap(),
+        "On law, rewarmed ends lowest, at perplexity 12.18 (scratch 15.64, constant 20.09); \
+         on web, its perplexity rises from 20.09 to 33.12 (scratch 1097, constant 25.79)."
+    );
+}
+
+#[test]
+fn figures_are_well_formed_and_name_every_run() {
+    let report = report(&four(), &ReportOptions::default()).unwrap();
+    let names: Vec<&str> = report.figures.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["curves", "plane", "training"]);
+    for (name, svg) in &report.figures {
+        let texts = texts(svg);
+        for run in ["english", "rewarmed", "constant", "scratch"] {
+            assert!(texts.iter().any(|t| t.contains(run)), "{run} is not named in {name}");
+        }
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{name}");
+    }
+    let curves = texts(&report.figures[0].1);
+    for label in [
+        "warmup",
+        "decay",
+        "learning rate",
+        "tokens since the branch",
+        "Bands: the phases of rewarmed, constant, scratch.",
+    ] {
+        assert!(curves.iter().any(|t| t == label), "{label}: {curves:?}");
+    }
+    // Cut at the frame, and said so.
+    assert!(curves.iter().any(|t| t == "scratch from 9.00"), "{curves:?}");
+}
+
+#[test]
+fn a_branch_begins_where_its_parent_ended() {
+    let report = report(&four(), &ReportOptions::default()).unwrap();
+    let document = parsed(&report.figures[0].1);
+    let paths: Vec<&str> = document
+        .descendants()
+        .filter(|n| {
+            n.attribute("class").is_some_and(|c| c.starts_with("curve"))
+                && n.ancestors().any(|a| a.has_tag_name(("http://www.w3.org/2000/svg", "g")))
+        })
+        .filter_map(|n| n.attribute("d"))
+        .collect();
+    let (english, rewarmed) = (paths[0], paths[1]);
+    let end = &english[english.rfind('L').unwrap() + 1..];
+    let start = &rewarmed[1..rewarmed.find('L').unwrap()];
+    assert_eq!(end, start);
+}
+
+#[test]
+fn the_page_loads_nothing() {
+    let report = report(&four(), &ReportOptions::default()).unwrap();
+    for (what, text) in report.figures.iter().map(|(n, s)| (n.as_str(), s)).chain([("page", &report.html)]) {
+        let rest = text.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        for word in ["http", "//", "<script", "<link", "@import", "src=", "href", "url("] {
+            let allowed = if word == "url(" { rest.replace("url(#", "") } else { rest.clone() };
+            assert!(!allowed.contains(word), "{word} in {what}");
+        }
+    }
+    // Apart from the doctype and the void elements, the page is XML too.
+    let html = report.html.replace("<!doctype html>", "").replace("<meta charset=\"utf-8\">", "");
+    let viewport = "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">";
+    let document_text = html.replace(viewport, "");
+    let document = parsed(&document_text);
+    let mut ids: Vec<&str> = document.descendants().filter_map(|n| n.attribute("id")).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "an id appears twice");
+    assert!(document.descendants().any(|n| n.text() == Some("+0.5000")));
+}
+
+#[test]
+fn odd_runs_are_drawn() {
+    let nan = f64::NAN;
+    let evil = run("<b>&\"'\u{1}𝔘 ünï", None, [nan; 5], [1.0, nan, f64::INFINITY, 1.0, 1.0]);
+    let flat = run("flat", None, [2.0; 5], [2.0; 5]);
+    let one = RunSeries::from_events(
+        "one",
+        [Event::Eval { step: 0, tokens: 0, set: "web".into(), values: Values::new().with("loss", 2.0) }],
+    )
+    .unwrap();
+    let ring = {
+        let mut ring = run("ring", Some("flat"), [2.0; 5], [2.0; 5]);
+        ring.info.parent.as_mut().unwrap().run = "ring".into();
+        ring
+    };
+    let mut runs = [evil, flat.clone(), flat, one, ring];
+    runs[1].info.parent = Some(Parent { run: "ring".into(), step: 5, tokens: 50 });
+    runs[4].info.parent = Some(Parent { run: "flat".into(), step: 5, tokens: 50 });
+    for chosen in [&runs[..], &runs[..1], &runs[3..4]] {
+        for origin in [Origin::Branch, Origin::Beginning] {
+            let report = report(chosen, &ReportOptions { origin, x: XAxis::Steps, ..Default::default() }).unwrap();
+            for (_, svg) in &report.figures {
+                parsed(svg);
+                assert!(!svg.contains("NaN,") && !svg.contains(" NaN") && !svg.contains("MNaN"), "{svg}");
+            }
+            assert!(!report.html.contains("<b>"));
+        }
+    }
+    let both = texts(&report(&runs[1..3], &ReportOptions::default()).unwrap().figures[0].1);
+    assert!(both.iter().any(|t| t == "flat (2)"), "{both:?}");
+}
+
+#[test]
+fn what_cannot_be_reported_is_said() {
+    let fail = |runs: &[RunSeries], options: ReportOptions| {
+        let problem = report(runs, &options).unwrap_err();
+        assert!(problem.kind == Kind::Input && problem.hint.is_some(), "{problem}");
+        problem
+    };
+    let default = ReportOptions::default;
+    assert!(fail(&[], default()).why.contains("nothing"));
+    let empty = RunSeries::from_events("empty", []).unwrap();
+    let problem = fail(&[four().remove(0), empty], default());
+    assert!(problem.place == "empty" && problem.why.contains("the run is empty"), "{problem}");
+    let mut blind = four().remove(0);
+    blind.evals.clear();
+    assert!(fail(&[blind], default()).why.contains("no evaluations"));
+    let problem = fail(&four(), ReportOptions { old: Some("wbe".into()), ..default() });
+    assert!(problem.place == "wbe" && problem.hint.unwrap().contains("web, law"));
+    assert!(fail(&four(), ReportOptions { metric: "error".into(), ..default() }).why.contains("`error`"));
+}
+
+#[test]
+fn another_kind_of_task_needs_only_other_options() {
+    let mut events = Vec::new();
+    for step in 0..=20_u64 {
+        if step > 0 {
+            let values =
+                Values::new().with("loss", 1.0).with("eps", 0.01 * step as f64).with("epoch", step as f64 / 4.0);
+            events.push(Event::Step { step, tokens: step * 128, values });
+        }
+        if step % 10 == 0 {
+            let values = Values::new().with("error", 0.9 - step as f64 / 100.0).with("certified_error", 0.95);
+            events.push(Event::Eval { step, tokens: step * 128, set: "test".into(), values });
+        }
+    }
+    let runs = [RunSeries::from_events("ibp", events).unwrap()];
+    let options = ReportOptions {
+        metric: "error".into(),
+        table: vec!["error".into(), "certified_error".into()],
+        x: XAxis::Metric("epoch".into()),
+        ..Default::default()
+    };
+    let report = report(&runs, &options).unwrap();
+    let labels = texts(&report.figures[0].1);
+    assert!(["test: error", "epsilon", "epoch"].iter().all(|want| labels.iter().any(|t| t == want)), "{labels:?}");
+    assert!(!labels.iter().any(|t| t == "learning rate"));
+    let table = change_table(&runs, &options).unwrap().to_markdown();
+    assert!(table.contains("| 0.9000 | 0.9000 | 0.7000 | -0.2000 | 0.9500 |"), "{table}");
+}
+
+#[test]
+fn a_schedule_is_drawn() {
+    let points: Vec<(f64, f64)> = (0..=100_000).map(|n| (f64::from(n), (f64::from(n) / 1000.0).sin().abs())).collect();
+    let curve = ScheduleCurve { quantity: "learning rate".into(), points };
+    let svg = schedule_svg(
+        "rewarm/<small>",
+        "steps",
+        &[curve],
+        &[("warmup".into(), 0.0, 1000.0), ("decay".into(), 1000.0, 1e5)],
+    );
+    let labels = texts(&svg);
+    assert!(
+        labels.contains(&"rewarm/<small>: learning rate".to_owned()) && labels.contains(&"100k".to_owned()),
+        "{labels:?}"
+    );
+    assert!(svg.len() < 200_000, "{} bytes", svg.len());
+    parsed(&schedule_svg("empty", "steps", &[], &[]));
+}
+
+#[test]
+fn tables_align() {
+    let mut table = Table::new().text_column("run").number_column("loss", "a").number_column("loss", "b");
+    table.row(["größe", "1.5", "-2"]);
+    table.row(["日本", "10.25", "3|4"]);
+    assert_eq!(
+        table.to_text(),
+        "          loss\nrun        a    b\n─────  ─────  ───\ngröße    1.5   -2\n日本   10.25  3|4\n"
+    );
+    assert_eq!(
+        table.to_markdown(),
+        "| run | loss a | loss b |\n|---|---:|---:|\n| größe | 1.5 | -2 |\n| 日本 | 10.25 | 3\\|4 |\n"
+    );
+}
+
+#[test]
+fn axes_have_round_numbers() {
+    use temper_report::scale::{Kind, Scale};
+    use temper_report::text::{Format, tick_labels};
+    let labels = |kind, range, pixels, format| tick_labels(&Scale::new(kind, range, (0.0, pixels)).ticks(50.0), format);
+    assert_eq!(labels(Kind::Linear, (0.0, 1.0), 250.0, Format::Plain), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+    assert_eq!(labels(Kind::Linear, (0.0, 3e-4), 150.0, Format::Plain), ["0", "1e-4", "2e-4", "3e-4"]);
+    assert_eq!(labels(Kind::Linear, (-5e5, 1e6), 150.0, Format::Count), ["−0.5M", "0", "0.5M", "1.0M"]);
+    assert_eq!(labels(Kind::Log, (1.0, 1000.0), 200.0, Format::Plain), ["1", "10", "100", "1000"]);
+    assert_eq!(
+        labels(Kind::Log, (15.0, 150.0), 500.0, Format::Plain),
+        ["15", "20", "30", "40", "50", "60", "80", "100", "150"]
+    );
+    // Nothing to span, and nothing that a logarithm takes.
+    assert!(!labels(Kind::Linear, (2.0, 2.0), 200.0, Format::Plain).is_empty());
+    assert!(!labels(Kind::Log, (0.0, 5.0), 200.0, Format::Plain).is_empty());
+    assert!(!labels(Kind::Linear, (f64::NAN, f64::INFINITY), 200.0, Format::Plain).is_empty());
+}
+
+#[test]
+fn a_report_is_written() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().join("a/report");
+    let page = report(&four(), &ReportOptions::default()).unwrap().write(&dir).unwrap();
+    assert_eq!(page, dir.join("report.html"));
+    assert!(dir.join("plane.svg").exists());
+    let in_the_way = tmp.path().join("file");
+    std::fs::write(&in_the_way, "").unwrap();
+    assert!(report(&four(), &ReportOptions::default()).unwrap().write(&in_the_way).is_err());
+}
