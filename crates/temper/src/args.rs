@@ -1,0 +1,390 @@
+//! The command line, one struct a command. Help texts are the manual.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Training runs whose warmup decides the outcome.
+#[derive(Parser, Debug)]
+#[command(
+    name = "temper",
+    version,
+    about = "Training runs whose warmup decides the outcome",
+    long_about = "Temper continues the pre-training of GPT-NeoX / Pythia language models on new text with a re-warmed \
+        learning rate, and watches what that does to the old text and the new (arXiv 2308.04014).\n\n\
+        A run is a directory: DIR, DIR@STEP or DIR@best names one of its checkpoints. Results go to standard output, \
+        everything else to standard error.",
+    after_help = "Start with:\n  temper demo                                  both corpora inside the binary, about two minutes\n  \
+        temper recipe list                           what can be trained\n  \
+        temper plan rewarm/small                     what it will cost\n  \
+        temper train rewarm/small --out runs/base\n\n\
+        Exit codes: 0 done; 1 an expectation was missed, or doctor found a problem; 2 the input is wrong;\n\
+        3 training failed; 4 the machine failed; 75 stopped at --max-time, resume it; 130, 143 interrupted, resume it.",
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Say nothing but results, warnings and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Threads of computation; results do not depend on it [default: all cores].
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// The main job in small, on real text inside the binary: pre-train on English, continue on German three ways.
+    Demo(Demo),
+    /// Start a run from a recipe.
+    Train(Train),
+    /// Go on with a run exactly where its last checkpoint was taken.
+    Resume(Resume),
+    /// Start a new run from the weights of another, usually on new data with a re-warmed learning rate.
+    Branch(Branch),
+    /// Loss, perplexity and bits per byte of a run or a Hugging Face model on text.
+    Eval(Eval),
+    /// Text from a run or a Hugging Face model, to see what its numbers mean.
+    Sample(Sample),
+    /// What a recipe comes to, before anything starts: values and origins, phases, memory, disk, time.
+    Plan(Plan),
+    /// The learning rate of a recipe, update by update, without a model.
+    Schedule(Schedule),
+    /// The built-in recipes, and the keys a recipe may have.
+    #[command(subcommand)]
+    Recipe(RecipeCommand),
+    /// One self-contained HTML page of figures and tables from one or several runs.
+    Report(Report),
+    /// Tokenizers and token files.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Write the model of a run as a Hugging Face directory.
+    Export(Export),
+    /// Is this machine fit: processor, memory, threads, kernels, disk?
+    Doctor(Doctor),
+    /// Completions for a shell, on standard output.
+    Completions(Completions),
+}
+
+/// `temper demo`.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Where the runs and the report go; must not exist yet [default: temper-demo, or temper-demo-2, ...].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Seed of weights and data order.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Stop every run after this many updates (to try the machinery; the numbers mean nothing then).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_steps: Option<u64>,
+}
+
+/// Overrides of recipe values.
+#[derive(Args, Debug)]
+pub struct Overrides {
+    /// Override one value of the recipe, e.g. --set lr.peak=6e-4; repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Limits of one sitting.
+#[derive(Args, Debug)]
+pub struct Limits {
+    /// Stop with a checkpoint before this much time has passed, e.g. 90s, 45m, 2h; exit code 75.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub max_time: Option<Duration>,
+}
+
+/// `temper train`.
+#[derive(Args, Debug)]
+pub struct Train {
+    /// A built-in recipe (see `temper recipe list`) or a path of a TOML file.
+    pub recipe: String,
+    /// The directory of the new run; must not hold one already.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Stop after this many updates; the schedule keeps its horizon.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_steps: Option<u64>,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// `temper resume`.
+#[derive(Args, Debug)]
+pub struct Resume {
+    /// The run: DIR, or DIR@STEP to go back to an earlier checkpoint (later ones are removed).
+    pub run: String,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// `temper branch`.
+#[derive(Args, Debug)]
+pub struct Branch {
+    /// The run to start from: DIR, DIR@STEP or DIR@best.
+    pub run: String,
+    /// A built-in recipe or a path of a TOML file; what it does not say is taken from the run.
+    pub recipe: String,
+    /// The directory of the new run; must not hold one already.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Stop after this many updates; the schedule keeps its horizon.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_steps: Option<u64>,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// `temper eval`.
+#[derive(Args, Debug)]
+pub struct Eval {
+    /// A run (DIR, DIR@STEP, DIR@best) or a Hugging Face GPT-NeoX directory.
+    pub model: String,
+    /// NAME=PATH evaluates on that text or token file; a bare NAME picks one of the run's own sets; repeatable
+    /// [default: all of the run's own].
+    #[arg(long, value_name = "NAME[=PATH]")]
+    pub data: Vec<String>,
+    /// Tokens of one window [default: as the run was trained; 2048 at most for a Hugging Face model].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seq_len: Option<u64>,
+    /// At most so many tokens of each set, whole documents [default: all].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_tokens: Option<u64>,
+    /// The key of a JSON line that holds the text.
+    #[arg(long, value_name = "KEY", default_value = "text")]
+    pub text_key: String,
+    /// JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `temper sample`.
+#[derive(Args, Debug)]
+pub struct Sample {
+    /// A run (DIR, DIR@STEP, DIR@best) or a Hugging Face GPT-NeoX directory.
+    pub model: String,
+    /// The text to go on from; empty starts a new document.
+    #[arg(long, default_value = "")]
+    pub prompt: String,
+    /// Tokens to write at most.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub tokens: usize,
+    /// 0 takes the most probable token every time, 1 samples from the model as it is.
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    pub temperature: f64,
+    /// Choose among the so many most probable tokens; 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: usize,
+    /// Choose among the most probable tokens that together reach this probability.
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub top_p: f64,
+    /// Equal seeds give equal text.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `temper plan`.
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// A built-in recipe or a path of a TOML file.
+    pub recipe: String,
+    /// Plan it as a branch of this run.
+    #[arg(long, value_name = "RUN")]
+    pub from: Option<String>,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Do not time the model on this machine (seconds to minutes).
+    #[arg(long)]
+    pub no_calibration: bool,
+    /// JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `temper schedule`.
+#[derive(Args, Debug)]
+pub struct Schedule {
+    /// A built-in recipe or a path of a TOML file.
+    pub recipe: String,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Columns step,tokens,lr instead of a drawing.
+    #[arg(long)]
+    pub csv: bool,
+    /// With --csv: every so many updates, the ends of the phases included.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), requires = "csv")]
+    pub every: u64,
+    /// Write the drawing as an SVG file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "csv")]
+    pub svg: Option<PathBuf>,
+}
+
+/// `temper recipe`.
+#[derive(Subcommand, Debug)]
+pub enum RecipeCommand {
+    /// The built-in recipes, a line each.
+    List,
+    /// The text of a built-in recipe; to change one, write this to a file.
+    Show {
+        /// Its name, e.g. rewarm/small.
+        name: String,
+    },
+    /// Every key a recipe may have, with its default and meaning.
+    Keys {
+        /// Only keys that begin with this, e.g. lr.
+        prefix: Option<String>,
+    },
+}
+
+/// `temper report`.
+#[derive(Args, Debug)]
+pub struct Report {
+    /// Run directories; the first is the base if the others branch from it.
+    #[arg(required = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// Where report.html and the SVG files go [default: DIR/report of the first run].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// The validation set of the old data, for the perplexity plane [default: the first of the base run].
+    #[arg(long, value_name = "SET")]
+    pub old: Option<String>,
+    /// The validation set of the new data [default: the first that the base run was not trained on].
+    #[arg(long, value_name = "SET")]
+    pub new: Option<String>,
+}
+
+/// `temper data`.
+#[derive(Subcommand, Debug)]
+pub enum DataCommand {
+    /// Tokenise text into memory-mapped token files, split into train and validation by document.
+    Prepare(Prepare),
+    /// Train a byte-level BPE tokenizer on text.
+    TrainTokenizer(TrainTokenizer),
+    /// What a token file (.tokens, or .bin/.idx of GPT-NeoX and Megatron) holds; checks its hash.
+    Info {
+        /// The file.
+        #[arg(value_hint = ValueHint::FilePath)]
+        path: PathBuf,
+    },
+}
+
+/// `temper data prepare`.
+#[derive(Args, Debug)]
+pub struct Prepare {
+    /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not.
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<String>,
+    /// A Hugging Face tokenizer.json, or builtin:demo.
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: String,
+    /// The directory for train.tokens, validation.tokens and tokenizer.json.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Part of the documents that is held out.
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.01)]
+    pub validation_fraction: f64,
+    /// Seed of the split.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The key of a JSON line that holds the text.
+    #[arg(long, value_name = "KEY", default_value = "text")]
+    pub text_key: String,
+    /// What to do with a line that is not UTF-8.
+    #[arg(long, value_enum, default_value_t = InvalidUtf8::Skip)]
+    pub invalid_utf8: InvalidUtf8,
+}
+
+/// `temper data train-tokenizer`.
+#[derive(Args, Debug)]
+pub struct TrainTokenizer {
+    /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not.
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<String>,
+    /// Entries of the vocabulary, at least 257: the bytes and the end-of-document token.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(257..))]
+    pub vocab_size: u32,
+    /// The file to write; must not exist.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// The key of a JSON line that holds the text.
+    #[arg(long, value_name = "KEY", default_value = "text")]
+    pub text_key: String,
+}
+
+/// What to do with a line that is not UTF-8.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidUtf8 {
+    /// Leave it out and count it.
+    Skip,
+    /// Stop with an error.
+    Error,
+}
+
+/// `temper export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// A run (DIR, DIR@STEP, DIR@best) or a Hugging Face GPT-NeoX directory.
+    pub model: String,
+    /// The directory to write; must be new or empty.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// How to store the weights.
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    pub dtype: Dtype,
+}
+
+/// How weights are stored.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// Single precision.
+    F32,
+    /// Half precision.
+    F16,
+    /// bfloat16.
+    Bf16,
+}
+
+/// `temper doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `temper completions`.
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// `90`, `90s`, `45m`, `2h`, `1.5h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(at) => (&text[..at], &text[at..]),
+        None => (text, "s"),
+    };
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(format!("`{unit}` is not a unit of time: s, m, h or d")),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(n) if n > 0.0 && n * seconds < 1e9 => Ok(Duration::from_secs_f64(n * seconds)),
+        _ => Err(format!("`{text}` is not a length of time: 90s, 45m, 2h")),
+    }
+}

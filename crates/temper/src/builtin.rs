@@ -1,0 +1,32 @@
+//! What the binary carries: recipes, the demo's texts and their tokenizer (assets/SOURCES.md has
+//! their sources and licences).
+
+use temper_data::Input;
+use temper_recipe::Library;
+
+/// The built-in recipes by name.
+pub const LIBRARY: Library<'static> = Library {
+    recipes: &[],
+};
+
+/// The World English Bible, chapter by chapter.
+const WEB: &[u8] = include_bytes!("../../../assets/web.jsonl.zst");
+/// German federal law, in documents of some 12 kB.
+const LAW: &[u8] = include_bytes!("../../../assets/law.jsonl.zst");
+/// A byte-level BPE of 4096 entries trained on both.
+const TOKENIZER: &[u8] = include_bytes!("../../../assets/tokenizer.json");
+
+/// The text that a recipe calls `builtin:NAME`.
+pub fn text(name: &str) -> Option<Input> {
+    let jsonl_zst = match name {
+        "web" => WEB,
+        "law" => LAW,
+        _ => return None,
+    };
+    Some(Input::Memory { name: format!("builtin:{name}"), jsonl_zst })
+}
+
+/// The tokenizer that a recipe calls `builtin:NAME`.
+pub fn tokenizer(name: &str) -> Option<&'static [u8]> {
+    (name == "demo").then_some(TOKENIZER)
+}

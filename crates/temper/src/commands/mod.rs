@@ -1,0 +1,16 @@
+//! One file a command. Each has `run(&args, &printer)`, which gives the exit code.
+
+pub mod branch;
+pub mod completions;
+pub mod data;
+pub mod demo;
+pub mod doctor;
+pub mod eval;
+pub mod export;
+pub mod plan;
+pub mod recipe;
+pub mod report;
+pub mod resume;
+pub mod sample;
+pub mod schedule;
+pub mod train;

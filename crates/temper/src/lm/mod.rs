@@ -1,0 +1,1 @@
+//! From a recipe to a language-model run: configuration, data, the four starts, the console.
