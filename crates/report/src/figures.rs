@@ -106,7 +106,7 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
             panels.push(Panel { title: metric_name(metric), height: 130.0, lines, y, ..Panel::default() });
         }
     }
-    let (bands, owners) = bands(placed);
+    let (bands, remark) = bands(placed);
     Figure {
         name: "curves".to_owned(),
         title: format!("Validation {} of every run", metric_name(&options.metric)),
@@ -116,7 +116,7 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
         ),
         x: x_axis(placed, options),
         panels,
-        remark: if owners.is_empty() { String::new() } else { format!("Bands: the phases of {owners}.") },
+        remark,
         bands,
         names: Names::Margin,
     }
@@ -131,7 +131,7 @@ fn line(p: &Placed) -> Line {
     Line { name: p.name.clone(), style: p.style, faint: p.faint, ..Line::default() }
 }
 
-/// The phases of the first run that has several, and the names of all runs with the same ones.
+/// The phases of the first run that has several, and a remark on whose they are unless they are everybody's.
 fn bands(placed: &[Placed]) -> (Vec<Band>, String) {
     let of = |p: &Placed| -> Vec<Band> {
         let phases = p.run.phases.iter();
@@ -157,7 +157,13 @@ fn bands(placed: &[Placed]) -> (Vec<Band>, String) {
                 .all(|(a, b)| a.name == b.name && (a.from - b.from).abs() <= room && (a.to - b.to).abs() <= room)
     };
     let owners: Vec<&str> = placed.iter().filter(|p| !p.faint).filter(same).map(|p| p.name.as_str()).collect();
-    (bands, owners.join(", "))
+    let all = owners.len() == placed.iter().filter(|p| !p.faint).count();
+    let remark = match owners.len() {
+        _ if all => String::new(),
+        1..4 => format!("Bands: the phases of {}.", owners.join(", ")),
+        n => format!("Bands: the phases of {} and {} others.", owners[0], n - 1),
+    };
+    (bands, remark)
 }
 
 /// The way of every run through the plane of old against new data. None without two sets.

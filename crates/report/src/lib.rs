@@ -8,8 +8,10 @@
 pub mod chart;
 mod figures;
 mod labels;
+mod names;
 pub mod options;
 mod page;
+mod plot;
 pub mod scale;
 mod schedule;
 pub mod summary;

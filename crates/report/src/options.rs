@@ -12,9 +12,9 @@ pub struct ReportOptions {
     pub title: String,
     /// What happened, in a sentence; by default [`crate::summary::sentence`].
     pub summary: Option<String>,
-    /// Validation set of the old data. By default the first of exactly two.
+    /// Validation set of the old data. By default the first of exactly two, if any run is a branch.
     pub old: Option<String>,
-    /// Validation set of the new data. By default the second of exactly two.
+    /// Validation set of the new data. By default the second of exactly two, if any run is a branch.
     pub new: Option<String>,
     /// Metric of the curves, by validation set.
     pub metric: String,
@@ -134,6 +134,11 @@ fn clock(run: &RunSeries, x: &XAxis) -> Vec<(f64, f64, f64)> {
     clock
 }
 
+/// Whether a run's weights came from elsewhere.
+fn continued(run: &RunSeries) -> bool {
+    matches!(run.info.start.as_str(), "branch" | "hf")
+}
+
 /// Which of the runs is the parent of which.
 fn parent_of(runs: &[RunSeries], child: usize) -> Option<usize> {
     let parent = runs[child].info.parent.as_ref()?;
@@ -161,7 +166,7 @@ pub(crate) fn placed<'a>(runs: &'a [RunSeries], options: &ReportOptions) -> Vec<
             name: if twins == 0 { run.name.clone() } else { format!("{} ({})", run.name, twins + 1) },
             style: if faint { 0 } else { styles.next().unwrap_or(1) },
             faint,
-            continued: matches!(run.info.start.as_str(), "branch" | "hf"),
+            continued: continued(run),
             offset: 0.0,
             clock: clock(run, &options.x),
         });
@@ -207,7 +212,9 @@ pub(crate) fn sets(runs: &[RunSeries], options: &ReportOptions) -> Result<Sets> 
                 .hint(format!("there are: {}", names.join(", "))));
         }
     }
-    if let ([first, second], None, None) = (names.as_slice(), &old, &new) {
+    // Without a run that goes on from earlier weights, no data is older than other data.
+    let continued = runs.iter().any(continued);
+    if let (true, [first, second], None, None) = (continued, names.as_slice(), &old, &new) {
         (old, new) = (Some(first.clone()), Some(second.clone()));
     }
     names.sort_by_key(|n| (Some(n) != old.as_ref(), Some(n) != new.as_ref()));

@@ -4,7 +4,7 @@ use temper_record::{Result, RunSeries};
 
 use crate::chart::Figure;
 use crate::options::ReportOptions;
-use crate::summary::{change_table, facts_table, sentence};
+use crate::summary::{change_table, facts_table, machines, sentence};
 use crate::text::{escape, metric_name};
 use crate::theme::{figure_css, page_css};
 
@@ -22,6 +22,9 @@ pub(crate) fn page(runs: &[RunSeries], figures: &[(Figure, String)], options: &R
     body += &format!("<p class=\"soft\">{}</p>", escape(&definitions(options)));
     body += "<h2>Runs</h2>";
     body += &facts_table(runs, options).to_html();
+    for machine in machines(runs, options) {
+        body += &format!("<p class=\"soft\">{}</p>", escape(&machine));
+    }
     let warnings: Vec<String> = runs
         .iter()
         .flat_map(|r| r.warnings.iter().map(|w| format!("<li>{}: {}</li>", escape(&r.name), escape(w))))

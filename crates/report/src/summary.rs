@@ -1,5 +1,7 @@
 //! Runs in numbers: start, peak, final and change by run and validation set, and the facts of every run.
 
+use std::path::Path;
+
 use temper_record::{Result, RunSeries, console, env};
 
 use crate::options::{ReportOptions, Sets, placed, sets};
@@ -93,11 +95,14 @@ pub fn facts_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
     for name in ["seed", "steps", "tokens", "parameters", "time"] {
         table = table.number_column("", name);
     }
-    table = table.text_column("state").text_column("began").text_column("Temper").text_column("machine");
+    table = table.text_column("state").text_column("began (UTC)").text_column("Temper");
     for p in placed(runs, options) {
         let (run, info) = (p.run, &p.run.info);
         let weights = match (&info.parent, info.start.as_str()) {
-            (Some(parent), _) => format!("{} @ {}", parent.run, parent.step),
+            (Some(parent), _) => {
+                let name = Path::new(&parent.run).file_name().map(|n| n.to_string_lossy());
+                format!("{}@{}", name.as_deref().unwrap_or(&parent.run), parent.step)
+            }
             (None, "hf") => "Hugging Face directory".to_owned(),
             (None, _) => "random".to_owned(),
         };
@@ -107,10 +112,6 @@ pub fn facts_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
             (Some(reason), None) => format!("stopped: {reason}"),
             (None, None) => "unfinished".to_owned(),
         };
-        let machine = run
-            .env
-            .as_ref()
-            .map_or("–".to_owned(), |e| format!("{}, {} threads", e.cpu.as_deref().unwrap_or(&e.os), e.threads));
         table.row([
             p.name.clone(),
             info.recipe.clone(),
@@ -125,7 +126,7 @@ pub fn facts_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
             if info.parameters == 0 { "–".to_owned() } else { console::count(info.parameters as f64) },
             seconds.map_or("–".to_owned(), console::duration),
             state,
-            if info.time == 0 { "–".to_owned() } else { env::utc(info.time).replace('T', " ").replace('Z', " UTC") },
+            if info.time == 0 { "–".to_owned() } else { env::utc(info.time)[..16].replace('T', " ") },
             format!(
                 "{} {}",
                 info.version,
@@ -133,10 +134,25 @@ pub fn facts_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
             )
             .trim()
             .to_owned(),
-            machine,
         ]);
     }
     table
+}
+
+/// Where the runs ran: one text for every machine, with the names of its runs.
+pub fn machines(runs: &[RunSeries], options: &ReportOptions) -> Vec<String> {
+    let mut machines: Vec<(String, Vec<String>)> = Vec::new();
+    for p in placed(runs, options) {
+        let Some(env) = &p.run.env else { continue };
+        let cpu = env.cpu.as_deref().unwrap_or("unknown processor");
+        let memory = env.memory_bytes.map_or(String::new(), |b| format!(", {}B memory", console::count(b as f64)));
+        let machine = format!("{cpu}, {} threads on {} cores{memory}, {}", env.threads, env.cores, env.os);
+        match machines.iter_mut().find(|(m, _)| *m == machine) {
+            Some((_, names)) => names.push(p.name),
+            None => machines.push((machine, vec![p.name])),
+        }
+    }
+    machines.into_iter().map(|(machine, names)| format!("{}: {machine}.", names.join(", "))).collect()
 }
 
 /// What happened, in a sentence: who ends best on the new data, and what that cost on the old. None without both.
@@ -154,7 +170,8 @@ pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
         .collect();
     ends.sort_by(|a, b| a.2.last.total_cmp(&b.2.last));
     let ((best, cost, gain), others) = ends.split_first()?;
-    let mut text = format!("On {new}, {best} ends lowest, at {name} {}", cell(metric, gain.last));
+    let lowest = if others.is_empty() { "at" } else { "lowest, at" };
+    let mut text = format!("On {new}, {best} ends {lowest} {name} {}", cell(metric, gain.last));
     if !others.is_empty() {
         let list: Vec<String> = others.iter().map(|(n, _, s)| format!("{n} {}", cell(metric, s.last))).collect();
         text += &format!(" ({})", list.join(", "));

@@ -47,12 +47,16 @@ fn columns_of(c: char) -> usize {
     }
 }
 
-/// The text cut to so many characters, with an ellipsis if any are missing.
+/// The text in so many characters: if it is longer, the middle gives way to an ellipsis, since names of runs differ at
+/// their ends as often as at their beginnings.
 pub fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+    let all: Vec<char> = text.chars().collect();
+    if all.len() <= most {
+        return text.to_owned();
     }
+    let tail = most / 2;
+    let head = most.saturating_sub(tail + 1);
+    all[..head].iter().chain(&['…']).chain(&all[all.len() - tail..]).collect()
 }
 
 /// How numbers are written on an axis.

@@ -12,11 +12,21 @@ const LIGHT: [&str; STYLES] = ["#5f6670", "#0072b2", "#d55e00", "#009e73", "#cc7
 const DARK: [&str; STYLES] = ["#9aa2ad", "#56b4e9", "#e8702a", "#1fb58d", "#d68fb6", "#f0e442", "#4a90c2"];
 
 /// Dash patterns, in pixels.
-pub const DASHES: [&str; STYLES] = ["", "", "9 4", "2.5 3", "11 3 2.5 3", "16 5", "6 2 1.5 2 1.5 2"];
+const DASHES: [&str; STYLES] = ["", "", "9 4", "2.5 3", "11 3 2.5 3", "16 5", "6 2 1.5 2 1.5 2"];
 
 /// The fonts of a system without loading any.
 pub const FONTS: &str =
     "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Noto Sans','Liberation Sans',Arial,sans-serif";
+
+/// When the colours begin again, dashes and markers are shifted against them.
+fn shifted(style: usize) -> usize {
+    (style + style / STYLES) % STYLES
+}
+
+/// Dash pattern of a style, in pixels; empty for a solid line.
+pub fn dashes(style: usize) -> &'static str {
+    DASHES[shifted(style)]
+}
 
 /// Outline of a marker of about `r` pixels around the origin, as path data.
 pub fn marker(style: usize, r: f64) -> String {
@@ -27,7 +37,7 @@ pub fn marker(style: usize, r: f64) -> String {
         }
         path + "Z"
     };
-    match style % STYLES {
+    match shifted(style) {
         2 => polygon(&[(-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)]),
         3 => polygon(&[(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)]),
         4 => polygon(&[(0.0, -1.3), (1.1, 0.0), (0.0, 1.3), (-1.1, 0.0)]),
@@ -99,7 +109,6 @@ pub fn page_css() -> String {
          .wide{{overflow-x:auto;margin:14px 0}}\
          table{{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums;line-height:1.35}}\
          th,td{{padding:5px 7.5px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}}\
-         td.wrap{{white-space:normal;min-width:22ch}}\
          thead th{{font-weight:600;background:var(--head);border-bottom:1px solid var(--line)}}\
          th.group{{text-align:center}}th.first,td.first{{border-left:1px solid var(--line)}}\
          .right{{text-align:right}}tbody tr.new td{{border-top:2px solid var(--line)}}\

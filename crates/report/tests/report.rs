@@ -81,7 +81,9 @@ fn tables_hold_the_planted_numbers() {
 
 #[test]
 fn figures_are_well_formed_and_name_every_run() {
-    let report = report(&four(), &ReportOptions::default()).unwrap();
+    let mut runs = four();
+    runs[2].phases.pop();
+    let report = report(&runs, &ReportOptions::default()).unwrap();
     let names: Vec<&str> = report.figures.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["curves", "plane", "training"]);
     for (name, svg) in &report.figures {
@@ -92,17 +94,37 @@ fn figures_are_well_formed_and_name_every_run() {
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{name}");
     }
     let curves = texts(&report.figures[0].1);
-    for label in [
-        "warmup",
-        "decay",
-        "learning rate",
-        "tokens since the branch",
-        "Bands: the phases of rewarmed, constant, scratch.",
-    ] {
+    for label in
+        ["warmup", "decay", "learning rate", "tokens since the branch", "Bands: the phases of rewarmed, scratch."]
+    {
         assert!(curves.iter().any(|t| t == label), "{label}: {curves:?}");
     }
     // Cut at the frame, and said so.
     assert!(curves.iter().any(|t| t == "scratch from 9.00"), "{curves:?}");
+}
+
+#[test]
+fn without_a_branch_no_data_is_old() {
+    let report = report(&four()[..1], &ReportOptions::default()).unwrap();
+    let names: Vec<&str> = report.figures.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["curves", "training"]);
+    assert!(!report.html.contains("(old)"));
+    let named = ReportOptions { old: Some("law".into()), new: Some("web".into()), ..Default::default() };
+    let sentence = sentence(&four()[..1], &named).unwrap();
+    assert_eq!(sentence, "On web, english ends at perplexity 20.09; on law, its perplexity falls from 8103 to 148.4.");
+}
+
+#[test]
+fn facts_say_how_far_a_run_got() {
+    let mut runs = four();
+    runs[3].steps.truncate(40);
+    (runs[3].done, runs[3].stopped) = (None, Some("SIGINT".into()));
+    let text = facts_table(&runs, &ReportOptions::default()).to_text();
+    let line = |name: &str| {
+        text.lines().find(|l| l.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("rewarmed"), "rewarmed demo/rewarmed english@100 7 100 1.00k – 12.0s complete – 0.1.0");
+    assert_eq!(line("scratch"), "scratch demo/scratch random 7 40 of 100 400 – – stopped: SIGINT – 0.1.0");
 }
 
 #[test]

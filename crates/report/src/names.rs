@@ -1,0 +1,121 @@
+//! Writes the names of lines into a panel: in the margin beside their ends, or inside where there is room.
+
+use std::fmt::Write;
+
+use temper_record::console::digits;
+
+use crate::chart::{Line, Marks, Names, Point};
+use crate::labels::{Room, apart};
+use crate::plot::Plot;
+use crate::svg::{SIZE, SMALL, label_of};
+use crate::text::{escape, pixels, shortened};
+use crate::theme::{STYLES, marker};
+
+impl Plot<'_> {
+    /// Where a line comes in from above: a note with the value it begins at.
+    pub fn draw_entries(&self, body: &mut String, room: &mut Room) {
+        if self.figure.names != Names::Margin {
+            return;
+        }
+        for line in self.panel.lines.iter().filter(|l| !l.faint) {
+            let Some(first) = line.stretches().next().and_then(|s| s.first()) else { continue };
+            let enters = line.points.iter().find(|p| self.x.holds(p.x) && self.y.holds(p.y));
+            if let Some(enters) = enters.filter(|_| first.y > self.y.high()) {
+                let text = format!("{} from {}", shortened(&line.name, 22), digits(first.y, 3));
+                let (x, y) = room.near(&text, SMALL, (self.x.place(enters.x), self.frame[1] + 10.0));
+                let _ =
+                    write!(body, "<text class=\"soft small halo\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escape(&text));
+            }
+        }
+    }
+
+    /// Names beside the ends of the lines that reach the right edge; the others get theirs inside.
+    pub fn draw_margin_names(&self, body: &mut String, room: &mut Room) {
+        let [_, top, right, bottom] = self.frame;
+        let at_edge = |line: &&Line| line.end().is_some_and(|p| self.x.place(p.x) > right - 24.0);
+        let edge: Vec<&Line> = self.panel.lines.iter().filter(at_edge).collect();
+        let wanted: Vec<f64> =
+            edge.iter().filter_map(|l| l.end()).map(|p| self.y.place(p.y).clamp(top, bottom)).collect();
+        let places = apart(&wanted, 17.0, (top + 4.0, bottom - 2.0));
+        for ((line, at), from) in edge.iter().zip(places).zip(wanted) {
+            let style = line.style % STYLES;
+            let end = line.end().map_or(right, |p| self.x.place(p.x));
+            let above = line.end().is_some_and(|p| p.y > self.y.high());
+            if (at - from).abs() > 2.0 {
+                let _ = write!(
+                    body,
+                    "<path class=\"lead s{style}\" d=\"M{:.1} {from:.1}L{:.1} {at:.1}\"/>",
+                    end + 5.0,
+                    right + 14.0
+                );
+            }
+            let arrow = if above { "↑ " } else { "" };
+            let _ = write!(
+                body,
+                "<path class=\"f{style}\" transform=\"translate({:.1} {at:.1})\" d=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}{arrow}<tspan class=\"small\">{}</tspan></text>",
+                right + 18.0,
+                marker(line.style, 3.4),
+                right + 26.0,
+                at + 4.5,
+                escape(&format!("{} ", shortened(&line.name, 22))),
+                escape(&line.value)
+            );
+        }
+        for line in self.panel.lines.iter().filter(|l| !at_edge(l)) {
+            self.draw_name_inside(body, line, room);
+        }
+    }
+
+    /// The name of a way that ends beyond the frame, with the number that is too large or too small.
+    fn draw_name_at_frame(&self, body: &mut String, line: &Line, end: &Point, room: &mut Room) {
+        let [left, top, right, bottom] = self.frame;
+        let (x, y) = self.place(end);
+        let (arrow, value) = match () {
+            _ if x > right => ("→", end.x),
+            _ if x < left => ("←", end.x),
+            _ if y < top => ("↑", end.y),
+            _ => ("↓", end.y),
+        };
+        let text = format!("{} {arrow} {}", shortened(&line.name, 22), digits(value, 3));
+        let at = (x.clamp(left + 4.0, right - 4.0), y.clamp(top + 14.0, bottom - 14.0));
+        let (tx, ty) = room.near(&format!("mm{text}"), SIZE, at);
+        let tx = tx + pixels("mm", SIZE);
+        let mark = marker(line.style, 4.0);
+        let style = line.style % STYLES;
+        let _ = write!(
+            body,
+            "<path class=\"f{style}\" transform=\"translate({:.1} {:.1})\" d=\"{mark}\"/><text class=\"halo\" x=\"{tx:.1}\" y=\"{ty:.1}\">{}</text>",
+            tx - 9.0,
+            ty - 4.5,
+            escape(&text)
+        );
+    }
+
+    /// Says where ways begin; ways that begin together share the word.
+    pub fn draw_starts(&self, body: &mut String, room: &mut Room) {
+        let mut seen: Vec<(f64, f64)> = Vec::new();
+        for line in self.panel.lines.iter().filter(|l| l.marks == Marks::Way) {
+            let Some(first) = line.points.first().filter(|p| self.x.holds(p.x) && self.y.holds(p.y)) else { continue };
+            let at = self.place(first);
+            if seen.iter().all(|s| (s.0 - at.0).hypot(s.1 - at.1) > 12.0) {
+                seen.push(at);
+                let (x, y) = room.near("start", SMALL, at);
+                let _ = write!(body, "<text class=\"soft small halo\" x=\"{x:.1}\" y=\"{y:.1}\">start</text>");
+            }
+        }
+    }
+
+    pub fn draw_name_inside(&self, body: &mut String, line: &Line, room: &mut Room) {
+        let shown = |p: &&Point| p.x.is_finite() && p.y.is_finite() && self.x.holds(p.x) && self.y.holds(p.y);
+        let visible: Vec<&Point> = line.points.iter().filter(shown).collect();
+        if let Some(end) = line.end().filter(|p| self.figure.names == Names::Inside && !line.faint && !shown(p)) {
+            return self.draw_name_at_frame(body, line, end, room);
+        }
+        // Context is named in its middle, a subject at its end.
+        let Some(p) = (if line.faint { visible.get(visible.len() / 2) } else { visible.last() }) else { return };
+        let text = if line.faint { shortened(&line.name, 22) } else { label_of(line) };
+        let (x, y) = room.near(&text, SIZE, self.place(p));
+        let class = if line.faint { "soft halo" } else { "halo" };
+        let _ = write!(body, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escape(&text));
+    }
+}
