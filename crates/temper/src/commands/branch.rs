@@ -1,12 +1,18 @@
-//! `temper branch`.
+//! `temper branch RUN RECIPE --out DIR`
 
-use temper_record::Problem;
+use temper_recipe::Recipe;
 
 use crate::args::Branch;
+use crate::builtin::LIBRARY;
+use crate::lm::console::Signals;
+use crate::lm::start::{self, Limits};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(_args: &Branch, _printer: &Printer) -> Outcome {
-    Err(Problem::input("branch", "this version", "is not built yet").into())
+pub fn run(args: &Branch, printer: &Printer) -> Outcome {
+    let limits = Limits { max_steps: args.max_steps, max_time: args.limits.max_time };
+    let signals = Signals::listen()?;
+    let recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
+    start::branch(recipe, &args.recipe, &args.run, &args.out, limits, printer)?.go("", &signals, printer)
 }

@@ -1,12 +1,161 @@
-//! `temper eval`.
+//! `temper eval RUN [--data NAME[=PATH]]... [--json]`
 
+use burn::tensor::Device;
+use serde_json::{Map, Value, json};
+use temper_data::{Input, InvalidUtf8, PrepareOptions, ReadOptions, TokenSource};
 use temper_record::Problem;
+use temper_record::event::Values;
+use temper_report::Table;
+use temper_train::evaluate::{EvalSet, EvalSettings, evaluate, means};
 
 use crate::args::Eval;
+use crate::lm::{open, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(_args: &Eval, _printer: &Printer) -> Outcome {
-    Err(Problem::input("eval", "this version", "is not built yet").into())
+pub fn run(args: &Eval, printer: &Printer) -> Outcome {
+    let opened = open::open(&args.model, &Device::flex())?;
+    let trained = opened.run.as_ref().map(|(_, recipe, _)| recipe.usize("data.seq_len")).transpose()?;
+    let longest = opened.model.config.max_seq;
+    let seq_len = args.seq_len.map_or(trained.unwrap_or(longest.min(2048)), |n| n as usize);
+    if seq_len > longest {
+        let why = format!("{seq_len} is more than the {longest} tokens that the model was made for");
+        return Err(Problem::input("evaluate", "--seq-len", why).into());
+    }
+    // Text given on the command line is tokenised into a folder that goes away again.
+    let scratch = Scratch::new()?;
+    let sets = sets(args, &opened, &scratch, printer)?;
+    let settings = EvalSettings { seq_len, rows: (8192 / seq_len).max(1), max_tokens: args.max_tokens };
+    let mut rows: Vec<(String, Values)> = Vec::new();
+    let mut scores = Vec::new();
+    for set in &sets {
+        printer.say(format_args!("evaluating {} ({} tokens)", set.name, set.source.len()));
+        let score = evaluate(&opened.model, &set.source, settings)?;
+        if !score.nats.is_finite() {
+            let why = format!("the loss is {}", score.loss());
+            return Err(Problem::training("evaluate", format!("{} on {}", args.model, set.name), why)
+                .hint("the model has weights that are not finite")
+                .into());
+        }
+        rows.push((set.name.clone(), score.values()));
+        scores.push(score);
+    }
+    if scores.len() > 1 {
+        rows.extend(means(&scores).map(|(name, values)| (name.to_string(), values)));
+    }
+    if args.json {
+        let sets: Map<String, Value> = rows
+            .iter()
+            .map(|(name, values)| (name.clone(), Value::Object(values.iter().map(|(k, v)| (k.into(), json!(v))).collect())))
+            .collect();
+        let step = opened.run.as_ref().map(|(_, _, step)| *step);
+        let result = json!({ "model": args.model, "step": step, "seq_len": seq_len, "sets": sets });
+        printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
+    } else {
+        let mut table = Table::new().text_column("set");
+        for name in ["loss", "perplexity", "bits per byte", "tokens", "bytes"] {
+            table = table.number_column("", name);
+        }
+        for (name, values) in &rows {
+            let number = |metric: &str, digits: usize| {
+                values.get(metric).map_or_else(|| "-".into(), |value| format!("{value:.digits$}"))
+            };
+            table.row([
+                name.clone(),
+                number("loss", 4),
+                number("perplexity", 3),
+                number("bits_per_byte", 4),
+                number("set_tokens", 0),
+                number("set_bytes", 0),
+            ]);
+        }
+        printer.data(table.to_text().trim_end());
+    }
+    Ok(0)
+}
+
+/// The sets asked for: the run's own, or text and token files by path.
+fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer) -> Outcome<Vec<EvalSet>> {
+    let manifest = opened.run.as_ref().map(|(run, _, _)| text::Manifest::read(run)).transpose()?;
+    let own = manifest.map(|manifest| manifest.sets).unwrap_or_default();
+    let wanted = if args.data.is_empty() { own.iter().map(|set| set.name.clone()).collect() } else { args.data.clone() };
+    if wanted.is_empty() {
+        return Err(Problem::input("evaluate", &args.model, "there is no validation set to evaluate on")
+            .hint("name one: --data law=corpus/law.jsonl.zst")
+            .into());
+    }
+    let (mut sets, mut problems): (Vec<EvalSet>, Vec<Problem>) = (Vec::new(), Vec::new());
+    for item in &wanted {
+        let name = item.split('=').next().unwrap_or(item).to_string();
+        if sets.iter().any(|set| set.name == name) {
+            problems.push(Problem::input("evaluate", format!("--data {item}"), "the name is given twice"));
+            continue;
+        }
+        let source = match item.split_once('=') {
+            Some((_, path)) => named(args, opened, &name, path, scratch, printer),
+            None => match own.iter().find(|set| set.name == name) {
+                Some(set) => TokenSource::open(&set.path).map_err(Into::into),
+                None => {
+                    let names: Vec<_> = own.iter().map(|set| set.name.as_str()).collect();
+                    let hint = if names.is_empty() { "write NAME=PATH".into() } else { format!("it has {}; or write NAME=PATH", names.join(", ")) };
+                    Err(Problem::input("evaluate", format!("--data {item}"), "the run has no set of this name").hint(hint).into())
+                }
+            },
+        };
+        match source {
+            Ok(mut source) => {
+                if let Some(tokenizer) = &opened.tokenizer {
+                    source.require(tokenizer.vocabulary())?;
+                }
+                sets.push(EvalSet { name, source });
+            }
+            Err(mut more) => problems.append(&mut more.0),
+        }
+    }
+    if problems.is_empty() { Ok(sets) } else { Err(problems.into()) }
+}
+
+fn named(
+    args: &Eval,
+    opened: &open::Opened,
+    name: &str,
+    path: &str,
+    scratch: &Scratch,
+    printer: &Printer,
+) -> Outcome<TokenSource> {
+    let path = match text::look(&[path.to_string()])? {
+        text::Named::Tokens(train, validation) => validation.unwrap_or(train),
+        text::Named::Text(inputs) => {
+            let tokenizer = open::need_tokenizer(opened, &args.model)?;
+            let read = ReadOptions { text_key: args.text_key.clone(), invalid_utf8: InvalidUtf8::Skip };
+            let options = PrepareOptions { validation_fraction: 0.0, read, ..PrepareOptions::default() };
+            let out = scratch.0.join(format!("set-{}", scratch_name(name)));
+            let inputs: Vec<Input> = inputs;
+            text::tokenise(name, &inputs, tokenizer, &out, &options, printer)?.0
+        }
+    };
+    Ok(TokenSource::open(&path)?)
+}
+
+/// A set's name as a file name.
+fn scratch_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// A folder in the system's temporary directory, removed when dropped.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new() -> Outcome<Self> {
+        let path = std::env::temp_dir().join(format!("temper-eval-{}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|cause| Problem::io("make temporary folder", &path, &cause))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

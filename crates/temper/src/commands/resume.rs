@@ -1,12 +1,20 @@
-//! `temper resume`.
-
-use temper_record::Problem;
+//! `temper resume RUN`
 
 use crate::args::Resume;
+use crate::lm::console::Signals;
+use crate::lm::start::{self, Limits};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(_args: &Resume, _printer: &Printer) -> Outcome {
-    Err(Problem::input("resume", "this version", "is not built yet").into())
+pub fn run(args: &Resume, printer: &Printer) -> Outcome {
+    let limits = Limits { max_steps: None, max_time: args.limits.max_time };
+    let signals = Signals::listen()?;
+    match start::resume(&args.run, limits, printer)? {
+        Some(started) => started.go("", &signals, printer),
+        None => {
+            printer.say(format_args!("{}: complete, nothing left to do", args.run));
+            Ok(0)
+        }
+    }
 }

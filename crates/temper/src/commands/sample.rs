@@ -1,12 +1,75 @@
-//! `temper sample`.
+//! `temper sample RUN --prompt TEXT`
 
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use burn::tensor::Device;
 use temper_record::Problem;
+use temper_train::sample::{Sampling, generate};
 
 use crate::args::Sample;
+use crate::lm::open;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(_args: &Sample, _printer: &Printer) -> Outcome {
-    Err(Problem::input("sample", "this version", "is not built yet").into())
+pub fn run(args: &Sample, printer: &Printer) -> Outcome {
+    let wrong = |flag: &str, why: &str| Problem::input("sample", flag, why).into();
+    if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
+        return Err(wrong("--temperature", "must be 0 or above"));
+    }
+    if !(args.top_p > 0.0 && args.top_p <= 1.0) {
+        return Err(wrong("--top-p", "must be above 0 and at most 1"));
+    }
+    let opened = open::open(&args.model, &Device::flex())?;
+    let tokenizer = open::need_tokenizer(&opened, &args.model)?;
+    let config = &opened.model.config;
+    let context = match &opened.run {
+        Some((_, recipe, _)) => recipe.usize("data.seq_len")?,
+        None => config.max_seq,
+    };
+    let mut prompt = tokenizer.encode(&args.prompt)?;
+    if prompt.is_empty() {
+        // What a model has seen before the beginning of a document is the end of another.
+        prompt.push(tokenizer.eod());
+    }
+    let vocabulary = (tokenizer.vocab_size() as usize).min(config.vocab_size);
+    if prompt.iter().any(|&id| id as usize >= config.vocab_size) {
+        return Err(Problem::input("sample", &args.model, "the tokenizer has more tokens than the model").into());
+    }
+    let settings =
+        Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
+    // Whole characters only: a character may be several tokens, so text is shown up to the last whole one.
+    let mut shown = String::new();
+    let mut written = Vec::new();
+    let mut out = std::io::stdout();
+    let mut show = |text: &str| match write!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    };
+    if show(&args.prompt).is_break() {
+        return Ok(0);
+    }
+    let mut failed = None;
+    generate(&opened.model, &prompt, args.tokens, context, vocabulary, &settings, |token| {
+        if token == tokenizer.eod() {
+            return ControlFlow::Break(());
+        }
+        written.push(token);
+        match tokenizer.decode(&written) {
+            Err(problem) => {
+                failed = Some(problem);
+                ControlFlow::Break(())
+            }
+            Ok(text) if text.ends_with('\u{fffd}') => ControlFlow::Continue(()),
+            Ok(text) => {
+                let new = text.get(shown.len()..).unwrap_or_default().to_string();
+                shown = text;
+                show(&new)
+            }
+        }
+    });
+    let _ = show("\n");
+    printer.say("");
+    failed.map_or(Ok(0), |problem| Err(problem.into()))
 }

@@ -1,12 +1,18 @@
-//! `temper train`.
+//! `temper train RECIPE --out DIR`
 
-use temper_record::Problem;
+use temper_recipe::Recipe;
 
 use crate::args::Train;
+use crate::builtin::LIBRARY;
+use crate::lm::console::Signals;
+use crate::lm::start::{self, Limits};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(_args: &Train, _printer: &Printer) -> Outcome {
-    Err(Problem::input("train", "this version", "is not built yet").into())
+pub fn run(args: &Train, printer: &Printer) -> Outcome {
+    let limits = Limits { max_steps: args.max_steps, max_time: args.limits.max_time };
+    let signals = Signals::listen()?;
+    let recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
+    start::train(recipe, &args.recipe, &args.out, limits, printer)?.go("", &signals, printer)
 }

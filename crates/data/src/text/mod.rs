@@ -1,0 +1,13 @@
+//! Text: documents, tokens, streams. See the table in the crate's documentation.
+
+pub mod documents;
+pub mod megatron;
+pub mod mixture;
+pub mod permute;
+pub mod prepare;
+pub mod shard;
+pub mod source;
+pub mod stream;
+pub mod tokenizer;
+pub mod windows;
+pub mod words;

@@ -1,0 +1,306 @@
+//! Text to token shards: reads, tokenises in parallel, splits off a validation set, writes.
+//!
+//! * Every document is followed by the end-of-document token, and documents keep their order.
+//! * The split is by document: one goes to validation if the hash of (seed, its text) falls below the fraction. So it
+//!   does not depend on order or on what else is in the corpus, and copies of one document fall on the same side.
+//!   If all documents fell on one side, the last moves to the other.
+//! * A corpus that is *one* document (a lone `.txt`) is cut in two instead: its end, from a blank line on if there is
+//!   one in reach, becomes the validation document.
+//! * The result does not depend on the number of threads, and memory does not grow with the corpus (a single document
+//!   must fit).
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use temper_record::{Problem, Result};
+
+use super::documents::{Document, Documents, Input, ReadOptions};
+use super::shard::{ShardInfo, ShardWriter};
+use super::tokenizer::Tokenizer;
+use crate::files;
+
+const WHAT: &str = "prepare data";
+/// Text handed to the threads at once.
+const BATCH: usize = 8 << 20;
+/// Text a thread takes at once: long documents are cut, which does not change their tokens.
+const PIECE: usize = 1 << 17;
+
+/// How to prepare.
+#[derive(Debug, Clone)]
+pub struct PrepareOptions {
+    /// Part of the documents that goes to validation: at least 0 (no validation set), below 1.
+    pub validation_fraction: f64,
+    /// Seed of the split.
+    pub seed: u64,
+    /// How to read.
+    pub read: ReadOptions,
+    /// Number of threads; `None`: rayon's.
+    pub threads: Option<usize>,
+    /// Whether shards of an earlier run may be replaced.
+    pub overwrite: bool,
+}
+
+impl Default for PrepareOptions {
+    fn default() -> Self {
+        Self { validation_fraction: 0.01, seed: 0, read: ReadOptions::default(), threads: None, overwrite: false }
+    }
+}
+
+/// How much has been done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Bytes of the input files, compressed as they are; goes to `input_total`.
+    pub input: u64,
+    /// Bytes of all input files.
+    pub input_total: u64,
+    /// UTF-8 bytes of text.
+    pub text: u64,
+    /// Documents.
+    pub documents: u64,
+    /// Tokens.
+    pub tokens: u64,
+}
+
+/// Told now and then how much has been done.
+pub trait Progress {
+    /// Called on the thread that called [`prepare`].
+    fn update(&self, amount: &Amount);
+}
+
+/// Shows nothing.
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn update(&self, _: &Amount) {}
+}
+
+/// What [`prepare`] made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// `train.tokens`.
+    pub train: ShardInfo,
+    /// `validation.tokens`, unless the fraction is 0.
+    pub validation: Option<ShardInfo>,
+    /// A copy of the tokenizer beside them.
+    pub tokenizer: PathBuf,
+    /// Lines left out because they were not UTF-8.
+    pub skipped_lines: u64,
+    /// Documents left out because they were empty.
+    pub empty_documents: u64,
+    /// Whether the corpus was one document that was cut in two.
+    pub cut_document: bool,
+}
+
+/// Documents read together.
+struct Read {
+    documents: Vec<Document>,
+    /// Bytes of input read by then.
+    input: u64,
+}
+
+/// Tokenises `inputs` into `out/train.tokens`, `out/validation.tokens` and `out/tokenizer.json`.
+pub fn prepare(
+    inputs: &[Input],
+    tokenizer: &Tokenizer,
+    out: &Path,
+    options: &PrepareOptions,
+    progress: &dyn Progress,
+) -> Result<Prepared> {
+    let fraction = options.validation_fraction;
+    if !(0.0..1.0).contains(&fraction) {
+        return Err(Problem::input(WHAT, "validation fraction", format_args!("{fraction} is not in [0, 1)"))
+            .hint("1 % of the documents is 0.01"));
+    }
+    let [train_path, validation_path, tokenizer_path] =
+        ["train.tokens", "validation.tokens", "tokenizer.json"].map(|name| out.join(name));
+    for path in [&train_path, &validation_path] {
+        if path.exists() && !options.overwrite {
+            return Err(Problem::input(WHAT, path.display(), "exists already")
+                .hint("choose another folder, or say that it may be replaced"));
+        }
+    }
+    let pool = options.threads.map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build()).transpose();
+    let pool = pool.map_err(|e| Problem::machine(WHAT, "threads", e))?;
+    let documents = Documents::open(inputs, &options.read)?;
+    let counts = documents.counts();
+    let mut amount = Amount { input_total: documents.total_bytes(), ..Amount::default() };
+
+    let mut sides = Sides {
+        train: Side::create(&train_path, tokenizer)?,
+        validation: (fraction > 0.0).then(|| Side::create(&validation_path, tokenizer)).transpose()?,
+    };
+    let mut cut_document = false;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(2);
+        scope.spawn(move || read(documents, &sender));
+        let receiver = receiver; // dropped on an early return, which ends the reading thread
+        let (mut next, mut number) = (receiver.recv().ok(), 0u64);
+        while let Some(batch) = next {
+            let batch: Read = batch?;
+            next = receiver.recv().ok();
+            let only = number == 0 && batch.documents.len() == 1 && next.is_none();
+            number += batch.documents.len() as u64;
+            // Text and whether it is for validation.
+            let mut texts: Vec<(&str, bool)> = vec![];
+            if only && fraction > 0.0 {
+                let text = batch.documents[0].text.as_str();
+                let (head, tail) = text.split_at(cut(text, fraction)?);
+                texts.extend([(head, false), (tail, true)]);
+                cut_document = true;
+            } else {
+                texts.extend(batch.documents.iter().map(|d| (&*d.text, validates(&d.text, options.seed, fraction))));
+            }
+            let encode = || encode(&texts, tokenizer);
+            let encoded = pool.as_ref().map_or_else(encode, |pool| pool.install(encode))?;
+            for ((text, validation), tokens) in texts.into_iter().zip(encoded) {
+                amount.documents += 1;
+                amount.text += text.len() as u64;
+                amount.tokens += tokens.len() as u64;
+                let side = if validation { sides.validation.as_mut() } else { None };
+                side.unwrap_or(&mut sides.train).push(tokens, text.len() as u64)?;
+            }
+            amount.input = batch.input;
+            progress.update(&amount);
+        }
+        Ok(())
+    })?;
+
+    let skipped_lines = counts.skipped_lines.load(Relaxed);
+    if amount.documents == 0 {
+        let hint = match skipped_lines {
+            0 => "every file is empty, or all its documents are".to_string(),
+            n => format!("{n} lines were left out because they are not UTF-8"),
+        };
+        return Err(Problem::input(WHAT, places(inputs), "the corpus is empty").hint(hint));
+    }
+    let (train, validation) = sides.finish()?;
+    if validation.is_none() && validation_path.exists() {
+        std::fs::remove_file(&validation_path).map_err(|e| Problem::io(WHAT, &validation_path, &e))?;
+    }
+    files::write_whole(&tokenizer_path, tokenizer.to_json())?;
+    let empty_documents = counts.empty_documents.load(Relaxed);
+    Ok(Prepared { train, validation, tokenizer: tokenizer_path, skipped_lines, empty_documents, cut_document })
+}
+
+fn places(inputs: &[Input]) -> String {
+    let place = |input: &Input| match input {
+        Input::Path(path) => path.display().to_string(),
+        Input::Memory { name, .. } => name.clone(),
+    };
+    inputs.iter().map(place).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads on a thread of its own, some documents ahead.
+fn read(mut documents: Documents, sender: &mpsc::SyncSender<Result<Read>>) {
+    let counts = documents.counts();
+    loop {
+        let mut batch = vec![];
+        let mut size = 0;
+        while size < BATCH {
+            match documents.next() {
+                Some(Ok(document)) => {
+                    size += document.text.len();
+                    batch.push(document);
+                }
+                Some(Err(problem)) => {
+                    let _ = sender.send(Err(problem));
+                    return;
+                }
+                None => break,
+            }
+        }
+        let read = Read { documents: batch, input: counts.input.load(Relaxed) };
+        if read.documents.is_empty() || sender.send(Ok(read)).is_err() {
+            return; // all read, or nobody listens any more
+        }
+    }
+}
+
+/// The tokens of every text, each followed by the end-of-document token.
+fn encode(texts: &[(&str, bool)], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>> {
+    let pieces: Vec<(usize, &str)> = texts
+        .iter()
+        .enumerate()
+        .flat_map(|(i, (text, _))| tokenizer.pieces(text, PIECE).map(move |piece| (i, piece)))
+        .collect();
+    let encoded: Vec<Vec<u32>> = pieces.par_iter().map(|(_, text)| tokenizer.encode(text)).collect::<Result<_>>()?;
+    let mut tokens: Vec<Vec<u32>> = vec![vec![]; texts.len()];
+    for ((i, _), piece) in pieces.iter().zip(encoded) {
+        if tokens[*i].is_empty() {
+            tokens[*i] = piece;
+        } else {
+            tokens[*i].extend(piece);
+        }
+    }
+    tokens.iter_mut().for_each(|t| t.push(tokenizer.eod()));
+    Ok(tokens)
+}
+
+/// Whether a document is for validation.
+fn validates(text: &str, seed: u64, fraction: f64) -> bool {
+    let hash = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(text).finalize();
+    let drawn = u64::from_le_bytes(hash[..8].try_into().expect("eight bytes"));
+    (drawn as f64) < fraction * 2f64.powi(64)
+}
+
+/// Where the validation part of a lone document starts: about the last `fraction` of it, after a blank line, or after a
+/// line end, or just there.
+fn cut(text: &str, fraction: f64) -> Result<usize> {
+    let wanted = text.floor_char_boundary((text.len() as f64 * (1.0 - fraction)) as usize);
+    let in_reach = |at: &usize| *at >= wanted / 2 && *at > 0;
+    let blank = text[..wanted].rfind("\n\n").map(|at| at + 2).filter(in_reach);
+    let line = || text[..wanted].rfind('\n').map(|at| at + 1).filter(in_reach);
+    let at = blank.or_else(line).unwrap_or(wanted);
+    if at == 0 || at == text.len() {
+        let why = format!("one document of {} bytes cannot be cut at {}", text.len(), 1.0 - fraction);
+        return Err(Problem::input(WHAT, "validation split", why).hint("give more text, or a validation fraction of 0"));
+    }
+    Ok(at)
+}
+
+/// A shard whose last document can still move.
+struct Side {
+    writer: ShardWriter,
+    last: Option<(Vec<u32>, u64)>,
+}
+
+impl Side {
+    fn create(path: &Path, tokenizer: &Tokenizer) -> Result<Self> {
+        Ok(Self { writer: ShardWriter::create(path, tokenizer.vocabulary())?, last: None })
+    }
+
+    fn push(&mut self, tokens: Vec<u32>, bytes: u64) -> Result<()> {
+        match self.last.replace((tokens, bytes)) {
+            Some((tokens, bytes)) => self.writer.push(&tokens, bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<ShardInfo> {
+        if let Some((tokens, bytes)) = self.last.take() {
+            self.writer.push(&tokens, bytes)?;
+        }
+        self.writer.finish()
+    }
+}
+
+struct Sides {
+    train: Side,
+    validation: Option<Side>,
+}
+
+impl Sides {
+    fn finish(self) -> Result<(ShardInfo, Option<ShardInfo>)> {
+        let Self { mut train, validation } = self;
+        let Some(mut validation) = validation else { return Ok((train.finish()?, None)) };
+        if validation.last.is_none() {
+            validation.last = train.last.take();
+        } else if train.last.is_none() {
+            train.last = validation.last.take();
+        }
+        Ok((train.finish()?, Some(validation.finish()?)))
+    }
+}

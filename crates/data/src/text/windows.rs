@@ -1,0 +1,111 @@
+//! Fixed evaluation windows: the same tokens, predicted the same way, at every evaluation of every run.
+//!
+//! The convention (packed text, as the Pile's validation set is evaluated by GPT-NeoX):
+//!
+//! * Windows of the sequence length that do not overlap; the last, partial one included. Window k reads the tokens
+//!   `kT .. kT + T` and predicts `kT + 1 ..= kT + T`. Every token but the stream's first is predicted exactly once,
+//!   each from the tokens before it *in its window*.
+//! * Documents are not aligned with windows, and the end-of-document token is read and predicted like any other.
+//! * The bytes are those of the text as read, before any normalisation, without end-of-document tokens: bits per byte is
+//!   the sum of the losses in nats over `ln 2` times these bytes.
+//! * A limit in tokens takes the first documents that fit in it, cut at a document's end, at least one: tokens and bytes
+//!   are then those of exactly these documents.
+
+use temper_record::{Problem, Result};
+
+use super::source::TokenSource;
+
+/// The windows of (the start of) a source.
+pub struct EvalWindows<'s> {
+    source: &'s TokenSource,
+    seq_len: usize,
+    tokens: u64,
+    documents: u64,
+    bytes: Option<u64>,
+}
+
+/// Windows of one length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvalBatch {
+    /// Token ids the model reads, [rows, cols], row-major.
+    pub inputs: Vec<u32>,
+    /// Token ids it is to predict, [rows, cols]: the input moved on by one.
+    pub targets: Vec<u32>,
+    /// Number of windows.
+    pub rows: usize,
+    /// Their length: the sequence length, or less in the last batch, which then has one row.
+    pub cols: usize,
+}
+
+impl<'s> EvalWindows<'s> {
+    /// Chooses the documents; `max_tokens` as the module says, `None` for all.
+    pub fn new(source: &'s TokenSource, seq_len: usize, max_tokens: Option<u64>) -> Result<Self> {
+        let problem = |why: &str| Problem::input("choose evaluation windows", source.path().display(), why);
+        if seq_len == 0 {
+            return Err(problem("a sequence length of 0 tokens"));
+        }
+        let mut documents = source.documents();
+        if let Some(max) = max_tokens {
+            // The largest number of documents that fits, by halving.
+            let (mut fits, mut beyond) = (0, documents + 1);
+            while beyond - fits > 1 {
+                let middle = fits + (beyond - fits) / 2;
+                if source.after_documents(middle).0 <= max { fits = middle } else { beyond = middle }
+            }
+            // At least one, and something to predict.
+            documents = fits.max(1).min(documents);
+            while documents < source.documents() && source.after_documents(documents).0 < 2 {
+                documents += 1;
+            }
+        }
+        let (tokens, bytes) = source.after_documents(documents);
+        if tokens < 2 {
+            return Err(problem("fewer than two tokens: nothing to predict"));
+        }
+        Ok(Self { source, seq_len, tokens, documents, bytes })
+    }
+
+    /// Number of tokens read.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// Number of tokens predicted: what the loss is a mean over.
+    pub fn targets(&self) -> u64 {
+        self.tokens - 1
+    }
+
+    /// Number of documents.
+    pub fn documents(&self) -> u64 {
+        self.documents
+    }
+
+    /// UTF-8 bytes of the documents as read; `None` where the format does not say.
+    pub fn bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+
+    /// All windows, `rows` at a time, in order; a partial last window is a batch of its own.
+    pub fn batches(&self, rows: usize) -> impl Iterator<Item = Result<EvalBatch>> {
+        let (rows, width) = (rows.max(1) as u64, self.seq_len as u64);
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let left = self.targets() - at;
+            if left == 0 {
+                return None;
+            }
+            let (rows, cols) = if left < width { (1, left) } else { ((left / width).min(rows), width) };
+            let batch = self.read(at, rows as usize, cols as usize);
+            at += rows * cols;
+            Some(batch)
+        })
+    }
+
+    fn read(&self, start: u64, rows: usize, cols: usize) -> Result<EvalBatch> {
+        let mut inputs = vec![0; rows * cols + 1];
+        self.source.read(start, &mut inputs)?;
+        let targets = inputs[1..].to_vec();
+        inputs.pop();
+        Ok(EvalBatch { inputs, targets, rows, cols })
+    }
+}

@@ -1,0 +1,64 @@
+//! Every length of a recipe in updates.
+
+use temper_recipe::Recipe;
+use temper_record::Problem;
+use temper_schedule::{Length, Schedule, Units};
+
+use crate::problems::Outcome;
+
+/// The lengths of a run, in updates; 0 where the recipe says "never".
+#[derive(Debug, Clone)]
+pub struct Lengths {
+    /// Tokens of one update.
+    pub tokens_per_step: u64,
+    /// How long the schedule is.
+    pub horizon: u64,
+    /// Where training stops.
+    pub stop: u64,
+    /// Between evaluations.
+    pub eval_every: u64,
+    /// Between checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints at multiples of it are kept.
+    pub keep_every: u64,
+    /// Between lines on the console.
+    pub log_every: u64,
+    /// The learning rate.
+    pub schedule: Schedule,
+}
+
+impl Lengths {
+    /// Resolves them. `epoch` is the number of tokens of the training data, where known; `max_steps`
+    /// stops earlier still.
+    pub fn resolve(recipe: &Recipe, epoch: Option<u64>, max_steps: Option<u64>) -> Outcome<Self> {
+        let tokens_per_step = recipe.u64("batch.sequences")? * recipe.u64("data.seq_len")?;
+        let units = Units { tokens_per_step, tokens_per_epoch: epoch };
+        let mut problems: Vec<Problem> = Vec::new();
+        let mut steps = |key: &str, length: temper_record::Result<Length>, horizon: Option<u64>| {
+            let resolved = length.and_then(|length| {
+                length.steps(&units, horizon).map_err(|error| recipe.problem(key, error).hint(match epoch {
+                    Some(_) => "write for example \"2000 steps\", \"300 Mtok\", \"3 epochs\"",
+                    None => "without the data, epochs cannot be counted: give steps or tokens",
+                }))
+            });
+            resolved.unwrap_or_else(|problem| {
+                problems.push(problem);
+                1
+            })
+        };
+        let horizon = steps("run.horizon", recipe.length("run.horizon"), None);
+        let mut every = |key: &str| match recipe.opt(key, Recipe::length).transpose() {
+            None => 0,
+            Some(length) => steps(key, length, Some(horizon)),
+        };
+        let stop = if recipe.is_set("run.stop") { every("run.stop") } else { horizon };
+        let (eval_every, checkpoint_every) = (every("eval.every"), every("checkpoint.every"));
+        let (keep_every, log_every) = (every("checkpoint.keep_every"), every("log.every"));
+        if !problems.is_empty() {
+            return Err(problems.into());
+        }
+        let schedule = recipe.schedule(&units, horizon)?;
+        let stop = max_steps.map_or(stop, |max| stop.min(max));
+        Ok(Self { tokens_per_step, horizon, stop, eval_every, checkpoint_every, keep_every, log_every, schedule })
+    }
+}

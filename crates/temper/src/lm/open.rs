@@ -1,0 +1,61 @@
+//! A model to look at: of a run's checkpoint or of a Hugging Face directory.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use temper_data::Tokenizer;
+use temper_model::tensors::Dtype;
+use temper_model::{GptNeox, hugging_face};
+use temper_recipe::Recipe;
+use temper_record::run::{RunDir, RunRef};
+use temper_record::{Problem, Result};
+use temper_train::checkpoint;
+
+use crate::problems::Outcome;
+
+/// A model with what belongs to it.
+pub struct Opened {
+    /// The model.
+    pub model: GptNeox,
+    /// Its tokenizer, if it has one.
+    pub tokenizer: Option<Tokenizer>,
+    /// How its weights are stored.
+    pub dtype: Dtype,
+    /// The run, its resolved recipe and the step, if it is a run's.
+    pub run: Option<(RunDir, Recipe, u64)>,
+}
+
+/// Opens `DIR`, `DIR@STEP`, `DIR@best` or a Hugging Face directory.
+pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
+    let path = Path::new(name);
+    if path.join("config.json").is_file() && !path.join("metrics.jsonl").exists() {
+        let imported = hugging_face::read(path, device)?;
+        let tokenizer = imported.tokenizer.map(|path| Tokenizer::from_file(&path, None)).transpose()?;
+        return Ok(Opened { model: imported.model, tokenizer, dtype: imported.dtype, run: None });
+    }
+    let named = RunRef::parse(name)?;
+    let run = named.open().map_err(|problem| match problem.hint {
+        Some(_) if path.is_dir() => problem.hint("a run of `temper train`, or a Hugging Face directory with config.json"),
+        _ => problem,
+    })?;
+    let checkpoint = named.checkpoint()?;
+    let model = checkpoint::read_model(&checkpoint, device)?;
+    let tokenizer = Some(Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?);
+    let recipe = resolved(&run)?;
+    Ok(Opened { model, tokenizer, dtype: Dtype::F32, run: Some((run, recipe, checkpoint.step())) })
+}
+
+/// The resolved recipe of a run.
+pub fn resolved(run: &RunDir) -> Outcome<Recipe> {
+    let path = run.resolved();
+    let text = std::fs::read_to_string(&path).map_err(|cause| Problem::io("read resolved recipe", &path, &cause))?;
+    Ok(Recipe::from_resolved(&text, &path.display().to_string())?)
+}
+
+/// The tokenizer, or what to do without one.
+pub fn need_tokenizer<'o>(opened: &'o Opened, name: &str) -> Result<&'o Tokenizer> {
+    opened.tokenizer.as_ref().ok_or_else(|| {
+        Problem::input("read tokenizer", name, "the directory has no tokenizer.json")
+            .hint("put the tokenizer.json that belongs to the model beside config.json")
+    })
+}

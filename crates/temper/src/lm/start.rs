@@ -1,0 +1,598 @@
+//! The four starts of a run: fresh, from a Hugging Face directory, branch, resume. Each says what is
+//! kept and what is reset, and shows plan and learning rate before the first update.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use temper_data::{Stream, StreamSpec, Tokenizer};
+use temper_model::{GptNeox, hugging_face};
+use temper_recipe::{Expectation, Origin, Recipe};
+use temper_record::checkpoint::{Checkpoint, discard_after};
+use temper_record::console::count;
+use temper_record::env::{Env, now};
+use temper_record::event::{Event, Parent, RunInfo};
+use temper_record::run::{At, RunDir, RunLock, RunRef};
+use temper_record::series::RunSeries;
+use temper_record::sink::Recorder;
+use temper_record::{Problem, Result};
+use temper_train::checkpoint::{self, State};
+use temper_train::evaluate::EvalSettings;
+use temper_train::optimizer::{self, Optimizer};
+use temper_train::step::Pieces;
+use temper_train::trainer::{End, Interrupt, Settings, Trainer};
+
+use crate::lm::console::{Console, Signals};
+use crate::lm::lengths::Lengths;
+use crate::lm::{open, shape, text};
+use crate::printer::Printer;
+use crate::problems::Outcome;
+
+/// What the command line adds to a recipe.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Stop after this many updates.
+    pub max_steps: Option<u64>,
+    /// Stop with a checkpoint before so much time has passed.
+    pub max_time: Option<Duration>,
+}
+
+/// A run that is ready to train. Holds the run's lock.
+pub struct Started {
+    trainer: Trainer,
+    recipe: Recipe,
+    lengths: Lengths,
+    fresh: bool,
+    _lock: RunLock,
+}
+
+/// The five clocks of a branch: `true` keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    weights: bool,
+    moments: bool,
+    schedule: bool,
+    data: bool,
+    rng: bool,
+}
+
+impl Clocks {
+    fn read(recipe: &Recipe) -> Result<Self> {
+        let keep = |clock: &str| Ok(recipe.text(&format!("clocks.{clock}"))? == "keep");
+        let clocks = Self {
+            weights: keep("weights")?,
+            moments: keep("moments")?,
+            schedule: keep("schedule")?,
+            data: keep("data")?,
+            rng: keep("rng")?,
+        };
+        if clocks.moments && !clocks.weights {
+            return Err(recipe
+                .problem("clocks.moments", "the moments of other weights cannot be kept with fresh ones")
+                .hint("clocks.moments = \"reset\""));
+        }
+        Ok(clocks)
+    }
+
+    fn sentence(self) -> String {
+        let names = [
+            ("weights", self.weights),
+            ("moments", self.moments),
+            ("schedule", self.schedule),
+            ("data position", self.data),
+            ("random state", self.rng),
+        ];
+        let list = |keep: bool| {
+            let names: Vec<_> = names.iter().filter(|(_, kept)| *kept == keep).map(|(name, _)| *name).collect();
+            if names.is_empty() { "nothing".to_string() } else { names.join(", ") }
+        };
+        format!("keeps {}; resets {}", list(true), list(false))
+    }
+}
+
+/// `temper train`: fresh weights, or those of the directory that `init.from` names.
+pub fn train(mut recipe: Recipe, source: &str, out: &Path, limits: Limits, printer: &Printer) -> Outcome<Started> {
+    lm_only(&recipe)?;
+    if let Some(base) = recipe.opt("base", Recipe::text)? {
+        return Err(recipe
+            .problem("base", format!("this recipe continues a run of {base}; it does not start one"))
+            .hint(format!("temper train {base} --out runs/base, then temper branch runs/base {source} --out {}", out.display()))
+            .into());
+    }
+    let device = Device::flex();
+    let imported = recipe
+        .opt("init.from", Recipe::text)?
+        .map(|path| hugging_face::read(Path::new(&path), &device).map(|imported| (path, imported)))
+        .transpose()?;
+    if let Some((path, imported)) = &imported {
+        shape::adopt(&mut recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
+    } else {
+        shape::fill_preset(&mut recipe)?;
+    }
+    let own_tokenizer = imported.as_ref().and_then(|(_, imported)| imported.tokenizer.as_ref());
+    let tokenizer = match (recipe.opt("data.tokenizer", Recipe::text)?, own_tokenizer) {
+        (Some(name), _) => text::tokenizer(&name)?,
+        (None, Some(path)) => Tokenizer::from_file(path, None)?,
+        (None, None) => {
+            return Err(recipe
+                .problem("data.tokenizer", "it is not set")
+                .hint("the path of a tokenizer.json, or builtin:demo; `temper data train-tokenizer` makes one")
+                .into());
+        }
+    };
+    let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
+    if let Some((_, imported)) = &imported {
+        config.max_seq = config.max_seq.max(imported.model.config.max_seq);
+    }
+    check_before(&recipe, limits)?;
+
+    let (run, lock) = RunDir::create(out)?;
+    tidy_on_failure(&run, || {
+        let (sources, sets) = text::sources(&recipe, &tokenizer, &run, printer)?;
+        let replay = text::replay(&recipe, None)?;
+        let stream = StreamSpec {
+            seed: recipe.u64("seed")?,
+            seq_len: recipe.usize("data.seq_len")?,
+            sources,
+            replay,
+        };
+        let start = if imported.is_some() { "hf" } else { "fresh" };
+        let model = match imported {
+            Some((_, imported)) => with_positions(imported.model, config.max_seq),
+            None => GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, &device),
+        };
+        let optimizer = Optimizer::new(optimizer_settings(&recipe)?, &model, &device);
+        let new = New { model, optimizer, stream, sets, state: State::default(), start, parent: None };
+        build(recipe.clone(), source, run.clone(), new, tokenizer, limits, printer)
+    })
+    .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, _lock: lock })
+}
+
+/// `temper branch`: a new run from the clocks of another that the recipe keeps.
+pub fn branch(
+    mut recipe: Recipe,
+    source: &str,
+    base: &str,
+    out: &Path,
+    limits: Limits,
+    printer: &Printer,
+) -> Outcome<Started> {
+    lm_only(&recipe)?;
+    let named = RunRef::parse(base)?;
+    let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
+    checkpoint.verify()?;
+    let base_recipe = open::resolved(&base_run)?;
+    let state = checkpoint::read_state(&checkpoint)?;
+    inherit(&mut recipe, &base_recipe, base)?;
+    let clocks = Clocks::read(&recipe)?;
+    let device = Device::flex();
+    let base_model = checkpoint::read_model(&checkpoint, &device)?;
+    if clocks.weights {
+        shape::adopt(&mut recipe, &base_model.config, &Origin::Base(base.into()))?;
+    } else {
+        recipe.inherit(&base_recipe, "model", base);
+        shape::fill_preset(&mut recipe)?;
+    }
+    let own = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?;
+    let tokenizer = match recipe.opt("data.tokenizer", Recipe::text)? {
+        // The base's own name for it, or none: the run has a copy.
+        None => own,
+        Some(_) if matches!(recipe.origin("data.tokenizer"), Origin::Base(_) | Origin::Default) => own,
+        Some(name) => text::tokenizer(&name)?,
+    };
+    let base_tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?;
+    if tokenizer.fingerprint() != base_tokenizer.fingerprint() {
+        return Err(recipe
+            .problem("data.tokenizer", "is not the tokenizer of the base run: its weights and its sets belong to that one")
+            .hint("leave data.tokenizer out: a branch keeps the base run's")
+            .into());
+    }
+    let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
+    config.max_seq = config.max_seq.max(base_model.config.max_seq);
+    check_before(&recipe, limits)?;
+
+    let (run, lock) = RunDir::create(out)?;
+    tidy_on_failure(&run, || {
+        let base_manifest = text::Manifest::read(&base_run)?;
+        let seed = if clocks.rng { base_manifest.stream.seed } else { recipe.u64("seed")? };
+        let seq_len = recipe.usize("data.seq_len")?;
+        let (sources, new_sets, replay) = if recipe.names("data.train").is_empty() {
+            // The same data goes on: its own replay, if it had one, goes on with it.
+            (base_manifest.stream.sources.clone(), Vec::new(), base_manifest.stream.replay.clone())
+        } else {
+            let (sources, sets) = text::sources(&recipe, &tokenizer, &run, printer)?;
+            (sources, sets, text::replay(&recipe, Some((&base_run, &checkpoint)))?)
+        };
+        let sets = text::join_sets(&base_run, &run, new_sets)?;
+        let stream = StreamSpec { seed, seq_len, sources, replay };
+        let model = if clocks.weights {
+            with_positions(base_model, config.max_seq)
+        } else {
+            GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, &device)
+        };
+        let settings = optimizer_settings(&recipe)?;
+        let optimizer = if clocks.moments {
+            checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, &device)?
+        } else {
+            Optimizer::new(settings, &model, &device)
+        };
+        let begin = State {
+            step: if clocks.schedule { state.step } else { 0 },
+            tokens: if clocks.schedule { state.tokens } else { 0 },
+            samples: if clocks.data { state.samples } else { 0 },
+            updates: optimizer.updates,
+            ..State::default()
+        };
+        printer.say(format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
+        let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
+        let new = New { model, optimizer, stream, sets, state: begin, start: "branch", parent: Some(parent) };
+        build(recipe.clone(), source, run.clone(), new, tokenizer, limits, printer)
+    })
+    .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, _lock: lock })
+}
+
+/// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete.
+pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<Started>> {
+    let named = RunRef::parse(name)?;
+    let run = named.open()?;
+    let lock = run.lock()?;
+    let checkpoint = named.checkpoint()?;
+    checkpoint.verify()?;
+    let recipe = open::resolved(&run)?;
+    lm_only(&recipe)?;
+    let state = checkpoint::read_state(&checkpoint)?;
+    let device = Device::flex();
+    let model = checkpoint::read_model(&checkpoint, &device)?;
+    let settings = optimizer_settings(&recipe)?;
+    let optimizer = checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, &device)?;
+    let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?;
+    let manifest = text::Manifest::read(&run)?;
+    let mut stream = Stream::open(&manifest.stream)?;
+    stream.require(tokenizer.vocabulary())?;
+    let sets = text::open_sets(&manifest.sets, &tokenizer)?;
+    // The run's own end, as it was told to its record: --max-steps may have moved it.
+    let planned = RunSeries::read(&run)?.info.steps;
+    let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), Some(planned))?;
+    if state.step >= lengths.stop {
+        return Ok(None);
+    }
+    if named.at != At::Last {
+        for step in discard_after(&run, checkpoint.step())? {
+            printer.say(format_args!("removed the checkpoint of step {step}, which is no longer this run's future"));
+        }
+    }
+    let mut recorder = Recorder::resume(&run, state.metrics_bytes)?;
+    printer.keep_log(&run.log())?;
+    recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now() })?;
+    printer.say(format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
+    let trainer = Trainer {
+        settings: trainer_settings(&recipe, &lengths, limits)?,
+        schedule: lengths.schedule.clone(),
+        tokenizer: Some(tokenizer.to_json().to_vec()),
+        run,
+        model,
+        optimizer,
+        stream,
+        sets,
+        state,
+        recorder,
+    };
+    Ok(Some(Started { trainer, recipe, lengths, fresh: false, _lock: lock }))
+}
+
+/// What a branch takes over from the recipe of its base where its own says nothing: the model's shape
+/// comes with the weights, data and learning rate only with their clocks.
+pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
+    for key in ["data.tokenizer", "data.text_key", "data.seq_len", "data.invalid_utf8", "batch", "optimizer", "memory"] {
+        recipe.inherit(base, key, name);
+    }
+    let keeps = |recipe: &Recipe, clock: &str| Ok::<_, Problem>(recipe.text(&format!("clocks.{clock}"))? == "keep");
+    if keeps(recipe, "schedule")? {
+        for key in ["lr", "run.horizon", "run.stop"] {
+            recipe.inherit(base, key, name);
+        }
+    }
+    if keeps(recipe, "rng")? {
+        recipe.inherit(base, "seed", name);
+    }
+    Ok(())
+}
+
+/// The parts of a new run that differ between the starts.
+struct New {
+    model: GptNeox,
+    optimizer: Optimizer,
+    stream: StreamSpec,
+    sets: Vec<text::SetSpec>,
+    state: State,
+    start: &'static str,
+    parent: Option<Parent>,
+}
+
+/// Opens the data, resolves the lengths, writes what the run directory holds from the beginning, and
+/// prints plan and learning rate.
+fn build(
+    recipe: Recipe,
+    source: &str,
+    run: RunDir,
+    new: New,
+    tokenizer: Tokenizer,
+    limits: Limits,
+    printer: &Printer,
+) -> Outcome<(Trainer, Recipe, Lengths)> {
+    let New { model, optimizer, stream: spec, sets: set_specs, state, start, parent } = new;
+    let mut stream = Stream::open(&spec)?;
+    stream.require(tokenizer.vocabulary())?;
+    let sets = text::open_sets(&set_specs, &tokenizer)?;
+    if let Some(best) = recipe.opt("checkpoint.keep_best", Recipe::text)?
+        && sets.iter().all(|set| set.name != best)
+    {
+        let names: Vec<_> = sets.iter().map(|set| set.name.as_str()).collect();
+        return Err(recipe
+            .problem("checkpoint.keep_best", format!("there is no validation set {best}"))
+            .hint(format!("there are {}", names.join(", ")))
+            .into());
+    }
+    let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), limits.max_steps.map(|n| state.step + n))?;
+    if lengths.stop <= state.step {
+        return Err(recipe
+            .problem("run.stop", format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step))
+            .hint("with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon")
+            .into());
+    }
+    text::Manifest { stream: spec, sets: set_specs }.write(&run)?;
+    let write = |path: std::path::PathBuf, text: &[u8]| {
+        fs::write(&path, text).map_err(|cause| Problem::io("write run", &path, &cause))
+    };
+    write(run.recipe(), source_text(source, &recipe).as_bytes())?;
+    write(run.resolved(), recipe.to_toml().as_bytes())?;
+    write(run.path().join("tokenizer.json"), tokenizer.to_json())?;
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("TEMPER_COMMIT").filter(|commit| !commit.is_empty());
+    let environment = Env::collect(version, commit, rayon::current_num_threads(), std::env::args().collect());
+    environment.write(&run)?;
+    printer.keep_log(&run.log())?;
+
+    let trainer_settings = trainer_settings(&recipe, &lengths, limits)?;
+    let mut recorder = Recorder::create(&run)?;
+    let updates = lengths.stop - state.step;
+    recorder.record(&Event::Start(RunInfo {
+        task: "lm".into(),
+        recipe: recipe.name().into(),
+        seed: recipe.u64("seed")?,
+        steps: lengths.stop,
+        tokens: state.tokens + updates * lengths.tokens_per_step,
+        first_step: state.step,
+        first_tokens: state.tokens,
+        parameters: model.config.parameters(),
+        start: start.into(),
+        parent,
+        version: version.into(),
+        commit: commit.map(Into::into),
+        time: now(),
+    }))?;
+    for band in lengths.schedule.bands(lengths.stop).into_iter().filter(|band| band.last > state.step) {
+        let first_step = band.first.max(state.step + 1);
+        recorder.record(&Event::Phase { name: band.name.to_string(), first_step, last_step: band.last })?;
+    }
+    announce(&recipe, &model, &stream, &sets, &lengths, &state, printer);
+    let trainer = Trainer {
+        settings: trainer_settings,
+        schedule: lengths.schedule.clone(),
+        tokenizer: Some(tokenizer.to_json().to_vec()),
+        run,
+        model,
+        optimizer,
+        stream,
+        sets,
+        state,
+        recorder,
+    };
+    trainer.check_weights()?;
+    Ok((trainer, recipe, lengths))
+}
+
+/// The plan in a few lines, and the learning rate, before the first update.
+fn announce(
+    recipe: &Recipe,
+    model: &GptNeox,
+    stream: &Stream,
+    sets: &[temper_train::evaluate::EvalSet],
+    lengths: &Lengths,
+    state: &State,
+    printer: &Printer,
+) {
+    let config = &model.config;
+    printer.say(format_args!("recipe      {}", recipe.name()));
+    printer.say(format_args!(
+        "model       GPT-NeoX {} x {}, {} heads, vocabulary {}, {} parameters",
+        config.layers,
+        config.d_model,
+        config.heads,
+        config.vocab_size,
+        count(config.parameters() as f64)
+    ));
+    let updates = lengths.stop - state.step;
+    let samples = stream.sample_counts(state.samples + updates * (lengths.tokens_per_step / stream.spec().seq_len as u64));
+    let before = stream.sample_counts(state.samples);
+    let total: u64 = samples.iter().sum::<u64>() - before.iter().sum::<u64>();
+    for (i, name) in stream.names().iter().enumerate() {
+        let share = (samples[i] - before[i]) as f64 / total.max(1) as f64;
+        let tokens = (samples[i] - before[i]) * stream.spec().seq_len as u64;
+        printer.say(format_args!("data        {name}: {} tokens ({:.1} %)", count(tokens as f64), 100.0 * share));
+    }
+    let sets: Vec<_> =
+        sets.iter().map(|set| format!("{} ({} tokens)", set.name, count(set.source.len() as f64))).collect();
+    printer.say(format_args!("validation  {}", if sets.is_empty() { "none".into() } else { sets.join(", ") }));
+    printer.say(format_args!(
+        "updates     {} of {} tokens each: {} tokens",
+        updates,
+        lengths.tokens_per_step,
+        count((updates * lengths.tokens_per_step) as f64)
+    ));
+    for dropped in recipe.dropped() {
+        printer.warn(format_args!("{dropped}, which the chosen lr.shape does not have, was left out"), None);
+    }
+    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end());
+}
+
+impl Started {
+    /// Where the run is written.
+    pub fn run(&self) -> &RunDir {
+        &self.trainer.run
+    }
+
+    /// Trains to the end or an interrupt, and gives the exit code. `name` prefixes every line.
+    pub fn go(mut self, name: &str, signals: &Signals, printer: &Printer) -> Outcome {
+        let (first, stop) = (self.trainer.state.step, self.lengths.stop);
+        let mut console = Console::new(printer, signals.clone(), name, self.lengths.log_every, first, stop);
+        let end = self.trainer.train(self.fresh, &mut console);
+        drop(console);
+        let path = self.trainer.run.path().display().to_string();
+        match end? {
+            End::Done => self.expectation(printer),
+            End::Stopped(interrupt) => {
+                printer.say(format_args!("stopped after step {}; go on with: temper resume {path}", self.trainer.state.step));
+                Ok(match interrupt {
+                    Interrupt::Signal(signal) => (128 + signal) as u8,
+                    Interrupt::TimeLimit => 75,
+                })
+            }
+        }
+    }
+
+    /// Compares the result with what the recipe expects: exit code 1 if it missed.
+    fn expectation(&self, printer: &Printer) -> Outcome {
+        match self.recipe.expectation() {
+            Expectation::None => Ok(0),
+            Expectation::Off(why) => {
+                printer.say(format_args!("expectation: {why}"));
+                Ok(0)
+            }
+            Expectation::Check { metric, mean, tolerance } => {
+                let series = RunSeries::read(&self.trainer.run)?;
+                let (set, name) = metric.rsplit_once('/').unwrap_or(("mean:micro", &metric));
+                let Some(&(_, found)) = series.eval_metric(set, name).last() else {
+                    let hint = "SET/METRIC, for example web/perplexity";
+                    return Err(self.recipe.problem("expect.metric", format!("{metric} is not recorded")).hint(hint).into());
+                };
+                let met = (found - mean).abs() <= tolerance;
+                let verdict = if met { "met" } else { "missed" };
+                printer.say(format_args!("expectation {verdict}: {metric} is {found:.4}, expected {mean} ± {tolerance}"));
+                Ok(if met { 0 } else { 1 })
+            }
+        }
+    }
+}
+
+fn lm_only(recipe: &Recipe) -> Result<()> {
+    match recipe.text("task")?.as_str() {
+        "lm" => Ok(()),
+        task => Err(recipe.problem("task", format!("{task} is not in this version")).hint("task = \"lm\"")),
+    }
+}
+
+/// What can be found wrong before anything is written.
+fn check_before(recipe: &Recipe, limits: Limits) -> Outcome<()> {
+    // Epochs need the data; every other length can be checked now.
+    let probe = Lengths::resolve(recipe, Some(1 << 40), limits.max_steps);
+    let sources = recipe.names("data.train").into_iter().map(|name| format!("data.train.{name}.path"));
+    let sets = recipe.names("data.validation").into_iter().map(|name| format!("data.validation.{name}.path"));
+    let mut problems = probe.err().map(|problems| problems.0).unwrap_or_default();
+    for key in sources.chain(sets) {
+        for path in recipe.texts(&key)? {
+            let pattern = path.contains(['*', '?', '[']);
+            let pair = Path::new(&format!("{path}.idx")).exists();
+            if !path.starts_with("builtin:") && !pattern && !pair && !Path::new(&path).exists() {
+                problems.push(recipe.problem(&key, format!("{path}: no such file or directory")).hint(
+                    "paths are relative to the current directory; scripts/corpora.py makes the corpora of the built-in recipes",
+                ));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
+}
+
+/// Runs `make`; if it fails before the run exists, the directory is left as it was found: empty.
+fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    make().inspect_err(|_| {
+        if let Ok(entries) = fs::read_dir(run.path()) {
+            for entry in entries.flatten() {
+                let path = entry.path();
+                let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            }
+        }
+        let _ = fs::remove_dir(run.path());
+    })
+}
+
+/// The model with rotary tables for `max_seq` positions.
+fn with_positions(model: GptNeox, max_seq: usize) -> GptNeox {
+    if model.config.max_seq >= max_seq { model } else { model.with_positions(max_seq) }
+}
+
+/// Tokens of one pass through the training data.
+pub fn epoch_tokens(stream: &Stream) -> u64 {
+    let own = stream.files().len();
+    let windows: u64 = stream.windows()[..own].iter().sum();
+    let replayed = stream.spec().replay.as_ref().map_or(0.0, |replay| replay.fraction);
+    ((windows * stream.spec().seq_len as u64) as f64 / (1.0 - replayed)).round() as u64
+}
+
+/// The update rule of the recipe.
+pub fn optimizer_settings(recipe: &Recipe) -> Result<optimizer::Settings> {
+    Ok(optimizer::Settings {
+        beta1: recipe.f64("optimizer.beta1")?,
+        beta2: recipe.f64("optimizer.beta2")?,
+        eps: recipe.f64("optimizer.eps")?,
+        weight_decay: recipe.f64("optimizer.weight_decay")?,
+        clip: recipe.f64("optimizer.clip")?,
+    })
+}
+
+/// How an update is cut into pieces.
+pub fn pieces(recipe: &Recipe) -> Result<Pieces> {
+    let batch = recipe.usize("batch.sequences")?;
+    let micro = recipe.opt("batch.micro", Recipe::usize)?.unwrap_or(batch).min(batch);
+    Ok(Pieces { micro, activation_checkpointing: recipe.bool("memory.activation_checkpointing")? })
+}
+
+fn trainer_settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Settings> {
+    let pieces = pieces(recipe)?;
+    let eval = EvalSettings {
+        seq_len: recipe.usize("data.seq_len")?,
+        rows: recipe.opt("eval.batch", Recipe::usize)?.unwrap_or(pieces.micro),
+        max_tokens: Some(recipe.u64("eval.max_tokens")?).filter(|&n| n > 0),
+    };
+    Ok(Settings {
+        batch: recipe.usize("batch.sequences")?,
+        pieces,
+        stop: lengths.stop,
+        eval_every: lengths.eval_every,
+        eval,
+        checkpoint_every: lengths.checkpoint_every,
+        keep_last: recipe.usize("checkpoint.keep_last")?,
+        keep_every: lengths.keep_every,
+        keep_best: recipe.opt("checkpoint.keep_best", Recipe::text)?,
+        deadline: limits.max_time.map(|time| Instant::now() + time),
+    })
+}
+
+/// The recipe as the user gave it: the text of the file or of the built-in recipe.
+fn source_text(source: &str, recipe: &Recipe) -> String {
+    let given = crate::builtin::LIBRARY.get(source).map(str::to_owned);
+    let given = given.or_else(|| fs::read_to_string(source).ok());
+    let overrides: Vec<_> = recipe
+        .overridden()
+        .into_iter()
+        .filter_map(|key| Some(format!("# --set {key}={}\n", recipe.get(key)?.value)))
+        .collect();
+    overrides.concat() + &given.unwrap_or_else(|| recipe.to_toml())
+}
+
+/// The checkpoint that a name means, for commands that only look.
+pub fn checkpoint_of(name: &str) -> Result<(RunDir, Checkpoint)> {
+    let named = RunRef::parse(name)?;
+    Ok((named.open()?, named.checkpoint()?))
+}

@@ -1,0 +1,329 @@
+//! Tokenizer, token files and validation sets of a run, and the manifest it keeps of them.
+//!
+//! Text is tokenised once, into `data/` of the run; token files that exist are used where they are.
+//! `data/manifest.json` says what the run trains on and is judged by, so that `resume`, `branch` and
+//! `eval` never read text again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use temper_data::{
+    Amount, Input, InvalidUtf8, PrepareOptions, Progress, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec,
+    StreamSpec, TokenSource, Tokenizer, prepare,
+};
+use temper_recipe::Recipe;
+use temper_record::checkpoint::Checkpoint;
+use temper_record::console::{count, duration};
+use temper_record::run::{RunDir, RunRef};
+use temper_record::{Problem, Result};
+use temper_train::evaluate::EvalSet;
+
+use crate::builtin;
+use crate::printer::Printer;
+use crate::problems::Outcome;
+
+/// What a run trains on and is judged by. Paths inside the run are relative to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The samples.
+    pub stream: StreamSpec,
+    /// The validation sets.
+    pub sets: Vec<SetSpec>,
+}
+
+/// A validation set of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetSpec {
+    /// What it is called.
+    pub name: String,
+    /// Its tokens.
+    pub path: PathBuf,
+    /// It came from the run that this one branched from: the old data.
+    #[serde(default)]
+    pub old: bool,
+}
+
+impl Manifest {
+    fn path(run: &RunDir) -> PathBuf {
+        run.data().join("manifest.json")
+    }
+
+    /// Reads a run's manifest, with paths that can be opened from anywhere.
+    pub fn read(run: &RunDir) -> Result<Self> {
+        let path = Self::path(run);
+        let text = fs::read_to_string(&path).map_err(|cause| Problem::io("read data manifest", &path, &cause))?;
+        let mut manifest: Self =
+            serde_json::from_str(&text).map_err(|cause| Problem::input("read data manifest", path.display(), cause))?;
+        let root = run.path().canonicalize().map_err(|cause| Problem::io("read data manifest", run.path(), &cause))?;
+        manifest.each_path(&mut |path| *path = root.join(&path));
+        Ok(manifest)
+    }
+
+    /// Writes it, with paths inside the run made relative.
+    pub fn write(&self, run: &RunDir) -> Result<()> {
+        let path = Self::path(run);
+        let io = |cause: std::io::Error| Problem::io("write data manifest", &path, &cause);
+        fs::create_dir_all(run.data()).map_err(io)?;
+        let root = run.path().canonicalize().map_err(io)?;
+        let mut manifest = self.clone();
+        manifest.each_path(&mut |path| {
+            if let Ok(inside) = path.strip_prefix(&root) {
+                *path = inside.to_owned();
+            }
+        });
+        let text = serde_json::to_string_pretty(&manifest).expect("plain data") + "\n";
+        fs::write(&path, text).map_err(io)
+    }
+
+    fn each_path(&mut self, f: &mut dyn FnMut(&mut PathBuf)) {
+        fn stream(spec: &mut StreamSpec, f: &mut dyn FnMut(&mut PathBuf)) {
+            spec.sources.iter_mut().for_each(|source| f(&mut source.path));
+            if let Some(replay) = &mut spec.replay {
+                stream(&mut replay.stream, f);
+            }
+        }
+        stream(&mut self.stream, f);
+        self.sets.iter_mut().for_each(|set| f(&mut set.path));
+    }
+}
+
+/// The tokenizer called `name`: `builtin:demo` or the path of a `tokenizer.json`.
+pub fn tokenizer(name: &str) -> Result<Tokenizer> {
+    match name.strip_prefix("builtin:") {
+        None => Tokenizer::from_file(Path::new(name), None)
+            .map_err(|p| if p.hint.is_some() { p } else { p.hint("a Hugging Face tokenizer.json, or builtin:demo") }),
+        Some(builtin) => match builtin::tokenizer(builtin) {
+            Some(bytes) => Tokenizer::from_bytes(bytes, name, None),
+            None => Err(Problem::input("read tokenizer", name, "there is none of that name").hint("builtin:demo")),
+        },
+    }
+}
+
+/// Text or tokens, as a path of the recipe or the command line names them.
+pub enum Named {
+    /// Token files: for training, and for validation if there is one.
+    Tokens(PathBuf, Option<PathBuf>),
+    /// Text to be tokenised.
+    Text(Vec<Input>),
+}
+
+/// Looks at what `paths` name.
+pub fn look(paths: &[String]) -> Result<Named> {
+    if let [path] = paths {
+        let path = Path::new(path);
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        let whole = |path: &Path| path.canonicalize().map_err(|cause| Problem::io("find data", path, &cause));
+        if matches!(extension, "tokens" | "bin" | "idx") {
+            return Ok(Named::Tokens(whole(path)?, None));
+        }
+        if path.join("train.tokens").is_file() {
+            let validation = path.join("validation.tokens");
+            let validation = validation.is_file().then(|| whole(&validation)).transpose()?;
+            return Ok(Named::Tokens(whole(&path.join("train.tokens"))?, validation));
+        }
+    }
+    let input = |path: &String| match path.strip_prefix("builtin:") {
+        None => Ok(Input::from(path)),
+        Some(name) => builtin::text(name).ok_or_else(|| {
+            Problem::input("find data", path, "there is no built-in text of that name")
+                .hint("builtin:web (World English Bible) and builtin:law (German federal law)")
+        }),
+    };
+    Ok(Named::Text(paths.iter().map(input).collect::<Result<_>>()?))
+}
+
+/// How the recipe wants text to be read and split.
+pub fn options(recipe: &Recipe, validation_fraction: f64) -> Result<PrepareOptions> {
+    let invalid_utf8 = if recipe.text("data.invalid_utf8")? == "error" { InvalidUtf8::Error } else { InvalidUtf8::Skip };
+    let read = ReadOptions { text_key: recipe.text("data.text_key")?, invalid_utf8 };
+    Ok(PrepareOptions { validation_fraction, seed: recipe.u64("seed")?, read, ..PrepareOptions::default() })
+}
+
+/// Tokenises text, telling the printer.
+pub fn tokenise(
+    name: &str,
+    inputs: &[Input],
+    tokenizer: &Tokenizer,
+    out: &Path,
+    options: &PrepareOptions,
+    printer: &Printer,
+) -> Result<(PathBuf, Option<PathBuf>)> {
+    struct Bar<'p>(&'p Printer);
+    impl Progress for Bar<'_> {
+        fn update(&self, amount: &Amount) {
+            self.0.bar(amount.input, format_args!("{} tokens", count(amount.tokens as f64)));
+        }
+    }
+    let clock = std::time::Instant::now();
+    printer.begin_bar(0, &format!("tokenising {name}  {{bytes}}  {{bytes_per_sec}}  {{msg}}"));
+    let prepared = prepare(inputs, tokenizer, out, options, &Bar(printer));
+    printer.end_bar();
+    let prepared = prepared?;
+    let held_out = prepared.validation.as_ref().map_or(0, |info| info.tokens);
+    printer.say(format_args!(
+        "{name}: {} documents, {} tokens for training, {} held out ({})",
+        prepared.train.documents + prepared.validation.as_ref().map_or(0, |info| info.documents),
+        count(prepared.train.tokens as f64),
+        count(held_out as f64),
+        duration(clock.elapsed().as_secs_f64()),
+    ));
+    if prepared.skipped_lines > 0 {
+        printer.warn(
+            format_args!("{name}: {} lines are not UTF-8 and were left out", prepared.skipped_lines),
+            Some("data.invalid_utf8 = \"error\" stops at the first one and names it"),
+        );
+    }
+    if prepared.cut_document {
+        printer.warn(
+            format_args!("{name} is a single document: it was cut in two for validation"),
+            Some("give one document a line as JSON lines, or a validation set of its own (data.validation.NAME.path)"),
+        );
+    }
+    Ok((prepared.train.path, prepared.validation.map(|info| info.path)))
+}
+
+/// The training sources and validation sets of the recipe, tokenised into `run` where they are text.
+pub fn sources(
+    recipe: &Recipe,
+    tokenizer: &Tokenizer,
+    run: &RunDir,
+    printer: &Printer,
+) -> Outcome<(Vec<SourceSpec>, Vec<SetSpec>)> {
+    let fraction = recipe.f64("data.validation_fraction")?;
+    let (mut sources, mut sets) = (Vec::new(), Vec::new());
+    for name in recipe.names("data.train") {
+        let paths = recipe.texts(&format!("data.train.{name}.path"))?;
+        let own_set = recipe.is_set(&format!("data.validation.{name}.path"));
+        let (path, validation) = match look(&paths)? {
+            Named::Tokens(train, validation) => (train, validation),
+            Named::Text(inputs) => {
+                let options = options(recipe, if own_set { 0.0 } else { fraction })?;
+                tokenise(name, &inputs, tokenizer, &run.data().join(name), &options, printer)?
+            }
+        };
+        let weight = recipe.f64(&format!("data.train.{name}.weight"))?;
+        sources.push(SourceSpec { name: name.into(), path: whole(&path)?, weight });
+        if let Some(path) = validation.filter(|_| !own_set) {
+            sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false });
+        }
+    }
+    for name in recipe.names("data.validation") {
+        let paths = recipe.texts(&format!("data.validation.{name}.path"))?;
+        let path = match look(&paths)? {
+            Named::Tokens(train, validation) => validation.unwrap_or(train),
+            Named::Text(inputs) => {
+                let out = run.data().join(format!("{name}-validation"));
+                tokenise(name, &inputs, tokenizer, &out, &options(recipe, 0.0)?, printer)?.0
+            }
+        };
+        sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false });
+    }
+    Ok((sources, sets))
+}
+
+fn whole(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|cause| Problem::io("find data", path, &cause))
+}
+
+/// The replay that the recipe asks for, if it does. `base` is the run that is being branched.
+pub fn replay(recipe: &Recipe, base: Option<(&RunDir, &Checkpoint)>) -> Outcome<Option<Box<ReplaySpec>>> {
+    let fraction = recipe.f64("data.replay.fraction")?;
+    if fraction == 0.0 {
+        return Ok(None);
+    }
+    let (run, checkpoint) = match (recipe.opt("data.replay.from", Recipe::text)?, base) {
+        (Some(name), _) => {
+            let name = RunRef::parse(&name)?;
+            (name.open()?, name.checkpoint()?)
+        }
+        (None, Some((run, checkpoint))) => (run.clone(), checkpoint.clone()),
+        (None, None) => {
+            return Err(recipe
+                .problem("data.replay.fraction", "there is no earlier run whose data could be replayed")
+                .hint("use `temper branch RUN RECIPE`, or name a run: data.replay.from = \"runs/base\"")
+                .into());
+        }
+    };
+    let seen = if recipe.bool("data.replay.seen_only")? {
+        let samples = temper_train::checkpoint::read_state(&checkpoint)?.samples;
+        if samples == 0 {
+            return Err(recipe
+                .problem("data.replay.seen_only", format!("{} has not seen a single sample", run.path().display()))
+                .hint("data.replay.seen_only = false replays all of its data")
+                .into());
+        }
+        Some(samples)
+    } else {
+        None
+    };
+    let order = match recipe.text("data.replay.order")?.as_str() {
+        "reshuffled" => ReplayOrder::Reshuffled,
+        _ => ReplayOrder::Original,
+    };
+    let stream = Manifest::read(&run)?.stream;
+    Ok(Some(Box::new(ReplaySpec { fraction, order, seen, offset: 0, stream })))
+}
+
+/// The base run's validation sets as old sets of `run`: linked or copied, so that the run can be
+/// judged by them when the base is gone. A new set of the same name must hold the same tokens, and
+/// then is the old one.
+pub fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Outcome<Vec<SetSpec>> {
+    let old = Manifest::read(base)?.sets;
+    let mut sets = Vec::new();
+    let mut problems = Vec::new();
+    for set in &old {
+        let twin = new.iter().find(|other| other.name == set.name);
+        if let Some(twin) = twin
+            && !same_tokens(&twin.path, &set.path)?
+        {
+            problems.push(
+                Problem::input("branch", format!("validation set {}", set.name), "names other text than in the base run")
+                    .hint("give the new source another name"),
+            );
+        }
+        let path = keep(&set.path, &set.name, run)?;
+        sets.push(SetSpec { name: set.name.clone(), path, old: true });
+    }
+    if !problems.is_empty() {
+        return Err(problems.into());
+    }
+    sets.extend(new.into_iter().filter(|set| old.iter().all(|other| other.name != set.name)));
+    Ok(sets)
+}
+
+/// Links or copies token files into `run/data/base/`.
+fn keep(path: &Path, name: &str, run: &RunDir) -> Result<PathBuf> {
+    // A Megatron pair stays where it is: two files, usually large.
+    if path.extension().is_none_or(|e| e != "tokens") {
+        return Ok(path.to_owned());
+    }
+    let directory = run.data().join("base");
+    let target = directory.join(format!("{name}.tokens"));
+    let io = |cause: std::io::Error| Problem::io("keep validation set", path, &cause);
+    fs::create_dir_all(&directory).map_err(io)?;
+    if fs::hard_link(path, &target).is_err() {
+        fs::copy(path, &target).map_err(io)?;
+    }
+    whole(&target)
+}
+
+fn same_tokens(a: &Path, b: &Path) -> Result<bool> {
+    Ok(match (TokenSource::open(a)?, TokenSource::open(b)?) {
+        (TokenSource::Shard(a), TokenSource::Shard(b)) => a.info().hash == b.info().hash,
+        _ => a.canonicalize().ok() == b.canonicalize().ok(),
+    })
+}
+
+/// Opens the validation sets, which must have the vocabulary of `tokenizer`.
+pub fn open_sets(sets: &[SetSpec], tokenizer: &Tokenizer) -> Outcome<Vec<EvalSet>> {
+    let mut opened = Vec::new();
+    for set in sets {
+        let mut source = TokenSource::open(&set.path)?;
+        source.require(tokenizer.vocabulary())?;
+        opened.push(EvalSet { name: set.name.clone(), source });
+    }
+    Ok(opened)
+}

@@ -1,0 +1,103 @@
+//! What a checkpoint of a language-model run holds, and reading it back.
+//!
+//! `model.safetensors`, `config.json` and `tokenizer.json` are a valid Hugging Face GPT-NeoX
+//! directory; `optimizer.safetensors` holds the moments, `state.json` the clocks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use temper_model::tensors::{self, Dtype};
+use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
+use temper_record::checkpoint::{Checkpoint, CheckpointWriter};
+use temper_record::run::RunDir;
+use temper_record::{Problem, Result};
+
+use crate::optimizer::{Optimizer, Settings};
+
+/// The clocks of a run: everything but weights and moments.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The schedule's clock: updates made.
+    pub step: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// The data cursor: samples taken from the stream.
+    pub samples: u64,
+    /// The optimiser's clock, which its bias correction uses.
+    pub updates: u64,
+    /// Seconds of training, all sessions together.
+    pub seconds: f64,
+    /// Length of `metrics.jsonl` when the checkpoint was taken; resuming cuts it there.
+    pub metrics_bytes: u64,
+}
+
+/// Writes a checkpoint of `run` after `state.step` updates.
+pub fn write(
+    run: &RunDir,
+    state: &State,
+    model: &GptNeox,
+    optimizer: &Optimizer,
+    tokenizer: Option<&[u8]>,
+) -> Result<Checkpoint> {
+    let mut writer = CheckpointWriter::begin(run, state.step)?;
+    let full = |problem: Problem| match problem.kind {
+        temper_record::Kind::Machine => problem.hint(format!(
+            "make room, then `temper resume {}`: the checkpoints before this one are intact",
+            run.path().display()
+        )),
+        _ => problem,
+    };
+    tensors::write(&writer.path("model.safetensors"), hugging_face::outgoing(model, Dtype::F32)).map_err(full)?;
+    writer.adopt("model.safetensors")?;
+    tensors::write(&writer.path("optimizer.safetensors"), optimizer.outgoing()).map_err(full)?;
+    writer.adopt("optimizer.safetensors")?;
+    let config = model.config.to_json(Dtype::F32.name());
+    writer.write("config.json", |out| out.write_all(config.as_bytes()))?;
+    if let Some(tokenizer) = tokenizer {
+        writer.write("tokenizer.json", |out| out.write_all(tokenizer))?;
+    }
+    let state = serde_json::to_string_pretty(state).expect("plain numbers") + "\n";
+    writer.write("state.json", |out| out.write_all(state.as_bytes()))?;
+    writer.commit()
+}
+
+/// The clocks of a checkpoint.
+pub fn read_state(checkpoint: &Checkpoint) -> Result<State> {
+    let bytes = checkpoint.read("state.json")?;
+    let place = checkpoint.path().join("state.json");
+    serde_json::from_slice(&bytes).map_err(|cause| Problem::input("read checkpoint", place.display(), cause))
+}
+
+/// The model of a checkpoint, after comparing its file with what was written.
+pub fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<GptNeox> {
+    for name in ["config.json", "model.safetensors"] {
+        checkpoint.verify_file(name)?;
+    }
+    Ok(hugging_face::read(checkpoint.path(), device)?.model)
+}
+
+/// The shape of a checkpoint's model.
+pub fn read_config(checkpoint: &Checkpoint) -> Result<GptNeoxConfig> {
+    let text = String::from_utf8_lossy(&checkpoint.read("config.json")?).into_owned();
+    GptNeoxConfig::from_json(&text, &checkpoint.path().join("config.json").display().to_string())
+}
+
+/// The optimiser of a checkpoint, with its counter.
+pub fn read_optimizer(
+    checkpoint: &Checkpoint,
+    settings: Settings,
+    model: &GptNeox,
+    updates: u64,
+    device: &Device,
+) -> Result<Optimizer> {
+    checkpoint.verify_file("optimizer.safetensors")?;
+    let path = checkpoint.path().join("optimizer.safetensors");
+    let stored: BTreeMap<_, _> = tensors::read(Path::new(&path), &|_| true)?.into_iter().collect();
+    let mut optimizer = Optimizer::new(settings, model, device);
+    optimizer.updates = updates;
+    optimizer.assign(stored, device).map_err(|why| Problem::input("read checkpoint", path.display(), why))?;
+    Ok(optimizer)
+}

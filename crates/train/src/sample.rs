@@ -1,0 +1,83 @@
+//! Text from a model, token by token, to see what a loss means.
+
+use temper_model::GptNeox;
+
+/// How the next token is chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the most probable token.
+    pub temperature: f64,
+    /// Only the so many most probable tokens; 0 for all.
+    pub top_k: usize,
+    /// Only the most probable tokens that together reach this probability (nucleus sampling).
+    pub top_p: f64,
+    /// Equal seeds give equal text.
+    pub seed: u64,
+}
+
+/// Continues `prompt` (at least one token) by up to `count` tokens, handing each to `each`; stops when
+/// that says so. The model sees the last `context` tokens. Ids from `vocabulary` on are padding and
+/// never chosen.
+pub fn generate(
+    model: &GptNeox,
+    prompt: &[u32],
+    count: usize,
+    context: usize,
+    vocabulary: usize,
+    sampling: &Sampling,
+    mut each: impl FnMut(u32) -> std::ops::ControlFlow<()>,
+) {
+    let mut tokens = prompt.to_vec();
+    for n in 0..count {
+        let seen = &tokens[tokens.len().saturating_sub(context)..];
+        let logits = model.logits(seen, 1, seen.len() - 1..seen.len()).into_data();
+        let logits: Vec<f32> = logits.try_to_vec().expect("logits are f32");
+        let token = choose(&logits[..vocabulary.min(logits.len())], sampling, uniform(sampling.seed, n as u64));
+        tokens.push(token);
+        if each(token).is_break() {
+            return;
+        }
+    }
+}
+
+/// The token at quantile `u` of the tempered, truncated distribution.
+fn choose(logits: &[f32], sampling: &Sampling, u: f64) -> u32 {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    // Ties go to the lower id, so that the order is one.
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+    if sampling.temperature == 0.0 {
+        return order[0] as u32;
+    }
+    if sampling.top_k > 0 {
+        order.truncate(sampling.top_k);
+    }
+    let largest = f64::from(logits[order[0]]);
+    let weights: Vec<f64> =
+        order.iter().map(|&i| ((f64::from(logits[i]) - largest) / sampling.temperature).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    let mut kept = 0;
+    let mut mass = 0.0;
+    while kept < weights.len() && (kept == 0 || mass < sampling.top_p * total) {
+        mass += weights[kept];
+        kept += 1;
+    }
+    let mut left = u * mass;
+    for (i, weight) in weights[..kept].iter().enumerate() {
+        left -= weight;
+        if left <= 0.0 {
+            return order[i] as u32;
+        }
+    }
+    order[kept - 1] as u32
+}
+
+/// A number in [0, 1) from (seed, counter), by two rounds of the SplitMix64 finaliser.
+fn uniform(seed: u64, counter: u64) -> f64 {
+    let mix = |mut z: u64| {
+        z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    (mix(seed ^ mix(counter)) >> 11) as f64 / (1u64 << 53) as f64
+}
