@@ -13,7 +13,8 @@ pub struct Isa {
 
 impl Isa {
     const FUSED: Self = Self { fused: true };
-    const PORTABLE: Self = Self { fused: cfg!(any(target_feature = "fma", target_arch = "aarch64")) };
+    /// What may be assumed of any processor of the target.
+    pub const PORTABLE: Self = Self { fused: cfg!(any(target_feature = "fma", target_arch = "aarch64")) };
 
     /// `a * b + c`, rounded once where the processor can.
     #[inline(always)]

@@ -5,7 +5,7 @@
 //! About 20 operations an element against 8 to 12 bytes moved: as fast as memory only when fused with a product.
 
 use crate::arch::{Isa, dispatch};
-use crate::math::{erf, exp, sigmoid};
+use crate::math::{exp, normal, normal_slope, sigmoid};
 use rayon::prelude::*;
 
 /// Which function.
@@ -22,8 +22,6 @@ const CHUNK: usize = 1 << 14;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
-/// 1 / sqrt(2 pi).
-const DENSITY: f32 = 0.398_942_3;
 
 /// `y = gelu(x)`.
 pub fn forward(kind: Gelu, x: &[f32], y: &mut [f32]) {
@@ -41,7 +39,7 @@ pub fn backward(kind: Gelu, pre: &[f32], g: &[f32], dx: &mut [f32]) {
             |isa| match kind {
                 Gelu::Erf => {
                     for ((d, &x), &g) in dx.iter_mut().zip(pre).zip(g) {
-                        *d = g * erf_derivative(isa, x);
+                        *d = g * normal_slope(isa, x);
                     }
                 }
                 Gelu::Tanh => {
@@ -71,16 +69,6 @@ pub(crate) fn forward_chunk(kind: Gelu, x: &[f32], y: &mut [f32]) {
             }
         },
     )
-}
-
-#[inline(always)]
-fn normal(isa: Isa, x: f32) -> f32 {
-    isa.fma(0.5, erf(isa, x * std::f32::consts::FRAC_1_SQRT_2), 0.5)
-}
-
-#[inline(always)]
-fn erf_derivative(isa: Isa, x: f32) -> f32 {
-    isa.fma(x * DENSITY, exp(isa, -0.5 * x * x), normal(isa, x))
 }
 
 #[inline(always)]

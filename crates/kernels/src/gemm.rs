@@ -1,4 +1,16 @@
-//! Matrix product.
+//! Matrix product on all threads.
+//!
+//! C is cut into blocks, each made by one task from a copy of B in tile order that all tasks share. k is cut every
+//! 256 steps, so that a panel of B stays in the first-level cache; that cut depends on k alone, and every element is
+//! summed in the order of k ([`tile`]), so the result depends neither on the threads nor on the size of the blocks.
+
+pub(crate) mod pack;
+pub(crate) mod tile;
+
+use crate::scratch::{self, Shared};
+use pack::View;
+use rayon::prelude::*;
+use tile::{Left, Level, Out, Right, Source};
 
 /// How an operand is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +21,17 @@ pub enum Layout {
     Transposed,
 }
 
-/// `c[m, n] = alpha * op(a)[m, k] * op(b)[k, n] + (accumulate ? c : 0)`, on all threads.
+impl Layout {
+    /// The stored operand seen as `[rows, columns]`.
+    fn view(self, start: &[f32], rows: usize, columns: usize) -> View {
+        match self {
+            Self::Normal => View { start: start.as_ptr(), row: columns, column: 1 },
+            Self::Transposed => View { start: start.as_ptr(), row: 1, column: rows },
+        }
+    }
+}
+
+/// `c[m, n] = alpha * op(a)[m, k] * op(b)[k, n] + (accumulate ? c : 0)`.
 #[allow(clippy::too_many_arguments)]
 pub fn gemm(
     m: usize,
@@ -23,78 +45,156 @@ pub fn gemm(
     c: &mut [f32],
     accumulate: bool,
 ) {
-    assert_eq!(a.len(), m * k, "gemm: a");
-    assert_eq!(b.len(), k * n, "gemm: b");
-    assert_eq!(c.len(), m * n, "gemm: c");
-    let (ars, acs) = strides(m, k, a_layout);
-    let (brs, bcs) = strides(k, n, b_layout);
-    // SAFETY: sizes were checked, strides follow from the layouts, and `c` is borrowed exclusively.
-    unsafe {
-        raw(
-            m,
-            n,
-            k,
-            alpha,
-            a.as_ptr(),
-            (ars, acs),
-            b.as_ptr(),
-            (brs, bcs),
-            c.as_mut_ptr(),
-            n,
-            accumulate,
-            gemm::Parallelism::Rayon(0),
-        )
-    }
+    let start = if accumulate { Start::Accumulate } else { Start::Zero };
+    product(m, n, k, alpha, a, a_layout, b, b_layout, c, start, |_, _, _| ());
 }
 
-fn strides(rows: usize, columns: usize, layout: Layout) -> (usize, usize) {
-    match layout {
-        Layout::Normal => (columns, 1),
-        Layout::Transposed => (1, rows),
-    }
+/// What the product is added to.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    Zero,
+    Accumulate,
+    /// The same row of n numbers for every row of C.
+    Bias(&'a [f32]),
 }
 
-/// The product with strides (row, column) for the operands and rows of `c` that are `ldc` apart.
-///
-/// # Safety
-/// Every element addressed by the shape and the strides must be valid, and `c` must not be aliased.
+/// Steps of k between two visits of a tile of C.
+const DEPTH: usize = 256;
+/// Columns of a block: with `DEPTH` steps of B, half of a second-level cache of 512 KiB.
+const COLUMNS: usize = 256;
+/// Numbers in the shared copy of B at most; beyond that C is made in several passes over the columns.
+const PACKED: usize = 1 << 22;
+
+/// [`gemm`] that ends every block of C by calling `finish(row, columns, block row)`, while it is in the cache, for
+/// each of its rows.
 #[allow(clippy::too_many_arguments)]
-pub(crate) unsafe fn raw(
+pub(crate) fn product(
     m: usize,
     n: usize,
     k: usize,
     alpha: f32,
-    a: *const f32,
-    (ars, acs): (usize, usize),
-    b: *const f32,
-    (brs, bcs): (usize, usize),
-    c: *mut f32,
-    ldc: usize,
-    accumulate: bool,
-    parallelism: gemm::Parallelism,
+    a: &[f32],
+    a_layout: Layout,
+    b: &[f32],
+    b_layout: Layout,
+    c: &mut [f32],
+    start: Start,
+    finish: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync,
 ) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c,
-            1,
-            ldc as isize,
-            accumulate,
-            a,
-            acs as isize,
-            ars as isize,
-            b,
-            bcs as isize,
-            brs as isize,
-            1.0,
-            alpha,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    assert_eq!(a.len(), m * k, "gemm: a");
+    assert_eq!(b.len(), k * n, "gemm: b");
+    assert_eq!(c.len(), m * n, "gemm: c");
+    if let Start::Bias(bias) = start {
+        assert_eq!(bias.len(), n, "gemm: bias");
+    }
+    if m == 0 || n == 0 {
+        return;
+    }
+    let level = tile::level();
+    let (a, b) = (a_layout.view(a, m, k), b_layout.view(b, k, n));
+    let a = SharedView(a);
+    let (rows, width) = (block_rows(level, m, n), COLUMNS.next_multiple_of(level.nr));
+    let pass = (PACKED / k.max(1)).max(COLUMNS) / level.nr * level.nr;
+    let c = Shared::new(c);
+    let mut packed = scratch::take(pack::right_len(level, k, n.min(pass)));
+    for first in (0..n).step_by(pass) {
+        let columns = pass.min(n - first);
+        // SAFETY: columns first..first + columns of the operand.
+        pack_shared(level, k, columns, unsafe { b.from(0, first) }, &mut packed);
+        let blocks = columns.div_ceil(width);
+        let packed = &packed;
+        (0..m.div_ceil(rows) * blocks).into_par_iter().for_each(|task| {
+            let (i, j) = (task / blocks * rows, task % blocks * width);
+            let block = Block { level, i, m: rows.min(m - i), j: first + j, n: width.min(columns - j), k, alpha };
+            // SAFETY: the operands were checked above; no two tasks have the same block of C.
+            unsafe {
+                let out = Out { start: c.part((i * n) + first + j, 1).as_mut_ptr(), row: n };
+                block.run(a.get(), packed.as_ptr(), j, columns, out, start);
+                for r in 0..block.m {
+                    let row = c.part((i + r) * n + block.j, block.n);
+                    finish(i + r, block.j..block.j + block.n, row);
+                }
+            }
+        });
+    }
+}
+
+/// Rows of a block: enough blocks for the threads to share, each large enough to pay for reading B.
+fn block_rows(level: &Level, m: usize, n: usize) -> usize {
+    let columns = n.div_ceil(COLUMNS);
+    let wanted = (m * columns).div_ceil(8 * rayon::current_num_threads());
+    wanted.clamp(4 * level.mr, 32 * level.mr).next_multiple_of(level.mr)
+}
+
+#[derive(Clone, Copy)]
+struct SharedView(View);
+// SAFETY: the operand is only read while the product borrows it.
+unsafe impl Sync for SharedView {}
+unsafe impl Send for SharedView {}
+impl SharedView {
+    fn get(&self) -> View {
+        self.0
+    }
+}
+
+/// Columns `0..n` of B in tile order: for every cut of k its panels, at `p * (n rounded up)`.
+fn pack_shared(level: &Level, k: usize, n: usize, b: View, to: &mut [f32]) {
+    let padded = n.next_multiple_of(level.nr);
+    let chunk = if k * n < 1 << 14 { padded } else { 8 * level.nr };
+    let chunks = n.div_ceil(chunk);
+    let b = SharedView(b);
+    let to = Shared::new(to);
+    let job = |job: usize| {
+        let (p, j) = (job / chunks * DEPTH, job % chunks * chunk);
+        let steps = DEPTH.min(k - p);
+        let columns = chunk.min(n - j);
+        // SAFETY: every job has its own panels.
+        unsafe {
+            let to = to.part(p * padded + j * steps, pack::right_len(level, steps, columns));
+            pack::pack_right(level, steps, columns, b.get().from(p, j), to.as_mut_ptr());
+        }
+    };
+    let jobs = k.div_ceil(DEPTH) * chunks;
+    if k * n < 1 << 14 { (0..jobs).for_each(job) } else { (0..jobs).into_par_iter().for_each(job) }
+}
+
+/// One block of C.
+struct Block<'a> {
+    level: &'a Level,
+    i: usize,
+    m: usize,
+    j: usize,
+    n: usize,
+    k: usize,
+    alpha: f32,
+}
+
+impl Block<'_> {
+    /// Sums all cuts of k. `packed` is what `pack_shared` made of `columns` columns, of which the block starts at `j`.
+    unsafe fn run(&self, a: View, packed: *const f32, j: usize, columns: usize, out: Out, start: Start) {
+        let Self { level, i, m, n, k, alpha, .. } = *self;
+        let padded = columns.next_multiple_of(level.nr);
+        let mut strips = scratch::take(if a.column == 1 { 0 } else { pack::left_len(level, m, DEPTH.min(k)) });
+        let mut source = match start {
+            Start::Zero => Source::NONE,
+            Start::Accumulate => out.itself(),
+            Start::Bias(bias) => Source { start: bias[self.j..].as_ptr(), row: 0 },
+        };
+        // k = 0 still has to write the start.
+        for p in (0..k.max(1)).step_by(DEPTH) {
+            let steps = DEPTH.min(k - p);
+            // SAFETY: rows i..i + m and steps p..p + steps of A, and the panels of B from column j on.
+            unsafe {
+                let a = a.from(i, p);
+                let left = if a.column == 1 {
+                    Left { start: a.start, strip: level.mr * a.row, row: a.row, step: 1 }
+                } else {
+                    pack::pack_left(level, m, steps, a, strips.as_mut_ptr())
+                };
+                let right = Right { start: packed.add(p * padded + j * steps), panel: level.nr * steps, step: level.nr };
+                level.block(m, n, steps, alpha, left, right, out, source);
+            }
+            source = out.itself();
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! Affine map with the weight as a checkpoint stores it, `[outputs, inputs]`.
 //!
-//! Rows are worked off in blocks that stay in the second-level cache, so bias and GELU read what the product has
-//! just written.
+//! The bias is where the sums of the product begin, and GELU is applied to a block of it that is still in the
+//! second-level cache.
 
 use crate::gelu::{self, Gelu};
-use crate::gemm::{self, Layout};
+use crate::gemm::{self, Layout, Start};
 use crate::norm;
-use crate::scratch;
+use crate::scratch::{self, Shared};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Sizes of one affine map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +26,31 @@ const BIAS_ROWS: usize = 64;
 
 /// `y[rows, outputs] = x[rows, inputs] w[outputs, inputs]^T + bias[outputs]`.
 pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], dims: Dims) {
-    gemm::gemm(dims.rows, dims.outputs, dims.inputs, 1.0, x, Layout::Normal, w, Layout::Transposed, y, false);
-    if let Some(bias) = bias {
-        add_bias(bias, y, dims);
-    }
+    product(x, w, bias, y, dims, |_, _, _| ());
 }
 
 /// `pre = x w^T + bias`, `y = gelu(pre)`, both `[rows, outputs]`.
-pub fn forward_gelu(
+pub fn forward_gelu(x: &[f32], w: &[f32], bias: Option<&[f32]>, kind: Gelu, pre: &mut [f32], y: &mut [f32], dims: Dims) {
+    assert_eq!(y.len(), dims.rows * dims.outputs, "linear: y");
+    let y = Shared::new(y);
+    product(x, w, bias, pre, dims, |row, columns, pre| {
+        // SAFETY: the blocks of a product do not overlap, so neither do these parts.
+        let y = unsafe { y.part(row * dims.outputs + columns.start, pre.len()) };
+        gelu::forward_chunk(kind, pre, y);
+    });
+}
+
+/// The product with the transposed weight; `finish` sees each row of a block while it is in the cache.
+fn product(
     x: &[f32],
     w: &[f32],
     bias: Option<&[f32]>,
-    kind: Gelu,
-    pre: &mut [f32],
     y: &mut [f32],
-    dims: Dims,
+    d: Dims,
+    finish: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
 ) {
-    forward(x, w, bias, pre, dims);
-    gelu::forward(kind, pre, y);
+    let start = bias.map_or(Start::Zero, Start::Bias);
+    gemm::product(d.rows, d.outputs, d.inputs, 1.0, x, Layout::Normal, w, Layout::Transposed, y, start, finish);
 }
 
 /// `dx[rows, inputs] = g[rows, outputs] w[outputs, inputs]`.
@@ -70,13 +78,4 @@ pub fn backward_bias(g: &[f32], db: &mut [f32], dims: Dims) {
         }
     });
     norm::sum_rows(&partial, db);
-}
-
-fn add_bias(bias: &[f32], y: &mut [f32], dims: Dims) {
-    assert_eq!(bias.len(), dims.outputs, "linear: bias");
-    if !bias.is_empty() {
-        y.par_chunks_mut(dims.outputs * 16).for_each(|rows| {
-            rows.chunks_exact_mut(dims.outputs).for_each(|row| norm::add(bias, row));
-        });
-    }
 }

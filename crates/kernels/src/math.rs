@@ -1,18 +1,36 @@
-//! Branch-free `exp` and the normal distribution function, and sums and maxima with a fixed order.
+//! Branch-free exponentials and the normal distribution function, and sums and maxima with a fixed order.
 //!
 //! Written so that a loop over them vectorises: no table, no branch, comparisons that let a NaN through.
 //! Maximum errors are measured in `tests/math.rs` against `f64`.
 
 use crate::arch::Isa;
 
+/// `2^y` for y <= 127, relative error at most 1e-7; 2^-126 below -126, NaN for NaN.
+///
+/// `y = n + r`, `|r| <= 1/2`. Adding 1.5 * 2^23 + 127 rounds y to the integer n and leaves `n + 127`, the exponent of
+/// `2^n`, in the low bits; `2^r` is a polynomial (minimax of the relative error, with the constant 1).
+#[inline(always)]
+pub fn exp2(isa: Isa, y: f32) -> f32 {
+    const MAGIC: f32 = 12_583_039.0;
+    // A comparison instead of `max`: its operand order keeps a NaN.
+    let y = if y < -126.0 { -126.0 } else { y };
+    let shifted = y + MAGIC;
+    let r = y - (shifted - MAGIC);
+    let p = isa.fma(1.535_336_2e-4, r, 1.339_887_5e-3);
+    let p = isa.fma(p, r, 9.618_437e-3);
+    let p = isa.fma(p, r, 5.550_332_4e-2);
+    let p = isa.fma(p, r, 2.402_264_8e-1);
+    let p = isa.fma(p, r, 6.931_472e-1);
+    let p = isa.fma(p, r, 1.0);
+    p * f32::from_bits(shifted.to_bits() << 23)
+}
+
 /// `e^x`, relative error at most 2e-7 for -87 <= x <= 88; zero below -87.3, infinite above 88.7, NaN for NaN.
 ///
-/// `x = n ln 2 + r`, `|r| <= ln 2 / 2`: the integer n is found by adding 1.5 * 2^23 (its low bits then *are* n and
-/// become the exponent of the result), `e^r` is a polynomial.
+/// As [`exp2`], with `x = n ln 2 + r` and ln 2 in two parts, so that r has no error to speak of.
 #[inline(always)]
 pub fn exp(isa: Isa, x: f32) -> f32 {
-    const MAGIC: f32 = 12_582_912.0;
-    // Comparisons instead of `clamp`: the operand order keeps a NaN.
+    const MAGIC: f32 = 12_583_039.0;
     let c = if x < -87.3 { -87.3 } else { x };
     let c = if c > 88.3 { 88.3 } else { c };
     let shifted = isa.fma(c, std::f32::consts::LOG2_E, MAGIC);
@@ -23,10 +41,9 @@ pub fn exp(isa: Isa, x: f32) -> f32 {
     let p = isa.fma(p, r, 8.333_452e-3);
     let p = isa.fma(p, r, 4.166_579_6e-2);
     let p = isa.fma(p, r, 1.666_666_6e-1);
-    let p = isa.fma(p, r, 5.000_000_1e-1);
+    let p = isa.fma(p, r, 0.5);
     let p = isa.fma(p, r * r, r) + 1.0;
-    let scale = f32::from_bits(shifted.to_bits().wrapping_sub(MAGIC.to_bits()).wrapping_add(127) << 23);
-    let y = p * scale;
+    let y = p * f32::from_bits(shifted.to_bits() << 23);
     let y = if x < -87.3 { 0.0 } else { y };
     if x > 88.72 { f32::INFINITY } else { y }
 }
@@ -37,26 +54,77 @@ pub fn sigmoid(isa: Isa, x: f32) -> f32 {
     1.0 / (1.0 + exp(isa, -x))
 }
 
-/// `erf(x)`, absolute error at most 5e-7: the rational function of degree 13 / 8 that Eigen and XLA use.
+/// A polynomial in `t = 2 (x / 5.6)^2 - 1`: minimax fits in x^2 have coefficients that cancel in `f32`, shifted to
+/// -1..1 they do not. `x` is limited to -5.6..5.6 and returned with the value.
 #[inline(always)]
-pub fn erf(isa: Isa, x: f32) -> f32 {
-    let c = if x < -4.0 { -4.0 } else { x };
-    let c = if c > 4.0 { 4.0 } else { c };
-    let s = c * c;
-    let p = isa.fma(s, -2.726_142_3e-10, 2.770_681_4e-8);
-    let p = isa.fma(s, p, -2.101_024e-6);
-    let p = isa.fma(s, p, -5.692_506_4e-5);
-    let p = isa.fma(s, p, -7.349_906e-4);
-    let p = isa.fma(s, p, -2.954_6e-3);
-    let p = isa.fma(s, p, -1.609_603_3e-2);
-    let q = isa.fma(s, -1.456_607_2e-5, -2.133_740_6e-4);
-    let q = isa.fma(s, q, -1.682_827e-3);
-    let q = isa.fma(s, q, -7.373_329e-3);
-    let q = isa.fma(s, q, -1.426_473_9e-2);
-    // Beyond 3.93 the nearest number is 1, which the quotient misses by a bit.
-    let y = c * p / q;
-    let y = if x > 3.93 { 1.0 } else { y };
-    if x < -3.93 { -1.0 } else { y }
+fn even_polynomial<const N: usize>(isa: Isa, x: f32, coefficients: [f32; N]) -> (f32, f32) {
+    let x = if x < -5.6 { -5.6 } else { x };
+    let x = if x > 5.6 { 5.6 } else { x };
+    let t = isa.fma(x * x, 2.0 / (5.6 * 5.6), -1.0);
+    let mut p = coefficients[N - 1];
+    for &c in coefficients[..N - 1].iter().rev() {
+        p = isa.fma(p, t, c);
+    }
+    (x, p)
+}
+
+/// The normal distribution function `(1 + erf(x / sqrt 2)) / 2`, absolute error at most 1.5e-7; exactly 0 and 1 far out.
+#[inline(always)]
+pub fn normal(isa: Isa, x: f32) -> f32 {
+    let (x, p) = even_polynomial(
+        isa,
+        x,
+        [
+            1.262_596e-1,
+            -6.305_129e-2,
+            4.698_103e-2,
+            -3.834_546e-2,
+            3.196_729_7e-2,
+            -2.631_233e-2,
+            2.095_835_7e-2,
+            -1.575_283e-2,
+            1.093_557_8e-2,
+            -7.543_582e-3,
+            5.404_301e-3,
+            -2.863_259_5e-3,
+            7.491_192e-4,
+            -6.288_345e-4,
+            8.586_838e-4,
+            -3.306_626e-4,
+        ],
+    );
+    let y = isa.fma(p, x, 0.5);
+    let y = if y < 0.0 { 0.0 } else { y };
+    if y > 1.0 { 1.0 } else { y }
+}
+
+/// Derivative of `x * normal(x)`, absolute error at most 5e-7 (3.4e-7 of it beyond 5.6, where it is held constant).
+#[inline(always)]
+pub fn normal_slope(isa: Isa, x: f32) -> f32 {
+    let (x, p) = even_polynomial(
+        isa,
+        x,
+        [
+            1.264_166_4e-1,
+            -6.428_230_6e-2,
+            5.180_795_9e-2,
+            -5.097_242_4e-2,
+            5.668_487_8e-2,
+            -6.488_230e-2,
+            7.162_958_4e-2,
+            -7.375_118e-2,
+            6.661_073_1e-2,
+            -5.165_326_6e-2,
+            4.266_031_1e-2,
+            -3.816_177_3e-2,
+            2.042_315_3e-2,
+            -2.595_307_8e-3,
+            4.184_595_8e-3,
+            -8.000_639e-3,
+            3.167_123_5e-3,
+        ],
+    );
+    isa.fma(p, x, 0.5)
 }
 
 /// Number of partial sums a reduction keeps; fixed, so that the order is.
@@ -112,5 +180,25 @@ pub fn max(x: &[f32]) -> f32 {
         lanes,
         #[inline(always)]
         |a, b| if b > a { b } else { a },
+    )
+}
+
+/// Sum of the elements in a fixed order.
+#[inline(always)]
+pub fn sum(x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane += v;
+        }
+    }
+    for (lane, &v) in lanes.iter_mut().zip(rest) {
+        *lane += v;
+    }
+    tree(
+        lanes,
+        #[inline(always)]
+        |a, b| a + b,
     )
 }

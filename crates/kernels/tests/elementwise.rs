@@ -41,7 +41,7 @@ fn gelu_far_out_and_nan() {
         gelu::backward(kind, &x, &[1.0; 6], &mut dx);
         assert_eq!(y[..5], [0.0, 1e4, 0.0, 80.0, 0.0], "{kind:?}");
         for (got, expected) in dx.iter().zip([0.0, 1.0, 0.0, 1.0]) {
-            assert!((got - expected).abs() < 1e-12, "{kind:?}': {dx:?}");
+            assert!((got - expected).abs() < 5e-7, "{kind:?}': {dx:?}");
         }
         assert_eq!(dx[4], 0.5, "{kind:?}");
         assert!(y[5].is_nan() && dx[5].is_nan(), "{kind:?}");

@@ -1,0 +1,144 @@
+//! Prints how fast every kernel is on this machine: `cargo run --release -p temper-kernels --example kernel_times`.
+//!
+//! For each kernel the median and the best of some repetitions, in GFLOP/s counted for the mathematical operation
+//! (a causal attention counts half the square) or, for kernels bound by memory, in GB/s of compulsory traffic.
+
+use std::time::Instant;
+use temper_kernels::adamw::{self, AdamW};
+use temper_kernels::attention::{self, Rotary, Shape};
+use temper_kernels::cross_entropy::{self, HeadDims};
+use temper_kernels::gelu::{self, Gelu};
+use temper_kernels::linear::{self, Dims};
+use temper_kernels::{embedding, layer_norm, norm};
+
+/// Times `work`, which does `amount` of `unit` (in units of 1e9).
+fn time(name: &str, amount: f64, unit: &str, mut work: impl FnMut()) {
+    if std::env::args().nth(1).is_some_and(|filter| !name.contains(&filter)) {
+        return;
+    }
+    work();
+    let mut seconds: Vec<f64> = vec![];
+    let start = Instant::now();
+    while seconds.len() < 5 || (start.elapsed().as_secs_f64() < 1.0 && seconds.len() < 1000) {
+        let start = Instant::now();
+        work();
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    let (best, median) = (seconds[0], seconds[seconds.len() / 2]);
+    println!(
+        "{name:<44} {:>8.2} ms  {:>7.1} {unit} (median {:.1})",
+        1e3 * best,
+        amount / best / 1e9,
+        amount / median / 1e9
+    );
+}
+
+fn numbers(n: usize) -> Vec<f32> {
+    (0..n as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
+}
+
+fn linear_times(d: Dims) {
+    let (x, w, b, g) = (
+        numbers(d.rows * d.inputs),
+        numbers(d.outputs * d.inputs),
+        numbers(d.outputs),
+        numbers(d.rows * d.outputs),
+    );
+    let (mut y, mut pre, mut dx, mut dw, mut db) = (g.clone(), g.clone(), x.clone(), w.clone(), b.clone());
+    let flops = 2.0 * (d.rows * d.inputs * d.outputs) as f64;
+    let name = |what: &str| format!("linear {}x{}->{} {what}", d.rows, d.inputs, d.outputs);
+    time(&name("forward"), flops, "GFLOP/s", || linear::forward(&x, &w, Some(&b), &mut y, d));
+    time(&name("forward_gelu"), flops, "GFLOP/s", || {
+        linear::forward_gelu(&x, &w, Some(&b), Gelu::Erf, &mut pre, &mut y, d)
+    });
+    time(&name("backward_input"), flops, "GFLOP/s", || linear::backward_input(&g, &w, &mut dx, d));
+    time(&name("backward_weight"), flops, "GFLOP/s", || linear::backward_weight(&g, &x, &mut dw, d));
+    time(&name("backward_bias"), 4.0 * g.len() as f64, "GB/s", || linear::backward_bias(&g, &mut db, d));
+}
+
+fn attention_times(s: Shape) {
+    let n = s.batch * s.seq * s.heads * s.head_dim;
+    let rotary = Rotary::new(s.head_dim / 4, 10_000.0, s.seq);
+    let (qkv, g) = (numbers(3 * n), numbers(n));
+    let (mut out, mut lse, mut dqkv) = (g.clone(), numbers(s.batch * s.heads * s.seq), qkv.clone());
+    let pairs = (s.batch * s.heads * s.seq * (s.seq + 1) / 2) as f64;
+    let name = |what: &str| format!("attention {}x{}x{}x{} {what}", s.batch, s.seq, s.heads, s.head_dim);
+    time(&name("forward"), 4.0 * pairs * s.head_dim as f64, "GFLOP/s", || {
+        attention::forward(&qkv, &rotary, s, &mut out, &mut lse)
+    });
+    time(&name("backward"), 10.0 * pairs * s.head_dim as f64, "GFLOP/s", || {
+        attention::backward(&qkv, &rotary, s, &out, &lse, &g, &mut dqkv)
+    });
+}
+
+fn head_times(d: HeadDims) {
+    let (x, w) = (numbers(d.rows * d.dim), numbers(d.vocab * d.dim));
+    let targets: Vec<u32> = (0..d.rows).map(|i| (i * 7919 % d.vocab) as u32).collect();
+    let (mut nll, mut dx, mut dw) = (vec![0.0; d.rows], x.clone(), w.clone());
+    let flops = 2.0 * (d.rows * d.dim * d.vocab) as f64;
+    let name = |what: &str| format!("head {}x{} vocab {} {what}", d.rows, d.dim, d.vocab);
+    time(&name("forward"), flops, "GFLOP/s", || cross_entropy::forward(&x, &w, &targets, &mut nll, d));
+    time(&name("forward_backward"), 3.0 * flops, "GFLOP/s", || {
+        cross_entropy::forward_backward(&x, &w, &targets, 1e-3, &mut nll, &mut dx, &mut dw, d)
+    });
+}
+
+fn elementwise_times(rows: usize, width: usize, vocab: usize) {
+    let n = rows * width;
+    let (x, g, w, b) = (numbers(n), numbers(n), numbers(width), numbers(width));
+    let (mut y, mut mean, mut rstd) = (x.clone(), vec![0.0; rows], vec![0.0; rows]);
+    let (mut dx, mut dw, mut db) = (x.clone(), w.clone(), b.clone());
+    let bytes = 4.0 * n as f64;
+    let name = |what: &str| format!("{what} {rows}x{width}");
+    time(&name("layer_norm forward"), 2.0 * bytes, "GB/s", || {
+        layer_norm::forward(&x, &w, &b, 1e-5, &mut y, &mut mean, &mut rstd)
+    });
+    time(&name("layer_norm backward"), 3.0 * bytes, "GB/s", || {
+        layer_norm::backward(&x, &w, &mean, &rstd, &g, &mut dx, &mut dw, &mut db)
+    });
+    for kind in [Gelu::Erf, Gelu::Tanh] {
+        time(&name(&format!("gelu {kind:?} forward")), 2.0 * bytes, "GB/s", || gelu::forward(kind, &x, &mut y));
+        time(&name(&format!("gelu {kind:?} backward")), 3.0 * bytes, "GB/s", || gelu::backward(kind, &x, &g, &mut dx));
+    }
+    let table = numbers(vocab * width);
+    let ids: Vec<u32> = (0..rows).map(|i| (i * 7919 % vocab) as u32).collect();
+    let mut de = table.clone();
+    time(&name(&format!("embedding {vocab} forward")), 2.0 * bytes, "GB/s", || {
+        embedding::forward(&table, &ids, width, &mut y)
+    });
+    time(&name(&format!("embedding {vocab} backward")), 4.0 * de.len() as f64 + bytes, "GB/s", || {
+        embedding::backward(&g, &ids, width, &mut de)
+    });
+}
+
+fn vector_times(n: usize) {
+    let (g, mut p) = (numbers(n), numbers(n));
+    let (mut m, mut v) = (vec![0.0; n], vec![0.0; n]);
+    let o = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 10, grad_scale: 0.5 };
+    let bytes = 4.0 * n as f64;
+    time(&format!("adamw {n}"), 7.0 * bytes, "GB/s", || adamw::update(&mut p, &g, &mut m, &mut v, &o));
+    time(&format!("sum_of_squares {n}"), bytes, "GB/s", || {
+        std::hint::black_box(norm::sum_of_squares(&g));
+    });
+    time(&format!("first_non_finite {n}"), bytes, "GB/s", || {
+        std::hint::black_box(norm::first_non_finite(&g));
+    });
+    time(&format!("axpy {n}"), 3.0 * bytes, "GB/s", || norm::axpy(1e-3, &g, &mut p));
+}
+
+fn main() {
+    for (rows, d) in [(4096, 128), (2048, 512)] {
+        for (inputs, outputs) in [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)] {
+            linear_times(Dims { rows, inputs, outputs });
+        }
+    }
+    attention_times(Shape { batch: 8, seq: 512, heads: 4, head_dim: 32 });
+    attention_times(Shape { batch: 4, seq: 512, heads: 8, head_dim: 64 });
+    head_times(HeadDims { rows: 4096, dim: 128, vocab: 8192 });
+    head_times(HeadDims { rows: 4096, dim: 128, vocab: 50304 });
+    head_times(HeadDims { rows: 2048, dim: 512, vocab: 50304 });
+    elementwise_times(4096, 128, 50304);
+    elementwise_times(2048, 512, 50304);
+    vector_times(70_000_000);
+}
