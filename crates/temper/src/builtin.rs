@@ -6,7 +6,7 @@ use temper_recipe::Library;
 
 /// The built-in recipes by name.
 pub const LIBRARY: Library<'static> = Library {
-    recipes: &[],
+    recipes: &[("rewarm/small", include_str!("../../../recipes/rewarm/small.toml"))],
 };
 
 /// The World English Bible, chapter by chapter.
