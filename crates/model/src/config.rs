@@ -142,9 +142,12 @@ impl GptNeoxConfig {
             ("heads", self.heads),
             ("d_ff", self.d_ff),
             ("vocab_size", self.vocab_size),
+            ("max_seq", self.max_seq),
         ] {
             if value == 0 {
                 faults.push(format!("{name} is 0"));
+            } else if value > 1 << 20 {
+                faults.push(format!("{name} is {value}, more than {}", 1 << 20)); // counts of parameters fit 64 bits
             }
         }
         if self.heads > 0 && !self.d_model.is_multiple_of(self.heads) {
@@ -159,6 +162,12 @@ impl GptNeoxConfig {
         }
         if !(0.0..=1.0).contains(&self.rotary_pct) {
             faults.push(format!("rotary_pct {} is not between 0 and 1", self.rotary_pct));
+        }
+        if !(self.rotary_base > 0.0 && self.rotary_base.is_finite()) {
+            faults.push(format!("rotary_base {} is not positive", self.rotary_base));
+        }
+        if !(self.layer_norm_eps >= 0.0 && self.layer_norm_eps.is_finite()) {
+            faults.push(format!("layer_norm_eps {} is negative or not finite", self.layer_norm_eps));
         }
         faults
     }
@@ -182,36 +191,50 @@ impl GptNeoxConfig {
         let number = |object: &Map<String, Value>, key: &str| -> Result<Option<f64>> {
             match object.get(key) {
                 None | Some(Value::Null) => Ok(None),
-                Some(value) => {
-                    value.as_f64().map(Some).ok_or_else(|| fail(format!("{key} is {value}, not a number")))
-                }
+                Some(value) => value.as_f64().map(Some).ok_or_else(|| fail(format!("{key} is {value}, not a number"))),
             }
         };
-        let flag = |key: &str, default: bool| object.get(key).and_then(Value::as_bool).unwrap_or(default);
-
-        let nested = ["rope_parameters", "rope_scaling"].iter().find_map(|key| object.get(*key)?.as_object());
-        if let Some(kind) = nested.and_then(|rope| rope.get("rope_type").or(rope.get("type"))).and_then(Value::as_str)
-            && kind != "default"
-        {
-            return Err(fail(format!("rope_type {kind} is not supported")).hint("only plain rotary embeddings are"));
-        }
-        let rotary = |names: &[&str]| -> Result<Option<f64>> {
-            for object in [Some(object), nested].into_iter().flatten() {
-                for name in names {
-                    if let Some(value) = number(object, name)? {
-                        return Ok(Some(value));
-                    }
-                }
-            }
-            Ok(None)
+        let flag = |key: &str, default: bool| match object.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| fail(format!("{key} is {value}, not true or false"))),
         };
-        if !flag("attention_bias", true) {
+        if !flag("attention_bias", true)? {
             return Err(fail("attention_bias is false, which is not supported".into()));
         }
-        let gelu = match object.get("hidden_act").and_then(Value::as_str) {
+        let places: Vec<&Map<String, Value>> = ["rope_parameters", "rope_scaling"]
+            .iter()
+            .filter_map(|key| object.get(*key)?.as_object())
+            .chain([object])
+            .collect();
+        for rope in &places[..places.len() - 1] {
+            if let Some(kind) = rope.get("rope_type").or(rope.get("type")).filter(|kind| *kind != "default") {
+                return Err(fail(format!("rope_type {kind} is not supported")).hint("only plain rotary embeddings are"));
+            }
+        }
+        let rotary = |old: &str, new: &str| -> Result<f64> {
+            let mut found = None;
+            for (place, name) in places.iter().flat_map(|place| [(place, old), (place, new)]) {
+                match (found, number(place, name)?) {
+                    (Some(a), Some(b)) if a != b => {
+                        return Err(fail(format!("{old} ({new}) is given twice, as {a} and as {b}")));
+                    }
+                    (_, value) => found = value.or(found),
+                }
+            }
+            found.ok_or_else(|| fail(format!("{old} (or {new}) is missing")))
+        };
+        let gelu = match object.get("hidden_act").map(|value| value.as_str().unwrap_or("(not a name)")) {
             Some("gelu") | None => Gelu::Erf,
             Some("gelu_new" | "gelu_fast" | "gelu_pytorch_tanh") => Gelu::Tanh,
             Some(other) => return Err(fail(format!("hidden_act {other} is not supported")).hint("gelu or gelu_new")),
+        };
+        let eos = object.get("eos_token_id").map(|value| value.get(0).unwrap_or(value)); // one, or a list
+        let eos_token_id = match eos.filter(|value| !value.is_null()) {
+            None => 0, // as in every Pythia
+            Some(value) => value
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok())
+                .ok_or_else(|| fail(format!("eos_token_id is {value}, not a token id")))?,
         };
         let config = GptNeoxConfig {
             layers: whole("num_hidden_layers")?,
@@ -220,15 +243,13 @@ impl GptNeoxConfig {
             d_ff: whole("intermediate_size")?,
             vocab_size: whole("vocab_size")?,
             max_seq: whole("max_position_embeddings")?,
-            rotary_pct: rotary(&["rotary_pct", "partial_rotary_factor"])?
-                .ok_or_else(|| fail("rotary_pct (or partial_rotary_factor) is missing".into()))?,
-            rotary_base: rotary(&["rotary_emb_base", "rope_theta"])?
-                .ok_or_else(|| fail("rotary_emb_base (or rope_theta) is missing".into()))?,
-            parallel_residual: flag("use_parallel_residual", true),
+            rotary_pct: rotary("rotary_pct", "partial_rotary_factor")?,
+            rotary_base: rotary("rotary_emb_base", "rope_theta")?,
+            parallel_residual: flag("use_parallel_residual", true)?,
             gelu,
-            tie_embeddings: flag("tie_word_embeddings", false),
+            tie_embeddings: flag("tie_word_embeddings", false)?,
             layer_norm_eps: number(object, "layer_norm_eps")?.unwrap_or(1e-5),
-            eos_token_id: object.get("eos_token_id").and_then(Value::as_u64).unwrap_or(0) as u32,
+            eos_token_id,
         };
         match config.faults() {
             faults if faults.is_empty() => Ok(config),

@@ -104,6 +104,13 @@ impl GptNeox {
         }
     }
 
+    /// The same model for sequences of up to `max_seq` tokens: rotary positions have no parameters.
+    pub fn with_positions(mut self, max_seq: usize) -> Self {
+        self.rotary = Rotary::new(self.config.rotary_dims(), self.config.rotary_base, max_seq);
+        self.config.max_seq = max_seq;
+        self
+    }
+
     /// Visits every parameter.
     pub fn visit(&mut self, f: &mut Visitor) {
         f("gpt_neox.embed_in.weight", Parameter::Matrix(&mut self.embed_in));

@@ -18,11 +18,13 @@ use crate::tensors::{self, Dtype, Outgoing, Stored};
 pub struct Imported {
     /// The model, in f32.
     pub model: GptNeox,
-    /// How its weights were stored.
+    /// How its weights were stored; f32 if not all in one way.
     pub dtype: Dtype,
     /// Its tokenizer, if the directory has one.
     pub tokenizer: Option<PathBuf>,
 }
+
+const BELONG: &str = "weights and config.json must belong to the same GPT-NeoX model";
 
 /// Buffers that old checkpoints carry and every reader ignores.
 fn is_old_buffer(name: &str) -> bool {
@@ -41,6 +43,14 @@ pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
     let mut found = BTreeMap::new();
     for path in weight_files(directory)? {
         for (name, stored) in tensors::read(&path, &|name| !is_old_buffer(name))? {
+            if found.contains_key(&name) {
+                return Err(Problem::input(
+                    "read model",
+                    path.display(),
+                    format!("tensor {name} is in another file too"),
+                )
+                .hint("the directory mixes two models: fetch it again"));
+            }
             found.insert(name, stored);
         }
     }
@@ -48,7 +58,15 @@ pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
     if config.tie_embeddings {
         found.remove("embed_out.weight");
     }
-    let dtype = found.values().next().map_or(Dtype::F32, |stored| stored.dtype);
+    // Nothing of the announced size is allocated before the files are known to hold something like it.
+    let held: u64 = found.values().map(|stored| stored.values.len() as u64).sum();
+    if config.parameters() / 16 > held {
+        let why = format!("describes {} parameters, the weights are {held}", config.parameters());
+        return Err(Problem::input("read model", config_path.display(), why).hint(BELONG));
+    }
+    // Mixed types go out as f32, which holds them all exactly.
+    let mut dtypes = found.values().map(|stored| stored.dtype);
+    let dtype = dtypes.next().filter(|first| dtypes.all(|other| other == *first)).unwrap_or(Dtype::F32);
     let mut model = GptNeox::zeros(config, device);
     assign(&mut model, found, directory, device)?;
     let tokenizer = Some(directory.join("tokenizer.json")).filter(|path| path.is_file());
@@ -56,12 +74,7 @@ pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
 }
 
 /// Puts tensors into the model; `place` names their origin in errors.
-pub fn assign(
-    model: &mut GptNeox,
-    mut found: BTreeMap<String, Stored>,
-    place: &Path,
-    device: &Device,
-) -> Result<()> {
+pub fn assign(model: &mut GptNeox, mut found: BTreeMap<String, Stored>, place: &Path, device: &Device) -> Result<()> {
     let mut faults = Vec::new();
     model.visit(&mut |name, mut parameter| match found.remove(name) {
         None => faults.push(format!("tensor {name} is missing")),
@@ -81,8 +94,7 @@ pub fn assign(
     if more > 0 {
         why += &format!("; and {more} more");
     }
-    Err(Problem::input("load weights", place.display(), why)
-        .hint("weights and config.json must belong to the same GPT-NeoX model"))
+    Err(Problem::input("load weights", place.display(), why).hint(BELONG))
 }
 
 /// The files that hold the weights: one, or the shards that the index names.
@@ -112,6 +124,11 @@ fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
     if names.iter().any(|name| name.contains(['/', '\\'])) {
         return Err(fail("weight_map names a file outside the directory"));
     }
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !directory.join(name).is_file()).collect();
+    if !missing.is_empty() {
+        return Err(fail(&format!("names {}, which the directory does not hold", missing.join(", ")))
+            .hint("fetch every file of the model"));
+    }
     Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
 
@@ -124,11 +141,11 @@ pub fn outgoing(model: &GptNeox, dtype: Dtype) -> Vec<(String, Outgoing<'static>
         let values: Box<dyn Fn() -> Vec<f32>> = match parameter {
             crate::Parameter::Vector(tensor) => {
                 let tensor = tensor.clone();
-                Box::new(move || tensor.to_data().try_to_vec().expect("parameters are f32"))
+                Box::new(move || tensor.to_data().try_into_vec().expect("parameters are f32"))
             }
             crate::Parameter::Matrix(tensor) => {
                 let tensor = tensor.clone();
-                Box::new(move || tensor.to_data().try_to_vec().expect("parameters are f32"))
+                Box::new(move || tensor.to_data().try_into_vec().expect("parameters are f32"))
             }
         };
         tensors.push((name.to_string(), Outgoing { shape, values, dtype }));

@@ -1,6 +1,8 @@
 //! Initial weights: every value is a function of (seed, tensor name, index), so neither the order of
 //! the tensors nor the number of threads matters.
 
+use rayon::prelude::*;
+
 use crate::config::GptNeoxConfig;
 
 /// How the weights of a fresh model are drawn. Biases are zero, LayerNorm weights one.
@@ -32,21 +34,28 @@ impl Init {
 /// `len` normal values of mean 0 for the tensor called `name`.
 pub fn normal(seed: u64, name: &str, std: f64, len: usize) -> Vec<f32> {
     // FNV-1a keeps the stream of a tensor independent of the other tensors of the model.
-    let stream =
-        name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let stream = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let key = mix(seed ^ stream);
     let uniform = |counter: u64| (mix(key ^ mix(counter)) >> 11) as f64 * (1.0 / (1u64 << 53) as f64);
-    let mut values = Vec::with_capacity(len + 1);
-    for pair in 0..len.div_ceil(2) as u64 {
-        // Box and Muller: two uniform values give two normal ones; 1 - u keeps the logarithm finite.
-        let radius = (-2.0 * (1.0 - uniform(2 * pair)).ln()).sqrt() * std;
-        let (sin, cos) = (std::f64::consts::TAU * uniform(2 * pair + 1)).sin_cos();
-        values.push((radius * cos) as f32);
-        values.push((radius * sin) as f32);
-    }
-    values.truncate(len);
+    let mut values = vec![0.0; len];
+    values.par_chunks_mut(2 * PAIRS).enumerate().for_each(|(chunk, values)| {
+        for (i, pair) in values.chunks_mut(2).enumerate() {
+            // Box and Muller: two uniform values give two normal ones; 1 - u keeps the logarithm finite.
+            let counter = 2 * (chunk * PAIRS + i) as u64;
+            let radius = (-2.0 * (1.0 - uniform(counter)).ln()).sqrt() * std;
+            let (sin, cos) = (std::f64::consts::TAU * uniform(counter + 1)).sin_cos();
+            for (value, part) in pair.iter_mut().zip([cos, sin]) {
+                *value = (radius * part) as f32;
+            }
+        }
+    });
     values
 }
+
+/// Pairs of values that one thread makes at a time.
+const PAIRS: usize = 1 << 13;
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood 2014) over a Weyl step.
 fn mix(value: u64) -> u64 {

@@ -35,7 +35,7 @@ impl Parameter<'_> {
             Parameter::Vector(tensor) => tensor.to_data(),
             Parameter::Matrix(tensor) => tensor.to_data(),
         };
-        data.try_to_vec().expect("parameters are f32")
+        data.try_into_vec().expect("parameters are f32")
     }
 
     /// Replaces its values; `values` has its length.
@@ -56,11 +56,13 @@ impl Parameter<'_> {
         match self {
             Parameter::Vector(tensor) => {
                 let device = tensor.device();
-                *tensor = f(std::mem::replace(tensor, Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0]), &device)));
+                *tensor =
+                    f(std::mem::replace(tensor, Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0]), &device)));
             }
             Parameter::Matrix(tensor) => {
                 let (device, dims) = (tensor.device(), tensor.dims());
-                let owned = std::mem::replace(tensor, Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0, 0]), &device));
+                let owned =
+                    std::mem::replace(tensor, Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0, 0]), &device));
                 *tensor = f(owned.flatten(0, 1)).reshape(dims);
             }
         }

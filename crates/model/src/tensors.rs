@@ -1,12 +1,13 @@
 //! safetensors files: named tensors in f32, f16 or bf16, with every fault of the file named.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use safetensors::{SafeTensorError, SafeTensors, View};
+use safetensors::tensor::{Metadata, TensorInfo};
 use temper_record::{Problem, Result};
 
 /// How the values of a file are stored.
@@ -35,22 +36,53 @@ impl Dtype {
         if self == Dtype::F32 { 4 } else { 2 }
     }
 
-    fn encode(self, values: &[f32]) -> Vec<u8> {
+    /// Appends the stored form of `values` to `bytes`.
+    fn encode(self, values: &[f32], bytes: &mut Vec<u8>) {
         match self {
-            Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
-            Dtype::Bf16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+            Dtype::F32 => values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes())),
+            Dtype::F16 => {
+                let mut halves = vec![f16::ZERO; values.len()];
+                halves.convert_from_f32_slice(values); // whole slices: the processor's own instruction
+                halves.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+            }
+            Dtype::Bf16 => values.iter().for_each(|v| bytes.extend_from_slice(&bf16::from_f32(*v).to_le_bytes())),
         }
     }
 
-    fn decode(self, bytes: &[u8]) -> Vec<f32> {
+    /// Appends the values stored in `bytes` to `values`.
+    fn decode(self, bytes: &[u8], values: &mut Vec<f32>) {
         match self {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::F32 => values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
+            Dtype::F16 => {
+                let halves: Vec<f16> = bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b)).collect();
+                let start = values.len();
+                values.resize(start + halves.len(), 0.0);
+                halves.convert_to_f32_slice(&mut values[start..]);
+            }
+            Dtype::Bf16 => values.extend(bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32())),
+        }
+    }
+
+    fn of(stored: safetensors::Dtype) -> Option<Self> {
+        match stored {
+            safetensors::Dtype::F32 => Some(Dtype::F32),
+            safetensors::Dtype::F16 => Some(Dtype::F16),
+            safetensors::Dtype::BF16 => Some(Dtype::Bf16),
+            _ => None,
+        }
+    }
+
+    fn stored(self) -> safetensors::Dtype {
+        match self {
+            Dtype::F32 => safetensors::Dtype::F32,
+            Dtype::F16 => safetensors::Dtype::F16,
+            Dtype::Bf16 => safetensors::Dtype::BF16,
         }
     }
 }
+
+/// Values converted at a time: what reading and writing need beside the tensor itself.
+const PIECE: usize = 1 << 18;
 
 /// One tensor read from a file, in f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,35 +95,64 @@ pub struct Stored {
     pub dtype: Dtype,
 }
 
-/// Reads the tensors of a safetensors file whose names `wanted` accepts.
+/// Reads the tensors of a safetensors file whose names `wanted` accepts, in the order of the file.
 pub fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<(String, Stored)>> {
-    let bytes = fs::read(path).map_err(|cause| Problem::io("read tensors", path, &cause))?;
-    let fail = |why: String| Problem::input("read tensors", path.display(), why);
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|cause| fail(explain(&cause)).hint("the file is cut or not a safetensors file: copy it again"))?;
-    let mut tensors = Vec::with_capacity(file.len());
-    for (name, view) in file.iter().filter(|(name, _)| wanted(name)) {
-        let dtype = match view.dtype() {
-            safetensors::Dtype::F32 => Dtype::F32,
-            safetensors::Dtype::F16 => Dtype::F16,
-            safetensors::Dtype::BF16 => Dtype::Bf16,
-            other => {
-                return Err(fail(format!("tensor {name} is stored as {other:?}")).hint("f32, f16 and bf16 are read"));
-            }
-        };
-        let values = dtype.decode(view.data());
-        tensors.push((name.to_string(), Stored { shape: view.shape().to_vec(), values, dtype }));
+    let io = |cause: io::Error| Problem::io("read tensors", path, &cause);
+    let mut file = File::open(path).map_err(io)?;
+    let (start, header) = read_header(&mut file, path)?;
+    let mut tensors = Vec::new();
+    let mut bytes = Vec::new();
+    for name in header.offset_keys().into_iter().filter(|name| wanted(name)) {
+        let info = header.info(&name).expect("a name of this header");
+        let dtype = Dtype::of(info.dtype).ok_or_else(|| {
+            Problem::input("read tensors", path.display(), format!("tensor {name} is stored as {}", info.dtype))
+                .hint("F32, F16 and BF16 are read")
+        })?;
+        file.seek(SeekFrom::Start(start + info.data_offsets.0 as u64)).map_err(io)?;
+        let count = info.shape.iter().product();
+        let mut values = Vec::with_capacity(count);
+        while values.len() < count {
+            bytes.resize((count - values.len()).min(PIECE) * dtype.size(), 0);
+            file.read_exact(&mut bytes).map_err(io)?;
+            dtype.decode(&bytes, &mut values);
+        }
+        tensors.push((name, Stored { shape: info.shape.clone(), values, dtype }));
     }
     Ok(tensors)
 }
 
-fn explain(cause: &SafeTensorError) -> String {
-    match cause {
-        SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => "is too short for its header".into(),
-        SafeTensorError::HeaderTooLarge => "announces a header of over 100 MB: not a safetensors file".into(),
-        SafeTensorError::MetadataIncompleteBuffer => "is not as long as its header says".into(),
-        other => other.to_string(),
+/// The header of a file and the offset of its data. The format: the length of the header, 8 bytes
+/// little-endian, at most 100 MB; the header, JSON; the values, without holes.
+fn read_header(file: &mut File, path: &Path) -> Result<(u64, Metadata)> {
+    let io = |cause: io::Error| Problem::io("read tensors", path, &cause);
+    let fail = |why: String| {
+        Problem::input("read tensors", path.display(), why)
+            .hint("the file is cut, damaged or not a safetensors file: fetch it again")
+    };
+    let size = file.metadata().map_err(io)?.len();
+    let mut length = [0; 8];
+    if size >= 8 {
+        file.read_exact(&mut length).map_err(io)?;
     }
+    if &length == b"version " {
+        return Err(fail("is a Git LFS pointer, not the file it points to".into()).hint("run `git lfs pull` there"));
+    }
+    let length = u64::from_le_bytes(length);
+    if length > 100_000_000 {
+        return Err(fail("is not a safetensors file (its header would be over 100 MB)".into()));
+    }
+    if size < 8 + length {
+        return Err(fail(format!("ends at byte {size}, before its header does")));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(io)?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|cause| fail(format!("has no valid header: {cause}")))?;
+    let expected = 8 + length + header.data_len() as u64;
+    if size != expected {
+        return Err(fail(format!("has {size} bytes, its header says {expected}")));
+    }
+    Ok((8 + length, header))
 }
 
 /// A tensor to be written: its values are fetched only when its turn comes.
@@ -104,30 +165,35 @@ pub struct Outgoing<'a> {
     pub dtype: Dtype,
 }
 
-impl View for Outgoing<'_> {
-    fn dtype(&self) -> safetensors::Dtype {
-        match self.dtype {
-            Dtype::F32 => safetensors::Dtype::F32,
-            Dtype::F16 => safetensors::Dtype::F16,
-            Dtype::Bf16 => safetensors::Dtype::BF16,
+/// Writes a safetensors file, one tensor at a time, marked as Hugging Face expects (`format: pt`).
+pub fn write(path: &Path, mut tensors: Vec<(String, Outgoing)>) -> Result<()> {
+    // Wide types first keeps every tensor aligned for readers that map the file.
+    tensors.sort_by(|(a, x), (b, y)| y.dtype.size().cmp(&x.dtype.size()).then(a.cmp(b)));
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, tensor)| {
+        let start = end;
+        end += tensor.shape.iter().product::<usize>() * tensor.dtype.size();
+        let (dtype, shape) = (tensor.dtype.stored(), tensor.shape.clone());
+        (name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    });
+    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let header = Metadata::new(Some(format), infos.collect()).expect("offsets without holes");
+    let mut header = serde_json::to_vec(&header).expect("names and numbers");
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let io = |cause: io::Error| Problem::io("write tensors", path, &cause);
+    let mut file = File::create(path).map_err(io)?;
+    file.write_all(&(header.len() as u64).to_le_bytes()).map_err(io)?;
+    file.write_all(&header).map_err(io)?;
+    let mut bytes = Vec::new();
+    for (name, tensor) in &tensors {
+        let values = (tensor.values)();
+        assert_eq!(values.len(), tensor.shape.iter().product::<usize>(), "values of {name}");
+        for piece in values.chunks(PIECE) {
+            bytes.clear();
+            tensor.dtype.encode(piece, &mut bytes);
+            file.write_all(&bytes).map_err(io)?;
         }
     }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.dtype.encode(&(self.values)()))
-    }
-    fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.dtype.size()
-    }
-}
-
-/// Writes a safetensors file, one tensor at a time, marked as Hugging Face expects (`format: pt`).
-pub fn write(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<()> {
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|cause| match cause {
-        SafeTensorError::IoError(cause) => Problem::io("write tensors", path, &cause),
-        other => Problem::machine("write tensors", path.display(), other),
-    })
+    file.sync_all().map_err(io) // a full disk may show only now
 }
