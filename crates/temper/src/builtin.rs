@@ -6,7 +6,13 @@ use temper_recipe::Library;
 
 /// The built-in recipes by name.
 pub const LIBRARY: Library<'static> = Library {
-    recipes: &[("rewarm/small", include_str!("../../../recipes/rewarm/small.toml"))],
+    recipes: &[
+        ("demo/english", include_str!("../../../recipes/demo/english.toml")),
+        ("demo/rewarmed", include_str!("../../../recipes/demo/rewarmed.toml")),
+        ("demo/constant", include_str!("../../../recipes/demo/constant.toml")),
+        ("demo/scratch", include_str!("../../../recipes/demo/scratch.toml")),
+        ("rewarm/small", include_str!("../../../recipes/rewarm/small.toml")),
+    ],
 };
 
 /// The World English Bible, chapter by chapter.
