@@ -272,11 +272,7 @@ pub enum DataCommand {
     /// Train a byte-level BPE tokenizer on text.
     TrainTokenizer(TrainTokenizer),
     /// What a token file (.tokens, or .bin/.idx of GPT-NeoX and Megatron) holds; checks its hash.
-    Info {
-        /// The file.
-        #[arg(value_hint = ValueHint::FilePath)]
-        path: PathBuf,
-    },
+    Info(Info),
 }
 
 /// `temper data prepare`.
@@ -320,6 +316,17 @@ pub struct TrainTokenizer {
     /// The key of a JSON line that holds the text.
     #[arg(long, value_name = "KEY", default_value = "text")]
     pub text_key: String,
+}
+
+/// `temper data info`.
+#[derive(Args, Debug)]
+pub struct Info {
+    /// The file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub path: PathBuf,
+    /// JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to do with a line that is not UTF-8.

@@ -1,12 +1,15 @@
 //! `temper completions`.
 
-use temper_record::Problem;
+use clap::CommandFactory;
 
-use crate::args::Completions;
+use crate::args::{Cli, Completions};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(_args: &Completions, _printer: &Printer) -> Outcome {
-    Err(Problem::input("completions", "this version", "is not built yet").into())
+pub fn run(args: &Completions, printer: &Printer) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "temper", &mut script);
+    printer.data(String::from_utf8_lossy(&script).trim_end());
+    Ok(0)
 }

@@ -1,12 +1,357 @@
-//! `temper data`.
+//! `temper data`: text to token files, tokenizers from text, and what a token file holds.
 
-use temper_record::Problem;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use crate::args::DataCommand;
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use temper_data::text::documents::ReadCount;
+use temper_data::{
+    Amount, Document, Documents, Input, InvalidUtf8, PrepareOptions, Prepared, Progress, ReadOptions, ShardInfo,
+    TokenSource, Tokenizer, files, prepare,
+};
+use temper_record::console::{count, duration};
+use temper_record::{Problem, Result};
+use temper_report::Table;
+
+use super::progress::{Meter, counted, thousands};
+use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
+use crate::lm::text::{self, Named};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
+/// How often a command that only counts looks at its counters.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Runs the command.
-pub fn run(_args: &DataCommand, _printer: &Printer) -> Outcome {
-    Err(Problem::input("data", "this version", "is not built yet").into())
+pub fn run(args: &DataCommand, printer: &Printer) -> Outcome {
+    match args {
+        DataCommand::Prepare(args) => prepare_text(args, printer),
+        DataCommand::TrainTokenizer(args) => train_tokenizer(args, printer),
+        DataCommand::Info(args) => info(args, printer),
+    }
+}
+
+/// The texts that the command line names, and everything that is wrong with them.
+fn inputs(names: &[String], problems: &mut Vec<Problem>) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    for name in names {
+        match text::look(std::slice::from_ref(name)) {
+            Ok(Named::Text(texts)) => {
+                // Opening finds the files and reads none.
+                problems.extend(Documents::open(&texts, &ReadOptions::default()).err());
+                inputs.extend(texts);
+            }
+            Ok(Named::Tokens(path, _)) => problems.push(
+                Problem::input("read documents", path.display(), "this is tokens already, not text")
+                    .hint(format!("`temper data info {}` says what it holds", path.display())),
+            ),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    inputs
+}
+
+fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
+    let mut problems = Vec::new();
+    let inputs = inputs(&args.inputs, &mut problems);
+    let tokenizer = text::tokenizer(&args.tokenizer).map_err(|problem| problems.push(problem)).ok();
+    if !(0.0..1.0).contains(&args.validation_fraction) {
+        let why = format!("{} is not from 0 to below 1", args.validation_fraction);
+        problems
+            .push(Problem::input("prepare data", "--validation-fraction", why).hint("1 % of the documents is 0.01"));
+    }
+    problems.extend(in_the_way(&args.out, tokenizer.as_ref()));
+    let Some(tokenizer) = tokenizer.filter(|_| problems.is_empty()) else { return Err(problems.into()) };
+    let options = PrepareOptions {
+        validation_fraction: args.validation_fraction,
+        seed: args.seed,
+        read: ReadOptions {
+            text_key: args.text_key.clone(),
+            invalid_utf8: match args.invalid_utf8 {
+                args::InvalidUtf8::Skip => InvalidUtf8::Skip,
+                args::InvalidUtf8::Error => InvalidUtf8::Error,
+            },
+        },
+        threads: None,
+        overwrite: false,
+    };
+    let fresh = !args.out.exists();
+    leave_nothing(&args.out, fresh)?;
+    let shown =
+        Shown { meter: Meter::begin(printer, "tokenising", Documents::open(&inputs, &options.read)?.total_bytes()) };
+    let prepared =
+        prepare(&inputs, &tokenizer, &args.out, &options, &shown).inspect_err(|_| remove_if_empty(&args.out, fresh))?;
+    let seconds = shown.meter.seconds();
+    drop(shown);
+    summary(&prepared, seconds, printer);
+    Ok(0)
+}
+
+/// Files in the folder that would be replaced: all of them, at once.
+fn in_the_way(out: &Path, tokenizer: Option<&Tokenizer>) -> Vec<Problem> {
+    let what = "prepare data";
+    if out.exists() && !out.is_dir() {
+        return vec![Problem::input(what, out.display(), "a file is in the way").hint("choose another --out")];
+    }
+    let problem = |path: PathBuf, why: &str| {
+        Problem::input(what, path.display(), why).hint("choose another --out; nothing is ever overwritten")
+    };
+    let shards = ["train.tokens", "validation.tokens"].map(|name| out.join(name)).into_iter();
+    let mut problems: Vec<Problem> =
+        shards.filter(|path| path.exists()).map(|path| problem(path, "the file exists already")).collect();
+    let own = out.join("tokenizer.json");
+    let differs = |tokenizer: &Tokenizer| fs::read(&own).is_ok_and(|bytes| bytes != tokenizer.to_json());
+    if tokenizer.is_some_and(differs) {
+        problems.push(problem(own, "another tokenizer is there already"));
+    }
+    problems
+}
+
+/// Shows how far tokenising has come.
+struct Shown<'p> {
+    meter: Meter<'p>,
+}
+
+impl Progress for Shown<'_> {
+    fn update(&self, amount: &Amount) {
+        let rate = amount.tokens as f64 / self.meter.seconds().max(1e-3);
+        let message = format!("{} tokens, {} tokens/s", count(amount.tokens as f64), count(rate));
+        self.meter.update(amount.input, message);
+    }
+}
+
+fn summary(prepared: &Prepared, seconds: f64, printer: &Printer) {
+    let mut table = Table::new().text_column("file");
+    for heading in ["documents", "tokens", "bytes of text", "tokens/byte"] {
+        table = table.number_column("", heading);
+    }
+    let shards: Vec<&ShardInfo> = std::iter::once(&prepared.train).chain(&prepared.validation).collect();
+    let row = |name: String, [documents, tokens, bytes]: [u64; 3]| {
+        [name, thousands(documents), thousands(tokens), thousands(bytes), density(tokens, bytes)]
+    };
+    for shard in &shards {
+        table.row(row(shard.path.display().to_string(), [shard.documents, shard.tokens, shard.bytes]));
+    }
+    if shards.len() > 1 {
+        let sum = |part: fn(&ShardInfo) -> u64| shards.iter().map(|shard| part(shard)).sum();
+        table.row(row("together".to_owned(), [sum(|s| s.documents), sum(|s| s.tokens), sum(|s| s.bytes)]));
+    }
+    printer.data(table.to_text().trim_end());
+    for shard in &shards {
+        printer.data(format_args!("sha256 {}  {}", shard.hash, shard.path.display()));
+    }
+    if prepared.skipped_lines > 0 {
+        printer.warn(
+            format_args!("left out {}: not UTF-8", counted(prepared.skipped_lines, "line")),
+            Some("--invalid-utf8 error stops at the first one and names it"),
+        );
+    }
+    if prepared.empty_documents > 0 {
+        printer.say(format_args!("left out {}: empty", counted(prepared.empty_documents, "document")));
+    }
+    if prepared.cut_document {
+        printer.warn(
+            "the corpus is a single document: its end became the validation set",
+            Some("give one document a line as JSON lines, or several files"),
+        );
+    }
+    printer.say(format_args!(
+        "done in {}; the tokenizer lies beside them: {}",
+        duration(seconds),
+        prepared.tokenizer.display()
+    ));
+}
+
+fn density(tokens: u64, bytes: u64) -> String {
+    if bytes == 0 { "-".to_owned() } else { format!("{:.4}", tokens as f64 / bytes as f64) }
+}
+
+/// From now on, a signal that ends the process takes along what was half written into `folder`, and `folder` itself
+/// if it is `fresh`.
+fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
+    let failed = |cause| Problem::machine("listen for signals", "SIGINT and SIGTERM", cause);
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let folder = folder.to_owned();
+    std::thread::spawn(move || {
+        let Some(signal) = signals.forever().next() else { return };
+        // What `AtomicFile` calls a file of this process before it is whole.
+        let ending = format!(".{}.tmp", std::process::id());
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(&ending) {
+                _ = fs::remove_file(entry.path());
+            }
+        }
+        remove_if_empty(&folder, fresh);
+        std::process::exit(128 + signal);
+    });
+    Ok(())
+}
+
+fn remove_if_empty(folder: &Path, fresh: bool) {
+    if fresh {
+        // Fails if anything is in it, as it should.
+        _ = fs::remove_dir(folder);
+    }
+}
+
+fn train_tokenizer(args: &TrainTokenizer, printer: &Printer) -> Outcome {
+    let mut problems = Vec::new();
+    let inputs = inputs(&args.inputs, &mut problems);
+    if args.out.exists() {
+        let why = if args.out.is_dir() { "this is a folder" } else { "the file exists already" };
+        let problem = Problem::input("train tokenizer", args.out.display(), why);
+        problems.push(problem.hint("name a new file for --out; nothing is ever overwritten"));
+    }
+    if !problems.is_empty() {
+        return Err(problems.into());
+    }
+    let options = ReadOptions { text_key: args.text_key.clone(), ..ReadOptions::default() };
+    let documents = Documents::open(&inputs, &options)?;
+    let (total, read) = (documents.total_bytes(), documents.counts());
+    let seen = Seen::default();
+    let meter = Meter::begin(printer, "training", total);
+    let tokenizer = watched(documents, args.vocab_size as usize, &read, &seen, &meter)?;
+    let seconds = meter.seconds();
+    drop(meter);
+    files::write_whole(&args.out, tokenizer.to_json())?;
+    printer.data(args.out.display());
+    let (documents, bytes) = (seen.documents.load(Relaxed), seen.bytes.load(Relaxed));
+    printer.say(format_args!(
+        "{} entries from {}, {} bytes of text, in {}",
+        thousands(tokenizer.vocab_size()),
+        counted(documents, "document"),
+        thousands(bytes),
+        duration(seconds)
+    ));
+    printer.say(format_args!("fingerprint {}", tokenizer.fingerprint()));
+    match read.skipped_lines.load(Relaxed) {
+        0 => {}
+        lines => printer.warn(format_args!("left out {}: not UTF-8", counted(lines, "line")), None),
+    }
+    if tokenizer.vocab_size() < u64::from(args.vocab_size) {
+        printer.warn(
+            format_args!("the text has pairs for {} entries only, not {}", tokenizer.vocab_size(), args.vocab_size),
+            Some("give more text, or ask for a smaller vocabulary"),
+        );
+    }
+    Ok(0)
+}
+
+/// What the trainer has taken in.
+#[derive(Default)]
+struct Seen {
+    documents: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Trains on a thread of its own, while this one shows how far reading has come. Merging begins when all is read.
+fn watched(
+    documents: Documents,
+    entries: usize,
+    read: &ReadCount,
+    seen: &Seen,
+    meter: &Meter<'_>,
+) -> Result<Tokenizer> {
+    std::thread::scope(|scope| {
+        let training = scope.spawn(|| {
+            let counted = documents.inspect(|document: &Result<Document>| {
+                if let Ok(document) = document {
+                    seen.documents.fetch_add(1, Relaxed);
+                    seen.bytes.fetch_add(document.text.len() as u64, Relaxed);
+                }
+            });
+            Tokenizer::train_bpe(counted, entries)
+        });
+        while !training.is_finished() {
+            let bytes = seen.bytes.load(Relaxed);
+            let rate = bytes as f64 / meter.seconds().max(1e-3);
+            let text = count(bytes as f64);
+            match read.input.load(Relaxed) {
+                all if all >= meter.total() => meter.at_end(format_args!("{text}B of text read, merging pairs")),
+                part => meter.update(part, format_args!("{text}B of text, {}B/s", count(rate))),
+            }
+            std::thread::sleep(LOOK);
+        }
+        training.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn info(args: &Info, printer: &Printer) -> Outcome {
+    let source = TokenSource::open(&args.path)?;
+    // Reads all of the file, one way or the other.
+    let largest = match &source {
+        TokenSource::Shard(shard) => shard.verify().map(|()| None)?,
+        TokenSource::Megatron(_) => largest_id(&source)?,
+    };
+    let (tokens, documents) = (source.len(), source.documents());
+    let shard = match &source {
+        TokenSource::Shard(shard) => Some(shard.info()),
+        TokenSource::Megatron(_) => None,
+    };
+    if args.json {
+        let mut facts = json!({
+            "path": source.path(),
+            "format": if shard.is_some() { "tokens" } else { "megatron" },
+            "documents": documents,
+            "tokens": tokens,
+        });
+        match shard {
+            Some(info) => {
+                facts["bytes"] = info.bytes.into();
+                facts["token_bytes"] = info.token_bytes.into();
+                facts["vocabulary"] = json!({
+                    "size": info.vocabulary.size,
+                    "eod": info.vocabulary.eod,
+                    "fingerprint": info.vocabulary.fingerprint,
+                });
+                facts["sha256"] = info.hash.clone().into();
+            }
+            None => facts["largest_id"] = largest.into(),
+        }
+        printer.data(serde_json::to_string_pretty(&facts).expect("plain data has a JSON form"));
+        return Ok(0);
+    }
+    let fact = |name: &str, text: String| printer.data(format_args!("{name:11} {text}"));
+    fact("file", source.path().display().to_string());
+    match shard {
+        Some(info) => fact("format", format!("token shard, {} bytes a token", info.token_bytes)),
+        None => fact("format", ".bin/.idx pair of GPT-NeoX or Megatron-LM".to_owned()),
+    }
+    fact("documents", thousands(documents));
+    fact("tokens", thousands(tokens));
+    match (shard, largest) {
+        (Some(info), _) => {
+            let ratio = density(tokens, info.bytes);
+            fact("text", format!("{} bytes, {ratio} tokens/byte", thousands(info.bytes)));
+            let vocabulary = &info.vocabulary;
+            fact("vocabulary", format!("{} ids, end of document {}", thousands(vocabulary.size), vocabulary.eod));
+            fact("fingerprint", vocabulary.fingerprint.clone());
+            fact("sha256", format!("{} (verified)", info.hash));
+        }
+        (None, largest) => {
+            fact(
+                "vocabulary",
+                format!("not in this format; the largest id is {}", largest.map_or("none".into(), thousands)),
+            );
+            fact("sha256", "not in this format; every id was read".to_owned());
+        }
+    }
+    Ok(0)
+}
+
+/// The largest id of a stream; none if it is empty.
+fn largest_id(source: &TokenSource) -> Result<Option<u64>> {
+    let mut ids = vec![0; 1 << 16];
+    let mut largest = None;
+    for start in (0..source.len()).step_by(ids.len()) {
+        let count = (source.len() - start).min(ids.len() as u64) as usize;
+        source.read(start, &mut ids[..count])?;
+        largest = largest.max(ids[..count].iter().max().map(|id| u64::from(*id)));
+    }
+    Ok(largest)
 }

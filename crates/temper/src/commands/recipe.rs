@@ -1,12 +1,165 @@
-//! `temper recipe`.
+//! `temper recipe`: the built-in recipes, and the keys a recipe may have.
 
+use std::path::Path;
+
+use temper_recipe::{KEYS, Key, Recipe, nearest};
 use temper_record::Problem;
+use temper_report::text::columns;
 
 use crate::args::RecipeCommand;
+use crate::builtin::LIBRARY;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
+/// Columns of a line of `temper recipe keys`.
+const WIDTH: usize = 110;
+/// Columns that a key with its default may take before its explanation moves down a line.
+const LEFT: usize = 38;
+
 /// Runs the command.
-pub fn run(_args: &RecipeCommand, _printer: &Printer) -> Outcome {
-    Err(Problem::input("recipe", "this version", "is not built yet").into())
+pub fn run(args: &RecipeCommand, printer: &Printer) -> Outcome {
+    match args {
+        RecipeCommand::List => list(printer),
+        RecipeCommand::Show { name } => show(name, printer),
+        RecipeCommand::Keys { prefix } => keys(prefix.as_deref(), printer),
+    }
+}
+
+fn list(printer: &Printer) -> Outcome {
+    let names: Vec<&str> = LIBRARY.names().collect();
+    if names.is_empty() {
+        printer.say("no recipe is built in; a path of a TOML file will do wherever a recipe is asked for");
+    }
+    let width = names.iter().map(|name| columns(name)).max().unwrap_or(0);
+    for name in names {
+        let recipe = Recipe::load(name, &[], &LIBRARY)?;
+        let about = recipe.text("about").unwrap_or_default();
+        let base = recipe.text("base").map(|base| format!(" (a branch; its base is {base})")).unwrap_or_default();
+        printer.data(format_args!("{name:width$}  {}", format!("{about}{base}").trim_start()).to_string().trim_end());
+    }
+    Ok(0)
+}
+
+fn show(name: &str, printer: &Printer) -> Outcome {
+    let Some(text) = LIBRARY.get(name) else {
+        let problem = Problem::input("show recipe", name, "there is no built-in recipe of that name");
+        let hint = match nearest(name, LIBRARY.names()) {
+            _ if Path::new(name).is_file() => "this is a file: any editor shows it".to_owned(),
+            Some(near) => format!("did you mean `{near}`? `temper recipe list` shows all"),
+            None => "`temper recipe list` shows all".to_owned(),
+        };
+        return Err(problem.hint(hint).into());
+    };
+    printer.data(text.strip_suffix('\n').unwrap_or(text));
+    Ok(0)
+}
+
+fn keys(prefix: Option<&str>, printer: &Printer) -> Outcome {
+    let prefix = prefix.unwrap_or("").trim_matches('.');
+    let chosen: Vec<&Key> = KEYS.iter().filter(|key| begins(key, prefix)).collect();
+    if chosen.is_empty() {
+        let problem = Problem::input("list keys", prefix, "no key begins with this");
+        return Err(problem.hint(suggestion(prefix)).into());
+    }
+    let mut sections: Vec<&str> = Vec::new();
+    for key in &chosen {
+        if !sections.contains(&key.section()) {
+            sections.push(key.section());
+        }
+    }
+    let mut text = String::new();
+    for section in sections {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        if !section.is_empty() {
+            text += &format!("[{}]\n", section.replace('*', "NAME"));
+        }
+        let own: Vec<&&Key> = chosen.iter().filter(|key| key.section() == section).collect();
+        let width = own.iter().map(|key| columns(&left(key))).filter(|width| *width <= LEFT).max().unwrap_or(LEFT);
+        for key in own {
+            text += &entry(key, width);
+        }
+    }
+    printer.data(text.trim_end());
+    if prefix.is_empty() {
+        printer.say("\nKeys without a value are unset unless given. `temper recipe keys lr` shows one table only.");
+    }
+    Ok(0)
+}
+
+/// Whether the key begins with `prefix`, in which names may stand for `NAME` or `*`.
+fn begins(key: &Key, prefix: &str) -> bool {
+    let mut own = key.path.split('.');
+    let parts: Vec<&str> = prefix.split('.').collect();
+    parts.iter().enumerate().all(|(index, part)| match own.next() {
+        Some("*") => true,
+        Some(own) if index + 1 == parts.len() => own.starts_with(part),
+        Some(own) => own == *part,
+        None => false,
+    })
+}
+
+/// The key that was probably meant.
+fn suggestion(prefix: &str) -> String {
+    let last = prefix.rsplit('.').next().unwrap_or(prefix);
+    let name = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
+    let alike: Vec<&str> = KEYS.iter().map(|key| key.path).filter(|path| name(path).contains(last)).take(3).collect();
+    if !alike.is_empty() {
+        return format!("did you mean `{}`?", alike.join("`, `"));
+    }
+    let near = nearest(prefix, KEYS.iter().flat_map(|key| [key.path, key.section()]).filter(|path| !path.is_empty()));
+    let near = near.or_else(|| {
+        let name = nearest(last, KEYS.iter().map(|key| name(key.path)))?;
+        KEYS.iter().map(|key| key.path).find(|path| path.rsplit('.').next() == Some(name))
+    });
+    match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`temper recipe keys` lists all keys".to_owned(),
+    }
+}
+
+/// The key with its default.
+fn left(key: &Key) -> String {
+    let path = key.path.replace('*', "NAME");
+    match key.default {
+        Some(default) => format!("  {path} = {default}"),
+        None => format!("  {path}"),
+    }
+}
+
+/// The key with its explanation, and on further lines what it takes.
+fn entry(key: &Key, width: usize) -> String {
+    let left = left(key);
+    let mut text = left.clone();
+    let unit = if key.unit.is_empty() { String::new() } else { format!(" ({})", key.unit) };
+    let takes = format!("{}{unit}", key.kind);
+    let lines = wrapped(key.doc, WIDTH - width - 2)
+        .into_iter()
+        .chain(wrapped(&takes, WIDTH - width - 4).into_iter().map(|line| format!("  {line}")));
+    for (index, line) in lines.enumerate() {
+        let begun = if index == 0 && columns(&left) <= width { columns(&left) } else { 0 };
+        if index > 0 || begun == 0 {
+            text.push('\n');
+        }
+        text += &" ".repeat(width + 2 - begun);
+        text += &line;
+    }
+    text.push('\n');
+    text
+}
+
+/// The text in lines of at most `width` columns, broken at spaces.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(word) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

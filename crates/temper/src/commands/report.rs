@@ -1,12 +1,151 @@
-//! `temper report`.
+//! `temper report`: one page from one or several runs.
 
-use temper_record::Problem;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use temper_record::{MEAN_MACRO, MEAN_MICRO, Problem, RunDir, RunSeries};
+use temper_report::{ReportOptions, report, sentence};
 
 use crate::args::Report;
+use crate::lm::text::Manifest;
 use crate::printer::Printer;
-use crate::problems::Outcome;
+use crate::problems::{Outcome, Problems};
+
+/// A run to report on.
+struct Run {
+    dir: RunDir,
+    /// Names of the sources it was trained on, as far as it says.
+    sources: Vec<String>,
+}
 
 /// Runs the command.
-pub fn run(_args: &Report, _printer: &Printer) -> Outcome {
-    Err(Problem::input("report", "this version", "is not built yet").into())
+pub fn run(args: &Report, printer: &Printer) -> Outcome {
+    let (runs, series) = read(&args.runs, printer)?;
+    let out = args.out.clone().unwrap_or_else(|| runs[0].dir.report());
+    let (old, new) = old_and_new(&runs, &series);
+    let options = ReportOptions {
+        title: title(&series),
+        old: args.old.clone().or_else(|| old.filter(|old| args.new.as_ref() != Some(old))),
+        new: args.new.clone().or_else(|| new.filter(|new| args.old.as_ref() != Some(new))),
+        ..ReportOptions::default()
+    };
+    check_out(&out)?;
+    let page = report(&series, &options).map_err(|first| every_problem(&series, first))?.write(&out)?;
+    for parent in missing_parents(&series) {
+        printer
+            .say(format_args!("{parent} is not in the report: name it first, and the runs are shown as its branches"));
+    }
+    if let Some(sentence) = sentence(&series, &options) {
+        printer.say(sentence);
+    }
+    printer.data(page.display());
+    Ok(0)
+}
+
+/// Reads the runs; everything that is wrong with any of them is reported.
+fn read(names: &[PathBuf], printer: &Printer) -> Outcome<(Vec<Run>, Vec<RunSeries>)> {
+    let (mut runs, mut series, mut problems) = (Vec::<Run>::new(), Vec::new(), Vec::new());
+    for name in names {
+        match open(name).and_then(|dir| Ok((RunSeries::read(&dir)?, dir))) {
+            Ok((_, dir)) if runs.iter().any(|run| same(&run.dir, &dir)) => {
+                printer.say(format_args!("{} is named twice; it is shown once", name.display()));
+            }
+            Ok((record, dir)) => {
+                let sources = Manifest::read(&dir).map(|data| data.stream.sources).unwrap_or_default();
+                runs.push(Run { dir, sources: sources.into_iter().map(|source| source.name).collect() });
+                series.push(record);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok((runs, series)) } else { Err(problems.into()) }
+}
+
+fn open(name: &Path) -> temper_record::Result<RunDir> {
+    let text = name.to_string_lossy();
+    RunDir::open(name).map_err(|problem| match text.rsplit_once('@') {
+        Some((dir, _)) if Path::new(dir).is_dir() => {
+            problem.hint(format!("a report is about whole runs: leave out the @, and name {dir}"))
+        }
+        _ => problem,
+    })
+}
+
+fn same(a: &RunDir, b: &RunDir) -> bool {
+    let whole = |run: &RunDir| run.path().canonicalize().ok();
+    a.path() == b.path() || (whole(a).is_some() && whole(a) == whole(b))
+}
+
+fn title(series: &[RunSeries]) -> String {
+    let names: Vec<&str> = series.iter().map(|run| run.name.as_str()).collect();
+    if names.len() > 4 { format!("Training report of {} runs", names.len()) } else { names.join(", ") }
+}
+
+/// The validation sets of the old and the new data: the first that the base was trained on, and the first that it was
+/// not. Without the base, what a branch was trained on is new and the rest is old.
+fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<String>) {
+    if !series.iter().any(continued) {
+        return (None, None);
+    }
+    let mut sets: Vec<&str> = Vec::new();
+    for set in series.iter().flat_map(RunSeries::sets) {
+        if set != MEAN_MICRO && set != MEAN_MACRO && !sets.contains(&set) {
+            sets.push(set);
+        }
+    }
+    let base = series.iter().position(|run| !continued(run));
+    let known = &runs[base.unwrap_or(0)].sources;
+    if known.is_empty() {
+        return (None, None);
+    }
+    let (trained, others): (Vec<&str>, Vec<&str>) =
+        sets.iter().partition(|set| known.iter().any(|source| source == *set));
+    let first = |sets: &[&str]| sets.first().map(|set| (*set).to_owned());
+    match base {
+        Some(_) => (first(&trained), first(&others)),
+        None => (first(&others), first(&trained)),
+    }
+}
+
+/// Whether a run's weights came from elsewhere.
+fn continued(run: &RunSeries) -> bool {
+    matches!(run.info.start.as_str(), "branch" | "hf")
+}
+
+/// A folder that holds something else is left alone; a report that is there is replaced, since it can always be made again.
+fn check_out(out: &Path) -> Outcome<()> {
+    let what = "write report";
+    if out.is_file() {
+        return Err(Problem::input(what, out.display(), "a file is in the way").hint("--out names a folder").into());
+    }
+    let filled = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if filled && !out.join("report.html").exists() {
+        let problem = Problem::input(what, out.display(), "the folder holds other files, and no report");
+        return Err(problem.hint("choose a new or empty folder for --out").into());
+    }
+    Ok(())
+}
+
+/// The first problem, and those that the other runs have by themselves.
+fn every_problem(series: &[RunSeries], first: Problem) -> Problems {
+    let options = ReportOptions::default();
+    let own = series.iter().filter_map(|run| report(std::slice::from_ref(run), &options).err());
+    let mut problems: Vec<Problem> = own.collect();
+    if !problems.contains(&first) {
+        problems.insert(0, first);
+    }
+    problems.into()
+}
+
+/// Runs that one of these branched from, and that are not among them.
+fn missing_parents(series: &[RunSeries]) -> Vec<String> {
+    let mut missing: Vec<String> = Vec::new();
+    for parent in series.iter().filter_map(|run| run.info.parent.as_ref()) {
+        let name = Path::new(&parent.run).file_name().map(|name| name.to_string_lossy().into_owned());
+        let shown = series.iter().any(|run| Some(&run.name) == name.as_ref());
+        if !shown && !missing.contains(&parent.run) {
+            missing.push(parent.run.clone());
+        }
+    }
+    missing
 }
