@@ -12,6 +12,12 @@ pub const LIBRARY: Library<'static> = Library {
         ("demo/constant", include_str!("../../../recipes/demo/constant.toml")),
         ("demo/scratch", include_str!("../../../recipes/demo/scratch.toml")),
         ("rewarm/small", include_str!("../../../recipes/rewarm/small.toml")),
+        ("rewarm/docs", include_str!("../../../recipes/rewarm/docs.toml")),
+        ("rewarm/docs-to-prose", include_str!("../../../recipes/rewarm/docs-to-prose.toml")),
+        ("rewarm/docs-to-german", include_str!("../../../recipes/rewarm/docs-to-german.toml")),
+        ("rewarm/replay", include_str!("../../../recipes/rewarm/replay.toml")),
+        ("rewarm/infinite", include_str!("../../../recipes/rewarm/infinite.toml")),
+        ("rewarm/pythia-410m", include_str!("../../../recipes/rewarm/pythia-410m.toml")),
     ],
 };
 

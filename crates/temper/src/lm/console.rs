@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use temper_record::console::console_line;
-use temper_record::event::Event;
+use temper_record::console::{console_line, digits};
+use temper_record::event::{Event, Values};
 use temper_record::{Problem, Result};
 use temper_train::trainer::Watch;
 
@@ -62,6 +62,21 @@ impl<'p> Console<'p> {
         Self { printer, signals, every: every.max(1), stop, told: false, name }
     }
 
+    /// One set a line; the averages over sets are for the record.
+    fn evaluation(&self, step: u64, set: &str, values: &Values) {
+        if set.starts_with("mean:") {
+            return;
+        }
+        let number = |name: &str| values.get(name).unwrap_or(f64::NAN);
+        let bits = values.get("bits_per_byte").map_or_else(String::new, |bits| format!("  bits/byte {bits:.4}"));
+        self.printer.say(format_args!(
+            "{}eval {step:>8}  {set:12} loss {:.4}  perplexity {}{bits}",
+            self.name,
+            number("loss"),
+            digits(number("perplexity"), 5)
+        ));
+    }
+
     fn line(&self, event: &Event) {
         self.printer.say(format_args!("{}{}", self.name, console_line(event)));
     }
@@ -78,7 +93,8 @@ impl Watch for Console<'_> {
                 }
             }
             Event::Warning { message, hint, .. } => self.printer.warn(message, hint.as_deref()),
-            Event::Checkpoint { .. } => {}
+            Event::Eval { step, set, values, .. } => self.evaluation(*step, set, values),
+            Event::Checkpoint { .. } | Event::Phase { .. } | Event::Start(_) => {}
             _ => self.line(event),
         }
     }

@@ -432,7 +432,7 @@ fn announce(
         count((updates * lengths.tokens_per_step) as f64)
     ));
     for dropped in recipe.dropped() {
-        printer.warn(format_args!("{dropped}, which the chosen lr.shape does not have, was left out"), None);
+        printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
     printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end());
 }
