@@ -42,16 +42,7 @@ impl Fused<3> for LayerNorm {
         let Saved { x, weight, mean, rstd } = saved;
         let [rows, width] = matrix(&x);
         let (mut dx, mut dw, mut db) = (vec![0.0; rows * width], vec![0.0; width], vec![0.0; width]);
-        kernel::backward(
-            values(&x),
-            values(&weight),
-            &mean,
-            &rstd,
-            values(&gradient),
-            &mut dx,
-            &mut dw,
-            &mut db,
-        );
+        kernel::backward(values(&x), values(&weight), &mean, &rstd, values(&gradient), &mut dx, &mut dw, &mut db);
         [Some(tensor(dx, [rows, width])), Some(tensor(dw, [width])), Some(tensor(db, [width]))]
     }
 }

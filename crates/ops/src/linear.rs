@@ -64,12 +64,7 @@ impl Fused<3> for Linear {
         (tensor(y, [dims.rows, dims.outputs]), (x, weight))
     }
 
-    fn backward(
-        &self,
-        (x, weight): Self::Saved,
-        gradient: FlexTensor,
-        needed: [bool; 3],
-    ) -> [Option<FlexTensor>; 3] {
+    fn backward(&self, (x, weight): Self::Saved, gradient: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
         gradients(&x, &weight, values(&gradient), needed)
     }
 }

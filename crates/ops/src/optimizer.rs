@@ -2,8 +2,8 @@
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
-use temper_kernels::norm;
 pub use temper_kernels::adamw::AdamW;
+use temper_kernels::norm;
 
 use crate::composed;
 use crate::fused::{on_cpu, values};

@@ -156,8 +156,7 @@ fn cross_entropy_and_embedding() {
 #[test]
 fn adamw() {
     for step in [1, 2, 1000] {
-        let settings =
-            AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step, grad_scale: 0.5 };
+        let settings = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step, grad_scale: 0.5 };
         let inputs = || [matrix(1, 9, 11), matrix(2, 9, 11), matrix(3, 9, 11), matrix(4, 9, 11).square()];
         let [p, g, m, v] = inputs();
         let fused = ops::adamw(p, g, m, v, &settings);

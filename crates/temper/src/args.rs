@@ -219,13 +219,13 @@ pub struct Schedule {
     pub recipe: String,
     #[command(flatten)]
     pub overrides: Overrides,
-    /// Columns step,tokens,lr instead of a drawing.
+    /// A table with the columns step,tokens,lr instead of a drawing.
     #[arg(long)]
     pub csv: bool,
     /// With --csv: every so many updates, the ends of the phases included.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), requires = "csv")]
     pub every: u64,
-    /// Write the drawing as an SVG file.
+    /// Write a figure to this SVG file instead; must not exist.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "csv")]
     pub svg: Option<PathBuf>,
 }
@@ -253,13 +253,13 @@ pub struct Report {
     /// Run directories; the first is the base if the others branch from it.
     #[arg(required = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub runs: Vec<PathBuf>,
-    /// Where report.html and the SVG files go [default: DIR/report of the first run].
+    /// Where report.html and the SVG files go; an earlier report there is replaced [default: DIR/report of the first run].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// The validation set of the old data, for the perplexity plane [default: the first of the base run].
+    /// The validation set of the old data, for the perplexity plane [default: the first that the base was trained on].
     #[arg(long, value_name = "SET")]
     pub old: Option<String>,
-    /// The validation set of the new data [default: the first that the base run was not trained on].
+    /// The validation set of the new data [default: the first that a branch was trained on and the base was not].
     #[arg(long, value_name = "SET")]
     pub new: Option<String>,
 }
@@ -278,7 +278,7 @@ pub enum DataCommand {
 /// `temper data prepare`.
 #[derive(Args, Debug)]
 pub struct Prepare {
-    /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not.
+    /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not; builtin:web, builtin:law.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
     /// A Hugging Face tokenizer.json, or builtin:demo.
@@ -304,7 +304,7 @@ pub struct Prepare {
 /// `temper data train-tokenizer`.
 #[derive(Args, Debug)]
 pub struct TrainTokenizer {
-    /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not.
+    /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not; builtin:web, builtin:law.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
     /// Entries of the vocabulary, at least 257: the bytes and the end-of-document token.
@@ -346,9 +346,9 @@ pub struct Export {
     /// The directory to write; must be new or empty.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
-    /// How to store the weights.
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    pub dtype: Dtype,
+    /// How to store the weights [default: as they are stored, f32 for a run].
+    #[arg(long, value_enum)]
+    pub dtype: Option<Dtype>,
 }
 
 /// How weights are stored.

@@ -67,8 +67,7 @@ pub fn calibrate(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Piece
     if direct {
         return (seconds(config, batch, seq, pieces, 4, device), false);
     }
-    let blocks =
-        |layers: usize| seconds(&GptNeoxConfig { layers, ..config.clone() }, 1, seq, pieces, 2, device);
+    let blocks = |layers: usize| seconds(&GptNeoxConfig { layers, ..config.clone() }, 1, seq, pieces, 2, device);
     let (one, two) = (blocks(1), blocks(2));
     let block = (two - one).max(0.0);
     ((one + block * (config.layers as f64 - 1.0)) * batch as f64, true)
@@ -78,14 +77,7 @@ pub fn calibrate(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Piece
 const DIRECT_FLOPS: f64 = 3e11;
 
 /// The fastest of `steps` updates of a fresh model.
-fn seconds(
-    config: &GptNeoxConfig,
-    batch: usize,
-    seq: usize,
-    pieces: Pieces,
-    steps: u64,
-    device: &Device,
-) -> f64 {
+fn seconds(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Pieces, steps: u64, device: &Device) -> f64 {
     let mut model = GptNeox::new(config.clone(), Init::SmallWang, 0, device);
     let settings = optimizer::Settings { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
     let mut optimizer = Optimizer::new(settings, &model, device);

@@ -61,11 +61,10 @@ fn decays(name: &str) -> bool {
 impl Optimizer {
     /// Zero moments for `model`.
     pub fn new(settings: Settings, model: &GptNeox, device: &Device) -> Self {
-        let zeros =
-            |shape: &[usize]| {
-                let len = shape.iter().product();
-                Tensor::<1>::from_data(TensorData::new(vec![0.0f32; len], [len]), device)
-            };
+        let zeros = |shape: &[usize]| {
+            let len = shape.iter().product();
+            Tensor::<1>::from_data(TensorData::new(vec![0.0f32; len], [len]), device)
+        };
         let moments = shapes(model).into_iter().map(|(name, shape)| Moments {
             decays: decays(&name),
             mean: zeros(&shape),

@@ -74,14 +74,7 @@ pub fn loss_and_gradients(model: &GptNeox, rows: &[u32], seq: usize, pieces: Pie
     (loss, gradients)
 }
 
-fn backward(
-    model: &GptNeox,
-    ids: &[u32],
-    targets: &[u32],
-    batch: usize,
-    scale: f32,
-    gradients: &mut Gradients,
-) -> f64 {
+fn backward(model: &GptNeox, ids: &[u32], targets: &[u32], batch: usize, scale: f32, gradients: &mut Gradients) -> f64 {
     let mut leaves = model.leaves();
     let loss = leaves.loss(ids, targets, batch, scale);
     let mut tape = loss.backward();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use temper_data::Stream;
 use temper_model::GptNeox;
-use temper_record::checkpoint::{Best, Checkpoint, prune};
+use temper_record::checkpoint::{Best, prune};
 use temper_record::event::{Event, Values};
 use temper_record::run::RunDir;
 use temper_record::sink::Recorder;
@@ -98,18 +98,11 @@ impl Trainer {
     /// first update.
     pub fn train(&mut self, fresh: bool, watch: &mut dyn Watch) -> Result<End> {
         let (begun, earlier) = (Instant::now(), self.state.seconds);
-        let mut saved = if fresh { None } else { Some(self.state.step) };
         // What a stop needs: one more update and one checkpoint, at the slowest seen.
         let (mut slowest_step, mut slowest_save) = (Duration::ZERO, Duration::ZERO);
-        let mut save = |this: &mut Self, watch: &mut dyn Watch| -> Result<Duration> {
-            let clock = Instant::now();
-            this.save(watch)?;
-            Ok(clock.elapsed())
-        };
         if fresh {
             self.evaluate(watch)?;
-            slowest_save = save(self, watch)?;
-            saved = Some(self.state.step);
+            slowest_save = self.save(watch)?;
         }
         while self.state.step < self.settings.stop {
             let clock = Instant::now();
@@ -126,8 +119,7 @@ impl Trainer {
             let interrupt = interrupt.filter(|_| !last);
             if last || interrupt.is_some() || step.is_multiple_of(self.settings.checkpoint_every) {
                 self.state.seconds = earlier + begun.elapsed().as_secs_f64();
-                slowest_save = slowest_save.max(save(self, watch)?);
-                saved = Some(step);
+                slowest_save = slowest_save.max(self.save(watch)?);
             }
             if let Some(interrupt) = interrupt {
                 let reason = match interrupt {
@@ -140,7 +132,6 @@ impl Trainer {
                 return Ok(End::Stopped(interrupt));
             }
         }
-        debug_assert_eq!(saved, Some(self.state.step), "the last state is on disk");
         let seconds = earlier + begun.elapsed().as_secs_f64();
         self.tell(watch, Event::Done { step: self.state.step, tokens: self.state.tokens, seconds })?;
         Ok(End::Done)
@@ -205,8 +196,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// A checkpoint of this moment, unless there is one, and the removal of those no longer kept.
-    fn save(&mut self, watch: &mut dyn Watch) -> Result<()> {
+    /// A checkpoint of this moment, and the removal of those no longer kept. Returns how long it took.
+    fn save(&mut self, watch: &mut dyn Watch) -> Result<Duration> {
+        let clock = Instant::now();
         let step = self.state.step;
         self.state.metrics_bytes = self.recorder.sync()?;
         let written =
@@ -214,7 +206,7 @@ impl Trainer {
         let path = written.path().strip_prefix(self.run.path()).unwrap_or(written.path()).display().to_string();
         self.tell(watch, Event::Checkpoint { step, path })?;
         prune(&self.run, self.settings.keep_last, self.settings.keep_every, &[])?;
-        Ok(())
+        Ok(clock.elapsed())
     }
 
     fn tell(&mut self, watch: &mut dyn Watch, event: Event) -> Result<()> {
@@ -246,10 +238,5 @@ impl Trainer {
                     .hint("the model that the run starts from is damaged: load another checkpoint of it"))
             }
         }
-    }
-
-    /// The checkpoints on disk.
-    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
-        Checkpoint::list(&self.run)
     }
 }

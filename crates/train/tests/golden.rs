@@ -91,16 +91,18 @@ fn ten_updates() {
         let (mut model, Numbers(floats, ids)) = (load(&dir), numbers(&dir));
         let expected: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(dir.join("losses.json")).unwrap()).unwrap();
-        let list = |key: &str| -> Vec<f64> {
-            expected[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
-        };
+        let list =
+            |key: &str| -> Vec<f64> { expected[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect() };
         let (lrs, losses, norms) = (list("learning_rates"), list("losses"), list("grad_norms"));
         let mut optimizer = Optimizer::new(SETTINGS, &model, &Device::flex());
         for k in 0..10 {
             let rows = &ids[&format!("batch.{k}")];
             let found = train_step(&mut model, &mut optimizer, rows, seq, lrs[k], WHOLE, k as u64 + 1).unwrap();
             for (what, found, expected) in [("loss", found.loss, losses[k]), ("norm", found.grad_norm, norms[k])] {
-                assert!((found - expected).abs() <= 1e-5 * expected, "{name}: {what} {k}: {found}, expected {expected}");
+                assert!(
+                    (found - expected).abs() <= 1e-5 * expected,
+                    "{name}: {what} {k}: {found}, expected {expected}"
+                );
             }
         }
         let config = model.config.clone();

@@ -112,5 +112,7 @@ fn folder(asked: Option<&Path>) -> Outcome<PathBuf> {
             }
         }
     }
-    Err(Problem::input("make folder", "temper-demo", "there are a thousand of them").hint("choose one with --out").into())
+    Err(Problem::input("make folder", "temper-demo", "there are a thousand of them")
+        .hint("choose one with --out")
+        .into())
 }

@@ -47,7 +47,9 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
     if args.json {
         let sets: Map<String, Value> = rows
             .iter()
-            .map(|(name, values)| (name.clone(), Value::Object(values.iter().map(|(k, v)| (k.into(), json!(v))).collect())))
+            .map(|(name, values)| {
+                (name.clone(), Value::Object(values.iter().map(|(k, v)| (k.into(), json!(v))).collect()))
+            })
             .collect();
         let step = opened.run.as_ref().map(|(_, _, step)| *step);
         let result = json!({ "model": args.model, "step": step, "seq_len": seq_len, "sets": sets });
@@ -79,7 +81,8 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
 fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer) -> Outcome<Vec<EvalSet>> {
     let manifest = opened.run.as_ref().map(|(run, _, _)| text::Manifest::read(run)).transpose()?;
     let own = manifest.map(|manifest| manifest.sets).unwrap_or_default();
-    let wanted = if args.data.is_empty() { own.iter().map(|set| set.name.clone()).collect() } else { args.data.clone() };
+    let wanted =
+        if args.data.is_empty() { own.iter().map(|set| set.name.clone()).collect() } else { args.data.clone() };
     if wanted.is_empty() {
         return Err(Problem::input("evaluate", &args.model, "there is no validation set to evaluate on")
             .hint("name one: --data law=corpus/law.jsonl.zst")
@@ -98,8 +101,14 @@ fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer
                 Some(set) => TokenSource::open(&set.path).map_err(Into::into),
                 None => {
                     let names: Vec<_> = own.iter().map(|set| set.name.as_str()).collect();
-                    let hint = if names.is_empty() { "write NAME=PATH".into() } else { format!("it has {}; or write NAME=PATH", names.join(", ")) };
-                    Err(Problem::input("evaluate", format!("--data {item}"), "the run has no set of this name").hint(hint).into())
+                    let hint = if names.is_empty() {
+                        "write NAME=PATH".into()
+                    } else {
+                        format!("it has {}; or write NAME=PATH", names.join(", "))
+                    };
+                    Err(Problem::input("evaluate", format!("--data {item}"), "the run has no set of this name")
+                        .hint(hint)
+                        .into())
                 }
             },
         };

@@ -13,11 +13,13 @@ use crate::problems::Outcome;
 pub fn run(args: &Export, printer: &Printer) -> Outcome {
     let opened = open::open(&args.model, &Device::flex())?;
     let dtype = match args.dtype {
-        Dtype::F32 => tensors::Dtype::F32,
-        Dtype::F16 => tensors::Dtype::F16,
-        Dtype::Bf16 => tensors::Dtype::Bf16,
+        None => opened.dtype,
+        Some(Dtype::F32) => tensors::Dtype::F32,
+        Some(Dtype::F16) => tensors::Dtype::F16,
+        Some(Dtype::Bf16) => tensors::Dtype::Bf16,
     };
-    let tokenizer = opened.tokenizer.as_ref().map(|tokenizer| String::from_utf8_lossy(tokenizer.to_json()).into_owned());
+    let tokenizer =
+        opened.tokenizer.as_ref().map(|tokenizer| String::from_utf8_lossy(tokenizer.to_json()).into_owned());
     hugging_face::write(&args.out, &opened.model, dtype, tokenizer.as_deref())?;
     printer.say(format_args!("{}: GPT-NeoX in {}", args.out.display(), dtype.name()));
     Ok(0)

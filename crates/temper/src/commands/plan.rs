@@ -1,12 +1,286 @@
-//! `temper plan`.
+//! `temper plan RECIPE`: what a recipe comes to, before anything starts.
 
-use temper_record::Problem;
+use std::fmt::Write;
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use temper_data::{TokenSource, Vocabulary};
+use temper_model::GptNeoxConfig;
+use temper_recipe::{Origin, Recipe};
+use temper_record::console::{count, duration};
+use temper_report::Table;
+use temper_train::checkpoint;
+use temper_train::cost::{Memory, calibrate, checkpoint_bytes};
 
 use crate::args::Plan;
+use crate::builtin::LIBRARY;
+use crate::commands::machine;
+use crate::lm::lengths::Lengths;
+use crate::lm::{open, shape, start, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(_args: &Plan, _printer: &Printer) -> Outcome {
-    Err(Problem::input("plan", "this version", "is not built yet").into())
+pub fn run(args: &Plan, printer: &Printer) -> Outcome {
+    let mut recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
+    let mut warnings = Vec::new();
+    let config = configuration(&mut recipe, args.from.as_deref(), &mut warnings)?;
+    let epoch = epoch_tokens(&recipe);
+    let lengths = Lengths::resolve(&recipe, epoch, None)?;
+    let (batch, seq) = (recipe.usize("batch.sequences")?, recipe.usize("data.seq_len")?);
+    let pieces = start::pieces(&recipe)?;
+    let memory = Memory::of(&config, pieces.micro, seq, pieces.activation_checkpointing);
+    let flops = config.flops_per_token(seq) * (lengths.stop * lengths.tokens_per_step) as f64;
+    let disk = checkpoint_bytes(&config);
+    let kept = kept(&recipe, &lengths)?;
+    look_for_trouble(&recipe, &lengths, &memory, epoch, &mut warnings)?;
+
+    // A model that does not fit is not timed.
+    let fits = machine::memory().is_none_or(|machine| memory.total() < machine.total);
+    let seconds = (!args.no_calibration && fits).then(|| {
+        printer.say("timing a few updates of this model on this machine ...");
+        calibrate(&config, batch, seq, pieces, &Device::flex())
+    });
+    let total_seconds = seconds.map(|(step, _)| step * lengths.stop as f64);
+
+    if args.json {
+        let values: serde_json::Map<String, Value> = recipe
+            .entries()
+            .into_iter()
+            .map(|(key, entry)| {
+                (key.into(), json!({ "value": entry.value.to_string(), "origin": entry.origin.to_string() }))
+            })
+            .collect();
+        let phases: Vec<Value> = lengths
+            .schedule
+            .bands(lengths.stop)
+            .into_iter()
+            .map(|band| {
+                json!({
+                    "name": band.name.as_str(), "first_step": band.first, "last_step": band.last,
+                    "tokens": (band.last - band.first + 1) * lengths.tokens_per_step,
+                    "lr_first": band.start, "lr_last": band.end,
+                })
+            })
+            .collect();
+        let result = json!({
+            "recipe": recipe.name(), "values": values, "steps": lengths.stop, "horizon_steps": lengths.horizon,
+            "tokens": lengths.stop * lengths.tokens_per_step, "tokens_per_step": lengths.tokens_per_step,
+            "phases": phases, "parameters": config.parameters(),
+            "non_embedding_parameters": config.non_embedding_parameters(), "flops": flops,
+            "memory_bytes": {
+                "weights": memory.weights, "gradients": memory.gradients, "moments": memory.moments,
+                "activations": memory.activations, "scratch": memory.scratch, "total": memory.total(),
+            },
+            "checkpoint_bytes": disk, "checkpoints_kept": kept, "seconds_per_step": seconds.map(|(step, _)| step),
+            "seconds": total_seconds, "warnings": warnings.iter().map(|(text, _)| text).collect::<Vec<_>>(),
+        });
+        printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
+        return Ok(0);
+    }
+
+    let mut out = String::new();
+    let mut values = Table::new().text_column("key").text_column("value").text_column("from");
+    for (key, entry) in recipe.entries() {
+        values.row([key.to_string(), entry.value.to_string(), entry.origin.to_string()]);
+    }
+    let _ = writeln!(out, "{}\n", values.to_text().trim_end());
+    let mut phases = Table::new().text_column("phase");
+    for name in ["updates", "tokens", "first lr", "last lr"] {
+        phases = phases.number_column("", name);
+    }
+    for band in lengths.schedule.bands(lengths.stop) {
+        let updates = band.last - band.first + 1;
+        phases.row([
+            band.name.to_string(),
+            updates.to_string(),
+            count((updates * lengths.tokens_per_step) as f64),
+            format!("{:.3e}", band.start),
+            format!("{:.3e}", band.end),
+        ]);
+    }
+    let _ = writeln!(out, "{}\n", phases.to_text().trim_end());
+    let bytes = |n: u64| format!("{}B", count(n as f64));
+    let _ = writeln!(
+        out,
+        "model        {} parameters, {} without embeddings",
+        count(config.parameters() as f64),
+        count(config.non_embedding_parameters() as f64)
+    );
+    let _ = writeln!(
+        out,
+        "training     {} updates of {} tokens: {} tokens{}",
+        lengths.stop,
+        lengths.tokens_per_step,
+        count((lengths.stop * lengths.tokens_per_step) as f64),
+        epoch.map_or(String::new(), |epoch| format!(
+            ", {:.2} epochs of the data",
+            (lengths.stop * lengths.tokens_per_step) as f64 / epoch as f64
+        ))
+    );
+    let _ = writeln!(out, "arithmetic   {flops:.2e} floating-point operations");
+    let _ = writeln!(
+        out,
+        "memory       {}: weights {}, gradients {}, moments {}, activations {}, scratch {}",
+        bytes(memory.total()),
+        bytes(memory.weights),
+        bytes(memory.gradients),
+        bytes(memory.moments),
+        bytes(memory.activations),
+        bytes(memory.scratch)
+    );
+    let _ = writeln!(out, "disk         {} a checkpoint, {kept} kept at the end: {}", bytes(disk), bytes(disk * kept));
+    let _ = match (seconds, total_seconds) {
+        (Some((step, estimated)), Some(total)) => writeln!(
+            out,
+            "time         {} ({} an update, {}), validation and checkpoints not included",
+            duration(total),
+            duration(step),
+            if estimated { "extrapolated from one sequence and two blocks" } else { "measured now" }
+        ),
+        _ => writeln!(out, "time         not measured"),
+    };
+    printer.data(out.trim_end());
+    printer.data(format_args!(
+        "\n{}",
+        temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end()
+    ));
+    for (what, remedy) in &warnings {
+        printer.warn(what, Some(remedy));
+    }
+    Ok(0)
+}
+
+type Warnings = Vec<(String, String)>;
+
+/// The model's configuration, from wherever it will come.
+fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
+    if let Some(name) = from {
+        let (run, checkpoint) = start::checkpoint_of(name)?;
+        start::inherit(recipe, &open::resolved(&run)?, name)?;
+        let config = checkpoint::read_config(&checkpoint)?;
+        if recipe.text("clocks.weights")? == "keep" {
+            shape::adopt(recipe, &config, &Origin::Base(name.into()))?;
+        }
+        return Ok(config);
+    }
+    if let Some(base) = recipe.opt("base", Recipe::text)? {
+        warnings.push((
+            format!("this recipe branches from a run of {base}"),
+            format!("temper plan {} --from RUN plans it as a branch of that run", recipe.name()),
+        ));
+    }
+    if let Some(directory) = recipe.opt("init.from", Recipe::text)? {
+        let path = Path::new(&directory).join("config.json");
+        return match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let config = GptNeoxConfig::from_json(&text, &path.display().to_string())?;
+                shape::adopt(recipe, &config, &Origin::Preset(directory))?;
+                Ok(config)
+            }
+            Err(_) => match temper_model::config::Preset::find(&directory) {
+                // The directory is not here yet, but its name says what will be in it.
+                Some(preset) => {
+                    warnings.push((
+                        format!("init.from = {directory:?}: there is no such directory yet"),
+                        format!("planned with the shape of {}; put its Hugging Face directory there", preset.name),
+                    ));
+                    Ok(preset.config())
+                }
+                None => Err(temper_record::Problem::input("read model configuration", path.display(), "no such file")
+                    .hint("a Hugging Face GPT-NeoX directory is expected")
+                    .into()),
+            },
+        };
+    }
+    shape::fill_preset(recipe)?;
+    let vocabulary = match recipe.opt("data.tokenizer", Recipe::text)? {
+        Some(name) => match text::tokenizer(&name) {
+            Ok(tokenizer) => tokenizer.vocabulary().clone(),
+            Err(problem) if recipe.usize_or_auto("model.vocab_size")?.is_none() => return Err(problem.into()),
+            Err(problem) => {
+                warnings.push((problem.to_string(), problem.hint.unwrap_or_default()));
+                Vocabulary { size: 0, fingerprint: String::new(), eod: 0 }
+            }
+        },
+        None => Vocabulary { size: 0, fingerprint: String::new(), eod: 0 },
+    };
+    shape::config(recipe, &vocabulary)
+}
+
+/// Tokens of one epoch, where every source is tokenised already.
+fn epoch_tokens(recipe: &Recipe) -> Option<u64> {
+    let mut tokens = 0;
+    for name in recipe.names("data.train") {
+        match text::look(&recipe.texts(&format!("data.train.{name}.path")).ok()?).ok()? {
+            text::Named::Tokens(train, _) => tokens += TokenSource::open(&train).ok()?.len(),
+            text::Named::Text(_) => return None,
+        }
+    }
+    let replayed = recipe.f64("data.replay.fraction").ok()?;
+    Some((tokens as f64 / (1.0 - replayed)) as u64).filter(|&tokens| tokens > 0)
+}
+
+/// Checkpoints on disk when the run is complete.
+fn kept(recipe: &Recipe, lengths: &Lengths) -> Outcome<u64> {
+    let last = recipe.u64("checkpoint.keep_last")?;
+    let periodic = lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
+    Ok(last + periodic + u64::from(recipe.is_set("checkpoint.keep_best")))
+}
+
+fn look_for_trouble(
+    recipe: &Recipe,
+    lengths: &Lengths,
+    memory: &Memory,
+    epoch: Option<u64>,
+    warnings: &mut Warnings,
+) -> Outcome<()> {
+    let mut warn = |what: String, remedy: &str| warnings.push((what, remedy.into()));
+    if let Some(machine::Memory { total, .. }) = machine::memory()
+        && memory.total() > total / 10 * 9
+    {
+        let what = format!(
+            "about {}B of memory are needed, this machine has {}B",
+            count(memory.total() as f64),
+            count(total as f64)
+        );
+        warn(what, "lower batch.micro (same result, less memory), or set memory.activation_checkpointing = true");
+    }
+    let tokens = lengths.stop * lengths.tokens_per_step;
+    if let Some(epoch) = epoch
+        && tokens > 4 * epoch
+    {
+        let what = format!("the data is read {:.1} times", tokens as f64 / epoch as f64);
+        warn(
+            what,
+            "beyond about four epochs repeated text adds little (Muennighoff et al. 2023): more data, or a shorter run",
+        );
+    }
+    let bands = lengths.schedule.bands(lengths.stop);
+    if let Some(warmup) = bands.iter().find(|band| band.name.as_str() == "warmup")
+        && warmup.last - warmup.first + 1 < 10
+    {
+        let what = format!("the warmup is {} updates long", warmup.last - warmup.first + 1);
+        warn(what, "with fresh moments a few dozen updates are safer: lr.warmup = \"50 steps\"");
+    }
+    if lengths.stop > lengths.horizon {
+        warn(
+            format!("the run goes on for {} updates after its schedule has ended", lengths.stop - lengths.horizon),
+            "run.stop is where training ends, run.horizon how long the schedule is",
+        );
+    }
+    if lengths.eval_every > lengths.stop || lengths.eval_every == 0 {
+        warn(
+            "validation happens only before the first and after the last update".into(),
+            "eval.every = \"5%\" shows the course of the run",
+        );
+    }
+    if recipe.text("clocks.moments")? == "keep" && recipe.text("clocks.schedule")? == "reset" && recipe.is_set("base") {
+        warn(
+            "moments are kept while the schedule starts again".into(),
+            "clocks.moments = \"reset\" is what arXiv 2403.08763 does; the difference fades after some hundred updates",
+        );
+    }
+    Ok(())
 }

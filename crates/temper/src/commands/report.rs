@@ -11,6 +11,9 @@ use crate::lm::text::Manifest;
 use crate::printer::Printer;
 use crate::problems::{Outcome, Problems};
 
+/// The figures that a report can have.
+const FIGURES: [&str; 3] = ["curves", "plane", "training"];
+
 /// A run to report on.
 struct Run {
     dir: RunDir,
@@ -30,7 +33,12 @@ pub fn run(args: &Report, printer: &Printer) -> Outcome {
         ..ReportOptions::default()
     };
     check_out(&out)?;
-    let page = report(&series, &options).map_err(|first| every_problem(&series, first))?.write(&out)?;
+    let report = report(&series, &options).map_err(|first| every_problem(&series, first))?;
+    let page = report.write(&out)?;
+    for stale in FIGURES.iter().filter(|name| report.figures.iter().all(|(figure, _)| figure != *name)) {
+        // Of an earlier report of other runs; it may well not exist.
+        _ = fs::remove_file(out.join(format!("{stale}.svg")));
+    }
     for parent in missing_parents(&series) {
         printer
             .say(format_args!("{parent} is not in the report: name it first, and the runs are shown as its branches"));
@@ -78,14 +86,22 @@ fn same(a: &RunDir, b: &RunDir) -> bool {
 
 fn title(series: &[RunSeries]) -> String {
     let names: Vec<&str> = series.iter().map(|run| run.name.as_str()).collect();
-    if names.len() > 4 { format!("Training report of {} runs", names.len()) } else { names.join(", ") }
+    match names.len() {
+        0..=4 => format!("Training report: {}", names.join(", ")),
+        n => format!("Training report of {n} runs"),
+    }
 }
 
 /// The validation sets of the old and the new data: the first that the base was trained on, and the first that it was
-/// not. Without the base, what a branch was trained on is new and the rest is old.
+/// not but a branch was. Without the base, what a branch was trained on is new and the rest is old.
 fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<String>) {
-    if !series.iter().any(continued) {
-        return (None, None);
+    let nothing = (None, None);
+    let Some(branch) = series.iter().position(continued) else { return nothing };
+    let is_parent = |name: &str| series.iter().filter_map(parent_name).any(|parent| parent == name);
+    let base = series.iter().position(|run| !continued(run) && is_parent(&run.name));
+    let known = &runs[base.unwrap_or(branch)].sources;
+    if known.is_empty() {
+        return nothing;
     }
     let mut sets: Vec<&str> = Vec::new();
     for set in series.iter().flat_map(RunSeries::sets) {
@@ -93,18 +109,22 @@ fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<St
             sets.push(set);
         }
     }
-    let base = series.iter().position(|run| !continued(run));
-    let known = &runs[base.unwrap_or(0)].sources;
-    if known.is_empty() {
-        return (None, None);
-    }
     let (trained, others): (Vec<&str>, Vec<&str>) =
         sets.iter().partition(|set| known.iter().any(|source| source == *set));
     let first = |sets: &[&str]| sets.first().map(|set| (*set).to_owned());
-    match base {
-        Some(_) => (first(&trained), first(&others)),
-        None => (first(&others), first(&trained)),
+    if base.is_none() {
+        return (first(&others), first(&trained));
     }
+    let branches = || runs.iter().zip(series).filter(|(_, record)| continued(record)).map(|(run, _)| run);
+    let by_branch = |set: &&&str| branches().any(|run| run.sources.iter().any(|source| source == **set));
+    let new = others.iter().find(by_branch).or(others.first());
+    (first(&trained), new.map(|set| (*set).to_owned()))
+}
+
+/// The name of the run that this one branched from.
+fn parent_name(run: &RunSeries) -> Option<String> {
+    let parent = run.info.parent.as_ref()?;
+    Some(Path::new(&parent.run).file_name()?.to_string_lossy().into_owned())
 }
 
 /// Whether a run's weights came from elsewhere.
@@ -140,10 +160,9 @@ fn every_problem(series: &[RunSeries], first: Problem) -> Problems {
 /// Runs that one of these branched from, and that are not among them.
 fn missing_parents(series: &[RunSeries]) -> Vec<String> {
     let mut missing: Vec<String> = Vec::new();
-    for parent in series.iter().filter_map(|run| run.info.parent.as_ref()) {
-        let name = Path::new(&parent.run).file_name().map(|name| name.to_string_lossy().into_owned());
-        let shown = series.iter().any(|run| Some(&run.name) == name.as_ref());
-        if !shown && !missing.contains(&parent.run) {
+    for run in series {
+        let (Some(parent), Some(name)) = (run.info.parent.as_ref(), parent_name(run)) else { continue };
+        if series.iter().all(|run| run.name != name) && !missing.contains(&parent.run) {
             missing.push(parent.run.clone());
         }
     }

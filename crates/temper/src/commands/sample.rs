@@ -37,8 +37,7 @@ pub fn run(args: &Sample, printer: &Printer) -> Outcome {
     if prompt.iter().any(|&id| id as usize >= config.vocab_size) {
         return Err(Problem::input("sample", &args.model, "the tokenizer has more tokens than the model").into());
     }
-    let settings =
-        Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
+    let settings = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
     // Whole characters only: a character may be several tokens, so text is shown up to the last whole one.
     let mut shown = String::new();
     let mut written = Vec::new();

@@ -36,10 +36,12 @@ impl Lengths {
         let mut problems: Vec<Problem> = Vec::new();
         let mut steps = |key: &str, length: temper_record::Result<Length>, horizon: Option<u64>| {
             let resolved = length.and_then(|length| {
-                length.steps(&units, horizon).map_err(|error| recipe.problem(key, error).hint(match epoch {
-                    Some(_) => "write for example \"2000 steps\", \"300 Mtok\", \"3 epochs\"",
-                    None => "without the data, epochs cannot be counted: give steps or tokens",
-                }))
+                length.steps(&units, horizon).map_err(|error| {
+                    recipe.problem(key, error).hint(match epoch {
+                        Some(_) => "write for example \"2000 steps\", \"300 Mtok\", \"3 epochs\"",
+                        None => "without the data, epochs cannot be counted: give steps or tokens",
+                    })
+                })
             });
             resolved.unwrap_or_else(|problem| {
                 problems.push(problem);

@@ -35,7 +35,9 @@ pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
     }
     let named = RunRef::parse(name)?;
     let run = named.open().map_err(|problem| match problem.hint {
-        Some(_) if path.is_dir() => problem.hint("a run of `temper train`, or a Hugging Face directory with config.json"),
+        Some(_) if path.is_dir() => {
+            problem.hint("a run of `temper train`, or a Hugging Face directory with config.json")
+        }
         _ => problem,
     })?;
     let checkpoint = named.checkpoint()?;

@@ -97,7 +97,10 @@ pub fn train(mut recipe: Recipe, source: &str, out: &Path, limits: Limits, print
     if let Some(base) = recipe.opt("base", Recipe::text)? {
         return Err(recipe
             .problem("base", format!("this recipe continues a run of {base}; it does not start one"))
-            .hint(format!("temper train {base} --out runs/base, then temper branch runs/base {source} --out {}", out.display()))
+            .hint(format!(
+                "temper train {base} --out runs/base, then temper branch runs/base {source} --out {}",
+                out.display()
+            ))
             .into());
     }
     let device = Device::flex();
@@ -131,12 +134,7 @@ pub fn train(mut recipe: Recipe, source: &str, out: &Path, limits: Limits, print
     tidy_on_failure(&run, || {
         let (sources, sets) = text::sources(&recipe, &tokenizer, &run, printer)?;
         let replay = text::replay(&recipe, None)?;
-        let stream = StreamSpec {
-            seed: recipe.u64("seed")?,
-            seq_len: recipe.usize("data.seq_len")?,
-            sources,
-            replay,
-        };
+        let stream = StreamSpec { seed: recipe.u64("seed")?, seq_len: recipe.usize("data.seq_len")?, sources, replay };
         let start = if imported.is_some() { "hf" } else { "fresh" };
         let model = match imported {
             Some((_, imported)) => with_positions(imported.model, config.max_seq),
@@ -184,7 +182,10 @@ pub fn branch(
     let base_tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?;
     if tokenizer.fingerprint() != base_tokenizer.fingerprint() {
         return Err(recipe
-            .problem("data.tokenizer", "is not the tokenizer of the base run: its weights and its sets belong to that one")
+            .problem(
+                "data.tokenizer",
+                "is not the tokenizer of the base run: its weights and its sets belong to that one",
+            )
             .hint("leave data.tokenizer out: a branch keeps the base run's")
             .into());
     }
@@ -284,7 +285,8 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
 /// What a branch takes over from the recipe of its base where its own says nothing: the model's shape
 /// comes with the weights, data and learning rate only with their clocks.
 pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
-    for key in ["data.tokenizer", "data.text_key", "data.seq_len", "data.invalid_utf8", "batch", "optimizer", "memory"] {
+    for key in ["data.tokenizer", "data.text_key", "data.seq_len", "data.invalid_utf8", "batch", "optimizer", "memory"]
+    {
         recipe.inherit(base, key, name);
     }
     let keeps = |recipe: &Recipe, clock: &str| Ok::<_, Problem>(recipe.text(&format!("clocks.{clock}"))? == "keep");
@@ -414,7 +416,8 @@ fn announce(
         count(config.parameters() as f64)
     ));
     let updates = lengths.stop - state.step;
-    let samples = stream.sample_counts(state.samples + updates * (lengths.tokens_per_step / stream.spec().seq_len as u64));
+    let samples =
+        stream.sample_counts(state.samples + updates * (lengths.tokens_per_step / stream.spec().seq_len as u64));
     let before = stream.sample_counts(state.samples);
     let total: u64 = samples.iter().sum::<u64>() - before.iter().sum::<u64>();
     for (i, name) in stream.names().iter().enumerate() {
@@ -438,11 +441,6 @@ fn announce(
 }
 
 impl Started {
-    /// Where the run is written.
-    pub fn run(&self) -> &RunDir {
-        &self.trainer.run
-    }
-
     /// Trains to the end or an interrupt, and gives the exit code. `name` prefixes every line.
     pub fn go(mut self, name: &str, signals: &Signals, printer: &Printer) -> Outcome {
         let (first, stop) = (self.trainer.state.step, self.lengths.stop);
@@ -453,7 +451,10 @@ impl Started {
         match end? {
             End::Done => self.expectation(printer),
             End::Stopped(interrupt) => {
-                printer.say(format_args!("stopped after step {}; go on with: temper resume {path}", self.trainer.state.step));
+                printer.say(format_args!(
+                    "stopped after step {}; go on with: temper resume {path}",
+                    self.trainer.state.step
+                ));
                 Ok(match interrupt {
                     Interrupt::Signal(signal) => (128 + signal) as u8,
                     Interrupt::TimeLimit => 75,
@@ -475,11 +476,16 @@ impl Started {
                 let (set, name) = metric.rsplit_once('/').unwrap_or(("mean:micro", &metric));
                 let Some(&(_, found)) = series.eval_metric(set, name).last() else {
                     let hint = "SET/METRIC, for example web/perplexity";
-                    return Err(self.recipe.problem("expect.metric", format!("{metric} is not recorded")).hint(hint).into());
+                    return Err(self
+                        .recipe
+                        .problem("expect.metric", format!("{metric} is not recorded"))
+                        .hint(hint)
+                        .into());
                 };
                 let met = (found - mean).abs() <= tolerance;
                 let verdict = if met { "met" } else { "missed" };
-                printer.say(format_args!("expectation {verdict}: {metric} is {found:.4}, expected {mean} ± {tolerance}"));
+                printer
+                    .say(format_args!("expectation {verdict}: {metric} is {found:.4}, expected {mean} ± {tolerance}"));
                 Ok(if met { 0 } else { 1 })
             }
         }

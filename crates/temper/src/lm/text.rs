@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use temper_data::{
-    Amount, Input, InvalidUtf8, PrepareOptions, Progress, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec,
-    StreamSpec, TokenSource, Tokenizer, prepare,
+    Amount, Input, InvalidUtf8, PrepareOptions, Progress, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec,
+    TokenSource, Tokenizer, prepare,
 };
 use temper_recipe::Recipe;
 use temper_record::checkpoint::Checkpoint;
@@ -137,7 +137,8 @@ pub fn look(paths: &[String]) -> Result<Named> {
 
 /// How the recipe wants text to be read and split.
 pub fn options(recipe: &Recipe, validation_fraction: f64) -> Result<PrepareOptions> {
-    let invalid_utf8 = if recipe.text("data.invalid_utf8")? == "error" { InvalidUtf8::Error } else { InvalidUtf8::Skip };
+    let invalid_utf8 =
+        if recipe.text("data.invalid_utf8")? == "error" { InvalidUtf8::Error } else { InvalidUtf8::Skip };
     let read = ReadOptions { text_key: recipe.text("data.text_key")?, invalid_utf8 };
     Ok(PrepareOptions { validation_fraction, seed: recipe.u64("seed")?, read, ..PrepareOptions::default() })
 }
@@ -280,8 +281,12 @@ pub fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Outcome<Vec<
             && !same_tokens(&twin.path, &set.path)?
         {
             problems.push(
-                Problem::input("branch", format!("validation set {}", set.name), "names other text than in the base run")
-                    .hint("give the new source another name"),
+                Problem::input(
+                    "branch",
+                    format!("validation set {}", set.name),
+                    "names other text than in the base run",
+                )
+                .hint("give the new source another name"),
             );
         }
         let path = keep(&set.path, &set.name, run)?;
