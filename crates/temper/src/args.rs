@@ -214,6 +214,10 @@ pub struct Plan {
 
 /// `temper schedule`.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  temper schedule rewarm/small\n  temper schedule my.toml --set lr.warmup=5% --csv --every 100 > lr.csv\n\n\
+    A recipe with a `base` takes the tokens of an update from there. Lengths in epochs need the data: see `temper plan`."
+)]
 pub struct Schedule {
     /// A built-in recipe or a path of a TOML file.
     pub recipe: String,
@@ -249,6 +253,7 @@ pub enum RecipeCommand {
 
 /// `temper report`.
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  temper report runs/base runs/rewarmed runs/constant --out report")]
 pub struct Report {
     /// Run directories; the first is the base if the others branch from it.
     #[arg(required = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -277,6 +282,11 @@ pub enum DataCommand {
 
 /// `temper data prepare`.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  temper data prepare corpus/*.jsonl.zst --tokenizer tokenizer.json --out data/news\n  \
+    temper data prepare builtin:law --tokenizer builtin:demo --out data/law --validation-fraction 0.05\n\n\
+    Every document is followed by the end-of-document token. A recipe takes the folder: data.train.news.path = \"data/news\""
+)]
 pub struct Prepare {
     /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not; builtin:web, builtin:law.
     #[arg(required = true, value_name = "INPUT")]
@@ -303,6 +313,8 @@ pub struct Prepare {
 
 /// `temper data train-tokenizer`.
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  temper data train-tokenizer corpus/ --vocab-size 8192 --out tokenizer.json\n\n\
+    Some 100 MB of text are plenty. Equal text gives an equal tokenizer.")]
 pub struct TrainTokenizer {
     /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not; builtin:web, builtin:law.
     #[arg(required = true, value_name = "INPUT")]
@@ -364,6 +376,9 @@ pub enum Dtype {
 
 /// `temper doctor`.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Takes about a second. Exit code 1 if something will fail; a note is something that works, but not well."
+)]
 pub struct Doctor {
     /// JSON instead of text.
     #[arg(long)]
@@ -372,6 +387,7 @@ pub struct Doctor {
 
 /// `temper completions`.
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  temper completions bash > ~/.local/share/bash-completion/completions/temper")]
 pub struct Completions {
     /// The shell.
     pub shell: clap_complete::Shell,
