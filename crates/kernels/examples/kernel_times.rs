@@ -34,11 +34,19 @@ fn time(name: &str, amount: f64, unit: &str, mut work: impl FnMut()) {
     );
 }
 
+/// False if the filter of the command line excludes every name that begins with `prefix`.
+fn wanted(prefix: &str) -> bool {
+    std::env::args().nth(1).is_none_or(|filter| prefix.contains(&filter) || filter.contains(prefix))
+}
+
 fn numbers(n: usize) -> Vec<f32> {
     (0..n as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
 fn linear_times(d: Dims) {
+    if !wanted(&format!("linear {}x{}->{}", d.rows, d.inputs, d.outputs)) {
+        return;
+    }
     let (x, w, b, g) = (
         numbers(d.rows * d.inputs),
         numbers(d.outputs * d.inputs),
@@ -58,6 +66,9 @@ fn linear_times(d: Dims) {
 }
 
 fn attention_times(s: Shape) {
+    if !wanted(&format!("attention {}x{}x{}x{}", s.batch, s.seq, s.heads, s.head_dim)) {
+        return;
+    }
     let n = s.batch * s.seq * s.heads * s.head_dim;
     let rotary = Rotary::new(s.head_dim / 4, 10_000.0, s.seq);
     let (qkv, g) = (numbers(3 * n), numbers(n));
@@ -73,6 +84,9 @@ fn attention_times(s: Shape) {
 }
 
 fn head_times(d: HeadDims) {
+    if !wanted(&format!("head {}x{} vocab {}", d.rows, d.dim, d.vocab)) {
+        return;
+    }
     let (x, w) = (numbers(d.rows * d.dim), numbers(d.vocab * d.dim));
     let targets: Vec<u32> = (0..d.rows).map(|i| (i * 7919 % d.vocab) as u32).collect();
     let (mut nll, mut dx, mut dw) = (vec![0.0; d.rows], x.clone(), w.clone());
@@ -138,7 +152,12 @@ fn main() {
     head_times(HeadDims { rows: 4096, dim: 128, vocab: 8192 });
     head_times(HeadDims { rows: 4096, dim: 128, vocab: 50304 });
     head_times(HeadDims { rows: 2048, dim: 512, vocab: 50304 });
-    elementwise_times(4096, 128, 50304);
-    elementwise_times(2048, 512, 50304);
-    vector_times(70_000_000);
+    for (rows, width) in [(4096, 128), (2048, 512)] {
+        if ["layer_norm", "gelu", "embedding"].iter().any(|kind| wanted(kind)) {
+            elementwise_times(rows, width, 50304);
+        }
+    }
+    if ["adamw", "sum_of_squares", "first_non_finite", "axpy"].iter().any(|kind| wanted(kind)) {
+        vector_times(70_000_000);
+    }
 }
