@@ -47,12 +47,8 @@ fn linear_times(d: Dims) {
     if !wanted(&format!("linear {}x{}->{}", d.rows, d.inputs, d.outputs)) {
         return;
     }
-    let (x, w, b, g) = (
-        numbers(d.rows * d.inputs),
-        numbers(d.outputs * d.inputs),
-        numbers(d.outputs),
-        numbers(d.rows * d.outputs),
-    );
+    let (x, w, b, g) =
+        (numbers(d.rows * d.inputs), numbers(d.outputs * d.inputs), numbers(d.outputs), numbers(d.rows * d.outputs));
     let (mut y, mut pre, mut dx, mut dw, mut db) = (g.clone(), g.clone(), x.clone(), w.clone(), b.clone());
     let flops = 2.0 * (d.rows * d.inputs * d.outputs) as f64;
     let name = |what: &str| format!("linear {}x{}->{} {what}", d.rows, d.inputs, d.outputs);

@@ -32,11 +32,6 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// From one position to the next in `qkv`.
-    fn qkv_stride(self) -> usize {
-        self.heads * 3 * self.head_dim
-    }
-
     /// From one position to the next in `out`.
     fn out_stride(self) -> usize {
         self.heads * self.head_dim

@@ -191,7 +191,8 @@ impl Block<'_> {
                 } else {
                     pack::pack_left(level, m, steps, a, strips.as_mut_ptr())
                 };
-                let right = Right { start: packed.add(p * padded + j * steps), panel: level.nr * steps, step: level.nr };
+                let right =
+                    Right { start: packed.add(p * padded + j * steps), panel: level.nr * steps, step: level.nr };
                 level.block(m, n, steps, alpha, left, right, out, source);
             }
             source = out.itself();

@@ -30,7 +30,15 @@ pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], dims: 
 }
 
 /// `pre = x w^T + bias`, `y = gelu(pre)`, both `[rows, outputs]`.
-pub fn forward_gelu(x: &[f32], w: &[f32], bias: Option<&[f32]>, kind: Gelu, pre: &mut [f32], y: &mut [f32], dims: Dims) {
+pub fn forward_gelu(
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    kind: Gelu,
+    pre: &mut [f32],
+    y: &mut [f32],
+    dims: Dims,
+) {
     assert_eq!(y.len(), dims.rows * dims.outputs, "linear: y");
     let y = Shared::new(y);
     product(x, w, bias, pre, dims, |row, columns, pre| {

@@ -33,7 +33,7 @@ fn killed_at_23_and_resumed() {
     let resumes = folder.events_of(&run, "resume");
     assert_eq!(resumes.len(), 1);
     let from = resumes[0]["step"].as_u64().unwrap();
-    assert!(from >= 20 && from % 5 == 0, "resumed after {from}");
+    assert!(from >= 20 && from.is_multiple_of(5), "resumed after {from}");
     assert_eq!(folder.events_of(&run, "start").len(), 1);
     assert_eq!(folder.events_of(&run, "done"), folder.events_of("base", "done"));
 }
@@ -49,9 +49,11 @@ fn killed_again_and_again() {
             let path = folder.path(run);
             let mut child = folder.command(&args).stderr(std::process::Stdio::null()).spawn().unwrap();
             // A run that has not written its first checkpoint cannot be resumed.
-            let begun = || std::fs::read_dir(path.join("checkpoints")).is_ok_and(|dir| {
-                dir.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("step-"))
-            });
+            let begun = || {
+                std::fs::read_dir(path.join("checkpoints")).is_ok_and(|dir| {
+                    dir.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("step-"))
+                })
+            };
             while !begun() && child.try_wait().unwrap().is_none() {
                 std::thread::sleep(Duration::from_millis(1));
             }

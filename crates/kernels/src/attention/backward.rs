@@ -57,7 +57,8 @@ fn head(
 
     let (tile, stride, width) = (STRIPS * level.mr, score_stride(level, seq), q.width);
     let (mut p, mut ds) = (scratch::take(tile * stride), scratch::take(tile * stride));
-    let (mut dq, mut dk, mut dv) = (scratch::take(seq * width), scratch::zeros(seq * width), scratch::zeros(seq * width));
+    let (mut dq, mut dk, mut dv) =
+        (scratch::take(seq * width), scratch::zeros(seq * width), scratch::zeros(seq * width));
     for start in (0..seq).step_by(tile) {
         let rows = tile.min(seq - start);
         let keys = start + rows;
@@ -87,7 +88,8 @@ fn head(
     for i in 0..seq {
         // SAFETY: this task alone writes the columns of this head.
         let to = unsafe { dqkv.part(shape.qkv_at(b, i, h), 3 * hd) };
-        let row = |x: &scratch::Scratch| -> &[f32] { unsafe { std::slice::from_raw_parts(x.as_ptr().add(i * width), hd) } };
+        let row =
+            |x: &scratch::Scratch| -> &[f32] { unsafe { std::slice::from_raw_parts(x.as_ptr().add(i * width), hd) } };
         rotary.rotate(i, -1.0, row(&dq), &mut to[..hd]);
         rotary.rotate(i, -1.0, row(&dk), &mut to[hd..2 * hd]);
         to[2 * hd..].copy_from_slice(row(&dv));
@@ -96,7 +98,16 @@ fn head(
 
 /// `out[keys, hd] += alpha * s[rows, keys]^T * right[rows, hd]`.
 #[allow(clippy::too_many_arguments)]
-unsafe fn transposed_sum(level: &Level, keys: usize, hd: usize, rows: usize, alpha: f32, s: Out, right: Right, out: Out) {
+unsafe fn transposed_sum(
+    level: &Level,
+    keys: usize,
+    hd: usize,
+    rows: usize,
+    alpha: f32,
+    s: Out,
+    right: Right,
+    out: Out,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         let left = Left { start: s.start, strip: level.mr, row: 1, step: s.row };

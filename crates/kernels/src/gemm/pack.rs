@@ -89,7 +89,11 @@ pub(crate) unsafe fn pack_left(level: &Level, m: usize, k: usize, a: View, to: *
 unsafe fn copy_rows<const N: usize>(rows: usize, from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
     for r in 0..rows {
         // SAFETY: the caller's promise: N numbers a row on both sides.
-        unsafe { to.add(r * to_row).cast::<[f32; N]>().write_unaligned(from.add(r * from_row).cast::<[f32; N]>().read_unaligned()) };
+        unsafe {
+            to.add(r * to_row)
+                .cast::<[f32; N]>()
+                .write_unaligned(from.add(r * from_row).cast::<[f32; N]>().read_unaligned())
+        };
     }
 }
 

@@ -78,7 +78,11 @@ static AVX512: Level = Level { mr: 8, nr: 48, lanes: 16, avx: true, block: block
 pub(crate) fn level() -> &'static Level {
     #[cfg(target_arch = "x86_64")]
     if crate::arch::has_avx2() {
-        return if std::env::var_os("K512").is_some() && std::arch::is_x86_feature_detected!("avx512f") { &AVX512 } else { &AVX2 };
+        return if std::env::var_os("K512").is_some() && std::arch::is_x86_feature_detected!("avx512f") {
+            &AVX512
+        } else {
+            &AVX2
+        };
     }
     &PORTABLE
 }
@@ -244,7 +248,7 @@ unsafe fn edge<V: Vector, const MR: usize, const NV: usize>(
     const WIDEST: usize = 48;
     let mut buffer = [0.0_f32; 8 * WIDEST];
     let vectors = columns.div_ceil(V::LANES);
-    let cut = columns % V::LANES != 0;
+    let cut = !columns.is_multiple_of(V::LANES);
     // SAFETY: the buffer holds 8 rows of the widest tile; only `columns` of C and of the source are touched.
     unsafe {
         let (mut to, mut from) = (c, source);

@@ -75,8 +75,8 @@ pub struct Done {
 impl Folder {
     pub fn new() -> Self {
         let folder = Self(tempfile::tempdir().expect("a temporary folder"));
-        folder.write("old.jsonl", &corpus(OLD, 120));
-        folder.write("new.jsonl", &corpus(NEW, 120));
+        folder.write("old.jsonl", corpus(OLD, 120));
+        folder.write("new.jsonl", corpus(NEW, 120));
         folder.write("tiny.toml", TINY);
         folder.write("next.toml", NEXT);
         folder.write("keep.toml", KEEP);
