@@ -6,6 +6,7 @@ mod commands;
 mod lm;
 mod printer;
 mod problems;
+mod progress;
 
 use std::process::ExitCode;
 

@@ -9,18 +9,18 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use temper_data::text::documents::ReadCount;
 use temper_data::{
-    Amount, Document, Documents, Input, InvalidUtf8, PrepareOptions, Prepared, Progress, ReadOptions, ShardInfo,
-    TokenSource, Tokenizer, files, prepare,
+    Document, Documents, Input, InvalidUtf8, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer,
+    files, prepare,
 };
 use temper_record::console::{count, duration};
 use temper_record::{Problem, Result};
 use temper_report::Table;
 
-use super::progress::{Meter, counted, thousands};
 use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
 use crate::lm::text::{self, Named};
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::progress::{Meter, Tokenising, counted, thousands};
 
 /// How often a command that only counts looks at its counters.
 const LOOK: Duration = Duration::from_millis(100);
@@ -80,11 +80,10 @@ fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
     };
     let fresh = !args.out.exists();
     leave_nothing(&args.out, fresh)?;
-    let shown =
-        Shown { meter: Meter::begin(printer, "tokenising", Documents::open(&inputs, &options.read)?.total_bytes()) };
+    let shown = Tokenising(Meter::begin(printer, "tokenising", Documents::open(&inputs, &options.read)?.total_bytes()));
     let prepared =
         prepare(&inputs, &tokenizer, &args.out, &options, &shown).inspect_err(|_| remove_if_empty(&args.out, fresh))?;
-    let seconds = shown.meter.seconds();
+    let seconds = shown.0.seconds();
     drop(shown);
     summary(&prepared, seconds, printer);
     Ok(0)
@@ -108,19 +107,6 @@ fn in_the_way(out: &Path, tokenizer: Option<&Tokenizer>) -> Vec<Problem> {
         problems.push(problem(own, "another tokenizer is there already"));
     }
     problems
-}
-
-/// Shows how far tokenising has come.
-struct Shown<'p> {
-    meter: Meter<'p>,
-}
-
-impl Progress for Shown<'_> {
-    fn update(&self, amount: &Amount) {
-        let rate = amount.tokens as f64 / self.meter.seconds().max(1e-3);
-        let message = format!("{} tokens, {} tokens/s", count(amount.tokens as f64), count(rate));
-        self.meter.update(amount.input, message);
-    }
 }
 
 fn summary(prepared: &Prepared, seconds: f64, printer: &Printer) {

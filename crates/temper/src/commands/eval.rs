@@ -30,7 +30,7 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
     let mut rows: Vec<(String, Values)> = Vec::new();
     let mut scores = Vec::new();
     for set in &sets {
-        printer.say(format_args!("evaluating {} ({} tokens)", set.name, set.source.len()));
+        printer.say(format_args!("evaluating on {}", set.name));
         let score = evaluate(&opened.model, &set.source, settings)?;
         if !score.nats.is_finite() {
             let why = format!("the loss is {}", score.loss());
@@ -48,7 +48,7 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         let sets: Map<String, Value> = rows
             .iter()
             .map(|(name, values)| {
-                (name.clone(), Value::Object(values.iter().map(|(k, v)| (k.into(), json!(v))).collect()))
+                (name.clone(), Value::Object(values.iter().map(|(k, v)| (k.into(), number(v))).collect()))
             })
             .collect();
         let step = opened.run.as_ref().map(|(_, _, step)| *step);
@@ -75,6 +75,11 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         printer.data(table.to_text().trim_end());
     }
     Ok(0)
+}
+
+/// Counts without a decimal point.
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 9e15 { json!(value as i64) } else { json!(value) }
 }
 
 /// The sets asked for: the run's own, or text and token files by path.

@@ -9,7 +9,6 @@ pub mod eval;
 pub mod export;
 mod machine;
 pub mod plan;
-mod progress;
 pub mod recipe;
 pub mod report;
 pub mod resume;

@@ -10,12 +10,12 @@ use temper_record::console::{count, metric};
 use temper_report::{ScheduleCurve, Table, schedule_svg};
 use temper_schedule::{Length, LengthError, Schedule, Units, sparkline};
 
-use super::progress::thousands;
 use crate::args;
 use crate::builtin::LIBRARY;
 use crate::lm::start::inherit;
 use crate::printer::Printer;
 use crate::problems::{Outcome, Problems};
+use crate::progress::thousands;
 
 /// Columns and rows of the drawing.
 const DRAWING: (usize, usize) = (72, 8);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use temper_data::{
-    Amount, Input, InvalidUtf8, PrepareOptions, Progress, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec,
+    Documents, Input, InvalidUtf8, PrepareOptions, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec,
     TokenSource, Tokenizer, prepare,
 };
 use temper_recipe::Recipe;
@@ -22,6 +22,7 @@ use temper_train::evaluate::EvalSet;
 use crate::builtin;
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::progress::{Meter, Tokenising};
 
 /// What a run trains on and is judged by. Paths inside the run are relative to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -152,24 +153,19 @@ pub fn tokenise(
     options: &PrepareOptions,
     printer: &Printer,
 ) -> Result<(PathBuf, Option<PathBuf>)> {
-    struct Bar<'p>(&'p Printer);
-    impl Progress for Bar<'_> {
-        fn update(&self, amount: &Amount) {
-            self.0.bar(amount.input, format_args!("{} tokens", count(amount.tokens as f64)));
-        }
-    }
-    let clock = std::time::Instant::now();
-    printer.begin_bar(0, &format!("tokenising {name}  {{bytes}}  {{bytes_per_sec}}  {{msg}}"));
-    let prepared = prepare(inputs, tokenizer, out, options, &Bar(printer));
-    printer.end_bar();
-    let prepared = prepared?;
-    let held_out = prepared.validation.as_ref().map_or(0, |info| info.tokens);
+    let shown = Tokenising(Meter::begin(printer, "tokenising", Documents::open(inputs, &options.read)?.total_bytes()));
+    let prepared = prepare(inputs, tokenizer, out, options, &shown)?;
+    let seconds = shown.0.seconds();
+    drop(shown);
+    let held_out = prepared
+        .validation
+        .as_ref()
+        .map_or(String::new(), |info| format!(", {} more held out in {}", count(info.tokens as f64), info.documents));
     printer.say(format_args!(
-        "{name}: {} documents, {} tokens for training, {} held out ({})",
-        prepared.train.documents + prepared.validation.as_ref().map_or(0, |info| info.documents),
+        "{name}: {} tokens in {} documents{held_out} ({})",
         count(prepared.train.tokens as f64),
-        count(held_out as f64),
-        duration(clock.elapsed().as_secs_f64()),
+        prepared.train.documents,
+        duration(seconds),
     ));
     if prepared.skipped_lines > 0 {
         printer.warn(

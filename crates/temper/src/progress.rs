@@ -5,7 +5,8 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::time::Instant;
 
-use temper_record::console::duration;
+use temper_data::{Amount, Progress};
+use temper_record::console::{count, duration};
 
 use crate::printer::Printer;
 
@@ -71,6 +72,17 @@ impl<'p> Meter<'p> {
 impl Drop for Meter<'_> {
     fn drop(&mut self) {
         self.printer.end_bar();
+    }
+}
+
+/// Shows how far tokenising has come: tokens, rate, time left.
+pub struct Tokenising<'p>(pub Meter<'p>);
+
+impl Progress for Tokenising<'_> {
+    fn update(&self, amount: &Amount) {
+        let rate = amount.tokens as f64 / self.0.seconds().max(1e-3);
+        let message = format!("{} tokens, {} tokens/s", count(amount.tokens as f64), count(rate));
+        self.0.update(amount.input, message);
     }
 }
 
