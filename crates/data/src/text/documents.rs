@@ -185,7 +185,9 @@ fn expand(input: &Input) -> Result<Vec<Part>> {
     }
     if !path.exists() {
         let missing = io::Error::from(io::ErrorKind::NotFound);
-        return Err(Problem::io(READ, path, &missing).hint("check the path; quote a pattern so that the shell leaves it alone"));
+        return Err(
+            Problem::io(READ, path, &missing).hint("check the path; quote a pattern so that the shell leaves it alone")
+        );
     }
     Ok(vec![part_of(path.clone())?])
 }
@@ -293,9 +295,7 @@ impl Reader {
         let raw = BufReader::with_capacity(1 << 17, Counted { inner: raw, count: count.clone() });
         let lines: Box<dyn BufRead + Send> = match part.compression {
             Compression::None => Box::new(raw),
-            Compression::Gzip => {
-                Box::new(BufReader::with_capacity(1 << 17, flate2::bufread::MultiGzDecoder::new(raw)))
-            }
+            Compression::Gzip => Box::new(BufReader::with_capacity(1 << 17, flate2::bufread::MultiGzDecoder::new(raw))),
             Compression::Zstandard => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(raw);
                 let decoder = decoder.map_err(|e| damage(&part, &e))?;

@@ -99,10 +99,12 @@ impl Megatron {
         let bin = Mapping::open(OPEN, &bin_path)?;
         let bytes = idx.bytes();
         let problem = |why: String| Problem::input(OPEN, idx_path.display(), why);
-        let damaged = |why: String| problem(why).hint("the index is damaged or does not belong to its .bin: copy both again");
+        let damaged =
+            |why: String| problem(why).hint("the index is damaged or does not belong to its .bin: copy both again");
         if bytes.starts_with(OLD_MAGIC) {
-            return Err(problem("the old format (magic TNTIDX), which is not memory-mapped".into())
-                .hint("convert it with the tool that made it (`--dataset-impl mmap` in Megatron's preprocess_data.py)"));
+            return Err(problem("the old format (magic TNTIDX), which is not memory-mapped".into()).hint(
+                "convert it with the tool that made it (`--dataset-impl mmap` in Megatron's preprocess_data.py)",
+            ));
         }
         if !bytes.starts_with(MAGIC) {
             return Err(problem("not a Megatron index (the file does not start with MMIDIDX)".into()));
@@ -117,7 +119,10 @@ impl Megatron {
         let (sequences, entries) = (u64_at(bytes, 18), u64_at(bytes, 26));
         let expected = index_bytes(sequences, entries).filter(|&n| n <= bytes.len() as u64);
         let Some(expected) = expected else {
-            let why = format!("truncated: {sequences} sequences and {entries} document entries do not fit in {} bytes", bytes.len());
+            let why = format!(
+                "truncated: {sequences} sequences and {entries} document entries do not fit in {} bytes",
+                bytes.len()
+            );
             return Err(damaged(why));
         };
         let surplus = bytes.len() as u64 - expected;
@@ -157,20 +162,26 @@ impl Megatron {
         for i in 0..sequences {
             let pointer = u64_at(bytes, pointers_at + 8 * i as usize);
             if pointer != end || size(i) < 0 {
-                let why = format!("bad pointer: sequence {i} ({} tokens) is said to start at byte {pointer} of the data, not {end}", size(i));
+                let why = format!(
+                    "bad pointer: sequence {i} ({} tokens) is said to start at byte {pointer} of the data, not {end}",
+                    size(i)
+                );
                 return Err(damaged(why));
             }
             end += size(i) as u64 * dtype.size();
         }
         if end != bin.bytes().len() as u64 {
             let why = format!("holds {} bytes, its index accounts for {end}", bin.bytes().len());
-            return Err(Problem::input(OPEN, bin_path.display(), why).hint("the data is truncated, or not the one of this index: copy both again"));
+            return Err(Problem::input(OPEN, bin_path.display(), why)
+                .hint("the data is truncated, or not the one of this index: copy both again"));
         }
         let mut last = 0;
         for i in 0..entries {
             let start = u64_at(bytes, documents_at + 8 * i as usize);
             if start < last || start > sequences || (i == 0 && start != 0) || (i + 1 == entries && start != sequences) {
-                return Err(damaged(format!("bad pointer: document {i} is said to start at sequence {start} of {sequences}")));
+                return Err(damaged(format!(
+                    "bad pointer: document {i} is said to start at sequence {start} of {sequences}"
+                )));
             }
             last = start;
         }
@@ -179,7 +190,18 @@ impl Megatron {
         }
         let tokens = end / dtype.size();
         let limit = u64::from(u32::MAX) + 1;
-        Ok(Self { bin, idx, bin_path, dtype, tokens, documents: entries - 1, pointers_at, documents_at, sequences, limit })
+        Ok(Self {
+            bin,
+            idx,
+            bin_path,
+            dtype,
+            tokens,
+            documents: entries - 1,
+            pointers_at,
+            documents_at,
+            sequences,
+            limit,
+        })
     }
 
     /// The `.bin` file.

@@ -92,7 +92,7 @@ impl Mixture {
             integers(weights)?.into_iter().enumerate().map(|(i, w)| (w, Node::Leaf(i))).collect();
         while nodes.len() > 1 {
             // The two lightest, the later one on ties, become one. Stable: the order never depends on anything else.
-            nodes.sort_by(|a, b| b.0.cmp(&a.0));
+            nodes.sort_by_key(|node| std::cmp::Reverse(node.0));
             let (second, first) = (nodes.pop().expect("two"), nodes.pop().expect("two"));
             let whole = first.0 + second.0;
             let share = Share { part: first.0, whole };

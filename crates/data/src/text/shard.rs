@@ -66,7 +66,8 @@ impl ShardInfo {
         head[12..16].copy_from_slice(&self.token_bytes.to_le_bytes());
         head[16..24].copy_from_slice(&self.vocabulary.size.to_le_bytes());
         head[24..56].copy_from_slice(&unhex(&self.vocabulary.fingerprint, &self.path)?);
-        for (i, n) in [u64::from(self.vocabulary.eod), self.tokens, self.documents, self.bytes].into_iter().enumerate() {
+        for (i, n) in [u64::from(self.vocabulary.eod), self.tokens, self.documents, self.bytes].into_iter().enumerate()
+        {
             head[56 + 8 * i..64 + 8 * i].copy_from_slice(&n.to_le_bytes());
         }
         Ok(head)
@@ -209,7 +210,12 @@ impl TokenShard {
         let end = table_at.and_then(|at| info.documents.checked_mul(16)?.checked_add(at));
         if end != Some(bytes.len() as u64) {
             let expected = end.map_or("too many".into(), |n| n.to_string());
-            let why = format!("{} tokens and {} documents take {expected} bytes, the file has {}", info.tokens, info.documents, bytes.len());
+            let why = format!(
+                "{} tokens and {} documents take {expected} bytes, the file has {}",
+                info.tokens,
+                info.documents,
+                bytes.len()
+            );
             return Err(damaged(why));
         }
         let table_at = table_at.unwrap_or_default() as usize;

@@ -131,8 +131,9 @@ impl TokenSource {
                     "made with another vocabulary: fingerprint {} ({} ids), but {} ({} ids) is expected",
                     found.fingerprint, found.size, expected.fingerprint, expected.size
                 );
-                Err(Problem::input("open token stream", s.info().path.display(), why)
-                    .hint("tokenise the text again with the tokenizer of the model (`temper data prepare --tokenizer`)"))
+                Err(Problem::input("open token stream", s.info().path.display(), why).hint(
+                    "tokenise the text again with the tokenizer of the model (`temper data prepare --tokenizer`)",
+                ))
             }
             Self::Megatron(m) => {
                 m.limit_ids(expected.size);

@@ -137,7 +137,8 @@ impl Stream {
         let names: Vec<String> = spec.sources.iter().map(|s| s.name.clone()).collect();
         for (i, name) in names.iter().enumerate() {
             if name == REPLAY || names[..i].contains(name) {
-                let why = if name == REPLAY { "this name is taken by replayed data" } else { "two sources of this name" };
+                let why =
+                    if name == REPLAY { "this name is taken by replayed data" } else { "two sources of this name" };
                 return Err(Problem::input(OPEN, format_args!("source `{name}`"), why).hint("give it another name"));
             }
         }
@@ -153,8 +154,9 @@ impl Stream {
             let n = file.len().saturating_sub(1) / spec.seq_len as u64;
             if n == 0 {
                 let why = format!("{} tokens do not fill one window of {} + 1", file.len(), spec.seq_len);
-                return Err(Problem::input(OPEN, source.path.display(), why)
-                    .hint("use a shorter sequence length or more text"));
+                return Err(
+                    Problem::input(OPEN, source.path.display(), why).hint("use a shorter sequence length or more text")
+                );
             }
             files.push(file);
             windows.push(n);
@@ -271,7 +273,8 @@ impl Replay {
                 .hint("5 % of old data is 0.05")
         })?;
         if spec.stream.seq_len != outer.seq_len {
-            let why = format!("the replayed stream has sequences of {}, this one of {}", spec.stream.seq_len, outer.seq_len);
+            let why =
+                format!("the replayed stream has sequences of {}, this one of {}", spec.stream.seq_len, outer.seq_len);
             return Err(Problem::input(OPEN, "replay", why)
                 .hint("samples can only be replayed at the sequence length they were seen at"));
         }

@@ -55,8 +55,12 @@ impl Tokenizer {
         let json = inner.to_string(false).map_err(unreadable)?;
         let json: Value = serde_json::from_str(&json).map_err(|e| Problem::input(READ, place, e))?;
         if json["model"]["dropout"].as_f64().unwrap_or(0.0) > 0.0 {
-            return Err(Problem::input(READ, place, "BPE dropout is set: the same text would not give the same tokens")
-                .hint("set `dropout` to null in the file"));
+            return Err(Problem::input(
+                READ,
+                place,
+                "BPE dropout is set: the same text would not give the same tokens",
+            )
+            .hint("set `dropout` to null in the file"));
         }
         let vocab = inner.get_vocab(true);
         let Some(size) = vocab.values().max().map(|&id| u64::from(id) + 1) else {
@@ -197,7 +201,13 @@ fn fingerprint(vocab: &HashMap<String, u32>, json: &Value) -> String {
         hash.update(token);
         hash.update(id.to_le_bytes());
     }
-    for part in [&json["model"]["type"], &json["model"]["merges"], &json["added_tokens"], &json["normalizer"], &json["pre_tokenizer"]] {
+    for part in [
+        &json["model"]["type"],
+        &json["model"]["merges"],
+        &json["added_tokens"],
+        &json["normalizer"],
+        &json["pre_tokenizer"],
+    ] {
         hash.update(b"\n");
         hash.update(sorted(part).to_string());
     }
