@@ -73,8 +73,12 @@ pub struct Done {
 }
 
 impl Folder {
+    pub fn empty() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
     pub fn new() -> Self {
-        let folder = Self(tempfile::tempdir().expect("a temporary folder"));
+        let folder = Self::empty();
         folder.write("old.jsonl", corpus(OLD, 120));
         folder.write("new.jsonl", corpus(NEW, 120));
         folder.write("tiny.toml", TINY);
