@@ -39,7 +39,9 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads a `tokenizer.json`. `eod` names the end-of-document token; `None` takes `<|endoftext|>`, or else `</s>`.
     pub fn from_file(path: &Path, eod: Option<&str>) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Problem::io(READ, path, &e))?;
+        let bytes = std::fs::read(path).map_err(|e| {
+            Problem::io(READ, path, &e).hint("the path of a `tokenizer.json` of Hugging Face tokenizers is expected")
+        })?;
         Self::from_bytes(&bytes, &path.display().to_string(), eod)
     }
 
@@ -189,8 +191,9 @@ fn refused(e: &tokenizers::Error) -> Problem {
     Problem::input("tokenise", "text", e).hint("the tokenizer cannot spell this text")
 }
 
-/// Sha256 of what decides ids: tokens with their ids, merges, added tokens, normaliser and pre-tokenizer. Not of the
-/// file: layout, key order and the spelling of merges (`"a b"` or `["a", "b"]`) do not matter.
+/// Sha256 of what decides ids: tokens with their ids, the model and its options, added tokens, normaliser and
+/// pre-tokenizer. Not of the file: layout, key order and the spelling of merges (`"a b"` or `["a", "b"]`) do not matter,
+/// nor whether an option that is off is written down.
 fn fingerprint(vocab: &HashMap<String, u32>, json: &Value) -> String {
     let mut hash = Sha256::new();
     hash.update(b"temper vocabulary 1\n");
@@ -210,6 +213,21 @@ fn fingerprint(vocab: &HashMap<String, u32>, json: &Value) -> String {
     ] {
         hash.update(b"\n");
         hash.update(sorted(part).to_string());
+    }
+    let Value::Object(model) = sorted(&json["model"]) else { return hex(&hash.finalize()) };
+    for (option, value) in &model {
+        let hashed = match option.as_str() {
+            "type" | "merges" => true,
+            // Refused above zero.
+            "dropout" => true,
+            // Hashed as tokens with their ids; a Unigram's is a list, with the scores that decide.
+            "vocab" => value.is_object(),
+            _ => false,
+        };
+        if !hashed && !value.is_null() && *value != false && *value != "" {
+            hash.update(format!("\n{option}="));
+            hash.update(value.to_string());
+        }
     }
     hex(&hash.finalize())
 }

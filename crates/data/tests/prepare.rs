@@ -1,0 +1,146 @@
+//! Text to token files: formats, faults, the split, and the same bytes from any number of threads.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use temper_data::{
+    Documents, Input, InvalidUtf8, PrepareOptions, Prepared, Quiet, ReadOptions, TokenShard, Tokenizer, prepare,
+};
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tokenizer.json"), None).unwrap()
+}
+
+fn jsonl(texts: &[&str]) -> String {
+    texts.iter().map(|text| serde_json::json!({ "text": text }).to_string() + "\n").collect()
+}
+
+fn texts(inputs: &[Input], options: &ReadOptions) -> temper_record::Result<Vec<String>> {
+    Documents::open(inputs, options)?.map(|document| Ok(document?.text)).collect()
+}
+
+fn refused<T>(result: temper_record::Result<T>, parts: &[&str]) {
+    let problem = result.err().expect("an error");
+    assert_eq!(problem.kind.exit_code(), 2, "{problem}");
+    for part in parts {
+        assert!(problem.to_string().contains(part), "no `{part}` in: {problem}");
+    }
+}
+
+#[test]
+fn every_format_gives_the_same_documents() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let lines = jsonl(&["first", "zweites \u{e4}\u{1f600}", "third\nwith a line break"]);
+    let expected = ["first", "zweites ä😀", "third\nwith a line break"];
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gz.write_all(lines.as_bytes()).unwrap();
+    fs::write(path("a.jsonl"), &lines).unwrap();
+    fs::write(path("b.jsonl.gz"), gz.finish().unwrap()).unwrap();
+    let zst = zstd::encode_all(lines.as_bytes(), 3).unwrap();
+    fs::write(path("c.jsonl.zst"), &zst).unwrap();
+    fs::write(path("d.jsonl"), lines.replace('\n', "\r\n")).unwrap();
+    let options = ReadOptions::default();
+    for name in ["a.jsonl", "b.jsonl.gz", "c.jsonl.zst", "d.jsonl"] {
+        assert_eq!(texts(&[Input::from(path(name))], &options).unwrap(), expected, "{name}");
+    }
+    fs::write(path("e.txt"), "a whole file\n\nis one document").unwrap();
+    assert_eq!(texts(&[Input::from(path("e.txt"))], &options).unwrap(), ["a whole file\n\nis one document"]);
+    // A folder is its files in order, a glob those that match.
+    assert_eq!(texts(&[Input::from(dir.path())], &options).unwrap().len(), 13);
+    assert_eq!(texts(&[Input::from(path("*.jsonl"))], &options).unwrap().len(), 6);
+    let memory = Input::Memory { name: "inside".into(), jsonl_zst: zst.leak() };
+    assert_eq!(texts(&[memory], &options).unwrap(), expected);
+    fs::write(path("k.jsonl"), "{\"meta\":1,\"body\":\"x\"}\n").unwrap();
+    let body = ReadOptions { text_key: "body".into(), ..ReadOptions::default() };
+    assert_eq!(texts(&[Input::from(path("k.jsonl"))], &body).unwrap(), ["x"]);
+}
+
+#[test]
+fn faults_of_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        [Input::from(dir.path().join(name))]
+    };
+    let options = ReadOptions::default();
+    refused(texts(&[Input::from(dir.path().join("none.jsonl"))], &options), &["none.jsonl"]);
+    refused(texts(&[Input::from(dir.path().join("*.none"))], &options), &["*.none"]);
+    refused(texts(&file("key.jsonl", b"{\"text\":\"a\"}\n\n{\"txt\":\"b\"}\n"), &options), &["key.jsonl:3", "text"]);
+    refused(texts(&file("json.jsonl", b"{\"text\":\"a\"\n"), &options), &["json.jsonl:1"]);
+    let zst = zstd::encode_all(jsonl(&["hello"; 500]).as_bytes(), 1).unwrap();
+    refused(texts(&file("cut.jsonl.zst", &zst[..zst.len() - 5]), &options), &["cut.jsonl.zst"]);
+
+    let latin = b"{\"text\":\"a\"}\n{\"text\":\"\xe4\"}\n{\"text\":\"c\"}\n";
+    let mut documents = Documents::open(&file("latin.jsonl", latin), &options).unwrap();
+    let counts = documents.counts();
+    assert_eq!(documents.by_ref().map(|d| d.unwrap().text).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(counts.skipped_lines.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let strict = ReadOptions { invalid_utf8: InvalidUtf8::Error, ..ReadOptions::default() };
+    refused(texts(&file("latin.jsonl", latin), &strict), &["latin.jsonl:2", "UTF-8"]);
+
+    let empty =
+        prepare(&file("empty.jsonl", b"\n\n"), &tokenizer(), &dir.path().join("out"), &Default::default(), &Quiet);
+    refused(empty, &["empty.jsonl", "empty"]);
+}
+
+fn run(dir: &Path, out: &str, threads: usize, seed: u64, fraction: f64) -> Prepared {
+    let options =
+        PrepareOptions { validation_fraction: fraction, seed, threads: Some(threads), ..PrepareOptions::default() };
+    prepare(&[Input::from(dir.join("in.jsonl"))], &tokenizer(), &dir.join(out), &options, &Quiet).unwrap()
+}
+
+#[test]
+fn the_split_is_by_document_and_the_threads_do_not_matter() {
+    let dir = tempfile::tempdir().unwrap();
+    // Some documents longer than what one thread takes at once; bytes beyond ASCII count as read.
+    let long = "Das Gesetz über die Prüfung. ".repeat(9000);
+    let mut all: Vec<String> = (0..300).map(|i| format!("Document {i}: ä{}", "word ".repeat(i % 17))).collect();
+    all.push(long);
+    fs::write(dir.path().join("in.jsonl"), jsonl(&all.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+    let (one, two) = (run(dir.path(), "one", 1, 7, 0.1), run(dir.path(), "two", 2, 7, 0.1));
+    for name in ["train.tokens", "validation.tokens", "tokenizer.json"] {
+        assert!(
+            fs::read(dir.path().join("one").join(name)).unwrap()
+                == fs::read(dir.path().join("two").join(name)).unwrap()
+        );
+    }
+    let validation = one.validation.unwrap();
+    assert_eq!(one.train.documents + validation.documents, 301);
+    assert!((10..60).contains(&validation.documents), "{}", validation.documents);
+    assert_eq!(one.train.bytes + validation.bytes, all.iter().map(|text| text.len() as u64).sum::<u64>());
+    assert_eq!(two.train.hash, one.train.hash);
+    let other = run(dir.path(), "other", 2, 8, 0.1);
+    assert_ne!(other.train.hash, one.train.hash, "another seed is another split");
+
+    // Every document is followed by the end-of-document token, and decodes to itself.
+    let everything = run(dir.path(), "whole", 2, 7, 0.0);
+    assert!(everything.validation.is_none());
+    let shard = TokenShard::open(&everything.train.path).unwrap();
+    let (tokenizer, mut start) = (tokenizer(), 0);
+    for (i, text) in all.iter().enumerate() {
+        let end = shard.after_documents(i as u64 + 1).0;
+        let mut tokens = vec![0; (end - start) as usize];
+        shard.read(start, &mut tokens).unwrap();
+        assert_eq!(tokens.pop(), Some(tokenizer.eod()), "document {i}");
+        assert!(tokenizer.decode(&tokens).unwrap() == *text, "document {i}");
+        start = end;
+    }
+    // Nothing is overwritten unless asked.
+    let again = PrepareOptions { validation_fraction: 0.0, ..PrepareOptions::default() };
+    let inputs = [Input::from(dir.path().join("in.jsonl"))];
+    refused(prepare(&inputs, &tokenizer, &dir.path().join("whole"), &again, &Quiet), &["train.tokens", "exists"]);
+}
+
+#[test]
+fn few_documents_are_split_too() {
+    let dir = tempfile::tempdir().unwrap();
+    for texts in [&["one", "two"][..], &["one", "two", "three"]] {
+        fs::write(dir.path().join("in.jsonl"), jsonl(texts)).unwrap();
+        for (i, fraction) in [0.01, 0.5, 0.99].into_iter().enumerate() {
+            let made = run(dir.path(), &format!("few-{}-{i}", texts.len()), 1, 1, fraction);
+            assert!(made.train.documents >= 1 && made.validation.unwrap().documents >= 1);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Which sample comes when: a pure function of (seed, number), exact shares, no repeats before an epoch ends.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use temper_data::{
+    EvalWindows, ReplayOrder, ReplaySpec, ShardWriter, SourceSpec, Stream, StreamSpec, TokenSource, Vocabulary,
+};
+
+const T: usize = 4;
+
+fn vocabulary() -> Vocabulary {
+    Vocabulary { size: 60_000, fingerprint: "ab".repeat(32), eod: 0 }
+}
+
+/// A shard of documents of these lengths; token k is `first + k`, so that a token tells where it lies.
+fn shard(dir: &Path, name: &str, first: u32, documents: &[usize]) -> PathBuf {
+    let path = dir.join(format!("{name}.tokens"));
+    let mut writer = ShardWriter::create(&path, &vocabulary()).unwrap();
+    let mut next = first;
+    for &length in documents {
+        let tokens: Vec<u32> = (next..next + length as u32).collect();
+        next += length as u32;
+        writer.push(&tokens, 3 * length as u64).unwrap();
+    }
+    writer.finish().unwrap();
+    path
+}
+
+fn source(name: &str, path: &Path, weight: f64) -> SourceSpec {
+    SourceSpec { name: name.into(), path: path.into(), weight }
+}
+
+fn spec(seed: u64, sources: Vec<SourceSpec>) -> StreamSpec {
+    StreamSpec { seed, seq_len: T, sources, replay: None }
+}
+
+fn open(spec: &StreamSpec) -> Stream {
+    Stream::open(spec).unwrap()
+}
+
+#[test]
+fn every_window_once_an_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    // 101 tokens are 25 windows of 4 + 1 that share their border token.
+    let path = shard(dir.path(), "a", 0, &[101]);
+    let stream = open(&spec(1, vec![source("a", &path, 1.0)]));
+    assert_eq!(stream.windows(), [25]);
+    let mut orders = HashSet::new();
+    for epoch in 0..4u64 {
+        let batch = stream.batch(25 * epoch, 25).unwrap();
+        let rows: Vec<&[u32]> = batch.tokens.chunks(T + 1).collect();
+        for row in &rows {
+            assert_eq!(row[0] % T as u32, 0);
+            assert!(row.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        }
+        let starts: Vec<u32> = rows.iter().map(|row| row[0]).collect();
+        assert_eq!(starts.iter().collect::<HashSet<_>>().len(), 25, "a window came twice in epoch {epoch}");
+        orders.insert(starts);
+    }
+    assert_eq!(orders.len(), 4, "epochs have orders of their own");
+    let other = open(&spec(2, vec![source("a", &path, 1.0)]));
+    assert_ne!(stream.batch(0, 25).unwrap(), other.batch(0, 25).unwrap(), "seeds differ");
+}
+
+#[test]
+fn resuming_is_a_seek() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (shard(dir.path(), "a", 0, &[101]), shard(dir.path(), "b", 1000, &[61]));
+    let spec = spec(3, vec![source("a", &a, 0.3), source("b", &b, 0.7)]);
+    let whole = open(&spec).batch(0, 300).unwrap();
+    let again = open(&spec);
+    for first in [0, 1, 99, 250] {
+        let part = again.batch(first, 50).unwrap();
+        let at = first as usize;
+        assert_eq!(part.tokens, whole.tokens[at * (T + 1)..(at + 50) * (T + 1)]);
+        assert_eq!(part.source, whole.source[at..at + 50]);
+    }
+}
+
+#[test]
+fn shares_are_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..3).map(|i| shard(dir.path(), &i.to_string(), 1000 * i, &[41])).collect();
+    for weights in [vec![0.95, 0.05], vec![0.5, 0.3, 0.2], vec![7.0, 2.0, 1.0], vec![1.0, 0.0]] {
+        let sources: Vec<_> = weights.iter().enumerate().map(|(i, &w)| source(&i.to_string(), &paths[i], w)).collect();
+        let stream = open(&spec(5, sources));
+        let total: f64 = weights.iter().sum();
+        let mut counts = vec![0u64; weights.len()];
+        for i in 0..8000u64 {
+            counts[stream.locate(i).source] += 1;
+            // Nested splits: no prefix is further from its share than the number of splits on the way.
+            for (count, weight) in counts.iter().zip(&weights) {
+                let ideal = (i + 1) as f64 * weight / total;
+                assert!(
+                    (*count as f64 - ideal).abs() <= (weights.len() - 1) as f64,
+                    "{weights:?} after {i}: {counts:?}"
+                );
+            }
+        }
+        assert_eq!(counts, stream.sample_counts(8000));
+        let exact: Vec<u64> = weights.iter().map(|w| (8000.0 * w / total).round() as u64).collect();
+        assert_eq!(counts, exact, "{weights:?}");
+    }
+}
+
+#[test]
+fn replay_yields_only_what_was_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (shard(dir.path(), "old", 0, &[401]), shard(dir.path(), "new", 10_000, &[401]));
+    let base = spec(1, vec![source("old", &old, 1.0)]);
+    let seen: Vec<Vec<u32>> = open(&base).batch(0, 30).unwrap().tokens.chunks(T + 1).map(<[u32]>::to_vec).collect();
+    for order in [ReplayOrder::Original, ReplayOrder::Reshuffled] {
+        let replay = ReplaySpec { fraction: 0.05, order, seen: Some(30), offset: 0, stream: base.clone() };
+        let branch = StreamSpec { replay: Some(Box::new(replay)), ..spec(9, vec![source("new", &new, 1.0)]) };
+        let stream = open(&branch);
+        // 1000 batches of 8: exactly 5 %, in the order of the earlier run or as a permutation of it.
+        let batch = stream.batch(0, 8000).unwrap();
+        let replayed: Vec<&[u32]> = batch.tokens.chunks(T + 1).filter(|row| row[0] < 10_000).collect();
+        assert_eq!(replayed.len(), 400);
+        for (round, rows) in replayed.chunks_exact(30).enumerate() {
+            if order == ReplayOrder::Original {
+                assert_eq!(rows, seen, "round {round}");
+            } else {
+                assert_eq!(rows.iter().collect::<HashSet<_>>().len(), 30, "round {round}");
+                assert!(rows.iter().all(|row| seen.iter().any(|s| s == row)));
+            }
+        }
+        // A branch of the branch replays both of its sources.
+        let again = ReplaySpec { fraction: 0.5, order, seen: Some(100), offset: 0, stream: branch.clone() };
+        let third = StreamSpec { replay: Some(Box::new(again)), ..spec(4, vec![source("new", &new, 1.0)]) };
+        let first: HashSet<Vec<u32>> =
+            stream.batch(0, 100).unwrap().tokens.chunks(T + 1).map(<[u32]>::to_vec).collect();
+        let rows = open(&third);
+        for i in (0..400).filter(|&i| rows.locate(i).replayed.is_some()) {
+            assert!(first.contains(&rows.batch(i, 1).unwrap().tokens));
+        }
+        // What is written down opens to the same stream.
+        let text = serde_json::to_string(&third).unwrap();
+        let read: StreamSpec = serde_json::from_str(&text).unwrap();
+        assert_eq!(open(&read).batch(0, 50).unwrap(), rows.batch(0, 50).unwrap());
+    }
+}
+
+#[test]
+fn a_source_shorter_than_a_window_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = shard(dir.path(), "short", 0, &[T]);
+    let problem = Stream::open(&spec(1, vec![source("short", &path, 1.0)])).err().expect("an error");
+    assert_eq!(problem.kind.exit_code(), 2);
+    assert!(problem.to_string().contains("short"), "{problem}");
+}
+
+#[test]
+fn every_token_but_the_first_is_predicted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for documents in [vec![2], vec![5], vec![8, 1, 9], vec![4, 4], vec![30, 7]] {
+        let source = TokenSource::open(&shard(dir.path(), &format!("{documents:?}"), 0, &documents)).unwrap();
+        let length: usize = documents.iter().sum();
+        for rows in [1, 3] {
+            let windows = EvalWindows::new(&source, T, None).unwrap();
+            let mut targets = Vec::new();
+            for batch in windows.batches(rows) {
+                let batch = batch.unwrap();
+                assert!(batch.inputs.iter().zip(&batch.targets).all(|(input, target)| input + 1 == *target));
+                targets.extend(batch.targets);
+            }
+            assert_eq!(targets, (1..length as u32).collect::<Vec<_>>(), "{documents:?}");
+            assert_eq!((windows.targets(), windows.bytes()), (length as u64 - 1, Some(3 * length as u64)));
+        }
+    }
+    // A limit takes whole documents, and their bytes.
+    let source = TokenSource::open(&shard(dir.path(), "limited", 0, &[6, 5, 9])).unwrap();
+    for (limit, documents, tokens) in [(1, 1, 6), (10, 1, 6), (11, 2, 11), (19, 2, 11), (20, 3, 20)] {
+        let windows = EvalWindows::new(&source, T, Some(limit)).unwrap();
+        assert_eq!((windows.documents(), windows.tokens()), (documents, tokens), "limit {limit}");
+        assert_eq!((windows.targets(), windows.bytes()), (tokens - 1, Some(3 * tokens)));
+    }
+}
