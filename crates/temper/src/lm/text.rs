@@ -202,7 +202,10 @@ pub fn sources(
             }
         };
         let weight = recipe.f64(&format!("data.train.{name}.weight"))?;
-        sources.push(SourceSpec { name: name.into(), path: whole(&path)?, weight });
+        // A source of weight 0 is left out, but still judged by.
+        if weight > 0.0 {
+            sources.push(SourceSpec { name: name.into(), path: whole(&path)?, weight });
+        }
         if let Some(path) = validation.filter(|_| !own_set) {
             sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false });
         }
