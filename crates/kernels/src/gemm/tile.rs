@@ -71,18 +71,12 @@ pub(crate) struct Level {
 static PORTABLE: Level = Level { mr: 4, nr: 8, lanes: 8, avx: false, block: block_portable };
 #[cfg(target_arch = "x86_64")]
 static AVX2: Level = Level { mr: 6, nr: 16, lanes: 8, avx: true, block: block_avx2 };
-#[cfg(target_arch = "x86_64")]
-static AVX512: Level = Level { mr: 8, nr: 48, lanes: 16, avx: true, block: block_avx512 };
 
 /// The best level of the running processor.
 pub(crate) fn level() -> &'static Level {
     #[cfg(target_arch = "x86_64")]
     if crate::arch::has_avx2() {
-        return if std::env::var_os("K512").is_some() && std::arch::is_x86_feature_detected!("avx512f") {
-            &AVX512
-        } else {
-            &AVX2
-        };
+        return &AVX2;
     }
     &PORTABLE
 }
@@ -106,14 +100,6 @@ impl Level {
 unsafe fn block_avx2(m: usize, n: usize, k: usize, alpha: f32, a: Left, b: Right, c: Out, source: Source) {
     // SAFETY: the caller's promise.
     unsafe { block::<__m256, 6, 2>(m, n, k, alpha, a, b, c, source) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[allow(clippy::too_many_arguments)]
-unsafe fn block_avx512(m: usize, n: usize, k: usize, alpha: f32, a: Left, b: Right, c: Out, source: Source) {
-    // SAFETY: the caller's promise.
-    unsafe { block::<__m512, 8, 3>(m, n, k, alpha, a, b, c, source) }
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -166,7 +152,6 @@ macro_rules! x86_vector {
 #[cfg(target_arch = "x86_64")]
 x86_vector!(__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_mul_ps);
 #[cfg(target_arch = "x86_64")]
-x86_vector!(__m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_mul_ps);
 
 impl Vector for [f32; 8] {
     const LANES: usize = 8;
