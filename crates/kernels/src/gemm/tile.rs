@@ -2,10 +2,10 @@
 //!
 //! A tile of MR rows and NV vectors of C takes MR * NV registers; each step of k loads NV vectors of B, broadcasts
 //! MR numbers of A and does MR * NV multiply-adds. With 6 x 16 (AVX2: 12 accumulators, 2 of B, 1 of A) that is 24
-//! operations for 8 loads and runs at the peak of the processor, as does 8 x 48 with AVX-512.
+//! operations for 8 loads and runs at the peak of the processor.
 //!
 //! Every element of C is one chain of multiply-adds in the order of k, whatever tile it belongs to; so the result does
-//! not depend on how C is cut, and is the same for AVX2 and AVX-512.
+//! not depend on how C is cut.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
