@@ -151,7 +151,6 @@ macro_rules! x86_vector {
 
 #[cfg(target_arch = "x86_64")]
 x86_vector!(__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_mul_ps);
-#[cfg(target_arch = "x86_64")]
 
 impl Vector for [f32; 8] {
     const LANES: usize = 8;
