@@ -15,10 +15,9 @@ fn poke(folder: &Folder, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
 #[test]
 fn damaged_checkpoints_are_named() {
     let folder = Folder::with_base();
-    for (file, word, change) in [
-        ("model.safetensors", "bit-flipped", flip as fn(&mut Vec<u8>)),
-        ("optimizer.safetensors", "truncated", cut as fn(&mut Vec<u8>)),
-    ] {
+    for (file, word, change) in
+        [("model.safetensors", "bit-flipped", FLIP), ("optimizer.safetensors", "truncated", CUT)]
+    {
         let path = Folder::checkpoint("base", 40, file);
         let before = folder.read(&path);
         poke(&folder, &path, change);
@@ -30,14 +29,15 @@ fn damaged_checkpoints_are_named() {
     folder.ok(&["branch", "base", "next.toml", "--out", "b", "--max-steps", "1"]);
 }
 
-fn flip(bytes: &mut Vec<u8>) {
+/// What can happen to a file.
+type Damage = fn(&mut Vec<u8>);
+
+const FLIP: Damage = |bytes| {
     let last = bytes.len() - 7;
     bytes[last] ^= 0x10;
-}
+};
 
-fn cut(bytes: &mut Vec<u8>) {
-    bytes.truncate(bytes.len() / 2);
-}
+const CUT: Damage = |bytes| bytes.truncate(bytes.len() / 2);
 
 #[test]
 fn data_that_does_not_fit() {
