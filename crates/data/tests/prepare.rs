@@ -72,6 +72,18 @@ fn faults_of_text() {
     let zst = zstd::encode_all(jsonl(&["hello"; 500]).as_bytes(), 1).unwrap();
     refused(texts(&file("cut.jsonl.zst", &zst[..zst.len() - 5]), &options), &["cut.jsonl.zst"]);
 
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gz.write_all(jsonl(&["hello"; 500]).as_bytes()).unwrap();
+    let gz = gz.finish().unwrap();
+    refused(texts(&file("cut.jsonl.gz", &gz[..gz.len() - 9]), &options), &["cut.jsonl.gz", "ends early"]);
+    refused(texts(&file("number.jsonl", b"{\"text\":7}\n"), &options), &["number.jsonl:1", "string under `text`"]);
+    refused(texts(&file("list.jsonl", b"[1]\n"), &options), &["list.jsonl:1"]);
+    refused(texts(&file("two.jsonl", b"{\"text\":\"a\"} {\"text\":\"b\"}\n"), &options), &["two.jsonl:1", "not JSON"]);
+    refused(texts(&file("paper.pdf", b"%PDF"), &options), &["paper.pdf", "format"]);
+    fs::create_dir(dir.path().join("folder")).unwrap();
+    refused(texts(&[Input::from(dir.path().join("folder"))], &options), &["folder", "no file that can be read"]);
+    assert_eq!(texts(&file("latin.txt", b"one\nb\xf6se\nthree\n"), &options).unwrap(), ["one\nthree\n"]);
+
     let latin = b"{\"text\":\"a\"}\n{\"text\":\"\xe4\"}\n{\"text\":\"c\"}\n";
     let mut documents = Documents::open(&file("latin.jsonl", latin), &options).unwrap();
     let counts = documents.counts();
@@ -143,4 +155,39 @@ fn few_documents_are_split_too() {
             assert!(made.train.documents >= 1 && made.validation.unwrap().documents >= 1);
         }
     }
+}
+
+/// A corpus of one document is cut: the tail validates, from a blank line, a line end or a character on.
+#[test]
+fn one_document_is_cut_in_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = tokenizer();
+    for (name, text, tail) in [
+        ("blank", format!("{}\n\nlast part\nof {}", "word ".repeat(40), "it ".repeat(9)), "last part"),
+        ("line", format!("{}\nlast {}", "word ".repeat(40), "it ".repeat(9)), "last it"),
+        ("plain", "\u{e4}".repeat(100), "\u{e4}"),
+    ] {
+        let input = dir.path().join(format!("{name}.txt"));
+        fs::write(&input, &text).unwrap();
+        let options = PrepareOptions { validation_fraction: 0.1, ..PrepareOptions::default() };
+        let made = prepare(&[Input::from(input)], &tokenizer, &dir.path().join(name), &options, &Quiet).unwrap();
+        let validation = made.validation.unwrap();
+        assert!(made.cut_document && made.train.documents == 1 && validation.documents == 1);
+        let read = |path: &Path, n: u64| {
+            let mut tokens = vec![0; n as usize];
+            TokenShard::open(path).unwrap().read(0, &mut tokens).unwrap();
+            assert_eq!(tokens.pop(), Some(tokenizer.eod()));
+            tokenizer.decode(&tokens).unwrap()
+        };
+        let (head, end) = (read(&made.train.path, made.train.tokens), read(&validation.path, validation.tokens));
+        assert_eq!(format!("{head}{end}"), text);
+        assert!(end.starts_with(tail), "{end}");
+        assert_eq!(made.train.bytes + validation.bytes, text.len() as u64);
+    }
+    let input = dir.path().join("tiny.txt");
+    fs::write(&input, "a").unwrap();
+    refused(
+        prepare(&[Input::from(input)], &tokenizer, &dir.path().join("tiny"), &PrepareOptions::default(), &Quiet),
+        &["cannot be cut"],
+    );
 }

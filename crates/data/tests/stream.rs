@@ -143,12 +143,63 @@ fn replay_yields_only_what_was_seen() {
 }
 
 #[test]
-fn a_source_shorter_than_a_window_is_an_error() {
+fn faults_of_a_description() {
     let dir = tempfile::tempdir().unwrap();
-    let path = shard(dir.path(), "short", 0, &[T]);
-    let problem = Stream::open(&spec(1, vec![source("short", &path, 1.0)])).err().expect("an error");
-    assert_eq!(problem.kind.exit_code(), 2);
-    assert!(problem.to_string().contains("short"), "{problem}");
+    let path = shard(dir.path(), "good", 0, &[41]);
+    let good = spec(1, vec![source("good", &path, 1.0)]);
+    let refused = |spec: &StreamSpec, part: &str| {
+        let problem = Stream::open(spec).err().unwrap_or_else(|| panic!("opened, not: {part}"));
+        assert_eq!(problem.kind.exit_code(), 2);
+        assert!(problem.to_string().contains(part), "no `{part}` in: {problem}");
+    };
+    let short = shard(dir.path(), "short", 0, &[T]);
+    refused(&spec(1, vec![source("short", &short, 1.0)]), "short.tokens: 4 tokens do not fill one window of 4 + 1");
+    refused(&spec(1, vec![]), "no source");
+    refused(&StreamSpec { seq_len: 0, ..good.clone() }, "sequence length");
+    refused(&spec(1, vec![source("none", &dir.path().join("none.tokens"), 1.0)]), "none.tokens");
+    refused(&spec(1, vec![source("a", &path, 1.0), source("a", &path, 1.0)]), "`a`: two sources of this name");
+    refused(&spec(1, vec![source("replay", &path, 1.0)]), "`replay`");
+    refused(&spec(1, vec![source("a", &path, 0.0)]), "weights");
+    refused(&spec(1, vec![source("a", &path, f64::NAN)]), "weights");
+
+    // Two vocabularies in one stream, whichever of the streams they are in.
+    let foreign = dir.path().join("foreign.tokens");
+    let mut writer =
+        ShardWriter::create(&foreign, &Vocabulary { fingerprint: "cd".repeat(32), ..vocabulary() }).unwrap();
+    writer.push(&[1; 41], 41).unwrap();
+    writer.finish().unwrap();
+    refused(&spec(1, vec![source("a", &path, 1.0), source("b", &foreign, 1.0)]), "foreign.tokens");
+    let replay = |fraction: f64, seen: Option<u64>, stream: &StreamSpec| {
+        let order = ReplayOrder::Original;
+        let replay = ReplaySpec { fraction, order, seen, offset: 0, stream: stream.clone() };
+        StreamSpec { replay: Some(Box::new(replay)), ..good.clone() }
+    };
+    refused(&replay(0.1, None, &spec(1, vec![source("b", &foreign, 1.0)])), "foreign.tokens");
+    for fraction in [-0.1, 1.0, f64::NAN] {
+        refused(&replay(fraction, None, &good), "replay fraction");
+    }
+    refused(&replay(0.1, Some(0), &good), "no samples");
+    refused(&replay(0.1, None, &StreamSpec { seq_len: T + 1, ..good.clone() }), "sequences of 5");
+    assert_eq!(open(&replay(0.0, None, &good)).sample_counts(1000), [1000, 0]);
+}
+
+#[test]
+fn replay_without_a_limit_is_the_whole_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (shard(dir.path(), "old", 0, &[41]), shard(dir.path(), "new", 10_000, &[41]));
+    let base = spec(1, vec![source("old", &old, 1.0)]);
+    let numbers = |order: ReplayOrder, offset: u64| -> Vec<u64> {
+        let replay = ReplaySpec { fraction: 0.5, order, seen: None, offset, stream: base.clone() };
+        let stream = open(&StreamSpec { replay: Some(Box::new(replay)), ..spec(9, vec![source("new", &new, 1.0)]) });
+        (0..60).filter_map(|i| stream.locate(i).replayed).collect()
+    };
+    assert_eq!(numbers(ReplayOrder::Original, 0), (0..30).collect::<Vec<_>>());
+    assert_eq!(numbers(ReplayOrder::Original, 5), (5..35).collect::<Vec<_>>());
+    // Ten windows: rounds of ten, each in another order.
+    let rounds = numbers(ReplayOrder::Reshuffled, 0);
+    let rounds: Vec<&[u64]> = rounds.chunks(10).collect();
+    assert!(rounds.iter().all(|round| round.iter().copied().collect::<HashSet<_>>() == (0..10).collect()));
+    assert_ne!(rounds[0], rounds[1]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use temper_data::text::megatron::Megatron;
+use temper_data::text::megatron::{Megatron, MegatronWriter};
 use temper_data::{ShardWriter, TokenShard, TokenSource, Vocabulary};
 
 fn vocabulary(size: u64) -> Vocabulary {
@@ -101,9 +101,12 @@ fn megatron_pairs() {
         limited.read(0, &mut [0; 7]).unwrap();
         refused(limited.read(0, &mut [0; 8]), &["17"]);
     }
-    // Floating-point files, whichever of the two meanings their writer had.
-    for (code, size) in [(6, 4), (6, 8), (7, 4), (7, 8)] {
-        refused(Megatron::open(&pair(dir.path(), "float", code, size)), &["float"]);
+    // Floating-point files are refused by the name their writer gave the code: the two swap 6 and 7.
+    let floats =
+        [(6, 4, "f32", "GPT-NeoX"), (6, 8, "f64", "Megatron"), (7, 8, "f64", "GPT-NeoX"), (7, 4, "f32", "Megatron")];
+    for (code, size, holds, writer) in floats {
+        let parts = [format!("holds {holds} values"), format!("code {code} as {writer}")];
+        refused(Megatron::open(&pair(dir.path(), "x", code, size)), &parts.each_ref().map(String::as_str));
     }
     refused(Megatron::open(&pair(dir.path(), "odd", 9, 2)), &["9"]);
 }
@@ -134,4 +137,48 @@ fn megatron_damage() {
     refused(Megatron::open(&path), &["a.bin"]);
     fs::remove_file(&path).unwrap();
     refused(Megatron::open(&path), &["a.bin"]);
+}
+
+/// What is written is, byte for byte, the layout of the table, and reads back.
+#[test]
+fn megatron_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (size, code, width) in [(65_499, 8u8, 2usize), (65_500, 4, 4)] {
+        let prefix = dir.path().join(format!("out{size}"));
+        let mut writer = MegatronWriter::create(&prefix, size).unwrap();
+        writer.push(&[5, 6, 0]).unwrap();
+        writer.push(&[65_498, 0]).unwrap();
+        writer.finish().unwrap();
+        let mut idx = b"MMIDIDX\0\0\x01\0\0\0\0\0\0\0".to_vec();
+        idx.push(code);
+        for n in [2u64, 3] {
+            idx.extend(n.to_le_bytes());
+        }
+        for n in [3i32, 2] {
+            idx.extend(n.to_le_bytes());
+        }
+        for n in [0, 3 * width as i64, 0, 1, 2] {
+            idx.extend(n.to_le_bytes());
+        }
+        assert_eq!(fs::read(dir.path().join(format!("out{size}.idx"))).unwrap(), idx);
+        let bin: Vec<u8> = [5u32, 6, 0, 65_498, 0].iter().flat_map(|id| id.to_le_bytes()[..width].to_vec()).collect();
+        assert_eq!(fs::read(dir.path().join(format!("out{size}.bin"))).unwrap(), bin);
+        let source = TokenSource::open(&prefix).unwrap();
+        assert_eq!((source.len(), source.documents()), (5, 2));
+    }
+}
+
+/// A token id that is not in the vocabulary cannot get into a shard, and a negative one not out of a pair.
+#[test]
+fn ids_outside_the_vocabulary() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = ShardWriter::create(&dir.path().join("a.tokens"), &vocabulary(300)).unwrap();
+    refused(writer.push(&[1, 300], 2), &["token 1 is 300", "300 ids"]);
+    drop(writer);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "an abandoned shard leaves nothing behind");
+    let path = pair(dir.path(), "negative", 4, 4);
+    let mut bin = fs::read(&path).unwrap();
+    bin[8..12].copy_from_slice(&(-1i32).to_le_bytes());
+    fs::write(&path, bin).unwrap();
+    refused(TokenSource::open(&path).unwrap().read(1, &mut [0; 3]), &["token 2 is -1"]);
 }
