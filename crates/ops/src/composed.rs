@@ -1,12 +1,14 @@
 //! The same operations made of Burn operations, differentiated by Burn: the body for every device
 //! that is not the CPU, and the oracle of the fused bodies in tests.
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+use burn::tensor::{Int, Tensor, TensorData, activation, module};
 use temper_kernels::adamw::AdamW;
 use temper_kernels::attention::Shape;
 use temper_kernels::gelu::Gelu;
 
 use crate::attention::Rotary;
+use crate::stack::Conv;
 
 /// See [`crate::layer_norm`].
 pub fn layer_norm(x: Tensor<2>, weight: Tensor<1>, bias: Tensor<1>, eps: f32) -> Tensor<2> {
@@ -106,4 +108,107 @@ pub fn adamw<const D: usize>(
     let denominator = v.clone().sqrt() / correction2.sqrt() + eps;
     let p = p * (1.0 - lr * f64::from(weight_decay)) - m.clone() / denominator * (lr / correction1);
     [p, m, v]
+}
+
+/// The parts of a stack `[S, N, C, H, W]`: clean activations, and centre and radius if it has them.
+fn parts(x: Tensor<5>) -> (Tensor<4>, Option<[Tensor<4>; 2]>) {
+    let slabs = x.dims()[0];
+    let part = |i: usize| x.clone().slice([i..i + 1]).squeeze_dim::<4>(0);
+    (part(0), (slabs == 3).then(|| [part(1), part(2)]))
+}
+
+fn stacked(clean: Tensor<4>, interval: Option<[Tensor<4>; 2]>) -> Tensor<5> {
+    let mut parts = vec![clean];
+    parts.extend(interval.into_iter().flatten());
+    Tensor::stack(parts, 0)
+}
+
+/// See [`crate::stack::conv2d`].
+pub fn conv2d(x: Tensor<5>, weight: Tensor<4>, bias: Tensor<1>, conv: Conv) -> Tensor<5> {
+    let options = || ConvOptions::new([conv.stride; 2], [conv.padding; 2], [1; 2], conv.groups);
+    let plain = |x| module::conv2d(x, weight.clone(), Some(bias.clone()), options());
+    let (clean, interval) = parts(x);
+    stacked(plain(clean), interval.map(|[c, r]| [plain(c), module::conv2d(r, weight.clone().abs(), None, options())]))
+}
+
+/// See [`crate::stack::dense`].
+pub fn dense(x: Tensor<5>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<5> {
+    let [_, rows, _, _, _] = x.dims();
+    let flat = |x: Tensor<4>| x.flatten::<2>(1, 3);
+    let unflat = |x: Tensor<2>| x.unsqueeze_dims::<4>(&[-1, -1]);
+    debug_assert!(rows > 0);
+    let plain = |x| unflat(linear(flat(x), weight.clone(), bias.clone()));
+    let (clean, interval) = parts(x);
+    let radius = |r| unflat(flat(r).matmul(weight.clone().abs().transpose()));
+    stacked(plain(clean), interval.map(|[c, r]| [plain(c), radius(r)]))
+}
+
+/// See [`crate::stack::channel_moments`].
+pub fn channel_moments(x: Tensor<5>) -> Tensor<2> {
+    let (clean, _) = parts(x);
+    let channels = clean.dims()[1];
+    let rows = clean.swap_dims(0, 1).reshape([channels as i32, -1]);
+    let mean = rows.clone().mean_dim(1);
+    let variance = (rows - mean.clone()).square().mean_dim(1);
+    Tensor::cat(vec![mean, variance], 1).transpose()
+}
+
+/// See [`crate::stack::channel_affine`].
+pub fn channel_affine(x: Tensor<5>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<5> {
+    let channels = scale.dims()[0];
+    let (scale, shift) = (scale.reshape([1, channels, 1, 1]), shift.reshape([1, channels, 1, 1]));
+    let plain = |x: Tensor<4>| x * scale.clone() + shift.clone();
+    let (clean, interval) = parts(x);
+    stacked(plain(clean), interval.map(|[c, r]| [plain(c), r * scale.clone().abs()]))
+}
+
+/// See [`crate::stack::relu`].
+pub fn relu(x: Tensor<5>) -> Tensor<5> {
+    let (clean, interval) = parts(x);
+    let interval = interval.map(|[c, r]| {
+        let (lower, upper) = (activation::relu(c.clone() - r.clone()), activation::relu(c + r));
+        [(upper.clone() + lower.clone()) * 0.5, (upper - lower) * 0.5]
+    });
+    stacked(activation::relu(clean), interval)
+}
+
+/// See [`crate::stack::interval_moments`].
+pub fn interval_moments(x: Tensor<5>) -> Tensor<1> {
+    let (_, interval) = parts(x);
+    let [c, r] = interval.expect("a stack with intervals");
+    let active = (c.clone() - r.clone()).greater_elem(0.0).float();
+    let inactive = (c.clone() + r.clone()).lower_elem(0.0).float();
+    let spread = (c.clone() - c.clone().mean().unsqueeze()).square();
+    let moments = vec![
+        r.mean(),
+        (c.clone() * active.clone()).mean(),
+        -(c * inactive.clone()).mean(),
+        (spread.clone() * active.clone()).sum(),
+        (spread * inactive.clone()).sum(),
+        active.sum(),
+        inactive.sum(),
+    ];
+    Tensor::cat(moments, 0)
+}
+
+/// See [`crate::stack::margins`].
+pub fn margins(x: Tensor<5>, weight: Tensor<2>, bias: Tensor<1>, labels: &[u32]) -> Tensor<2> {
+    let (_, interval) = parts(x);
+    let [c, r] = interval.expect("a stack with intervals").map(|part| part.flatten::<2>(1, 3).unsqueeze_dim::<3>(1));
+    let own = indices(labels, &weight);
+    // [N, K, D] and [N, K]: the rows of the merged layer.
+    let rows = weight.clone().select(0, own.clone()).unsqueeze_dim::<3>(1) - weight.unsqueeze::<3>();
+    let bias = bias.clone().select(0, own).unsqueeze_dim::<2>(1) - bias.unsqueeze::<2>();
+    ((rows.clone() * c) - rows.abs() * r).sum_dim(2).squeeze_dim::<2>(2) + bias
+}
+
+/// See [`crate::stack::conv2d_adjoint`].
+pub fn conv2d_adjoint(x: Tensor<4>, weight: Tensor<4>, conv: Conv, size: [usize; 2]) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let kernel = weight.dims()[2];
+    // Rows and columns at the end that no output reaches further than.
+    let rest = |size: usize, output: usize| size + 2 * conv.padding - ((output - 1) * conv.stride + kernel);
+    let extra = [rest(size[0], height), rest(size[1], width)];
+    let options = ConvTransposeOptions::new([conv.stride; 2], [conv.padding; 2], extra, [1; 2], conv.groups);
+    module::conv_transpose2d(x, weight, None, options)
 }

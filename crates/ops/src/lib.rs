@@ -18,6 +18,7 @@ mod embedding;
 mod layer_norm;
 mod linear;
 mod optimizer;
+pub mod stack;
 
 pub use attention::{Rotary, Shape, causal_attention};
 pub use cross_entropy::{cross_entropy, token_nll};
