@@ -113,7 +113,7 @@ pub fn adamw<const D: usize>(
 /// The parts of a stack `[S, N, C, H, W]`: clean activations, and centre and radius if it has them.
 fn parts(x: Tensor<5>) -> (Tensor<4>, Option<[Tensor<4>; 2]>) {
     let slabs = x.dims()[0];
-    let part = |i: usize| x.clone().slice([i..i + 1]).squeeze_dim::<4>(0);
+    let part = |i: usize| x.clone().narrow(0, i, 1).squeeze_dim::<4>(0);
     (part(0), (slabs == 3).then(|| [part(1), part(2)]))
 }
 
