@@ -68,7 +68,7 @@ impl GptNeox {
         let mut model = Self::zeros(config, device);
         let config = model.config.clone();
         model.visit(&mut |name, mut parameter| match parameter {
-            Parameter::Matrix(_) => {
+            Parameter::Matrix(_) | Parameter::Kernel(_) => {
                 let values = normal(seed, name, init.std(name, &config), parameter.len());
                 parameter.set(values, device);
             }
@@ -126,7 +126,7 @@ impl GptNeox {
     /// The same parameters as leaves of a new gradient tape.
     pub fn leaves(&self) -> Self {
         let mut leaves = self.clone();
-        leaves.visit(&mut |_, parameter| as_leaf(parameter));
+        leaves.visit(&mut |_, parameter| parameter.into_leaf());
         leaves
     }
 
@@ -236,12 +236,5 @@ impl LayerNorm {
     fn visit(&mut self, prefix: &str, f: &mut Visitor) {
         f(&format!("{prefix}.weight"), Parameter::Vector(&mut self.weight));
         f(&format!("{prefix}.bias"), Parameter::Vector(&mut self.bias));
-    }
-}
-
-fn as_leaf(parameter: Parameter) {
-    match parameter {
-        Parameter::Vector(tensor) => *tensor = tensor.clone().autodiff().require_grad(),
-        Parameter::Matrix(tensor) => *tensor = tensor.clone().autodiff().require_grad(),
     }
 }
