@@ -1,7 +1,7 @@
 //! One training step of a language model: forward, loss, backward, clipping, update.
 
 use burn::tensor::Tensor;
-use temper_model::GptNeox;
+use temper_model::{GptNeox, Parameters};
 use temper_record::{Problem, Result};
 
 use crate::optimizer::{Gradients, Optimizer};

@@ -18,7 +18,8 @@ use temper_record::series::RunSeries;
 use temper_record::sink::Recorder;
 use temper_record::{Problem, Result};
 use temper_train::checkpoint::{self, State};
-use temper_train::evaluate::EvalSettings;
+use temper_train::evaluate::{EvalSet, EvalSettings};
+use temper_train::lm::LmTask;
 use temper_train::optimizer::{self, Optimizer};
 use temper_train::step::Pieces;
 use temper_train::trainer::{End, Interrupt, Settings, Trainer};
@@ -40,7 +41,7 @@ pub struct Limits {
 
 /// A run that is ready to train. Holds the run's lock.
 pub struct Started {
-    trainer: Trainer,
+    trainer: Trainer<LmTask>,
     recipe: Recipe,
     lengths: Lengths,
     fresh: bool,
@@ -270,12 +271,8 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let trainer = Trainer {
         settings: trainer_settings(&recipe, &lengths, limits)?,
         schedule: lengths.schedule.clone(),
-        tokenizer: Some(tokenizer.to_json().to_vec()),
+        task: task(&recipe, model, optimizer, stream, sets, &tokenizer)?,
         run,
-        model,
-        optimizer,
-        stream,
-        sets,
         state,
         recorder,
     };
@@ -322,7 +319,7 @@ fn build(
     tokenizer: Tokenizer,
     limits: Limits,
     printer: &Printer,
-) -> Outcome<(Trainer, Recipe, Lengths)> {
+) -> Outcome<(Trainer<LmTask>, Recipe, Lengths)> {
     let New { model, optimizer, stream: spec, sets: set_specs, state, start, parent } = new;
     let mut stream = Stream::open(&spec)?;
     stream.require(tokenizer.vocabulary())?;
@@ -379,18 +376,9 @@ fn build(
         recorder.record(&Event::Phase { name: band.name.to_string(), first_step, last_step: band.last })?;
     }
     announce(&recipe, &model, &stream, &sets, &lengths, &state, printer);
-    let trainer = Trainer {
-        settings: trainer_settings,
-        schedule: lengths.schedule.clone(),
-        tokenizer: Some(tokenizer.to_json().to_vec()),
-        run,
-        model,
-        optimizer,
-        stream,
-        sets,
-        state,
-        recorder,
-    };
+    let task = task(&recipe, model, optimizer, stream, sets, &tokenizer)?;
+    let trainer =
+        Trainer { settings: trainer_settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
     trainer.check_weights()?;
     Ok((trainer, recipe, lengths))
 }
@@ -400,7 +388,7 @@ fn announce(
     recipe: &Recipe,
     model: &GptNeox,
     stream: &Stream,
-    sets: &[temper_train::evaluate::EvalSet],
+    sets: &[EvalSet],
     lengths: &Lengths,
     state: &State,
     printer: &Printer,
@@ -565,23 +553,42 @@ pub fn pieces(recipe: &Recipe) -> Result<Pieces> {
 }
 
 fn trainer_settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Settings> {
+    Ok(Settings {
+        stop: lengths.stop,
+        eval_every: lengths.eval_every,
+        checkpoint_every: lengths.checkpoint_every,
+        keep_last: recipe.usize("checkpoint.keep_last")?,
+        keep_every: lengths.keep_every,
+        deadline: limits.max_time.map(|time| Instant::now() + time),
+    })
+}
+
+/// What the loop trains, with everything of the recipe that decides its updates.
+fn task(
+    recipe: &Recipe,
+    model: GptNeox,
+    optimizer: Optimizer,
+    stream: Stream,
+    sets: Vec<EvalSet>,
+    tokenizer: &Tokenizer,
+) -> Result<LmTask> {
     let pieces = pieces(recipe)?;
     let eval = EvalSettings {
         seq_len: recipe.usize("data.seq_len")?,
         rows: recipe.opt("eval.batch", Recipe::usize)?.unwrap_or(pieces.micro),
         max_tokens: Some(recipe.u64("eval.max_tokens")?).filter(|&n| n > 0),
     };
-    Ok(Settings {
+    Ok(LmTask {
+        model,
+        optimizer,
+        stream,
         batch: recipe.usize("batch.sequences")?,
         pieces,
-        stop: lengths.stop,
-        eval_every: lengths.eval_every,
+        sets,
         eval,
-        checkpoint_every: lengths.checkpoint_every,
-        keep_last: recipe.usize("checkpoint.keep_last")?,
-        keep_every: lengths.keep_every,
         keep_best: recipe.opt("checkpoint.keep_best", Recipe::text)?,
-        deadline: limits.max_time.map(|time| Instant::now() + time),
+        tokenizer: Some(tokenizer.to_json().to_vec()),
+        scores: Vec::new(),
     })
 }
 
