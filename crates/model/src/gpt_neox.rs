@@ -78,7 +78,7 @@ impl GptNeox {
         let mut model = Self::zeros(config, device);
         let config = model.config.clone();
         model.visit(&mut |name, mut parameter| match parameter {
-            Parameter::Matrix(_) => {
+            Parameter::Matrix(_) | Parameter::Kernel(_) => {
                 let values = normal(seed, name, init.std(name, &config), parameter.len());
                 parameter.set(values, device);
             }

@@ -139,16 +139,7 @@ pub fn outgoing(model: &GptNeox, dtype: Dtype) -> Vec<(String, Outgoing<'static>
     // Cloning shares the weights: nothing is copied until a tensor is written.
     model.clone().visit(&mut |name, parameter| {
         let shape = parameter.shape();
-        let values: Box<dyn Fn() -> Vec<f32>> = match parameter {
-            crate::Parameter::Vector(tensor) => {
-                let tensor = tensor.clone();
-                Box::new(move || tensor.to_data().try_into_vec().expect("parameters are f32"))
-            }
-            crate::Parameter::Matrix(tensor) => {
-                let tensor = tensor.clone();
-                Box::new(move || tensor.to_data().try_into_vec().expect("parameters are f32"))
-            }
-        };
+        let values = parameter.deferred();
         tensors.push((name.to_string(), Outgoing { shape, values, dtype }));
     });
     tensors

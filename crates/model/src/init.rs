@@ -31,24 +31,49 @@ impl Init {
     }
 }
 
+/// Uniform values in [0, 1) that are functions of seed, name and counter.
+#[derive(Clone, Copy)]
+struct Stream(u64);
+
+impl Stream {
+    fn new(seed: u64, name: &str) -> Self {
+        // FNV-1a keeps the stream of a tensor independent of the other tensors of the model.
+        let stream = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        Self(mix(seed ^ stream))
+    }
+
+    fn at(self, counter: u64) -> f64 {
+        (mix(self.0 ^ mix(counter)) >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+    }
+}
+
 /// `len` normal values of mean 0 for the tensor called `name`.
 pub fn normal(seed: u64, name: &str, std: f64, len: usize) -> Vec<f32> {
-    // FNV-1a keeps the stream of a tensor independent of the other tensors of the model.
-    let stream = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let key = mix(seed ^ stream);
-    let uniform = |counter: u64| (mix(key ^ mix(counter)) >> 11) as f64 * (1.0 / (1u64 << 53) as f64);
+    let uniform = Stream::new(seed, name);
     let mut values = vec![0.0; len];
     values.par_chunks_mut(2 * PAIRS).enumerate().for_each(|(chunk, values)| {
         for (i, pair) in values.chunks_mut(2).enumerate() {
             // Box and Muller: two uniform values give two normal ones; 1 - u keeps the logarithm finite.
             let counter = 2 * (chunk * PAIRS + i) as u64;
-            let radius = (-2.0 * (1.0 - uniform(counter)).ln()).sqrt() * std;
-            let (sin, cos) = (std::f64::consts::TAU * uniform(counter + 1)).sin_cos();
+            let radius = (-2.0 * (1.0 - uniform.at(counter)).ln()).sqrt() * std;
+            let (sin, cos) = (std::f64::consts::TAU * uniform.at(counter + 1)).sin_cos();
             for (value, part) in pair.iter_mut().zip([cos, sin]) {
                 *value = (radius * part) as f32;
             }
+        }
+    });
+    values
+}
+
+/// `len` values uniform between -`bound` and `bound` for the tensor called `name`.
+pub fn uniform(seed: u64, name: &str, bound: f64, len: usize) -> Vec<f32> {
+    let stream = Stream::new(seed, name);
+    let mut values = vec![0.0; len];
+    values.par_chunks_mut(2 * PAIRS).enumerate().for_each(|(chunk, values)| {
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = ((2.0 * stream.at((chunk * 2 * PAIRS + i) as u64) - 1.0) * bound) as f32;
         }
     });
     values

@@ -3,6 +3,7 @@
 //!
 //! * [`gpt_neox`]: the language model, top to bottom.
 //! * [`config`]: its shape, the Pythia suite as presets, `config.json` in its three spellings.
+//! * [`image`]: image classifiers as graphs of layers.
 //! * [`init`]: small-init, wang-init, plain normal, from a counter-based generator.
 //! * [`tensors`]: safetensors files in and out.
 //! * [`hugging_face`]: a Hugging Face GPT-NeoX directory in and out.
@@ -10,10 +11,12 @@
 pub mod config;
 pub mod gpt_neox;
 pub mod hugging_face;
+pub mod image;
 pub mod init;
 pub mod parameter;
 pub mod tensors;
 
 pub use config::GptNeoxConfig;
 pub use gpt_neox::GptNeox;
+pub use image::ImageNet;
 pub use parameter::{Parameter, Parameters};

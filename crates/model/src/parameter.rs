@@ -13,10 +13,7 @@ pub trait Parameters: Clone {
     /// The same parameters as leaves of a new gradient tape.
     fn leaves(&self) -> Self {
         let mut leaves = self.clone();
-        leaves.visit(&mut |_, parameter| match parameter {
-            Parameter::Vector(tensor) => *tensor = tensor.clone().autodiff().require_grad(),
-            Parameter::Matrix(tensor) => *tensor = tensor.clone().autodiff().require_grad(),
-        });
+        leaves.visit(&mut |_, parameter| parameter.into_leaf());
         leaves
     }
 }
@@ -40,6 +37,8 @@ pub enum Parameter<'a> {
     Vector(&'a mut Tensor<1>),
     /// Weights of linear layers and embeddings.
     Matrix(&'a mut Tensor<2>),
+    /// Weights of convolutions, `[O, I / groups, K, K]`.
+    Kernel(&'a mut Tensor<4>),
 }
 
 impl Parameter<'_> {
@@ -48,6 +47,7 @@ impl Parameter<'_> {
         match self {
             Parameter::Vector(tensor) => tensor.dims().to_vec(),
             Parameter::Matrix(tensor) => tensor.dims().to_vec(),
+            Parameter::Kernel(tensor) => tensor.dims().to_vec(),
         }
     }
 
@@ -66,37 +66,58 @@ impl Parameter<'_> {
         let data = match self {
             Parameter::Vector(tensor) => tensor.to_data(),
             Parameter::Matrix(tensor) => tensor.to_data(),
+            Parameter::Kernel(tensor) => tensor.to_data(),
         };
         data.try_into_vec().expect("parameters are f32")
     }
 
+    /// Its values, row-major, when they are called for; until then they are shared, not copied.
+    pub fn deferred(&self) -> Box<dyn Fn() -> Vec<f32>> {
+        fn values<const D: usize>(tensor: &Tensor<D>) -> Box<dyn Fn() -> Vec<f32>> {
+            let tensor = tensor.clone();
+            Box::new(move || tensor.to_data().try_into_vec().expect("parameters are f32"))
+        }
+        match self {
+            Parameter::Vector(tensor) => values(tensor),
+            Parameter::Matrix(tensor) => values(tensor),
+            Parameter::Kernel(tensor) => values(tensor),
+        }
+    }
+
     /// Replaces its values; `values` has its length.
     pub fn set(&mut self, values: Vec<f32>, device: &Device) {
+        fn put<const D: usize>(tensor: &mut Tensor<D>, values: Vec<f32>, device: &Device) {
+            *tensor = Tensor::from_data(TensorData::new(values, tensor.dims()), device);
+        }
         match self {
-            Parameter::Vector(tensor) => {
-                **tensor = Tensor::from_data(TensorData::new(values, tensor.dims()), device);
-            }
-            Parameter::Matrix(tensor) => {
-                **tensor = Tensor::from_data(TensorData::new(values, tensor.dims()), device);
-            }
+            Parameter::Vector(tensor) => put(tensor, values, device),
+            Parameter::Matrix(tensor) => put(tensor, values, device),
+            Parameter::Kernel(tensor) => put(tensor, values, device),
         }
     }
 
     /// Hands the values, flat, to `f` and takes back what it returns. Nobody else holds them
     /// meanwhile, so `f` can write in place.
     pub fn update(self, f: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+        fn replace<const D: usize>(tensor: &mut Tensor<D>, f: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+            let (device, dims) = (tensor.device(), tensor.dims());
+            let empty = Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0; D]), &device);
+            let owned = std::mem::replace(tensor, empty);
+            *tensor = f(owned.reshape([-1])).reshape(dims);
+        }
         match self {
-            Parameter::Vector(tensor) => {
-                let device = tensor.device();
-                *tensor =
-                    f(std::mem::replace(tensor, Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0]), &device)));
-            }
-            Parameter::Matrix(tensor) => {
-                let (device, dims) = (tensor.device(), tensor.dims());
-                let owned =
-                    std::mem::replace(tensor, Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0, 0]), &device));
-                *tensor = f(owned.flatten(0, 1)).reshape(dims);
-            }
+            Parameter::Vector(tensor) => replace(tensor, f),
+            Parameter::Matrix(tensor) => replace(tensor, f),
+            Parameter::Kernel(tensor) => replace(tensor, f),
+        }
+    }
+
+    /// Makes it a leaf of a new gradient tape.
+    pub fn into_leaf(self) {
+        match self {
+            Parameter::Vector(tensor) => *tensor = tensor.clone().autodiff().require_grad(),
+            Parameter::Matrix(tensor) => *tensor = tensor.clone().autodiff().require_grad(),
+            Parameter::Kernel(tensor) => *tensor = tensor.clone().autodiff().require_grad(),
         }
     }
 }

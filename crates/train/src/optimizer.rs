@@ -146,6 +146,7 @@ impl Gradients {
             let found = match parameter {
                 Parameter::Vector(leaf) => leaf.grad_remove(tape),
                 Parameter::Matrix(leaf) => leaf.grad_remove(tape).map(|g| g.flatten(0, 1)),
+                Parameter::Kernel(leaf) => leaf.grad_remove(tape).map(|g| g.flatten(0, 3)),
             };
             *slot = match (slot.take(), found) {
                 (Some(sum), Some(found)) => Some(sum + found),

@@ -1,0 +1,112 @@
+//! The running statistics of batch normalisation, updated as PyTorch does, and statistics of a batch or of a whole
+//! training set pooled over its parts. All in double precision, in a fixed order.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::config::Op;
+use super::graph::{ImageNet, Layer};
+
+/// The weight of a batch in the running statistics.
+const MOMENTUM: f64 = 0.1;
+
+impl ImageNet {
+    /// How many values a channel of every batch norm has for `images` images, in node order: N·H·W.
+    pub fn batch_norm_counts(&self, images: usize) -> Vec<usize> {
+        let nodes = self.config.nodes.iter().zip(&self.shapes[1..]);
+        nodes.filter(|(node, _)| node.op == Op::BatchNorm).map(|(_, [_, h, w])| images * h * w).collect()
+    }
+
+    /// Moves the running statistics a tenth of the way to those of a batch: `moments` as a trace has them, mean and
+    /// biased variance `[2, C]`; `counts` as [`ImageNet::batch_norm_counts`] gives them. The variance goes in unbiased,
+    /// n / (n - 1) times as large.
+    pub fn update_running(&mut self, moments: &[Tensor<2>], counts: &[usize]) {
+        assert_eq!(moments.len(), counts.len(), "one count a batch norm");
+        let mut batches = moments.iter().zip(counts);
+        self.set_statistics(|[mean, variance]| {
+            let (moments, count) = batches.next().expect("the moments of every batch norm");
+            let n = *count as f64;
+            let unbiased = n / (n - 1.0).max(1.0);
+            let [batch_mean, batch_variance] = split(moments);
+            let step = |old: &mut f64, new: f64| *old += MOMENTUM * (new - *old);
+            mean.iter_mut().zip(batch_mean).for_each(|(old, new)| step(old, new));
+            variance.iter_mut().zip(batch_variance).for_each(|(old, new)| step(old, new * unbiased));
+        });
+    }
+
+    /// Replaces the running statistics outright by mean and variance `[2, C]` per batch norm, in node order: precise
+    /// batch norm (Wu and Johnson 2021), with the statistics that [`PooledMoments`] gives for the training set.
+    pub fn set_running(&mut self, moments: &[Tensor<2>]) {
+        let mut moments = moments.iter();
+        self.set_statistics(|statistics| *statistics = split(moments.next().expect("the moments of every batch norm")));
+    }
+
+    /// Lets `f` change mean and variance of every batch norm, in node order.
+    fn set_statistics(&mut self, mut f: impl FnMut(&mut [Vec<f64>; 2])) {
+        for layer in &mut self.layers {
+            if let Layer::BatchNorm { running_mean, running_var, .. } = layer {
+                let mut statistics = [&*running_mean, &*running_var].map(|t| doubles(t.to_data()));
+                f(&mut statistics);
+                for (tensor, values) in [running_mean, running_var].into_iter().zip(statistics) {
+                    assert_eq!([values.len()], tensor.dims(), "one value a channel");
+                    let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+                    *tensor = Tensor::from_data(TensorData::new(values, tensor.dims()), &tensor.device());
+                }
+            }
+        }
+    }
+}
+
+/// Mean and biased variance of every batch norm over several batches together (Chan, Golub and LeVeque 1979).
+#[derive(Debug, Clone, Default)]
+pub struct PooledMoments(Vec<Pool>);
+
+/// What is known of one batch norm's channels.
+#[derive(Debug, Clone, Default)]
+struct Pool {
+    count: f64,
+    mean: Vec<f64>,
+    /// Sums of squared distances to the mean.
+    squares: Vec<f64>,
+}
+
+impl PooledMoments {
+    /// Adds a batch: `moments` as a trace has them, `counts` as [`ImageNet::batch_norm_counts`] gives them.
+    pub fn add(&mut self, moments: &[Tensor<2>], counts: &[usize]) {
+        assert_eq!(moments.len(), counts.len(), "one count a batch norm");
+        self.0.resize_with(moments.len(), Pool::default);
+        for ((pool, moments), n) in self.0.iter_mut().zip(moments).zip(counts) {
+            let ([mean, variance], n) = (split(moments), *n as f64);
+            pool.mean.resize(mean.len(), 0.0);
+            pool.squares.resize(mean.len(), 0.0);
+            let total = pool.count + n;
+            for (i, (mean, variance)) in mean.into_iter().zip(variance).enumerate() {
+                let distance = mean - pool.mean[i];
+                pool.mean[i] += distance * n / total;
+                pool.squares[i] += variance * n + distance * distance * pool.count * n / total;
+            }
+            pool.count = total;
+        }
+    }
+
+    /// Mean and biased variance over everything that was added, `[2, C]` per batch norm.
+    pub fn moments(&self, device: &burn::tensor::Device) -> Vec<Tensor<2>> {
+        let tensor = |pool: &Pool| {
+            let variance = pool.squares.iter().map(|sum| sum / pool.count);
+            let values: Vec<f32> = pool.mean.iter().copied().chain(variance).map(|value| value as f32).collect();
+            Tensor::from_data(TensorData::new(values, [2, pool.mean.len()]), device)
+        };
+        self.0.iter().map(tensor).collect()
+    }
+}
+
+fn doubles(data: TensorData) -> Vec<f64> {
+    let values: Vec<f32> = data.try_into_vec().expect("statistics are f32");
+    values.into_iter().map(f64::from).collect()
+}
+
+/// Mean and variance of `[2, C]`.
+fn split(moments: &Tensor<2>) -> [Vec<f64>; 2] {
+    let mut mean = doubles(moments.to_data());
+    let variance = mean.split_off(mean.len() / 2);
+    [mean, variance]
+}
