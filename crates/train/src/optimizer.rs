@@ -23,6 +23,14 @@ pub struct Settings {
     pub clip: f64,
 }
 
+impl Settings {
+    /// What every gradient is multiplied by when their global norm is `norm`.
+    pub fn grad_scale(&self, norm: f64) -> f64 {
+        // torch.nn.utils.clip_grad_norm_: the coefficient has 1e-6 in its denominator.
+        if self.clip > 0.0 { (self.clip / (norm + 1e-6)).min(1.0) } else { 1.0 }
+    }
+}
+
 /// The moments of one parameter, flat.
 #[derive(Debug, Clone)]
 struct Moments {

@@ -50,10 +50,7 @@ pub fn train_step(
         let name = gradients.first_non_finite(model).unwrap_or_else(|| "global norm".into());
         return Err(fail(format!("gradient of {name}"), "is not finite; no update was made".into()));
     }
-    let clip = optimizer.settings.clip;
-    // torch.nn.utils.clip_grad_norm_: the coefficient has 1e-6 in its denominator.
-    let grad_scale = if clip > 0.0 { (clip / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
-    optimizer.update(model, gradients, lr, grad_scale);
+    optimizer.update(model, gradients, lr, optimizer.settings.grad_scale(grad_norm));
     Ok(Outcome { loss, grad_norm })
 }
 
