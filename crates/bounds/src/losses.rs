@@ -33,21 +33,23 @@ pub fn tightness(moments: &[Tensor<1>], input: f64, tau: f64) -> Tensor<1> {
 /// `(relu(tau - a) + relu(tau - b)) / tau`; the mean over ReLUs.
 ///
 /// By case, where the formula has no value: a ReLU without inactive units adds nothing; one with inactive units but
-/// without active ones adds the constant 2, which has no gradient. Both count in the mean.
+/// without active ones adds the constant 2, which has no gradient; one whose units are all at the mean adds nothing. All
+/// count in the mean.
 pub fn relu_balance(moments: &[Tensor<1>], tau: f64) -> Tensor<1> {
     let terms = moments.iter().filter_map(|moments| {
         let numbers: Vec<f32> = moments.to_data().try_into_vec().expect("f32 values");
-        let [variance_inactive, active, inactive] = [numbers[4], numbers[5], numbers[6]];
-        if inactive == 0.0 || variance_inactive == 0.0 {
+        let [active, inactive] = [numbers[5], numbers[6]];
+        if inactive == 0.0 || numbers[3].max(numbers[4]) == 0.0 {
             return None;
         }
         if active == 0.0 {
             return Some(moments.zeros_like().narrow(0, 0, 1) + 2.0 * tau);
         }
-        let ratio = |over: usize, under: usize| {
-            let ratio = moments.clone().narrow(0, over, 1) / moments.clone().narrow(0, under, 1);
-            let inverse = ratio.clone().clamp_min(1e-12).recip();
-            activation::relu(-ratio.min_pair(inverse) + tau)
+        // The smaller over the larger is min(q, 1 / q), without a division by zero.
+        let ratio = |a: usize, b: usize| {
+            let (smaller, larger) = if numbers[a] <= numbers[b] { (a, b) } else { (b, a) };
+            let ratio = moments.clone().narrow(0, smaller, 1) / moments.clone().narrow(0, larger, 1);
+            activation::relu(-ratio + tau)
         };
         Some(ratio(1, 2) + ratio(3, 4))
     });
