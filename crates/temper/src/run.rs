@@ -44,6 +44,57 @@ pub struct Started<T> {
     pub lock: RunLock,
 }
 
+/// The five clocks of a branch: `true` keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// Weights.
+    pub weights: bool,
+    /// Moments of the optimiser.
+    pub moments: bool,
+    /// Position in the schedule.
+    pub schedule: bool,
+    /// Position in the data.
+    pub data: bool,
+    /// Random state.
+    pub rng: bool,
+}
+
+impl Clocks {
+    /// Reads them.
+    pub fn read(recipe: &Recipe) -> Result<Self> {
+        let keep = |clock: &str| Ok(recipe.text(&format!("clocks.{clock}"))? == "keep");
+        let clocks = Self {
+            weights: keep("weights")?,
+            moments: keep("moments")?,
+            schedule: keep("schedule")?,
+            data: keep("data")?,
+            rng: keep("rng")?,
+        };
+        if clocks.moments && !clocks.weights {
+            return Err(recipe
+                .problem("clocks.moments", "the moments of other weights cannot be kept with fresh ones")
+                .hint("clocks.moments = \"reset\""));
+        }
+        Ok(clocks)
+    }
+
+    /// In words.
+    pub fn sentence(self) -> String {
+        let names = [
+            ("weights", self.weights),
+            ("moments", self.moments),
+            ("schedule", self.schedule),
+            ("data position", self.data),
+            ("random state", self.rng),
+        ];
+        let list = |keep: bool| {
+            let names: Vec<_> = names.iter().filter(|(_, kept)| *kept == keep).map(|(name, _)| *name).collect();
+            if names.is_empty() { "nothing".to_string() } else { names.join(", ") }
+        };
+        format!("keeps {}; resets {}", list(true), list(false))
+    }
+}
+
 /// What the first line of a run's record says beyond its recipe.
 pub struct About {
     /// `lm` or `certify`.

@@ -29,50 +29,6 @@ use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::{self, About, Limits, Started};
 
-/// The five clocks of a branch: `true` keeps.
-#[derive(Debug, Clone, Copy)]
-pub struct Clocks {
-    weights: bool,
-    moments: bool,
-    schedule: bool,
-    data: bool,
-    rng: bool,
-}
-
-impl Clocks {
-    fn read(recipe: &Recipe) -> Result<Self> {
-        let keep = |clock: &str| Ok(recipe.text(&format!("clocks.{clock}"))? == "keep");
-        let clocks = Self {
-            weights: keep("weights")?,
-            moments: keep("moments")?,
-            schedule: keep("schedule")?,
-            data: keep("data")?,
-            rng: keep("rng")?,
-        };
-        if clocks.moments && !clocks.weights {
-            return Err(recipe
-                .problem("clocks.moments", "the moments of other weights cannot be kept with fresh ones")
-                .hint("clocks.moments = \"reset\""));
-        }
-        Ok(clocks)
-    }
-
-    fn sentence(self) -> String {
-        let names = [
-            ("weights", self.weights),
-            ("moments", self.moments),
-            ("schedule", self.schedule),
-            ("data position", self.data),
-            ("random state", self.rng),
-        ];
-        let list = |keep: bool| {
-            let names: Vec<_> = names.iter().filter(|(_, kept)| *kept == keep).map(|(name, _)| *name).collect();
-            if names.is_empty() { "nothing".to_string() } else { names.join(", ") }
-        };
-        format!("keeps {}; resets {}", list(true), list(false))
-    }
-}
-
 /// `temper train`: fresh weights, or those of the directory that `init.from` names.
 pub fn train(
     mut recipe: Recipe,
@@ -151,7 +107,7 @@ pub fn branch(
     let base_recipe = open::resolved(&base_run)?;
     let state = checkpoint::read_state(&checkpoint)?;
     inherit(&mut recipe, &base_recipe, base)?;
-    let clocks = Clocks::read(&recipe)?;
+    let clocks = run::Clocks::read(&recipe)?;
     let device = Device::flex();
     let base_model = checkpoint::read_model(&checkpoint, &device)?;
     if clocks.weights {

@@ -1,0 +1,5 @@
+//! From a recipe of certified training to a run.
+
+pub mod images;
+pub mod settings;
+pub mod start;
