@@ -8,10 +8,7 @@ use temper_ops::{self as ops, Gelu, Rotary, Shape};
 
 use crate::config::GptNeoxConfig;
 use crate::init::{Init, normal};
-use crate::parameter::Parameter;
-
-/// Called with the name and the borrow of every parameter, in the fixed order of the checkpoint.
-pub type Visitor<'v> = dyn FnMut(&str, Parameter<'_>) + 'v;
+use crate::parameter::{Parameter, Parameters, Visitor};
 
 /// The language model. Cloning shares the weights.
 #[derive(Debug, Clone)]
@@ -62,6 +59,19 @@ struct LayerNorm {
     bias: Tensor<1>,
 }
 
+impl Parameters for GptNeox {
+    fn visit(&mut self, f: &mut Visitor) {
+        f("gpt_neox.embed_in.weight", Parameter::Matrix(&mut self.embed_in));
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            layer.visit(&format!("gpt_neox.layers.{i}"), f);
+        }
+        self.final_layer_norm.visit("gpt_neox.final_layer_norm", f);
+        if let Some(embed_out) = &mut self.embed_out {
+            f("embed_out.weight", Parameter::Matrix(embed_out));
+        }
+    }
+}
+
 impl GptNeox {
     /// A fresh model; equal seeds give equal weights.
     pub fn new(config: GptNeoxConfig, init: Init, seed: u64, device: &Device) -> Self {
@@ -109,25 +119,6 @@ impl GptNeox {
         self.rotary = Rotary::new(self.config.rotary_dims(), self.config.rotary_base, max_seq);
         self.config.max_seq = max_seq;
         self
-    }
-
-    /// Visits every parameter.
-    pub fn visit(&mut self, f: &mut Visitor) {
-        f("gpt_neox.embed_in.weight", Parameter::Matrix(&mut self.embed_in));
-        for (i, layer) in self.layers.iter_mut().enumerate() {
-            layer.visit(&format!("gpt_neox.layers.{i}"), f);
-        }
-        self.final_layer_norm.visit("gpt_neox.final_layer_norm", f);
-        if let Some(embed_out) = &mut self.embed_out {
-            f("embed_out.weight", Parameter::Matrix(embed_out));
-        }
-    }
-
-    /// The same parameters as leaves of a new gradient tape.
-    pub fn leaves(&self) -> Self {
-        let mut leaves = self.clone();
-        leaves.visit(&mut |_, parameter| parameter.into_leaf());
-        leaves
     }
 
     /// The sum of `-log p(target)` over all rows times `scale`, on the tape if the parameters are.

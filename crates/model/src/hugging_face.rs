@@ -11,6 +11,7 @@ use temper_record::{Problem, Result};
 
 use crate::config::GptNeoxConfig;
 use crate::gpt_neox::GptNeox;
+use crate::parameter::Parameters;
 use crate::tensors::{self, Dtype, Outgoing, Stored};
 
 /// What a directory held besides the weights themselves.

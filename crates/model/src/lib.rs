@@ -19,4 +19,4 @@ pub mod tensors;
 pub use config::GptNeoxConfig;
 pub use gpt_neox::GptNeox;
 pub use image::ImageNet;
-pub use parameter::Parameter;
+pub use parameter::{Parameter, Parameters};

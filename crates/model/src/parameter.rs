@@ -2,6 +2,35 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+/// Called with the name and the borrow of every parameter.
+pub type Visitor<'v> = dyn FnMut(&str, Parameter<'_>) + 'v;
+
+/// A model as the optimiser sees it. Cloning shares the weights.
+pub trait Parameters: Clone {
+    /// Visits every parameter, always in the same order.
+    fn visit(&mut self, f: &mut Visitor);
+
+    /// The same parameters as leaves of a new gradient tape.
+    fn leaves(&self) -> Self {
+        let mut leaves = self.clone();
+        leaves.visit(&mut |_, parameter| parameter.into_leaf());
+        leaves
+    }
+}
+
+/// The first entry of a parameter that is not finite: tensor, index, value.
+pub fn first_non_finite(model: &impl Parameters) -> Option<(String, usize, f32)> {
+    let mut bad = None;
+    model.clone().visit(&mut |name, parameter| {
+        if bad.is_none()
+            && let Some((i, value)) = parameter.to_vec().iter().enumerate().find(|(_, value)| !value.is_finite())
+        {
+            bad = Some((name.to_string(), i, *value));
+        }
+    });
+    bad
+}
+
 /// A mutable borrow of one parameter tensor.
 pub enum Parameter<'a> {
     /// Biases and normalisation parameters.

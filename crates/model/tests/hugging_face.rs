@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype as Stored, TensorView, serialize_to_file};
 use temper_model::tensors::{self, Dtype, Outgoing};
-use temper_model::{GptNeox, hugging_face};
+use temper_model::{GptNeox, Parameters, hugging_face};
 use temper_record::{Kind, Problem};
 use tempfile::TempDir;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use temper_model::config::{GptNeoxConfig, Preset};
 use temper_model::init::{Init, normal};
-use temper_model::{GptNeox, Parameter};
+use temper_model::{GptNeox, Parameter, Parameters};
 
 /// 2 layers of width 64, 300 rows.
 fn small() -> GptNeoxConfig {

@@ -1,9 +1,9 @@
 //! The table of keys. `temper recipe keys` prints it; the documentation of a key is its line here.
 
-use temper_schedule::{Convention, CooldownShape, DecayShape, LrShape};
+use temper_schedule::{Convention, CooldownShape, DecayShape, EpsShape, LrShape};
 
 use crate::value::{Kind, Range};
-use Kind::{Bool, Choice, Float, Horizon, Int, IntOrAuto, Length, Lengths, Text, Texts};
+use Kind::{Bool, Choice, Float, Horizon, Int, IntOrAuto, Length, Lengths, Radius, Text, Texts};
 use Range::{AboveZero, AboveZeroToOne, Any, AtLeastZero, ZeroToBelowOne, ZeroToOne};
 
 /// One key of a recipe.
@@ -21,15 +21,74 @@ pub struct Key {
     pub unit: &'static str,
     /// Whether changing it can change the numbers a run ends with; `expect` is not checked after such a change.
     pub bears: bool,
+    /// The task whose recipes have it; `None` for all.
+    pub task: Option<Task>,
+    /// Its default in recipes of certified training, where that is another.
+    pub certify_default: Option<&'static str>,
+}
+
+/// What a recipe trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// A language model.
+    Lm,
+    /// An image classifier with certificates.
+    Certify,
+}
+
+impl Task {
+    /// The name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Lm => "lm",
+            Task::Certify => "certify",
+        }
+    }
+
+    /// What its recipes are called in messages.
+    pub fn words(self) -> &'static str {
+        match self {
+            Task::Lm => "language models",
+            Task::Certify => "certified training",
+        }
+    }
 }
 
 const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { path, kind, default: None, doc, unit: "", bears: true }
+    Key { path, kind, default: None, doc, unit: "", bears: true, task: None, certify_default: None }
+}
+
+/// A key of language models only.
+const fn lm(path: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { task: Some(Task::Lm), ..key(path, kind, doc) }
+}
+
+/// A key of certified training only.
+const fn certify(path: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { task: Some(Task::Certify), ..key(path, kind, doc) }
 }
 
 impl Key {
     const fn default(self, default: &'static str) -> Self {
         Self { default: Some(default), ..self }
+    }
+
+    /// The default in certified training.
+    const fn in_certify(self, default: &'static str) -> Self {
+        Self { certify_default: Some(default), ..self }
+    }
+
+    /// The default in recipes of `task`.
+    pub fn default_for(&self, task: Task) -> Option<&'static str> {
+        match task {
+            Task::Certify => self.certify_default.or(self.default),
+            Task::Lm => self.default,
+        }
+    }
+
+    /// Whether recipes of `task` have this key.
+    pub fn belongs_to(&self, task: Task) -> bool {
+        self.task.is_none_or(|own| own == task)
     }
 
     const fn unit(self, unit: &'static str) -> Self {
@@ -62,90 +121,190 @@ const KEEP_RESET: Kind = Choice(&["keep", "reset"]);
 
 /// Every key, in the order in which they are shown.
 pub static KEYS: &[Key] = &[
-    key("task", Choice(&["lm", "certify"]), "what is trained: \"lm\" is a language model").default("\"lm\""),
+    key(
+        "task",
+        Choice(&["lm", "certify"]),
+        "what is trained: \"lm\" is a language model, \"certify\" an image classifier with certificates",
+    )
+    .default("\"lm\""),
     key("extends", Text, "the recipe, by name or path, whose values hold where this one says nothing").free(),
     key("about", Text, "one line about the recipe").free(),
     key("base", Text, "the recipe to train first: this one is meant for `temper branch`").free(),
     key("seed", Int(0), "seed of the initial weights, of the order of the data and of every other random draw")
         .default("1"),
     // Model.
-    key(
+    lm(
         "model.preset",
         Text,
         "a named shape such as \"pythia-70m\"; it fills in the keys of [model] that are not given",
     ),
-    key("model.layers", Int(1), "number of transformer layers"),
-    key("model.d_model", Int(1), "width of the residual stream"),
-    key("model.heads", Int(1), "attention heads in each layer; d_model must be a multiple of it"),
-    key("model.d_ff", Int(1), "width of the hidden layer of the MLPs; 4 d_model if not given"),
-    key("model.vocab_size", IntOrAuto(1), "rows of the embedding; \"auto\" is the tokenizer's size, padded")
+    lm("model.layers", Int(1), "number of transformer layers"),
+    lm("model.d_model", Int(1), "width of the residual stream"),
+    lm("model.heads", Int(1), "attention heads in each layer; d_model must be a multiple of it"),
+    lm("model.d_ff", Int(1), "width of the hidden layer of the MLPs; 4 d_model if not given"),
+    lm("model.vocab_size", IntOrAuto(1), "rows of the embedding; \"auto\" is the tokenizer's size, padded")
         .default("\"auto\""),
-    key("model.vocab_multiple", Int(1), "an \"auto\" vocabulary is padded to a multiple of this").default("128"),
-    key("model.rotary_pct", Float(ZeroToOne), "part of each head that rotary position embedding turns").default("0.25"),
-    key("model.rotary_base", Float(AboveZero), "base of the rotary frequencies").default("10000.0"),
-    key("model.parallel_residual", Bool, "attention and MLP side by side instead of one after the other")
+    lm("model.vocab_multiple", Int(1), "an \"auto\" vocabulary is padded to a multiple of this").default("128"),
+    lm("model.rotary_pct", Float(ZeroToOne), "part of each head that rotary position embedding turns").default("0.25"),
+    lm("model.rotary_base", Float(AboveZero), "base of the rotary frequencies").default("10000.0"),
+    lm("model.parallel_residual", Bool, "attention and MLP side by side instead of one after the other")
         .default("true"),
-    key("model.activation", Choice(&["gelu", "gelu_tanh"]), "\"gelu\" is exact (erf), \"gelu_tanh\" its approximation")
+    lm("model.activation", Choice(&["gelu", "gelu_tanh"]), "\"gelu\" is exact (erf), \"gelu_tanh\" its approximation")
         .default("\"gelu\""),
-    key("model.tie_embeddings", Bool, "one matrix for embedding and unembedding").default("false"),
-    key("model.layer_norm_eps", Float(AboveZero), "added to the variance in LayerNorm").default("1e-5"),
-    key(
+    lm("model.tie_embeddings", Bool, "one matrix for embedding and unembedding").default("false"),
+    lm("model.layer_norm_eps", Float(AboveZero), "added to the variance in LayerNorm").default("1e-5"),
+    lm(
         "model.init",
         Choice(&["small+wang", "normal"]),
         "initial weights: \"small+wang\" as Pythia, \"normal\" with init_std",
     )
     .default("\"small+wang\""),
-    key("model.init_std", Float(AboveZero), "standard deviation of \"normal\" initial weights").default("0.02"),
-    key("init.from", Text, "a Hugging Face GPT-NeoX directory to take the first weights from"),
-    // Data.
-    key("data.tokenizer", Text, "path of a tokenizer.json, or \"builtin:demo\""),
-    key("data.text_key", Text, "the key of a JSON line that holds the text").default("\"text\""),
-    key("data.seq_len", Int(1), "tokens a sequence predicts").default("512").unit("tokens"),
+    lm("model.init_std", Float(AboveZero), "standard deviation of \"normal\" initial weights").default("0.02"),
     key(
+        "init.from",
+        Text,
+        "where the first weights come from: a Hugging Face GPT-NeoX directory, or (certify) a state dict as safetensors",
+    ),
+    certify("model.name", Text, "the network: cnn7, small, wide-resnet-8, resnext, ... (`temper recipe networks`)"),
+    certify("model.width", Int(1), "channels of its first convolution; the paper's if not given"),
+    certify("model.graph", Texts, "the network as a list of layers, instead of a name"),
+    certify(
+        "model.batch_norm",
+        Choice(&["full", "conv", "none"]),
+        "after every affine layer but the last, after convolutions only, or nowhere",
+    )
+    .default("\"full\""),
+    certify(
+        "init.weights",
+        Choice(&["default", "xavier", "kaiming", "orthogonal", "ibp"]),
+        "first weights: the framework's default, or as named; \"ibp\" for method.name = \"fast\" if not given",
+    ),
+    // The method.
+    certify(
+        "method.name",
+        Choice(&["plain", "pgd", "vanilla-ibp", "crown-ibp", "fast"]),
+        "what is trained against; \"fast\" is arXiv 2103.17268; decides what is not given in [method]",
+    )
+    .default("\"fast\""),
+    certify("method.tightness", Bool, "the warmup regulariser against loose bounds"),
+    certify("method.relu_balance", Bool, "the warmup regulariser against too many inactive or active ReLUs"),
+    certify("method.lambda", Float(AtLeastZero), "weight of the warmup regularisers at eps = 0").default("0.5"),
+    certify("method.tau", Float(AboveZeroToOne), "tolerance of the warmup regularisers").default("0.5"),
+    certify(
+        "method.loss_fusion",
+        Bool,
+        "crown-ibp: bound the loss instead of every margin, so that the cost does not grow with the classes",
+    )
+    .default("true"),
+    certify(
+        "method.mixing",
+        Choice(&["ramp", "zhang"]),
+        "crown-ibp: how it gives way to IBP: as arXiv 2103.17268 (\"ramp\"), or as arXiv 1906.06316 (\"zhang\")",
+    )
+    .default("\"ramp\""),
+    certify("method.beta_end", Float(ZeroToOne), "mixing = zhang: part of CROWN-IBP at the end of the ramp")
+        .default("0.0"),
+    certify("method.kappa_end", Float(ZeroToOne), "mixing = zhang: part of the clean loss at the end of the ramp")
+        .default("0.0"),
+    certify("method.attack_steps", Int(1), "pgd: steps of the attack that is trained against").default("7"),
+    certify(
+        "method.precise_batch_norm",
+        Bool,
+        "before each evaluation, take running statistics anew over the training set",
+    )
+    .default("false"),
+    // The radius.
+    certify("eps.target", Radius, "L-infinity radius in pixel values of [0, 1], for example \"8/255\" or 0.3"),
+    certify("eps.shape", Choice(EpsShape::NAMES), "how the radius grows").default("\"smoothed\""),
+    certify("eps.start", Length, "training before the ramp, with radius 0").default("0"),
+    certify("eps.length", Length, "length of the ramp").default("\"30%\""),
+    certify("eps.floor", Float(AboveZero), "radius of the bounds in the warmup regularisers while eps is smaller")
+        .default("1e-6"),
+    certify(
+        "data.images",
+        Text,
+        "a folder of MNIST, Fashion-MNIST, CIFAR-10, TinyImageNet or one folder per class; \"builtin:fashion\"",
+    ),
+    certify(
+        "data.holdout",
+        Float(ZeroToBelowOne),
+        "part of the training set that is held out to choose the best checkpoint; with 0 the test set is used for that",
+    )
+    .default("0.05"),
+    certify("data.max_train", Int(0), "use only the first so many training images; 0 takes all")
+        .default("0")
+        .unit("images"),
+    certify("data.max_test", Int(0), "use only the first so many test images; 0 takes all").default("0").unit("images"),
+    certify("data.flip", Bool, "augmentation: flip left and right at random").default("false"),
+    certify("data.crop", Int(0), "augmentation: random crop after padding with so many edge pixels")
+        .default("0")
+        .unit("pixels"),
+    certify(
+        "data.normalise",
+        Choice(&["auto", "none"]),
+        "per-channel mean and standard deviation: those of the known data set, or none",
+    )
+    .default("\"auto\""),
+    // Data.
+    lm("data.tokenizer", Text, "path of a tokenizer.json, or \"builtin:demo\""),
+    lm("data.text_key", Text, "the key of a JSON line that holds the text").default("\"text\""),
+    lm("data.seq_len", Int(1), "tokens a sequence predicts").default("512").unit("tokens"),
+    lm(
         "data.invalid_utf8",
         Choice(&["skip", "error"]),
         "a document that is not UTF-8 is skipped and counted, or an error",
     )
     .default("\"skip\""),
-    key(
+    lm(
         "data.validation_fraction",
         Float(ZeroToBelowOne),
         "part of each training source's documents that is held out for validation",
     )
     .default("0.01"),
-    key("data.train.*.path", Texts, "a training source: files, folders or globs of text, JSON lines or token shards"),
-    key(
+    lm("data.train.*.path", Texts, "a training source: files, folders or globs of text, JSON lines or token shards"),
+    lm(
         "data.train.*.weight",
         Float(AtLeastZero),
         "share of the source, relative to the other weights; 0 leaves it out",
     )
     .default("1.0"),
-    key("data.validation.*.path", Texts, "a validation set besides those held out of the training sources"),
-    key(
-        "data.replay.fraction",
-        Float(ZeroToBelowOne),
-        "part of the samples that comes from the data of an earlier run",
-    )
-    .default("0.0"),
-    key("data.replay.from", Text, "the run directory whose data is replayed; the base of a branch if not given"),
-    key("data.replay.seen_only", Bool, "replay only samples which that run has really seen").default("true"),
-    key("data.replay.order", Choice(&["original", "reshuffled"]), "replay in the order of that run, or shuffled anew")
+    lm("data.validation.*.path", Texts, "a validation set besides those held out of the training sources"),
+    lm("data.replay.fraction", Float(ZeroToBelowOne), "part of the samples that comes from the data of an earlier run")
+        .default("0.0"),
+    lm("data.replay.from", Text, "the run directory whose data is replayed; the base of a branch if not given"),
+    lm("data.replay.seen_only", Bool, "replay only samples which that run has really seen").default("true"),
+    lm("data.replay.order", Choice(&["original", "reshuffled"]), "replay in the order of that run, or shuffled anew")
         .default("\"original\""),
     // Optimisation.
-    key("batch.sequences", Int(1), "sequences of one update").default("8").unit("sequences"),
-    key("batch.micro", Int(1), "sequences computed at once, for less memory; all of the batch if not given")
+    lm("batch.sequences", Int(1), "sequences of one update").default("8").unit("sequences"),
+    lm("batch.micro", Int(1), "sequences computed at once, for less memory; all of the batch if not given")
         .unit("sequences")
         .free(),
+    certify("batch.images", Int(1), "images of one update; the last batch of an epoch may be smaller")
+        .default("128")
+        .unit("images"),
+    certify("batch.accumulate", Int(1), "pieces of a batch whose gradients are added up, for less memory").default("1"),
+    certify(
+        "batch.statistics",
+        Choice(&["piece", "batch"]),
+        "batch statistics of each piece, or of the whole batch by a first pass (then without gradient through them)",
+    )
+    .default("\"piece\""),
     key("optimizer.beta1", Float(ZeroToBelowOne), "AdamW: decay of the mean of the gradients").default("0.9"),
-    key("optimizer.beta2", Float(ZeroToBelowOne), "AdamW: decay of the mean of their squares").default("0.95"),
+    key("optimizer.beta2", Float(ZeroToBelowOne), "AdamW: decay of the mean of their squares")
+        .default("0.95")
+        .in_certify("0.999"),
     key("optimizer.eps", Float(AboveZero), "AdamW: added to the root of that mean").default("1e-8"),
     key(
         "optimizer.weight_decay",
         Float(AtLeastZero),
         "AdamW: decoupled decay of weights and embeddings (not of biases and LayerNorms)",
     )
-    .default("0.1"),
-    key("optimizer.clip", Float(AtLeastZero), "largest global norm of the gradient; 0 does not clip").default("1.0"),
+    .default("0.1")
+    .in_certify("0.0"),
+    key("optimizer.clip", Float(AtLeastZero), "largest global norm of the gradient; 0 does not clip")
+        .default("1.0")
+        .in_certify("10.0"),
     // Learning rate.
     key("lr.shape", Choice(LrShape::NAMES), "the curve after the warmup").default("\"cosine\""),
     key(
@@ -157,7 +316,7 @@ pub static KEYS: &[Key] = &[
     key("lr.peak", Float(AboveZero), "the maximum"),
     key("lr.min", Float(AtLeastZero), "the minimum; instead of min_ratio"),
     key("lr.min_ratio", Float(ZeroToOne), "the minimum as a part of the maximum").default("0.1"),
-    key("lr.warmup", Length, "linear warmup; 0 starts at the maximum").default("\"1%\""),
+    key("lr.warmup", Length, "linear warmup; 0 starts at the maximum").default("\"1%\"").in_certify("0"),
     key("lr.warmup_from", Float(AtLeastZero), "where the warmup starts").default("0.0"),
     key(
         "lr.decay_end",
@@ -197,19 +356,32 @@ pub static KEYS: &[Key] = &[
         Length,
         "distance between validations; 0 validates only before the first and after the last update",
     )
-    .default("\"5%\""),
-    key("eval.max_tokens", Int(0), "validate on at most so many tokens of each set; 0 takes all")
+    .default("\"5%\"")
+    .in_certify("\"1 epoch\""),
+    lm("eval.max_tokens", Int(0), "validate on at most so many tokens of each set; 0 takes all")
         .default("0")
         .unit("tokens"),
     key("eval.batch", Int(1), "sequences validated at once; as many as are trained at once if not given")
         .unit("sequences")
         .free(),
-    key("checkpoint.every", Length, "distance between checkpoints; 0 writes only the last").default("\"10%\"").free(),
+    certify(
+        "eval.attack_images",
+        Int(0),
+        "images that are attacked in each evaluation: the first so many; 0 attacks none",
+    )
+    .default("1000")
+    .unit("images"),
+    certify("eval.attack_steps", Int(1), "steps of that attack").default("20"),
+    certify("eval.attack_restarts", Int(1), "random starts of that attack").default("1"),
+    key("checkpoint.every", Length, "distance between checkpoints; 0 writes only the last")
+        .default("\"10%\"")
+        .in_certify("\"1 epoch\"")
+        .free(),
     key("checkpoint.keep_last", Int(1), "how many of the latest checkpoints are kept").default("2").free(),
     key("checkpoint.keep_every", Length, "checkpoints at multiples of this are kept for ever").free(),
-    key("checkpoint.keep_best", Text, "the validation set whose best checkpoint is kept").free(),
+    lm("checkpoint.keep_best", Text, "the validation set whose best checkpoint is kept").free(),
     key("log.every", Length, "distance between log lines").default("\"10 steps\"").free(),
-    key(
+    lm(
         "memory.activation_checkpointing",
         Bool,
         "recompute activations instead of keeping them: less memory, the same numbers",

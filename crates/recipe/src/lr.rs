@@ -1,7 +1,9 @@
 //! The `lr` keys as a learning-rate spec and as a schedule.
 
 use temper_record::{Problem, Result};
-use temper_schedule::{Convention, CooldownShape, DecayShape, LrShape, LrSpec, Schedule, SpecError, Units};
+use temper_schedule::{
+    Convention, CooldownShape, DecayShape, EpsSchedule, EpsShape, LrShape, LrSpec, Schedule, SpecError, Units,
+};
 
 use crate::recipe::Recipe;
 
@@ -31,6 +33,33 @@ impl Recipe {
     pub fn schedule(&self, units: &Units, horizon_steps: u64) -> Result<Schedule, Vec<Problem>> {
         let spec = self.lr_spec()?;
         spec.resolve(units, horizon_steps).map_err(|errors| errors.iter().map(|e| self.spec_problem(e)).collect())
+    }
+
+    /// The radius by update over `horizon_steps` updates.
+    ///
+    /// # Errors
+    /// A ramp that does not fit, with the place where it is written.
+    pub fn eps_schedule(&self, units: &Units, horizon_steps: u64) -> Result<EpsSchedule, Vec<Problem>> {
+        let length = |key: &str| {
+            let length = self.length(key)?;
+            length.steps(units, Some(horizon_steps)).map_err(|error| self.problem(key, error))
+        };
+        let shape = self.text("eps.shape").map(|name| EpsShape::from_name(&name).unwrap_or(EpsShape::Smoothed));
+        match (shape, self.radius("eps.target"), length("eps.start"), length("eps.length")) {
+            (Ok(shape), Ok(target), Ok(first), Ok(ramp)) => {
+                let last = first.saturating_add(ramp);
+                if last > horizon_steps && shape != EpsShape::Constant {
+                    let why = format!("the ramp would end after {last} updates, and the schedule has {horizon_steps}");
+                    return Err(vec![
+                        self.problem("eps.length", why).hint("shorten eps.length, or lengthen run.horizon"),
+                    ]);
+                }
+                Ok(EpsSchedule { shape, target, first, last })
+            }
+            (shape, target, first, ramp) => {
+                Err([shape.err(), target.err(), first.err(), ramp.err()].into_iter().flatten().collect())
+            }
+        }
     }
 
     /// The problem that an error in the spec is, at the place where the value is written.

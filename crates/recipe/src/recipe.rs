@@ -8,10 +8,10 @@ use std::str::FromStr;
 use temper_record::{Problem, Result};
 use temper_schedule::Length;
 
-use crate::keys::{KEYS, find_key};
+use crate::keys::{KEYS, Task, find_key};
 use crate::library::Library;
 use crate::resolve;
-use crate::value::Value;
+use crate::value::{Value, radius};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +146,14 @@ impl Recipe {
         &self.name
     }
 
+    /// What it trains.
+    pub fn task(&self) -> Task {
+        match self.get("task").map(|entry| &entry.value) {
+            Some(Value::Text(task)) if task == "certify" => Task::Certify,
+            _ => Task::Lm,
+        }
+    }
+
     /// The value and origin of a key, if it is set.
     pub fn get(&self, path: &str) -> Option<&Entry> {
         self.entries.get(path)
@@ -269,6 +277,15 @@ impl Recipe {
     pub fn texts(&self, key: &str) -> Result<Vec<String>> {
         self.required(key, |value| match value {
             Value::Texts(texts) => Some(texts.clone()),
+            _ => None,
+        })
+    }
+
+    /// The radius of a key.
+    pub fn radius(&self, key: &str) -> Result<f64> {
+        self.required(key, |value| match value {
+            Value::Float(value) => Some(*value),
+            Value::Text(text) => radius(text),
             _ => None,
         })
     }

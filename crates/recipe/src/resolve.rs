@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use temper_record::Problem;
 use temper_schedule::{Length, LrShape, Units, shape_fields};
 
-use crate::keys::{KEYS, Key, find_key};
+use crate::keys::{KEYS, Key, Task, find_key};
 use crate::layer::{self, Item, Layer, at};
 use crate::library::{Library, Source};
 use crate::recipe::{Entry, Origin, Recipe};
@@ -67,16 +67,12 @@ impl Resolver {
     }
 
     fn run(mut self, layers: Vec<Layer>) -> Result<Recipe, Vec<Problem>> {
-        let task = layers.iter().flat_map(|layer| &layer.items).rfind(|item| item.path == "task");
-        if let Some(item) = task.filter(|item| item.value.as_str() == Some("certify")) {
-            let why = "certified-robust training is not in this version of Temper";
-            return Err(vec![Problem::input("read recipe", at(&item.place, "task"), why).hint("task = \"lm\" is")]);
-        }
         for (index, layer) in layers.iter().enumerate() {
             for item in &layer.items {
                 self.take(item, index, &layer.origin);
             }
         }
+        self.check_task();
         self.check_names();
         self.choose_lr_keys();
         self.fill_defaults();
@@ -158,6 +154,23 @@ impl Resolver {
         self.layer_of.remove(path);
     }
 
+    /// Every key belongs to the task of the recipe.
+    fn check_task(&mut self) {
+        let task = self.recipe.task();
+        let paths: Vec<(String, Task)> = self
+            .recipe
+            .entries
+            .keys()
+            .filter_map(|path| Some((path.clone(), find_key(path)?.task.filter(|own| *own != task)?)))
+            .collect();
+        for (path, own) in paths {
+            let why = format!("this is a key of {}, and the recipe has task = \"{}\"", own.words(), task.name());
+            let problem = self.recipe.problem(&path, why);
+            self.problems.push(problem.hint(format!("task = \"{}\", or take the key out", own.name())));
+            self.forget(&path);
+        }
+    }
+
     /// Every source that is named has a path.
     fn check_names(&mut self) {
         for prefix in ["data.train", "data.validation"] {
@@ -218,9 +231,9 @@ impl Resolver {
     }
 
     fn fill_defaults(&mut self) {
-        let fields = self.lr_fields();
+        let (fields, task) = (self.lr_fields(), self.recipe.task());
         for key in KEYS {
-            let Some(default) = key.default else { continue };
+            let Some(default) = key.default_for(task).filter(|_| key.belongs_to(task)) else { continue };
             let Some(value) = default_value(key, default) else { continue };
             let belongs = match key.path.strip_prefix("lr.") {
                 Some(field) => fields.as_ref().is_none_or(|fields| fields.contains(&field)),
@@ -263,11 +276,9 @@ impl Resolver {
                 }
             }
         }
-        let named = |path: &String| path.starts_with("data.train.");
-        let any = self.recipe.entries.keys().any(named) || self.refused.iter().any(named);
-        if !any && !keeps(&self.recipe, "clocks.data") {
-            let problem = self.recipe.problem("data.train", "there is nothing to train on");
-            self.problems.push(problem.hint("for example data.train.docs.path = \"corpus/docs\""));
+        match self.recipe.task() {
+            Task::Lm => self.check_text(keeps(&self.recipe, "clocks.data")),
+            Task::Certify => self.check_certify(keeps(&self.recipe, "clocks.data")),
         }
         if self.recipe.length("log.every").is_ok_and(|every| every.is_zero()) {
             let problem = self.recipe.problem("log.every", "must be at least one step");
@@ -281,11 +292,50 @@ impl Resolver {
         }
     }
 
+    fn check_text(&mut self, kept: bool) {
+        let named = |path: &String| path.starts_with("data.train.");
+        let any = self.recipe.entries.keys().any(named) || self.refused.iter().any(named);
+        if !any && !kept {
+            let problem = self.recipe.problem("data.train", "there is nothing to train on");
+            self.problems.push(problem.hint("for example data.train.docs.path = \"corpus/docs\""));
+        }
+    }
+
+    fn check_certify(&mut self, kept: bool) {
+        let unset = |key: &str| !self.recipe.is_set(key) && !self.refused.contains(key);
+        let mut missing = Vec::new();
+        if unset("data.images") && !kept {
+            missing.push(("data.images", "there is nothing to train on", "for example data.images = \"data/mnist\""));
+        }
+        if unset("eps.target") {
+            missing.push(("eps.target", "it is not set", "for example eps.target = \"8/255\""));
+        }
+        for (key, why, hint) in missing {
+            let problem = self.recipe.problem(key, why);
+            self.problems.push(problem.hint(hint));
+        }
+        let network = ["model.name", "model.graph"].map(|key| self.recipe.is_set(key));
+        if network == [true, true] {
+            let problem = self.recipe.problem("model.graph", "it is given together with model.name");
+            self.problems.push(problem.hint("give one of them"));
+        }
+        let statistics = self.recipe.text("batch.statistics").is_ok_and(|choice| choice == "batch");
+        if statistics && self.recipe.usize("batch.accumulate").is_ok_and(|pieces| pieces == 1) {
+            let problem = self.recipe.problem("batch.statistics", "a batch in one piece has its own statistics anyway");
+            self.problems.push(problem.hint("set batch.accumulate above 1, or batch.statistics = \"piece\""));
+        }
+    }
+
     /// What can be said about the schedule before the data is known: everything, unless a length is in epochs.
     fn check_lr(&mut self) {
         let recipe = &self.recipe;
         let Ok(horizon) = recipe.length("run.horizon") else { return };
-        let tokens = recipe.u64("data.seq_len").unwrap_or(1).saturating_mul(recipe.u64("batch.sequences").unwrap_or(1));
+        let tokens = match recipe.task() {
+            Task::Lm => {
+                recipe.u64("data.seq_len").unwrap_or(1).saturating_mul(recipe.u64("batch.sequences").unwrap_or(1))
+            }
+            Task::Certify => recipe.u64("batch.images").unwrap_or(1),
+        };
         let units = Units { tokens_per_step: tokens.max(1), tokens_per_epoch: None };
         let in_epochs = |value: &Value| match value {
             Value::Length(length) => matches!(length, Length::Epochs(_)),

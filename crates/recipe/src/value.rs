@@ -17,6 +17,8 @@ pub enum Kind {
     IntOrAuto(i64),
     /// A number.
     Float(Range),
+    /// A radius above 0 and at most 1: a number, a fraction such as `"8/255"`, or a named literal of the reference code.
+    Radius,
     /// Text.
     Text,
     /// One text or a list of texts.
@@ -80,6 +82,7 @@ impl fmt::Display for Kind {
             Kind::Int(least) => write!(f, "a whole number of at least {least}"),
             Kind::IntOrAuto(least) => write!(f, "\"auto\" or a whole number of at least {least}"),
             Kind::Float(range) => write!(f, "a number{}", range.words()),
+            Kind::Radius => write!(f, "a radius above 0 and at most 1, such as \"8/255\" or 0.3"),
             Kind::Text => write!(f, "text"),
             Kind::Texts => write!(f, "text or a list of texts"),
             Kind::Choice(choices) => {
@@ -161,6 +164,9 @@ impl Kind {
                 };
                 number.filter(|number| range.contains(*number)).map(Value::Float).ok_or_else(wrong)
             }
+            (Kind::Radius, toml::Value::String(text)) if radius(text).is_some() => Ok(Value::Text(text.clone())),
+            (Kind::Radius, toml::Value::Float(number)) if *number > 0.0 && *number <= 1.0 => Ok(Value::Float(*number)),
+            (Kind::Radius, toml::Value::Integer(1)) => Ok(Value::Float(1.0)),
             (Kind::Text, toml::Value::String(text)) => Ok(Value::Text(text.clone())),
             (Kind::Texts, toml::Value::String(text)) => Ok(Value::Texts(vec![text.clone()])),
             (Kind::Texts, toml::Value::Array(items)) => {
@@ -193,6 +199,20 @@ impl Kind {
             _ => Err(wrong()),
         }
     }
+}
+
+/// The radius a text means, above 0 and at most 1: `8/255`, `0.3`, or `reference-8/255` and `reference-1/255`, which are
+/// the rounded literals in the code of arXiv 2103.17268.
+pub fn radius(text: &str) -> Option<f64> {
+    let value = match text.trim() {
+        "reference-8/255" => 0.03137,
+        "reference-1/255" => 0.00392,
+        text => match text.split_once('/') {
+            Some((over, under)) => over.trim().parse::<f64>().ok()? / under.trim().parse::<f64>().ok()?,
+            None => text.parse().ok()?,
+        },
+    };
+    (value > 0.0 && value <= 1.0).then_some(value)
 }
 
 fn read_length(value: &toml::Value, wrong: impl Fn() -> Refusal) -> Result<Length, Refusal> {

@@ -1,6 +1,6 @@
 //! Reading recipes: what is accepted, where values come from, and every way of getting it wrong.
 
-use temper_recipe::{Expectation, KEYS, Kind, Library, Origin, Recipe, Value, diff, find_key};
+use temper_recipe::{Expectation, KEYS, Kind, Library, Origin, Recipe, Task, Value, diff, find_key};
 use temper_record::{Kind as Fault, Problem};
 use temper_schedule::{Convention, Length, LrShape, Units};
 
@@ -66,6 +66,75 @@ fn with(more: &str) -> String {
     format!("extends = 'rewarm/small'\n{more}")
 }
 
+/// A recipe of certified training that is right.
+const CERTIFY: &str = "task = 'certify'
+[model]
+name = 'cnn7'
+[data]
+images = 'data/mnist'
+[eps]
+target = '8/255'
+[lr]
+shape = 'multi-step'
+peak = 5e-4
+milestones = ['50 epochs', '60 epochs']
+[run]
+horizon = '70 epochs'
+";
+
+/// Tasks have keys of their own and some defaults of their own.
+#[test]
+fn tasks_have_their_own_keys() {
+    let recipe = Recipe::from_text("c", CERTIFY, &[], &LIBRARY).unwrap();
+    assert_eq!(recipe.task(), Task::Certify);
+    assert_eq!(recipe.radius("eps.target").unwrap(), 8.0 / 255.0);
+    assert_eq!((recipe.f64("optimizer.beta2").unwrap(), recipe.f64("optimizer.clip").unwrap()), (0.999, 10.0));
+    assert!(!recipe.is_set("data.seq_len") && !recipe.is_set("model.preset"));
+    assert_eq!(load("rewarm/small", &[]).f64("optimizer.clip").unwrap(), 1.0);
+    assert!(!load("rewarm/small", &[]).is_set("batch.images"));
+
+    let certify = |more: &str| {
+        let problems = Recipe::from_text("c.toml", &format!("{CERTIFY}{more}"), &[], &LIBRARY).unwrap_err();
+        problems.iter().map(|p| format!("{}: {} ({})", p.place, p.why, p.hint.as_deref().unwrap_or(""))).collect()
+    };
+    let problems: Vec<String> = certify("data.seq_len = 128");
+    only(&problems, &["run.data.seq_len"]); // still inside [run]
+    for (given, parts) in [
+        ("[batch]\nsequences = 4", ["batch.sequences", "a key of language models"]),
+        ("[method]\nname = 'fest'", ["method.name", "did you mean \"fast\""]),
+        ("[batch]\nstatistics = 'batch'", ["batch.statistics", "its own statistics anyway"]),
+    ] {
+        only(&certify(given), &parts);
+    }
+    only(&wrong(&with("eps.target = 0.1"), &[]), &["eps.target", "a key of certified training"]);
+    for radius in ["0", "-0.1", "1.5", "'9/8'", "'8/0'", "'x'"] {
+        let text = CERTIFY.replace("'8/255'", radius);
+        let problems = Recipe::from_text("c", &text, &[], &LIBRARY).unwrap_err();
+        assert!(problems[0].why.contains("a radius above 0 and at most 1"), "{radius}: {problems:?}");
+    }
+    // The reference code's rounded literals have names.
+    let literal = CERTIFY.replace("8/255", "reference-8/255");
+    assert_eq!(Recipe::from_text("c", &literal, &[], &LIBRARY).unwrap().radius("eps.target").unwrap(), 0.03137);
+    // Several things missing are named at once.
+    let problems = Recipe::from_text("c", "task = 'certify'", &[], &LIBRARY).unwrap_err();
+    let places: Vec<&str> = problems.iter().map(|p| p.place.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(places, ["lr.peak", "run.horizon", "data.images", "eps.target"]);
+}
+
+/// The ramp in updates, and one that does not fit.
+#[test]
+fn the_ramp_of_a_recipe() {
+    let units = Units { tokens_per_step: 128, tokens_per_epoch: Some(128 * 391) };
+    let text =
+        format!("{CERTIFY}[eps]\n").replace("[eps]\ntarget", "[eps]\nstart = '1 epoch'\nlength = '20 epochs'\ntarget");
+    let text = text.trim_end().strip_suffix("[eps]").unwrap().to_owned();
+    let recipe = Recipe::from_text("c", &text, &[], &LIBRARY).unwrap();
+    let eps = recipe.eps_schedule(&units, 70 * 391).unwrap();
+    assert_eq!((eps.first, eps.last, eps.target), (391, 8211, 8.0 / 255.0));
+    let problems = recipe.eps_schedule(&units, 10 * 391).unwrap_err();
+    assert!(problems[0].place.contains("eps.length") && problems[0].why.contains("8211"), "{problems:?}");
+}
+
 fn only(problems: &[String], parts: &[&str]) {
     assert_eq!(problems.len(), 1, "{problems:#?}");
     for part in parts {
@@ -83,9 +152,10 @@ fn the_table_is_sound() {
     let recipe = load("rewarm/german", &["lr.shape=wsd-s", "lr.cycles=2", "clocks.data=reset"]);
     let infinite = load("rewarm/small", &["lr.shape=infinite"]);
     let steps = load("rewarm/small", &["lr.shape=multi-step", "lr.milestones=['50%']"]);
-    for key in KEYS.iter().filter(|key| key.default.is_some()) {
+    let certify = Recipe::from_text("c", CERTIFY, &[], &LIBRARY).unwrap();
+    for key in KEYS.iter().filter(|key| key.default.or(key.certify_default).is_some()) {
         let path = key.path.replace('*', "docs");
-        let everywhere = [&recipe, &infinite, &steps].into_iter().find(|recipe| recipe.is_set(&path));
+        let everywhere = [&recipe, &infinite, &steps, &certify].into_iter().find(|recipe| recipe.is_set(&path));
         assert!(everywhere.is_some(), "the default of {} cannot be read", key.path);
     }
     // The keys of lr are those of the schedules.
@@ -231,7 +301,6 @@ fn wrong_types_and_values() {
     only(&wrong("seed = 1\n[model\nlayers = 2", &[]), &["my.toml:2", "not valid TOML"]);
     only(&wrong("seed = 1\nseed = 2", &[]), &["my.toml:2", "duplicate"]);
     only(&wrong(&with("lr.warmup = 1%"), &[]), &["my.toml:2", "in quotes"]);
-    only(&wrong("task = 'certify'\n[net]\nwidth = 3", &[]), &["my.toml:1: task", "not in this version"]);
 }
 
 #[test]

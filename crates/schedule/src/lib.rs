@@ -9,14 +9,16 @@
 //! [`Convention`] names the others.
 //!
 //! Reading order: [`length`] (what `1%` or `300 Mtok` mean), [`phase`] (what a phase computes), [`spec`] (what a recipe says),
-//! [`resolve`] (from the one to the other), [`sparkline`](mod@sparkline) (the curve as text).
+//! [`resolve`] (from the one to the other), [`eps`] (the radius of certified training), [`sparkline`](mod@sparkline) (the curve as text).
 
+pub mod eps;
 pub mod length;
 pub mod phase;
 pub mod resolve;
 pub mod sparkline;
 pub mod spec;
 
+pub use eps::{EpsSchedule, EpsShape};
 pub use length::{Length, LengthError, Units};
 pub use phase::{Band, Name, Phase, Schedule, Shape};
 pub use sparkline::sparkline;

@@ -7,6 +7,7 @@ mod lm;
 mod printer;
 mod problems;
 mod progress;
+mod run;
 
 use std::process::ExitCode;
 

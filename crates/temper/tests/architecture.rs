@@ -16,8 +16,9 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("report", &["record"]),
     ("ops", &["kernels"]),
     ("model", &["record", "ops"]),
-    ("train", &["schedule", "record", "data", "ops", "model"]),
-    ("temper", &["schedule", "record", "kernels", "recipe", "data", "report", "ops", "model", "train"]),
+    ("bounds", &["record", "ops", "model"]),
+    ("train", &["schedule", "record", "data", "ops", "model", "bounds"]),
+    ("temper", &["schedule", "record", "kernels", "recipe", "data", "report", "ops", "model", "bounds", "train"]),
 ];
 
 /// These build and test without a tensor library.

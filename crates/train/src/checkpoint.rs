@@ -1,6 +1,6 @@
-//! What a checkpoint of a language-model run holds, and reading it back.
+//! What a checkpoint holds, and reading it back.
 //!
-//! `model.safetensors`, `config.json` and `tokenizer.json` are a valid Hugging Face GPT-NeoX
+//! For a language model, `model.safetensors`, `config.json` and `tokenizer.json` are a valid Hugging Face GPT-NeoX
 //! directory; `optimizer.safetensors` holds the moments, `state.json` the clocks.
 
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use temper_model::tensors::{self, Dtype};
-use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
+use temper_model::tensors::{self, Dtype, Outgoing};
+use temper_model::{GptNeox, GptNeoxConfig, Parameters, hugging_face};
 use temper_record::checkpoint::{Checkpoint, CheckpointWriter};
 use temper_record::run::RunDir;
 use temper_record::{Problem, Result};
@@ -22,9 +22,9 @@ use crate::optimizer::{Optimizer, Settings};
 pub struct State {
     /// The schedule's clock: updates made.
     pub step: u64,
-    /// Tokens trained on.
+    /// Tokens trained on; images, where the model sees images.
     pub tokens: u64,
-    /// The data cursor: samples taken from the stream.
+    /// The data cursor: samples taken from the stream, or images from the epochs.
     pub samples: u64,
     /// The optimiser's clock, which its bias correction uses.
     pub updates: u64,
@@ -34,13 +34,31 @@ pub struct State {
     pub metrics_bytes: u64,
 }
 
-/// Writes a checkpoint of `run` after `state.step` updates.
+/// Writes a checkpoint of a language model's `run` after `state.step` updates.
 pub fn write(
     run: &RunDir,
     state: &State,
     model: &GptNeox,
     optimizer: &Optimizer,
     tokenizer: Option<&[u8]>,
+) -> Result<Checkpoint> {
+    write_with(run, state, hugging_face::outgoing(model, Dtype::F32), optimizer, |writer| {
+        let config = model.config.to_json(Dtype::F32.name());
+        writer.write("config.json", |out| out.write_all(config.as_bytes()))?;
+        match tokenizer {
+            Some(tokenizer) => writer.write("tokenizer.json", |out| out.write_all(tokenizer)),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Writes a checkpoint: `model`, moments and clocks, and what `rest` adds that belongs to the kind of model.
+pub(crate) fn write_with(
+    run: &RunDir,
+    state: &State,
+    model: Vec<(String, Outgoing)>,
+    optimizer: &Optimizer,
+    rest: impl FnOnce(&mut CheckpointWriter) -> Result<()>,
 ) -> Result<Checkpoint> {
     let mut writer = CheckpointWriter::begin(run, state.step)?;
     let full = |problem: Problem| match problem.kind {
@@ -50,15 +68,11 @@ pub fn write(
         )),
         _ => problem,
     };
-    tensors::write(&writer.path("model.safetensors"), hugging_face::outgoing(model, Dtype::F32)).map_err(full)?;
+    tensors::write(&writer.path("model.safetensors"), model).map_err(full)?;
     writer.adopt("model.safetensors")?;
     tensors::write(&writer.path("optimizer.safetensors"), optimizer.outgoing()).map_err(full)?;
     writer.adopt("optimizer.safetensors")?;
-    let config = model.config.to_json(Dtype::F32.name());
-    writer.write("config.json", |out| out.write_all(config.as_bytes()))?;
-    if let Some(tokenizer) = tokenizer {
-        writer.write("tokenizer.json", |out| out.write_all(tokenizer))?;
-    }
+    rest(&mut writer)?;
     let state = serde_json::to_string_pretty(state).expect("plain numbers") + "\n";
     writer.write("state.json", |out| out.write_all(state.as_bytes()))?;
     writer.commit()
@@ -89,7 +103,7 @@ pub fn read_config(checkpoint: &Checkpoint) -> Result<GptNeoxConfig> {
 pub fn read_optimizer(
     checkpoint: &Checkpoint,
     settings: Settings,
-    model: &GptNeox,
+    model: &impl Parameters,
     updates: u64,
     device: &Device,
 ) -> Result<Optimizer> {

@@ -1,11 +1,12 @@
 //! The algorithm: one step, the loop around it, validation, checkpoints, and what all of it costs.
 //!
-//! Reading order: [`step`], [`optimizer`], [`trainer`], [`evaluate`], [`checkpoint`]. Nothing here knows
+//! Reading order: [`trainer`], [`lm`], [`step`], [`optimizer`], [`evaluate`], [`checkpoint`]. Nothing here knows
 //! recipes or command lines.
 
 pub mod checkpoint;
 pub mod cost;
 pub mod evaluate;
+pub mod lm;
 pub mod optimizer;
 pub mod sample;
 pub mod step;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use temper_model::tensors::{Dtype, Outgoing, Stored};
-use temper_model::{GptNeox, Parameter};
+use temper_model::{Parameter, Parameters};
 use temper_ops as ops;
 
 /// Settings of the update rule.
@@ -21,6 +21,14 @@ pub struct Settings {
     pub weight_decay: f64,
     /// Largest global gradient norm; larger ones are scaled down to it. 0 turns clipping off.
     pub clip: f64,
+}
+
+impl Settings {
+    /// What every gradient is multiplied by when their global norm is `norm`.
+    pub fn grad_scale(&self, norm: f64) -> f64 {
+        // torch.nn.utils.clip_grad_norm_: the coefficient has 1e-6 in its denominator.
+        if self.clip > 0.0 { (self.clip / (norm + 1e-6)).min(1.0) } else { 1.0 }
+    }
 }
 
 /// The moments of one parameter, flat.
@@ -47,7 +55,7 @@ pub struct Optimizer {
 pub struct Gradients(Vec<Option<Tensor<1>>>);
 
 /// The names and shapes a model has, in order.
-fn shapes(model: &GptNeox) -> Vec<(String, Vec<usize>)> {
+fn shapes(model: &impl Parameters) -> Vec<(String, Vec<usize>)> {
     let mut shapes = Vec::new();
     model.clone().visit(&mut |name, parameter| shapes.push((name.to_string(), parameter.shape())));
     shapes
@@ -60,7 +68,7 @@ fn decays(name: &str) -> bool {
 
 impl Optimizer {
     /// Zero moments for `model`.
-    pub fn new(settings: Settings, model: &GptNeox, device: &Device) -> Self {
+    pub fn new(settings: Settings, model: &impl Parameters, device: &Device) -> Self {
         let zeros = |shape: &[usize]| {
             let len = shape.iter().product();
             Tensor::<1>::from_data(TensorData::new(vec![0.0f32; len], [len]), device)
@@ -76,7 +84,7 @@ impl Optimizer {
     }
 
     /// One update of `model` with learning rate `lr`; every gradient is multiplied by `grad_scale`.
-    pub fn update(&mut self, model: &mut GptNeox, gradients: Gradients, lr: f64, grad_scale: f64) {
+    pub fn update(&mut self, model: &mut impl Parameters, gradients: Gradients, lr: f64, grad_scale: f64) {
         self.updates += 1;
         let Settings { beta1, beta2, eps, weight_decay, .. } = self.settings;
         let step = self.updates;
@@ -134,12 +142,12 @@ impl Optimizer {
 
 impl Gradients {
     /// No gradient yet for any parameter of `model`.
-    pub fn none(model: &GptNeox) -> Self {
+    pub fn none(model: &impl Parameters) -> Self {
         Self(shapes(model).iter().map(|_| None).collect())
     }
 
     /// Adds what the tape holds for the leaves of `leaves`.
-    pub fn collect(&mut self, leaves: &mut GptNeox, tape: &mut burn::tensor::Gradients) {
+    pub fn collect(&mut self, leaves: &mut impl Parameters, tape: &mut burn::tensor::Gradients) {
         let mut slots = self.0.iter_mut();
         leaves.visit(&mut |_, parameter| {
             let slot = slots.next().expect("one slot a parameter");
@@ -156,7 +164,7 @@ impl Gradients {
     }
 
     /// The gradients with the names of `model`'s parameters; those that have one.
-    pub fn named(&self, model: &GptNeox) -> Vec<(String, Vec<f32>)> {
+    pub fn named(&self, model: &impl Parameters) -> Vec<(String, Vec<f32>)> {
         let names = shapes(model).into_iter().map(|(name, _)| name);
         let values = |g: &Tensor<1>| g.to_data().try_to_vec().expect("gradients are f32");
         names.zip(&self.0).filter_map(|(name, g)| Some((name, values(g.as_ref()?)))).collect()
@@ -168,7 +176,7 @@ impl Gradients {
     }
 
     /// The name of the first parameter of `model` whose gradient has a NaN or an infinity.
-    pub fn first_non_finite(&self, model: &GptNeox) -> Option<String> {
+    pub fn first_non_finite(&self, model: &impl Parameters) -> Option<String> {
         let bad = self.0.iter().position(|g| g.as_ref().is_some_and(|g| ops::first_non_finite(g).is_some()))?;
         Some(shapes(model).swap_remove(bad).0)
     }

@@ -1,7 +1,7 @@
 //! One training step of a language model: forward, loss, backward, clipping, update.
 
 use burn::tensor::Tensor;
-use temper_model::GptNeox;
+use temper_model::{GptNeox, Parameters};
 use temper_record::{Problem, Result};
 
 use crate::optimizer::{Gradients, Optimizer};
@@ -50,10 +50,7 @@ pub fn train_step(
         let name = gradients.first_non_finite(model).unwrap_or_else(|| "global norm".into());
         return Err(fail(format!("gradient of {name}"), "is not finite; no update was made".into()));
     }
-    let clip = optimizer.settings.clip;
-    // torch.nn.utils.clip_grad_norm_: the coefficient has 1e-6 in its denominator.
-    let grad_scale = if clip > 0.0 { (clip / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
-    optimizer.update(model, gradients, lr, grad_scale);
+    optimizer.update(model, gradients, lr, optimizer.settings.grad_scale(grad_norm));
     Ok(Outcome { loss, grad_norm })
 }
 

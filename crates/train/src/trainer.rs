@@ -1,42 +1,61 @@
-//! The training loop of a language model: the algorithm on one screen, everything else told by events.
+//! The training loop: the algorithm of a run on one screen, everything else told by events.
+//!
+//! What is trained, and how one update is made, is a [`Task`]; this is the rest: when to evaluate, to take a checkpoint,
+//! to stop.
 
 use std::time::{Duration, Instant};
 
-use temper_data::Stream;
-use temper_model::GptNeox;
-use temper_record::checkpoint::{Best, prune};
+use temper_record::checkpoint::{Best, Checkpoint, prune};
 use temper_record::event::{Event, Values};
 use temper_record::run::RunDir;
 use temper_record::sink::Recorder;
 use temper_record::{Problem, Result};
 use temper_schedule::Schedule;
 
-use crate::checkpoint::{self, State};
-use crate::evaluate::{EvalSet, EvalSettings, evaluate, means};
-use crate::optimizer::Optimizer;
-use crate::step::{Pieces, train_step};
+use crate::checkpoint::State;
 
-/// Everything that decides a run besides model, data and schedule.
+/// What a run trains: a model with its optimiser and data.
+pub trait Task {
+    /// The name of the metric that says how many tokens or images a second are trained on.
+    const RATE: &'static str;
+
+    /// Makes update `n` with learning rate `lr`, and moves every clock of `state` but `step`. Metrics of the update.
+    fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values>;
+
+    /// The names of the validation sets, in their order.
+    fn sets(&self) -> Vec<String>;
+
+    /// The metrics of validation set `index`.
+    fn evaluate(&mut self, index: usize, state: &State) -> Result<Values>;
+
+    /// Averages over all sets, if there is more than one: their names and metrics.
+    fn averages(&self) -> Vec<(&'static str, Values)> {
+        Vec::new()
+    }
+
+    /// The set and metric whose lowest value marks the best checkpoint, if one is to be kept at this point of the run.
+    fn judged_by(&self, state: &State) -> Option<(String, &'static str)>;
+
+    /// Writes a checkpoint.
+    fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint>;
+
+    /// The first entry of a weight that is not finite: tensor, index, value.
+    fn first_bad_weight(&self) -> Option<(String, usize, f32)>;
+}
+
+/// When things happen in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Sequences of one update.
-    pub batch: usize,
-    /// How an update is cut into pieces.
-    pub pieces: Pieces,
     /// The update after which the run is complete.
     pub stop: u64,
     /// Updates between evaluations; there is one before the first update and one at the end.
     pub eval_every: u64,
-    /// How validation sets are walked through; `seq_len` is that of training too.
-    pub eval: EvalSettings,
     /// Updates between checkpoints; there is one before the first update and one at the end.
     pub checkpoint_every: u64,
     /// Keep the last so many checkpoints.
     pub keep_last: usize,
     /// Keep checkpoints at multiples of this many updates; 0 for none.
     pub keep_every: u64,
-    /// Keep the checkpoint with the lowest loss on the validation set of this name.
-    pub keep_best: Option<String>,
     /// Stop with a checkpoint before this moment.
     pub deadline: Option<Instant>,
 }
@@ -70,30 +89,22 @@ pub trait Watch {
 }
 
 /// A run in memory. The caller holds the run's lock.
-pub struct Trainer {
+pub struct Trainer<T> {
     /// Where it is written.
     pub run: RunDir,
-    /// The model.
-    pub model: GptNeox,
-    /// The optimiser.
-    pub optimizer: Optimizer,
+    /// What is trained.
+    pub task: T,
     /// Learning rate by update.
     pub schedule: Schedule,
-    /// Samples by number.
-    pub stream: Stream,
-    /// Validation sets.
-    pub sets: Vec<EvalSet>,
-    /// Copied into every checkpoint.
-    pub tokenizer: Option<Vec<u8>>,
     /// The clocks.
     pub state: State,
-    /// The rest.
+    /// When things happen.
     pub settings: Settings,
     /// Where events go.
     pub recorder: Recorder,
 }
 
-impl Trainer {
+impl<T: Task> Trainer<T> {
     /// Trains until the end or an interrupt. `fresh` runs are evaluated and checkpointed before the
     /// first update.
     pub fn train(&mut self, fresh: bool, watch: &mut dyn Watch) -> Result<End> {
@@ -137,60 +148,42 @@ impl Trainer {
         Ok(End::Done)
     }
 
-    /// One update, with the batch and the learning rate that its number decides.
+    /// One update, with the learning rate that its number decides.
     fn update(&mut self, watch: &mut dyn Watch, begun: Instant, earlier: f64) -> Result<()> {
         let clock = Instant::now();
-        let (n, seq) = (self.state.step + 1, self.settings.eval.seq_len);
-        let lr = self.schedule.at(n);
-        let batch = self.stream.batch(self.state.samples, self.settings.batch)?;
-        let outcome =
-            train_step(&mut self.model, &mut self.optimizer, &batch.tokens, seq, lr, self.settings.pieces, n)?;
-        let tokens = (self.settings.batch * seq) as u64;
+        let (n, before) = (self.state.step + 1, self.state.tokens);
+        let values = self.task.update(n, self.schedule.at(n), &mut self.state)?;
         self.state.step = n;
-        self.state.tokens += tokens;
-        self.state.samples += self.settings.batch as u64;
-        self.state.updates = self.optimizer.updates;
-        let values = Values::new()
-            .with("loss", outcome.loss)
-            .with("lr", lr)
-            .with("grad_norm", outcome.grad_norm)
-            .with("tokens_per_s", tokens as f64 / clock.elapsed().as_secs_f64())
+        let trained = (self.state.tokens - before) as f64;
+        let values = values
+            .with(T::RATE, trained / clock.elapsed().as_secs_f64())
             .with("seconds", earlier + begun.elapsed().as_secs_f64());
         self.tell(watch, Event::Step { step: n, tokens: self.state.tokens, values })
     }
 
-    /// Every validation set, and the two averages if there are several.
+    /// Every validation set, their averages, and the mark of the best checkpoint.
     fn evaluate(&mut self, watch: &mut dyn Watch) -> Result<()> {
         let (step, tokens) = (self.state.step, self.state.tokens);
-        let mut scores = Vec::with_capacity(self.sets.len());
-        for i in 0..self.sets.len() {
-            let set = self.sets[i].name.clone();
+        let judged_by = self.task.judged_by(&self.state);
+        let mut judged = None;
+        for (index, set) in self.task.sets().into_iter().enumerate() {
             watch.evaluating(&set);
-            let score = evaluate(&self.model, &self.sets[i].source, self.settings.eval)?;
-            if !score.nats.is_finite() {
-                return Err(Problem::training(
-                    "evaluate",
-                    format!("loss on {set} at step {step}"),
-                    format!("is {}", score.loss()),
-                )
-                .hint("the last checkpoint is intact; look at its weights with `temper inspect`, or lower lr.peak"));
+            let values = self.task.evaluate(index, &self.state)?;
+            if let Some((name, metric)) = judged_by.as_ref().filter(|(name, _)| *name == set) {
+                judged =
+                    values.get(metric).map(|value| Best { step, set: name.clone(), metric: (*metric).into(), value });
             }
-            scores.push(score);
-            self.tell(watch, Event::Eval { step, tokens, set, values: score.values() })?;
+            self.tell(watch, Event::Eval { step, tokens, set, values })?;
         }
-        if scores.len() > 1 {
-            for (set, values) in means(&scores) {
-                self.tell(watch, Event::Eval { step, tokens, set: set.into(), values })?;
-            }
+        for (set, values) in self.task.averages() {
+            self.tell(watch, Event::Eval { step, tokens, set: set.into(), values })?;
         }
-        let judged = self.settings.keep_best.as_ref();
-        if let Some(at) = judged.and_then(|name| self.sets.iter().position(|set| set.name == *name)) {
+        if let Some(judged) = judged {
             let best = Best::read(&self.run)?;
-            if best.is_none_or(|best| scores[at].loss() < best.value) {
+            if best.is_none_or(|best| judged.value < best.value) {
                 // The mark must never point at nothing: first the checkpoint, then the mark.
                 self.save(watch)?;
-                let set = self.sets[at].name.clone();
-                Best { step, set, metric: "loss".into(), value: scores[at].loss() }.write(&self.run)?;
+                judged.write(&self.run)?;
             }
         }
         Ok(())
@@ -201,8 +194,7 @@ impl Trainer {
         let clock = Instant::now();
         let step = self.state.step;
         self.state.metrics_bytes = self.recorder.sync()?;
-        let written =
-            checkpoint::write(&self.run, &self.state, &self.model, &self.optimizer, self.tokenizer.as_deref())?;
+        let written = self.task.save(&self.run, &self.state)?;
         let path = written.path().strip_prefix(self.run.path()).unwrap_or(written.path()).display().to_string();
         self.tell(watch, Event::Checkpoint { step, path })?;
         prune(&self.run, self.settings.keep_last, self.settings.keep_every, &[])?;
@@ -222,15 +214,7 @@ impl Trainer {
 
     /// Checks that every weight is finite, before the first update.
     pub fn check_weights(&self) -> Result<()> {
-        let mut bad = None;
-        self.model.clone().visit(&mut |name, parameter| {
-            if bad.is_none()
-                && let Some((i, value)) = parameter.to_vec().iter().enumerate().find(|(_, value)| !value.is_finite())
-            {
-                bad = Some((name.to_string(), i, *value));
-            }
-        });
-        match bad {
+        match self.task.first_bad_weight() {
             None => Ok(()),
             Some((name, i, value)) => {
                 let place = format!("{name} before step {}", self.state.step + 1);

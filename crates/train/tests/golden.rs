@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use temper_model::{GptNeox, hugging_face};
+use temper_model::{GptNeox, Parameters, hugging_face};
 use temper_train::optimizer::{Optimizer, Settings};
 use temper_train::step::{Pieces, loss_and_gradients, train_step};
 

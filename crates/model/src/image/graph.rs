@@ -10,8 +10,7 @@ use temper_ops::stack::{self, Conv};
 
 use super::config::{NetworkConfig, Op};
 use super::init::ImageInit;
-use crate::gpt_neox::Visitor;
-use crate::parameter::Parameter;
+use crate::parameter::{Parameter, Parameters, Visitor};
 
 /// Added to every variance before its root is taken.
 pub const BATCH_NORM_EPS: f64 = 1e-5;
@@ -88,6 +87,30 @@ pub struct Trace {
     pub scales: Vec<[Tensor<1>; 2]>,
 }
 
+/// Layer by layer, a weight before its bias.
+impl Parameters for ImageNet {
+    fn visit(&mut self, f: &mut Visitor) {
+        for (node, layer) in self.config.nodes.iter().zip(&mut self.layers) {
+            let name = |tensor: &str| format!("{}.{tensor}", node.name);
+            match layer {
+                Layer::Conv { weight, bias, .. } => {
+                    f(&name("weight"), Parameter::Kernel(weight));
+                    f(&name("bias"), Parameter::Vector(bias));
+                }
+                Layer::Linear { weight, bias } => {
+                    f(&name("weight"), Parameter::Matrix(weight));
+                    f(&name("bias"), Parameter::Vector(bias));
+                }
+                Layer::BatchNorm { weight, bias, .. } => {
+                    f(&name("weight"), Parameter::Vector(weight));
+                    f(&name("bias"), Parameter::Vector(bias));
+                }
+                Layer::Plain => {}
+            }
+        }
+    }
+}
+
 impl ImageNet {
     /// A fresh network; equal seeds give equal weights. `config` has been checked. Pixels are not normalised until
     /// [`ImageNet::normalised`] says how.
@@ -139,28 +162,6 @@ impl ImageNet {
         &self.shapes
     }
 
-    /// Visits every parameter, layer by layer, a weight before its bias.
-    pub fn visit(&mut self, f: &mut Visitor) {
-        for (node, layer) in self.config.nodes.iter().zip(&mut self.layers) {
-            let name = |tensor: &str| format!("{}.{tensor}", node.name);
-            match layer {
-                Layer::Conv { weight, bias, .. } => {
-                    f(&name("weight"), Parameter::Kernel(weight));
-                    f(&name("bias"), Parameter::Vector(bias));
-                }
-                Layer::Linear { weight, bias } => {
-                    f(&name("weight"), Parameter::Matrix(weight));
-                    f(&name("bias"), Parameter::Vector(bias));
-                }
-                Layer::BatchNorm { weight, bias, .. } => {
-                    f(&name("weight"), Parameter::Vector(weight));
-                    f(&name("bias"), Parameter::Vector(bias));
-                }
-                Layer::Plain => {}
-            }
-        }
-    }
-
     /// Visits what is kept beside the parameters: `running_mean` and `running_var` of every batch norm.
     pub fn visit_buffers(&mut self, f: &mut Visitor) {
         for (node, layer) in self.config.nodes.iter().zip(&mut self.layers) {
@@ -169,13 +170,6 @@ impl ImageNet {
                 f(&format!("{}.running_var", node.name), Parameter::Vector(running_var));
             }
         }
-    }
-
-    /// The same parameters as leaves of a new gradient tape; running statistics stay off it.
-    pub fn leaves(&self) -> Self {
-        let mut leaves = self.clone();
-        leaves.visit(&mut |_, parameter| parameter.into_leaf());
-        leaves
     }
 
     /// Every activation for the normalised images `x`, `[S, N, C, H, W]`, up to the input of the last layer.

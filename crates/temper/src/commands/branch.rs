@@ -5,9 +5,10 @@ use temper_recipe::Recipe;
 use crate::args::Branch;
 use crate::builtin::LIBRARY;
 use crate::lm::console::Signals;
-use crate::lm::start::{self, Limits};
+use crate::lm::start;
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::run::Limits;
 
 /// Runs the command.
 pub fn run(args: &Branch, printer: &Printer) -> Outcome {

@@ -17,10 +17,11 @@ use temper_report::{ReportOptions, final_table, report, sentence};
 use crate::args::Demo;
 use crate::builtin::{self, LIBRARY};
 use crate::lm::console::Signals;
-use crate::lm::start::{self, Limits};
+use crate::lm::start;
 use crate::lm::text;
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::run::Limits;
 
 /// Runs the command.
 pub fn run(args: &Demo, printer: &Printer) -> Outcome {

@@ -157,7 +157,7 @@ type Warnings = Vec<(String, String)>;
 /// The model's configuration, from wherever it will come.
 fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
     if let Some(name) = from {
-        let (run, checkpoint) = start::checkpoint_of(name)?;
+        let (run, checkpoint) = crate::run::checkpoint_of(name)?;
         start::inherit(recipe, &open::resolved(&run)?, name)?;
         let config = checkpoint::read_config(&checkpoint)?;
         if recipe.text("clocks.weights")? == "keep" {

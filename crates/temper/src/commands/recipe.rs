@@ -122,7 +122,7 @@ fn suggestion(prefix: &str) -> String {
 /// The key with its default.
 fn left(key: &Key) -> String {
     let path = key.path.replace('*', "NAME");
-    match key.default {
+    match key.default.or(key.certify_default) {
         Some(default) => format!("  {path} = {default}"),
         None => format!("  {path}"),
     }
@@ -132,8 +132,13 @@ fn left(key: &Key) -> String {
 fn entry(key: &Key, width: usize) -> String {
     let left = left(key);
     let mut text = left.clone();
+    let own = match (key.task, key.certify_default) {
+        (Some(task), _) => format!(" [{}]", task.name()),
+        (None, Some(default)) if key.default.is_some() => format!(" [certify: {default}]"),
+        _ => String::new(),
+    };
     let unit = if key.unit.is_empty() { String::new() } else { format!(" ({})", key.unit) };
-    let takes = format!("{}{unit}", key.kind);
+    let takes = format!("{}{unit}{own}", key.kind);
     let lines = wrapped(key.doc, WIDTH - width - 2)
         .into_iter()
         .chain(wrapped(&takes, WIDTH - width - 4).into_iter().map(|line| format!("  {line}")));

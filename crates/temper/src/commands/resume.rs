@@ -2,9 +2,10 @@
 
 use crate::args::Resume;
 use crate::lm::console::Signals;
-use crate::lm::start::{self, Limits};
+use crate::lm::start;
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::run::Limits;
 
 /// Runs the command.
 pub fn run(args: &Resume, printer: &Printer) -> Outcome {

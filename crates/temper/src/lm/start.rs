@@ -3,49 +3,31 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use temper_data::{Stream, StreamSpec, Tokenizer};
 use temper_model::{GptNeox, hugging_face};
-use temper_recipe::{Expectation, Origin, Recipe};
-use temper_record::checkpoint::{Checkpoint, discard_after};
+use temper_recipe::{Origin, Recipe};
+use temper_record::checkpoint::discard_after;
 use temper_record::console::count;
-use temper_record::env::{Env, now};
-use temper_record::event::{Event, Parent, RunInfo};
-use temper_record::run::{At, RunDir, RunLock, RunRef};
+use temper_record::env::now;
+use temper_record::event::{Event, Parent};
+use temper_record::run::{At, RunDir, RunRef};
 use temper_record::series::RunSeries;
 use temper_record::sink::Recorder;
 use temper_record::{Problem, Result};
 use temper_train::checkpoint::{self, State};
-use temper_train::evaluate::EvalSettings;
-use temper_train::optimizer::{self, Optimizer};
+use temper_train::evaluate::{EvalSet, EvalSettings};
+use temper_train::lm::LmTask;
+use temper_train::optimizer::Optimizer;
 use temper_train::step::Pieces;
-use temper_train::trainer::{End, Interrupt, Settings, Trainer};
+use temper_train::trainer::Trainer;
 
-use crate::lm::console::{Console, Signals};
 use crate::lm::lengths::Lengths;
 use crate::lm::{open, shape, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
-
-/// What the command line adds to a recipe.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
-    /// Stop after this many updates.
-    pub max_steps: Option<u64>,
-    /// Stop with a checkpoint before so much time has passed.
-    pub max_time: Option<Duration>,
-}
-
-/// A run that is ready to train. Holds the run's lock.
-pub struct Started {
-    trainer: Trainer,
-    recipe: Recipe,
-    lengths: Lengths,
-    fresh: bool,
-    _lock: RunLock,
-}
+use crate::run::{self, About, Limits, Started};
 
 /// The five clocks of a branch: `true` keeps.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +74,13 @@ impl Clocks {
 }
 
 /// `temper train`: fresh weights, or those of the directory that `init.from` names.
-pub fn train(mut recipe: Recipe, source: &str, out: &Path, limits: Limits, printer: &Printer) -> Outcome<Started> {
+pub fn train(
+    mut recipe: Recipe,
+    source: &str,
+    out: &Path,
+    limits: Limits,
+    printer: &Printer,
+) -> Outcome<Started<LmTask>> {
     lm_only(&recipe)?;
     if let Some(base) = recipe.opt("base", Recipe::text)? {
         return Err(recipe
@@ -131,7 +119,7 @@ pub fn train(mut recipe: Recipe, source: &str, out: &Path, limits: Limits, print
     check_before(&recipe, limits)?;
 
     let (run, lock) = RunDir::create(out)?;
-    tidy_on_failure(&run, || {
+    run::tidy_on_failure(&run, || {
         let (sources, sets) = text::sources(&recipe, &tokenizer, &run, printer)?;
         let replay = text::replay(&recipe, None)?;
         let stream = StreamSpec { seed: recipe.u64("seed")?, seq_len: recipe.usize("data.seq_len")?, sources, replay };
@@ -140,11 +128,11 @@ pub fn train(mut recipe: Recipe, source: &str, out: &Path, limits: Limits, print
             Some((_, imported)) => with_positions(imported.model, config.max_seq),
             None => GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, &device),
         };
-        let optimizer = Optimizer::new(optimizer_settings(&recipe)?, &model, &device);
+        let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &model, &device);
         let new = New { model, optimizer, stream, sets, state: State::default(), start, parent: None };
         build(recipe.clone(), source, run.clone(), new, tokenizer, limits, printer)
     })
-    .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, _lock: lock })
+    .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
 
 /// `temper branch`: a new run from the clocks of another that the recipe keeps.
@@ -155,7 +143,7 @@ pub fn branch(
     out: &Path,
     limits: Limits,
     printer: &Printer,
-) -> Outcome<Started> {
+) -> Outcome<Started<LmTask>> {
     lm_only(&recipe)?;
     let named = RunRef::parse(base)?;
     let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
@@ -194,7 +182,7 @@ pub fn branch(
     check_before(&recipe, limits)?;
 
     let (run, lock) = RunDir::create(out)?;
-    tidy_on_failure(&run, || {
+    run::tidy_on_failure(&run, || {
         let base_manifest = text::Manifest::read(&base_run)?;
         let seed = if clocks.rng { base_manifest.stream.seed } else { recipe.u64("seed")? };
         let seq_len = recipe.usize("data.seq_len")?;
@@ -212,7 +200,7 @@ pub fn branch(
         } else {
             GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, &device)
         };
-        let settings = optimizer_settings(&recipe)?;
+        let settings = run::optimizer_settings(&recipe)?;
         let optimizer = if clocks.moments {
             checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, &device)?
         } else {
@@ -230,11 +218,11 @@ pub fn branch(
         let new = New { model, optimizer, stream, sets, state: begin, start: "branch", parent: Some(parent) };
         build(recipe.clone(), source, run.clone(), new, tokenizer, limits, printer)
     })
-    .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, _lock: lock })
+    .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
 
 /// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete.
-pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<Started>> {
+pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<Started<LmTask>>> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
@@ -245,7 +233,7 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let state = checkpoint::read_state(&checkpoint)?;
     let device = Device::flex();
     let model = checkpoint::read_model(&checkpoint, &device)?;
-    let settings = optimizer_settings(&recipe)?;
+    let settings = run::optimizer_settings(&recipe)?;
     let optimizer = checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, &device)?;
     let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?;
     let manifest = text::Manifest::read(&run)?;
@@ -268,18 +256,14 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now() })?;
     printer.say(format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
     let trainer = Trainer {
-        settings: trainer_settings(&recipe, &lengths, limits)?,
+        settings: run::settings(&recipe, &lengths, limits)?,
         schedule: lengths.schedule.clone(),
-        tokenizer: Some(tokenizer.to_json().to_vec()),
+        task: task(&recipe, model, optimizer, stream, sets, &tokenizer)?,
         run,
-        model,
-        optimizer,
-        stream,
-        sets,
         state,
         recorder,
     };
-    Ok(Some(Started { trainer, recipe, lengths, fresh: false, _lock: lock }))
+    Ok(Some(Started { trainer, recipe, lengths, fresh: false, lock }))
 }
 
 /// What a branch takes over from the recipe of its base where its own says nothing: the model's shape
@@ -322,7 +306,7 @@ fn build(
     tokenizer: Tokenizer,
     limits: Limits,
     printer: &Printer,
-) -> Outcome<(Trainer, Recipe, Lengths)> {
+) -> Outcome<(Trainer<LmTask>, Recipe, Lengths)> {
     let New { model, optimizer, stream: spec, sets: set_specs, state, start, parent } = new;
     let mut stream = Stream::open(&spec)?;
     stream.require(tokenizer.vocabulary())?;
@@ -344,53 +328,15 @@ fn build(
             .into());
     }
     text::Manifest { stream: spec, sets: set_specs }.write(&run)?;
-    let write = |path: std::path::PathBuf, text: &[u8]| {
-        fs::write(&path, text).map_err(|cause| Problem::io("write run", &path, &cause))
-    };
-    write(run.recipe(), source_text(source, &recipe).as_bytes())?;
-    write(run.resolved(), recipe.to_toml().as_bytes())?;
-    write(run.path().join("tokenizer.json"), tokenizer.to_json())?;
-    let version = env!("CARGO_PKG_VERSION");
-    let commit = option_env!("TEMPER_COMMIT").filter(|commit| !commit.is_empty());
-    let environment = Env::collect(version, commit, rayon::current_num_threads(), std::env::args().collect());
-    environment.write(&run)?;
-    printer.keep_log(&run.log())?;
-
-    let trainer_settings = trainer_settings(&recipe, &lengths, limits)?;
-    let mut recorder = Recorder::create(&run)?;
-    let updates = lengths.stop - state.step;
-    recorder.record(&Event::Start(RunInfo {
-        task: "lm".into(),
-        recipe: recipe.name().into(),
-        seed: recipe.u64("seed")?,
-        steps: lengths.stop,
-        tokens: state.tokens + updates * lengths.tokens_per_step,
-        first_step: state.step,
-        first_tokens: state.tokens,
-        parameters: model.config.parameters(),
-        start: start.into(),
-        parent,
-        version: version.into(),
-        commit: commit.map(Into::into),
-        time: now(),
-    }))?;
-    for band in lengths.schedule.bands(lengths.stop).into_iter().filter(|band| band.last > state.step) {
-        let first_step = band.first.max(state.step + 1);
-        recorder.record(&Event::Phase { name: band.name.to_string(), first_step, last_step: band.last })?;
-    }
+    let path = run.path().join("tokenizer.json");
+    fs::write(&path, tokenizer.to_json()).map_err(|cause| Problem::io("write run", &path, &cause))?;
+    let trainer_settings = run::settings(&recipe, &lengths, limits)?;
+    let about = About { task: "lm", parameters: model.config.parameters(), start, parent };
+    let recorder = run::begin(&run, &recipe, source, &lengths, &state, about, &[], printer)?;
     announce(&recipe, &model, &stream, &sets, &lengths, &state, printer);
-    let trainer = Trainer {
-        settings: trainer_settings,
-        schedule: lengths.schedule.clone(),
-        tokenizer: Some(tokenizer.to_json().to_vec()),
-        run,
-        model,
-        optimizer,
-        stream,
-        sets,
-        state,
-        recorder,
-    };
+    let task = task(&recipe, model, optimizer, stream, sets, &tokenizer)?;
+    let trainer =
+        Trainer { settings: trainer_settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
     trainer.check_weights()?;
     Ok((trainer, recipe, lengths))
 }
@@ -400,7 +346,7 @@ fn announce(
     recipe: &Recipe,
     model: &GptNeox,
     stream: &Stream,
-    sets: &[temper_train::evaluate::EvalSet],
+    sets: &[EvalSet],
     lengths: &Lengths,
     state: &State,
     printer: &Printer,
@@ -440,58 +386,6 @@ fn announce(
     printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end());
 }
 
-impl Started {
-    /// Trains to the end or an interrupt, and gives the exit code. `name` prefixes every line.
-    pub fn go(mut self, name: &str, signals: &Signals, printer: &Printer) -> Outcome {
-        let (first, stop) = (self.trainer.state.step, self.lengths.stop);
-        let mut console = Console::new(printer, signals.clone(), name, self.lengths.log_every, first, stop);
-        let end = self.trainer.train(self.fresh, &mut console);
-        drop(console);
-        let path = self.trainer.run.path().display().to_string();
-        match end? {
-            End::Done => self.expectation(printer),
-            End::Stopped(interrupt) => {
-                printer.say(format_args!(
-                    "stopped after step {}; go on with: temper resume {path}",
-                    self.trainer.state.step
-                ));
-                Ok(match interrupt {
-                    Interrupt::Signal(signal) => (128 + signal) as u8,
-                    Interrupt::TimeLimit => 75,
-                })
-            }
-        }
-    }
-
-    /// Compares the result with what the recipe expects: exit code 1 if it missed.
-    fn expectation(&self, printer: &Printer) -> Outcome {
-        match self.recipe.expectation() {
-            Expectation::None => Ok(0),
-            Expectation::Off(why) => {
-                printer.say(format_args!("expectation: {why}"));
-                Ok(0)
-            }
-            Expectation::Check { metric, mean, tolerance } => {
-                let series = RunSeries::read(&self.trainer.run)?;
-                let (set, name) = metric.rsplit_once('/').unwrap_or(("mean:micro", &metric));
-                let Some(&(_, found)) = series.eval_metric(set, name).last() else {
-                    let hint = "SET/METRIC, for example web/perplexity";
-                    return Err(self
-                        .recipe
-                        .problem("expect.metric", format!("{metric} is not recorded"))
-                        .hint(hint)
-                        .into());
-                };
-                let met = (found - mean).abs() <= tolerance;
-                let verdict = if met { "met" } else { "missed" };
-                printer
-                    .say(format_args!("expectation {verdict}: {metric} is {found:.4}, expected {mean} ± {tolerance}"));
-                Ok(if met { 0 } else { 1 })
-            }
-        }
-    }
-}
-
 fn lm_only(recipe: &Recipe) -> Result<()> {
     match recipe.text("task")?.as_str() {
         "lm" => Ok(()),
@@ -520,19 +414,6 @@ fn check_before(recipe: &Recipe, limits: Limits) -> Outcome<()> {
     if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
 }
 
-/// Runs `make`; if it fails before the run exists, the directory is left as it was found: empty.
-fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    make().inspect_err(|_| {
-        if let Ok(entries) = fs::read_dir(run.path()) {
-            for entry in entries.flatten() {
-                let path = entry.path();
-                let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            }
-        }
-        let _ = fs::remove_dir(run.path());
-    })
-}
-
 /// The model with rotary tables for `max_seq` positions.
 fn with_positions(model: GptNeox, max_seq: usize) -> GptNeox {
     if model.config.max_seq >= max_seq { model } else { model.with_positions(max_seq) }
@@ -546,17 +427,6 @@ pub fn epoch_tokens(stream: &Stream) -> u64 {
     ((windows * stream.spec().seq_len as u64) as f64 / (1.0 - replayed)).round() as u64
 }
 
-/// The update rule of the recipe.
-pub fn optimizer_settings(recipe: &Recipe) -> Result<optimizer::Settings> {
-    Ok(optimizer::Settings {
-        beta1: recipe.f64("optimizer.beta1")?,
-        beta2: recipe.f64("optimizer.beta2")?,
-        eps: recipe.f64("optimizer.eps")?,
-        weight_decay: recipe.f64("optimizer.weight_decay")?,
-        clip: recipe.f64("optimizer.clip")?,
-    })
-}
-
 /// How an update is cut into pieces.
 pub fn pieces(recipe: &Recipe) -> Result<Pieces> {
     let batch = recipe.usize("batch.sequences")?;
@@ -564,41 +434,31 @@ pub fn pieces(recipe: &Recipe) -> Result<Pieces> {
     Ok(Pieces { micro, activation_checkpointing: recipe.bool("memory.activation_checkpointing")? })
 }
 
-fn trainer_settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Settings> {
+/// What the loop trains, with everything of the recipe that decides its updates.
+fn task(
+    recipe: &Recipe,
+    model: GptNeox,
+    optimizer: Optimizer,
+    stream: Stream,
+    sets: Vec<EvalSet>,
+    tokenizer: &Tokenizer,
+) -> Result<LmTask> {
     let pieces = pieces(recipe)?;
     let eval = EvalSettings {
         seq_len: recipe.usize("data.seq_len")?,
         rows: recipe.opt("eval.batch", Recipe::usize)?.unwrap_or(pieces.micro),
         max_tokens: Some(recipe.u64("eval.max_tokens")?).filter(|&n| n > 0),
     };
-    Ok(Settings {
+    Ok(LmTask {
+        model,
+        optimizer,
+        stream,
         batch: recipe.usize("batch.sequences")?,
         pieces,
-        stop: lengths.stop,
-        eval_every: lengths.eval_every,
+        sets,
         eval,
-        checkpoint_every: lengths.checkpoint_every,
-        keep_last: recipe.usize("checkpoint.keep_last")?,
-        keep_every: lengths.keep_every,
         keep_best: recipe.opt("checkpoint.keep_best", Recipe::text)?,
-        deadline: limits.max_time.map(|time| Instant::now() + time),
+        tokenizer: Some(tokenizer.to_json().to_vec()),
+        scores: Vec::new(),
     })
-}
-
-/// The recipe as the user gave it: the text of the file or of the built-in recipe.
-fn source_text(source: &str, recipe: &Recipe) -> String {
-    let given = crate::builtin::LIBRARY.get(source).map(str::to_owned);
-    let given = given.or_else(|| fs::read_to_string(source).ok());
-    let overrides: Vec<_> = recipe
-        .overridden()
-        .into_iter()
-        .filter_map(|key| Some(format!("# --set {key}={}\n", recipe.get(key)?.value)))
-        .collect();
-    overrides.concat() + &given.unwrap_or_else(|| recipe.to_toml())
-}
-
-/// The checkpoint that a name means, for commands that only look.
-pub fn checkpoint_of(name: &str) -> Result<(RunDir, Checkpoint)> {
-    let named = RunRef::parse(name)?;
-    Ok((named.open()?, named.checkpoint()?))
 }

@@ -1,0 +1,328 @@
+//! Projected gradient descent in the box of an image (Madry et al. 2018): the other side of a certificate.
+
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use temper_model::image::{ImageNet, Statistics};
+use temper_model::parameter::{Parameter, Parameters};
+use temper_record::Result;
+
+use crate::boxes::{Images, clean, ends};
+use crate::floats;
+
+/// What the attack climbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttackLoss {
+    /// The cross-entropy of the logits. Its gradient vanishes in single precision where a network is very sure.
+    CrossEntropy,
+    /// The margin itself, `max_j z_j - z_y`.
+    #[default]
+    Margin,
+}
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attack {
+    /// Gradient steps of one start.
+    pub steps: usize,
+    /// Random starts in the box. The clean image is a candidate besides.
+    pub restarts: usize,
+    /// Length of a step in units of eps; 2.5 / `steps` where it is not given.
+    pub step_size: Option<f64>,
+    /// What is climbed.
+    pub loss: AttackLoss,
+    /// Of the random starts.
+    pub seed: u64,
+}
+
+impl Default for Attack {
+    /// 20 steps from one start: what a training log can afford.
+    fn default() -> Self {
+        Self { steps: 20, restarts: 1, step_size: None, loss: AttackLoss::Margin, seed: 0 }
+    }
+}
+
+/// What was found for one image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attacked {
+    /// `z_y - max_{j != y} z_j` of the clean image.
+    pub clean_margin: f32,
+    /// The class of the clean image.
+    pub clean_class: u32,
+    /// The smallest margin seen in the box, the clean image's included; NaN once a logit was not finite.
+    pub margin: f32,
+    /// The class at the smallest margin.
+    pub class: u32,
+}
+
+impl Attacked {
+    /// Another class was found in the box, or one with as large a logit.
+    pub fn found(&self) -> bool {
+        self.margin <= 0.0
+    }
+}
+
+/// When an image is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// Once it is misclassified.
+    Misclassify,
+    /// After all steps of all starts.
+    SmallestMargin,
+}
+
+/// Attacks every image of a batch in its box of radius `eps`, in evaluation mode (running statistics), until it is
+/// misclassified. `pixels` is `[N, C, H, W]` in [0, 1]; the images are those numbered from `first_index` on in their data
+/// set, which with the seed decides the random starts. Wrong images for the network are the user's error.
+pub fn attack(
+    net: &ImageNet,
+    pixels: &[f32],
+    labels: &[u32],
+    eps: f64,
+    attack: &Attack,
+    first_index: u64,
+    device: &Device,
+) -> Result<Vec<Attacked>> {
+    let indices: Vec<u64> = (first_index..).take(labels.len()).collect();
+    attack_images(net, Images { pixels, shape: net.config.input, labels, indices: &indices }, eps, attack, device)
+}
+
+/// [`attack`] for images with any numbers.
+pub fn attack_images(
+    net: &ImageNet,
+    images: Images,
+    eps: f64,
+    attack: &Attack,
+    device: &Device,
+) -> Result<Vec<Attacked>> {
+    Ok(descend(net, images, eps, attack, Goal::Misclassify, device)?.0)
+}
+
+/// The same attack, but every image goes through all steps of all starts: the smallest margins that it finds.
+pub fn smallest_margins(
+    net: &ImageNet,
+    images: Images,
+    eps: f64,
+    attack: &Attack,
+    device: &Device,
+) -> Result<Vec<Attacked>> {
+    Ok(descend(net, images, eps, attack, Goal::SmallestMargin, device)?.0)
+}
+
+/// The images of the smallest margins, `[N, C, H, W]` in [0, 1]: what adversarial training trains on. Arguments as those
+/// of [`attack`].
+pub fn adversarial_images(
+    net: &ImageNet,
+    pixels: &[f32],
+    labels: &[u32],
+    eps: f64,
+    attack: &Attack,
+    first_index: u64,
+    device: &Device,
+) -> Result<Vec<f32>> {
+    let indices: Vec<u64> = (first_index..).take(labels.len()).collect();
+    let images = Images { pixels, shape: net.config.input, labels, indices: &indices };
+    Ok(descend(net, images, eps, attack, Goal::SmallestMargin, device)?.1)
+}
+
+/// Results, and the image at the smallest margin of each.
+fn descend(
+    net: &ImageNet,
+    images: Images,
+    eps: f64,
+    attack: &Attack,
+    goal: Goal,
+    device: &Device,
+) -> Result<(Vec<Attacked>, Vec<f32>)> {
+    let shape = images.check(net.config.input, net.config.classes)?;
+    let target = Target { net: &constant(net), device };
+    let start = target.classify(images.pixels, images.labels);
+    let result = |(margin, class)| Attacked { clean_margin: margin, clean_class: class, margin, class };
+    let mut best = Best { results: start.into_iter().map(result).collect(), images: images.pixels.to_vec() };
+    let (lower, upper) = inside(images.pixels, eps);
+    let step = (attack.step_size.unwrap_or(2.5 / attack.steps.max(1) as f64) * eps) as f32;
+    for restart in 0..attack.restarts {
+        let all: Vec<usize> = (0..shape[0]).collect();
+        let mut walk =
+            Walk { places: all, labels: images.labels.to_vec(), lower: lower.clone(), upper: upper.clone(), x: vec![] };
+        walk.drop_done(&best, goal);
+        walk.start(attack.seed, restart, images.indices);
+        for _ in 0..attack.steps {
+            if walk.places.is_empty() {
+                break;
+            }
+            let (seen, gradient) = target.gradient(&walk.x, &walk.labels, attack.loss);
+            best.see(&walk, seen);
+            walk.step(&gradient, step);
+            walk.drop_done(&best, goal);
+        }
+        if !walk.places.is_empty() {
+            best.see(&walk, target.classify(&walk.x, &walk.labels));
+        }
+    }
+    Ok((best.results, best.images))
+}
+
+/// The best that was seen of every image.
+struct Best {
+    results: Vec<Attacked>,
+    images: Vec<f32>,
+}
+
+impl Best {
+    fn see(&mut self, walk: &Walk, seen: Vec<(f32, u32)>) {
+        let len = self.images.len() / self.results.len();
+        for (row, (place, (margin, class))) in walk.places.iter().zip(seen).enumerate() {
+            let best = &mut self.results[*place];
+            if margin < best.margin || margin.is_nan() {
+                (best.margin, best.class) = (margin, class);
+                self.images[place * len..][..len].copy_from_slice(&walk.x[row * len..][..len]);
+            }
+        }
+    }
+}
+
+/// The images that are under attack.
+struct Walk {
+    /// Their places in the batch.
+    places: Vec<usize>,
+    labels: Vec<u32>,
+    /// The ends of their boxes in pixels.
+    lower: Vec<f32>,
+    upper: Vec<f32>,
+    /// Where they are.
+    x: Vec<f32>,
+}
+
+impl Walk {
+    /// Puts every image somewhere into its box, uniformly: a function of seed, number of the image and of the start.
+    fn start(&mut self, seed: u64, restart: usize, indices: &[u64]) {
+        let len = self.lower.len() / self.places.len().max(1);
+        let ends = self.lower.chunks(len.max(1)).zip(self.upper.chunks(len.max(1)));
+        let rows = self.places.iter().zip(ends).map(|(place, (lower, upper))| {
+            let at = temper_model::init::uniform(seed, &format!("attack.{}.{restart}", indices[*place]), 0.5, len);
+            let ends = lower.iter().zip(upper).zip(at);
+            ends.map(|((l, u), at)| (l + (u - l) * (at + 0.5)).clamp(*l, *u)).collect::<Vec<f32>>()
+        });
+        self.x = rows.flatten().collect();
+    }
+
+    /// A step along the sign of the gradient (0 for a gradient of 0), and back into the box.
+    fn step(&mut self, gradient: &[f32], step: f32) {
+        let ends = self.lower.iter().zip(&self.upper);
+        for ((x, g), (lower, upper)) in self.x.iter_mut().zip(gradient).zip(ends) {
+            let sign = f32::from(*g > 0.0) - f32::from(*g < 0.0);
+            *x = (*x + step * sign).clamp(*lower, *upper);
+        }
+    }
+
+    /// Drops the images that there is nothing left to find of.
+    fn drop_done(&mut self, best: &Best, goal: Goal) {
+        let done = |result: &Attacked| result.margin.is_nan() || (goal == Goal::Misclassify && result.found());
+        let keep: Vec<usize> = (0..self.places.len()).filter(|row| !done(&best.results[self.places[*row]])).collect();
+        if keep.len() == self.places.len() {
+            return;
+        }
+        let len = self.lower.len() / self.places.len();
+        for values in [&mut self.lower, &mut self.upper, &mut self.x] {
+            if !values.is_empty() {
+                *values = keep.iter().flat_map(|row| &values[row * len..][..len]).copied().collect();
+            }
+        }
+        self.labels = keep.iter().map(|row| self.labels[*row]).collect();
+        self.places = keep.iter().map(|row| self.places[*row]).collect();
+    }
+}
+
+/// The single precision pixels next to the ends of the box of each, inside it.
+fn inside(pixels: &[f32], eps: f64) -> (Vec<f32>, Vec<f32>) {
+    let end = |pixel: &f32| {
+        let [lower, upper] = ends(*pixel, eps);
+        let (l, u) = (lower as f32, upper as f32);
+        let l = if f64::from(l) < lower { l.next_up() } else { l };
+        let u = if f64::from(u) > upper { u.next_down() } else { u };
+        // A box narrower than single precision holds its pixel alone.
+        (l.min(*pixel), u.max(*pixel))
+    };
+    pixels.iter().map(end).unzip()
+}
+
+/// The network with constants on the tape: a gradient is asked for the image and for nothing else.
+fn constant(net: &ImageNet) -> ImageNet {
+    let mut net = net.clone();
+    let on_tape = &mut |_: &str, parameter: Parameter| match parameter {
+        Parameter::Vector(tensor) => *tensor = tensor.clone().detach().autodiff(),
+        Parameter::Matrix(tensor) => *tensor = tensor.clone().detach().autodiff(),
+        Parameter::Kernel(tensor) => *tensor = tensor.clone().detach().autodiff(),
+    };
+    net.visit(on_tape);
+    net.visit_buffers(on_tape);
+    net
+}
+
+/// The network under attack.
+struct Target<'a> {
+    net: &'a ImageNet,
+    device: &'a Device,
+}
+
+impl Target<'_> {
+    /// Margin and class of every image.
+    fn classify(&self, pixels: &[f32], labels: &[u32]) -> Vec<(f32, u32)> {
+        let logits = self.logits(self.images(pixels, labels.len()).autodiff());
+        margins(&floats(logits), labels)
+    }
+
+    /// The same, and the gradient of what is climbed for the pixels, up to the scale of each channel. Every image has its
+    /// own: what the others of the batch do is nothing to it.
+    fn gradient(&self, pixels: &[f32], labels: &[u32], loss: AttackLoss) -> (Vec<(f32, u32)>, Vec<f32>) {
+        let x = self.images(pixels, labels.len()).autodiff().require_grad();
+        let logits = self.logits(x.clone());
+        let values = floats(logits.clone());
+        let climbed = match loss {
+            AttackLoss::CrossEntropy => -pick(activation::log_softmax(logits, 1), labels),
+            AttackLoss::Margin => {
+                let rows = values.chunks(self.net.config.classes).zip(labels);
+                let rivals: Vec<u32> = rows.map(|(row, label)| rival(row, *label)).collect();
+                pick(logits.clone(), &rivals) - pick(logits, labels)
+            }
+        };
+        let mut tape = climbed.backward();
+        let gradient = x.grad_remove(&mut tape).expect("the logits depend on the image");
+        (margins(&values, labels), floats(gradient))
+    }
+
+    fn images(&self, pixels: &[f32], count: usize) -> Tensor<5> {
+        let [c, h, w] = self.net.config.input;
+        clean(pixels, [count, c, h, w], &self.net.mean, &self.net.std, self.device)
+    }
+
+    fn logits(&self, x: Tensor<5>) -> Tensor<2> {
+        let trace = self.net.trace(x, Statistics::Running);
+        self.net.logits(&trace)
+    }
+}
+
+/// The sum of one value a row.
+fn pick(rows: Tensor<2>, classes: &[u32]) -> Tensor<1> {
+    let classes: Vec<i32> = classes.iter().map(|class| *class as i32).collect();
+    let classes = Tensor::<1, Int>::from_data(TensorData::from(classes.as_slice()), &rows.device());
+    rows.gather(1, classes.unsqueeze_dim::<2>(1)).sum()
+}
+
+/// The class with the largest logit but the label's.
+fn rival(logits: &[f32], label: u32) -> u32 {
+    let others = (0..logits.len() as u32).filter(|class| *class != label);
+    let larger = |a: u32, b: u32| if logits[b as usize] > logits[a as usize] { b } else { a };
+    others.reduce(larger).expect("a classifier tells two classes apart")
+}
+
+/// Margin and class of every row of `logits` `[N, K]`. A logit that is not finite makes the margin NaN.
+fn margins(logits: &[f32], labels: &[u32]) -> Vec<(f32, u32)> {
+    let rows = logits.chunks(logits.len() / labels.len().max(1)).zip(labels);
+    let margin = |(row, label): (&[f32], &u32)| {
+        let rival = rival(row, *label);
+        let margin = row[*label as usize] - row[rival as usize];
+        let finite = row.iter().all(|logit| logit.is_finite());
+        (if finite { margin } else { f32::NAN }, if margin > 0.0 { *label } else { rival })
+    };
+    rows.map(margin).collect()
+}

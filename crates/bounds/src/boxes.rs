@@ -1,0 +1,101 @@
+//! The inputs that bounds start from: a batch of images, and the box of radius eps around each of them.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use temper_record::{Problem, Result};
+
+/// A batch of labelled images of a data set.
+#[derive(Debug, Clone, Copy)]
+pub struct Images<'a> {
+    /// `[N, C, H, W]`, in [0, 1].
+    pub pixels: &'a [f32],
+    /// C, H, W.
+    pub shape: [usize; 3],
+    /// N classes.
+    pub labels: &'a [u32],
+    /// The N numbers of the images in their data set. With the attack's seed they decide its random starts, so that no
+    /// result depends on the batch that an image is in.
+    pub indices: &'a [u64],
+}
+
+impl Images<'_> {
+    /// The shape of the batch, after a check that the images are a network's with this input and these classes.
+    pub fn check(&self, input: [usize; 3], classes: usize) -> Result<[usize; 4]> {
+        let fail =
+            |why: String| Err(Problem::input("bound", "images", why).hint("the network was made for other images"));
+        let ([c, h, w], n) = (self.shape, self.labels.len());
+        if self.shape != input {
+            let [i, j, k] = input;
+            return fail(format!("are {c} x {h} x {w}, the network reads {i} x {j} x {k}"));
+        }
+        if self.pixels.len() != n * c * h * w || self.indices.len() != n {
+            return fail(format!("{} pixels and {} numbers for {n} labels", self.pixels.len(), self.indices.len()));
+        }
+        if let Some(label) = self.labels.iter().find(|label| **label as usize >= classes) {
+            return fail(format!("label {label} of a network with {classes} classes"));
+        }
+        Ok([n, c, h, w])
+    }
+
+    /// The images at these places of the batch; owned, as nothing else holds them.
+    pub(crate) fn choose(&self, places: &[usize]) -> (Vec<f32>, Vec<u32>, Vec<u64>) {
+        let len: usize = self.shape.iter().product();
+        let pixels = places.iter().flat_map(|i| &self.pixels[i * len..][..len]).copied().collect();
+        (pixels, places.iter().map(|i| self.labels[*i]).collect(), places.iter().map(|i| self.indices[*i]).collect())
+    }
+}
+
+/// The stack `[3, N, C, H, W]` of a batch and its boxes. `pixels` are in [0, 1], `[N, C, H, W]`; the box is cut to [0, 1]
+/// before the normalisation with `mean` and `std`, one value a channel.
+///
+/// Centre and radius are formed from the cut bounds in double precision: in f32 `x + 1e-6` is off by several per cent
+/// of 1e-6 already.
+pub fn boxes(pixels: &[f32], shape: [usize; 4], eps: f64, mean: &[f32], std: &[f32], device: &Device) -> Tensor<5> {
+    boxes_each(pixels, shape, &vec![eps; shape[0]], mean, std, device)
+}
+
+/// [`boxes`] with a radius of its own for every image: `eps` has N values.
+pub fn boxes_each(
+    pixels: &[f32],
+    shape: [usize; 4],
+    eps: &[f64],
+    mean: &[f32],
+    std: &[f32],
+    device: &Device,
+) -> Tensor<5> {
+    let [images, c, h, w] = shape;
+    let n = pixels.len();
+    let mut values = vec![0.0f32; 3 * n];
+    let (clean, rest) = values.split_at_mut(n);
+    let (centre, radius) = rest.split_at_mut(n);
+    let outputs = clean.iter_mut().zip(centre).zip(radius);
+    let places = channels(shape).zip((0..images).flat_map(|image| std::iter::repeat_n(image, c * h * w)));
+    for ((&pixel, (channel, image)), ((clean, centre), radius)) in pixels.iter().zip(places).zip(outputs) {
+        let (mean, std) = (f64::from(mean[channel]), f64::from(std[channel]));
+        let [lower, upper] = ends(pixel, eps[image]);
+        *clean = ((f64::from(pixel) - mean) / std) as f32;
+        *centre = ((0.5 * (lower + upper) - mean) / std) as f32;
+        *radius = (0.5 * (upper - lower) / std) as f32;
+    }
+    Tensor::from_data(TensorData::new(values, [3, images, c, h, w]), device)
+}
+
+/// The ends of the box of one pixel: within `eps` of it and within [0, 1].
+pub fn ends(pixel: f32, eps: f64) -> [f64; 2] {
+    let pixel = f64::from(pixel);
+    [(pixel - eps).max(0.0), (pixel + eps).min(1.0)]
+}
+
+/// The stack `[1, N, C, H, W]` of a batch alone.
+pub fn clean(pixels: &[f32], shape: [usize; 4], mean: &[f32], std: &[f32], device: &Device) -> Tensor<5> {
+    let normalise = |(&pixel, channel): (&f32, usize)| {
+        ((f64::from(pixel) - f64::from(mean[channel])) / f64::from(std[channel])) as f32
+    };
+    let values: Vec<f32> = pixels.iter().zip(channels(shape)).map(normalise).collect();
+    let [n, c, h, w] = shape;
+    Tensor::from_data(TensorData::new(values, [1, n, c, h, w]), device)
+}
+
+/// The channel of every pixel of a batch.
+fn channels([n, c, h, w]: [usize; 4]) -> impl Iterator<Item = usize> {
+    (0..n * c).flat_map(move |plane| std::iter::repeat_n(plane % c, h * w))
+}

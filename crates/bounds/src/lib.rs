@@ -1,0 +1,26 @@
+//! Sound enclosures of what an image classifier can answer when every pixel may move by eps, and what follows from them.
+//!
+//! * [`boxes`]: the input: a batch and the box around every image of it.
+//! * [`ibp`]: interval bound propagation, and what its intervals say of every layer.
+//! * [`crown`]: CROWN-IBP: one backward pass of linear bounds over those intervals; loss fusion.
+//! * [`losses`]: the robust loss and the warmup regularisers.
+//! * [`attack`]: projected gradient descent in the box: the other side of a certificate.
+//! * [`verdict`]: bound and attack together, one outcome an image, counted.
+//! * [`radius`]: the largest certified eps of an image.
+//!
+//! Bounds are computed in single precision, rounded to nearest: they are sound up to that rounding.
+
+pub mod attack;
+pub mod boxes;
+pub mod crown;
+pub mod ibp;
+pub mod losses;
+pub mod radius;
+pub mod verdict;
+
+use burn::tensor::Tensor;
+
+/// The values of a tensor, row-major.
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("f32 values")
+}

@@ -1,0 +1,66 @@
+//! The losses of certified training (arXiv 2103.17268, section 4).
+
+use burn::tensor::{Int, Tensor, TensorData, activation};
+
+/// The mean over the batch of `-log softmax(logits)[label]`; `logits` is `[N, K]`.
+pub fn cross_entropy(logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+    let labels: Vec<i32> = labels.iter().map(|&label| label as i32).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &logits.device());
+    -activation::log_softmax(logits, 1).gather(1, labels.unsqueeze_dim::<2>(1)).mean()
+}
+
+/// The mean over the batch of `log sum_j exp(-margin_j)`: the cross-entropy of the worst logits that the lower bounds
+/// `margins` of `z_y - z_j` allow. `[N, K]`, 0 for the label itself.
+pub fn robust_loss(margins: Tensor<2>) -> Tensor<1> {
+    let worst = -margins;
+    let largest = worst.clone().max_dim(1).detach();
+    ((worst - largest.clone()).exp().sum_dim(1).log() + largest).mean()
+}
+
+/// The tightness regulariser: how far the mean radius of the intervals before each ReLU exceeds that of the input.
+/// `moments` are those of [`temper_ops::stack::interval_moments`], one a ReLU; `input` is the mean radius of the input
+/// box in normalised units; `tau` the tolerance. `mean over ReLUs of relu(tau - input / max(mean radius, 1e-12)) / tau`.
+pub fn tightness(moments: &[Tensor<1>], input: f64, tau: f64) -> Tensor<1> {
+    let terms = moments.iter().map(|moments| {
+        let radius = moments.clone().narrow(0, 0, 1).clamp_min(1e-12);
+        activation::relu(-(radius.recip() * input) + tau)
+    });
+    mean(terms.collect(), moments.len(), tau, moments)
+}
+
+/// The regulariser of the balance between active and inactive ReLUs: for each ReLU, with `a` the ratio of the mean
+/// impact of the active units to that of the inactive and `b` that of their variances, each turned over if above 1,
+/// `(relu(tau - a) + relu(tau - b)) / tau`; the mean over ReLUs.
+///
+/// By case, where the formula has no value: a ReLU without inactive units adds nothing; one with inactive units but
+/// without active ones adds the constant 2, which has no gradient; one whose units are all at the mean adds nothing. All
+/// count in the mean.
+pub fn relu_balance(moments: &[Tensor<1>], tau: f64) -> Tensor<1> {
+    let terms = moments.iter().filter_map(|moments| {
+        let numbers: Vec<f32> = moments.to_data().try_into_vec().expect("f32 values");
+        let [active, inactive] = [numbers[5], numbers[6]];
+        if inactive == 0.0 || numbers[3].max(numbers[4]) == 0.0 {
+            return None;
+        }
+        if active == 0.0 {
+            return Some(moments.zeros_like().narrow(0, 0, 1) + 2.0 * tau);
+        }
+        // The smaller over the larger is min(q, 1 / q), without a division by zero.
+        let ratio = |a: usize, b: usize| {
+            let (smaller, larger) = if numbers[a] <= numbers[b] { (a, b) } else { (b, a) };
+            let ratio = moments.clone().narrow(0, smaller, 1) / moments.clone().narrow(0, larger, 1);
+            activation::relu(-ratio + tau)
+        };
+        Some(ratio(1, 2) + ratio(3, 4))
+    });
+    mean(terms.collect(), moments.len(), tau, moments)
+}
+
+/// The sum of `terms` over `count * tau`.
+fn mean(terms: Vec<Tensor<1>>, count: usize, tau: f64, like: &[Tensor<1>]) -> Tensor<1> {
+    let sum = terms.into_iter().reduce(|sum, term| sum + term);
+    match sum {
+        Some(sum) => sum / (count as f64 * tau),
+        None => Tensor::zeros([1], &like.first().map_or_else(Default::default, Tensor::device)),
+    }
+}

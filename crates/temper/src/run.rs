@@ -1,0 +1,213 @@
+//! What every run has, whatever it trains: its directory and record from the first moment on, and how it goes to its end.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use temper_recipe::{Expectation, Recipe};
+use temper_record::checkpoint::Checkpoint;
+use temper_record::env::{Env, now};
+use temper_record::event::{Event, Parent, RunInfo};
+use temper_record::run::{RunDir, RunLock, RunRef};
+use temper_record::series::RunSeries;
+use temper_record::sink::Recorder;
+use temper_record::{Problem, Result};
+use temper_train::checkpoint::State;
+use temper_train::optimizer;
+use temper_train::trainer::{End, Interrupt, Settings, Task, Trainer};
+
+use crate::lm::console::{Console, Signals};
+use crate::lm::lengths::Lengths;
+use crate::printer::Printer;
+use crate::problems::Outcome;
+
+/// What the command line adds to a recipe.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Stop after this many updates.
+    pub max_steps: Option<u64>,
+    /// Stop with a checkpoint before so much time has passed.
+    pub max_time: Option<Duration>,
+}
+
+/// A run that is ready to train. Holds the run's lock.
+pub struct Started<T> {
+    /// The loop.
+    pub trainer: Trainer<T>,
+    /// Where everything comes from.
+    pub recipe: Recipe,
+    /// Its lengths in updates.
+    pub lengths: Lengths,
+    /// Whether nothing has been recorded yet but the start.
+    pub fresh: bool,
+    /// Held while it lasts.
+    #[allow(dead_code, reason = "dropping it gives the run free")]
+    pub lock: RunLock,
+}
+
+/// What the first line of a run's record says beyond its recipe.
+pub struct About {
+    /// `lm` or `certify`.
+    pub task: &'static str,
+    /// Trainable parameters.
+    pub parameters: u64,
+    /// How the weights came to be: `fresh`, `branch` or `hf`.
+    pub start: &'static str,
+    /// The run it branches from.
+    pub parent: Option<Parent>,
+}
+
+/// Writes what a run directory holds from the beginning, and the first lines of its record. `phases` (name, first and last update) are
+/// the phases of the run; if there are none, the learning rate's are.
+#[allow(clippy::too_many_arguments)]
+pub fn begin(
+    run: &RunDir,
+    recipe: &Recipe,
+    source: &str,
+    lengths: &Lengths,
+    state: &State,
+    about: About,
+    phases: &[(&'static str, u64, u64)],
+    printer: &Printer,
+) -> Outcome<Recorder> {
+    let write = |path: std::path::PathBuf, text: &[u8]| {
+        fs::write(&path, text).map_err(|cause| Problem::io("write run", &path, &cause))
+    };
+    write(run.recipe(), source_text(source, recipe).as_bytes())?;
+    write(run.resolved(), recipe.to_toml().as_bytes())?;
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("TEMPER_COMMIT").filter(|commit| !commit.is_empty());
+    let environment = Env::collect(version, commit, rayon::current_num_threads(), std::env::args().collect());
+    environment.write(run)?;
+    printer.keep_log(&run.log())?;
+    let mut recorder = Recorder::create(run)?;
+    let updates = lengths.stop - state.step;
+    recorder.record(&Event::Start(RunInfo {
+        task: about.task.into(),
+        recipe: recipe.name().into(),
+        seed: recipe.u64("seed")?,
+        steps: lengths.stop,
+        tokens: state.tokens + updates * lengths.tokens_per_step,
+        first_step: state.step,
+        first_tokens: state.tokens,
+        parameters: about.parameters,
+        start: about.start.into(),
+        parent: about.parent,
+        version: version.into(),
+        commit: commit.map(Into::into),
+        time: now(),
+    }))?;
+    let bands = lengths.schedule.bands(lengths.stop);
+    let bands = bands.iter().map(|band| (band.name.as_str(), band.first, band.last));
+    let bands: Vec<_> = if phases.is_empty() { bands.collect() } else { phases.to_vec() };
+    for (name, first, last_step) in bands.into_iter().filter(|(_, _, last)| *last > state.step) {
+        let first_step = first.max(state.step + 1);
+        recorder.record(&Event::Phase { name: name.to_string(), first_step, last_step })?;
+    }
+    Ok(recorder)
+}
+
+impl<T: Task> Started<T> {
+    /// Trains to the end or an interrupt, and gives the exit code. `name` prefixes every line.
+    pub fn go(mut self, name: &str, signals: &Signals, printer: &Printer) -> Outcome {
+        let (first, stop) = (self.trainer.state.step, self.lengths.stop);
+        let mut console = Console::new(printer, signals.clone(), name, self.lengths.log_every, first, stop);
+        let end = self.trainer.train(self.fresh, &mut console);
+        drop(console);
+        let path = self.trainer.run.path().display().to_string();
+        match end? {
+            End::Done => self.expectation(printer),
+            End::Stopped(interrupt) => {
+                printer.say(format_args!(
+                    "stopped after step {}; go on with: temper resume {path}",
+                    self.trainer.state.step
+                ));
+                Ok(match interrupt {
+                    Interrupt::Signal(signal) => (128 + signal) as u8,
+                    Interrupt::TimeLimit => 75,
+                })
+            }
+        }
+    }
+
+    /// Compares the result with what the recipe expects: exit code 1 if it missed.
+    fn expectation(&self, printer: &Printer) -> Outcome {
+        match self.recipe.expectation() {
+            Expectation::None => Ok(0),
+            Expectation::Off(why) => {
+                printer.say(format_args!("expectation: {why}"));
+                Ok(0)
+            }
+            Expectation::Check { metric, mean, tolerance } => {
+                let series = RunSeries::read(&self.trainer.run)?;
+                let (set, name) = metric.rsplit_once('/').unwrap_or(("mean:micro", &metric));
+                let Some(&(_, found)) = series.eval_metric(set, name).last() else {
+                    let hint = "SET/METRIC, for example web/perplexity";
+                    return Err(self
+                        .recipe
+                        .problem("expect.metric", format!("{metric} is not recorded"))
+                        .hint(hint)
+                        .into());
+                };
+                let met = (found - mean).abs() <= tolerance;
+                let verdict = if met { "met" } else { "missed" };
+                printer
+                    .say(format_args!("expectation {verdict}: {metric} is {found:.4}, expected {mean} ± {tolerance}"));
+                Ok(if met { 0 } else { 1 })
+            }
+        }
+    }
+}
+
+/// Runs `make`; if it fails before the run exists, the directory is left as it was found: empty.
+pub fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    make().inspect_err(|_| {
+        if let Ok(entries) = fs::read_dir(run.path()) {
+            for entry in entries.flatten() {
+                let path = entry.path();
+                let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            }
+        }
+        let _ = fs::remove_dir(run.path());
+    })
+}
+
+/// The update rule of the recipe.
+pub fn optimizer_settings(recipe: &Recipe) -> Result<optimizer::Settings> {
+    Ok(optimizer::Settings {
+        beta1: recipe.f64("optimizer.beta1")?,
+        beta2: recipe.f64("optimizer.beta2")?,
+        eps: recipe.f64("optimizer.eps")?,
+        weight_decay: recipe.f64("optimizer.weight_decay")?,
+        clip: recipe.f64("optimizer.clip")?,
+    })
+}
+
+/// When things happen in a run of this recipe.
+pub fn settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Settings> {
+    Ok(Settings {
+        stop: lengths.stop,
+        eval_every: lengths.eval_every,
+        checkpoint_every: lengths.checkpoint_every,
+        keep_last: recipe.usize("checkpoint.keep_last")?,
+        keep_every: lengths.keep_every,
+        deadline: limits.max_time.map(|time| Instant::now() + time),
+    })
+}
+
+/// The recipe as the user gave it: the text of the file or of the built-in recipe.
+fn source_text(source: &str, recipe: &Recipe) -> String {
+    let given = crate::builtin::LIBRARY.get(source).map(str::to_owned);
+    let given = given.or_else(|| fs::read_to_string(source).ok());
+    let overrides: Vec<_> = recipe
+        .overridden()
+        .into_iter()
+        .filter_map(|key| Some(format!("# --set {key}={}\n", recipe.get(key)?.value)))
+        .collect();
+    overrides.concat() + &given.unwrap_or_else(|| recipe.to_toml())
+}
+
+/// The checkpoint that a name means, for commands that only look.
+pub fn checkpoint_of(name: &str) -> Result<(RunDir, Checkpoint)> {
+    let named = RunRef::parse(name)?;
+    Ok((named.open()?, named.checkpoint()?))
+}
