@@ -9,6 +9,7 @@ use temper_model::image::{
     names::Named, stored, text, vanilla_init,
 };
 use temper_model::init::{normal, uniform};
+use temper_model::parameter::Parameters;
 use temper_model::tensors::{self, Dtype, Outgoing, Stored};
 use temper_record::{Kind, Problem};
 
@@ -764,4 +765,18 @@ fn state_dicts_of_the_papers_code() {
     let mut negative = found.clone();
     negative.iter_mut().find(|(name, _)| name == "module.1.running_var").unwrap().1.values[0] = -1.0;
     fail(&config, negative, &["bn1.running_var", "below zero"]);
+}
+
+/// The networks of the golden files: configuration and weights, as an independent program wrote them.
+#[test]
+fn golden_networks_are_read() {
+    for (name, parameters) in [("cnn7", 5_986), ("wide_resnet", 4_589), ("resnext", 2_936)] {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/image_nets").join(name);
+        let text = std::fs::read_to_string(directory.join("network.json")).unwrap();
+        let config = NetworkConfig::from_json(&text, "network.json").unwrap();
+        assert_eq!(config.parameters(), parameters, "{name}");
+        let net = stored::read(&directory.join("model.safetensors"), config, &Device::flex()).unwrap();
+        let logits = net.logits(&net.trace(stack(2, net.config.input, None, 1), Statistics::Running));
+        assert!(logits.dims() == [2, net.config.classes] && floats(&logits).iter().all(|v| v.is_finite()));
+    }
 }

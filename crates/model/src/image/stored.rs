@@ -8,7 +8,7 @@ use temper_record::{Problem, Result};
 
 use super::config::{NetworkConfig, Op};
 use super::graph::ImageNet;
-use crate::parameter::Parameter;
+use crate::parameter::{Parameter, Parameters};
 use crate::tensors::{self, Dtype, Outgoing, Stored};
 
 /// Tensors of the normalisation that a file of Temper's holds beside the network's own.
