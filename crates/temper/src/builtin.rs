@@ -1,7 +1,8 @@
-//! What the binary carries: recipes, the demo's texts and their tokenizer (assets/SOURCES.md has
+//! What the binary carries: recipes, the demo's texts with their tokenizer, and its images (assets/SOURCES.md has
 //! their sources and licences).
 
 use temper_data::Input;
+use temper_data::images::{Splits, packed};
 use temper_recipe::Library;
 
 /// The built-in recipes by name.
@@ -27,6 +28,8 @@ const WEB: &[u8] = include_bytes!("../../../assets/web.jsonl.zst");
 const LAW: &[u8] = include_bytes!("../../../assets/law.jsonl.zst");
 /// A byte-level BPE of 4096 entries trained on both.
 const TOKENIZER: &[u8] = include_bytes!("../../../assets/tokenizer.json");
+/// The first 10,000 training and 2,000 test images of Fashion-MNIST.
+const FASHION: &[u8] = include_bytes!("../../../assets/fashion.images.zst");
 
 /// The text that a recipe calls `builtin:NAME`.
 pub fn text(name: &str) -> Option<Input> {
@@ -41,4 +44,10 @@ pub fn text(name: &str) -> Option<Input> {
 /// The tokenizer that a recipe calls `builtin:NAME`.
 pub fn tokenizer(name: &str) -> Option<&'static [u8]> {
     (name == "demo").then_some(TOKENIZER)
+}
+
+/// The images that a recipe calls `builtin:NAME`.
+#[allow(dead_code)] // TEMPORARY
+pub fn images(name: &str) -> Option<temper_record::Result<Splits>> {
+    (name == "fashion").then(|| packed::read("builtin:fashion", FASHION))
 }
