@@ -12,6 +12,8 @@ pub const LIBRARY: Library<'static> = Library {
         ("demo/rewarmed", include_str!("../../../recipes/demo/rewarmed.toml")),
         ("demo/constant", include_str!("../../../recipes/demo/constant.toml")),
         ("demo/scratch", include_str!("../../../recipes/demo/scratch.toml")),
+        ("demo/vanilla", include_str!("../../../recipes/demo/vanilla.toml")),
+        ("demo/fast", include_str!("../../../recipes/demo/fast.toml")),
         ("rewarm/small", include_str!("../../../recipes/rewarm/small.toml")),
         ("rewarm/docs", include_str!("../../../recipes/rewarm/docs.toml")),
         ("rewarm/docs-to-prose", include_str!("../../../recipes/rewarm/docs-to-prose.toml")),
@@ -19,6 +21,14 @@ pub const LIBRARY: Library<'static> = Library {
         ("rewarm/replay", include_str!("../../../recipes/rewarm/replay.toml")),
         ("rewarm/infinite", include_str!("../../../recipes/rewarm/infinite.toml")),
         ("rewarm/pythia-410m", include_str!("../../../recipes/rewarm/pythia-410m.toml")),
+        ("fastibp/mnist-small", include_str!("../../../recipes/fastibp/mnist-small.toml")),
+        ("fastibp/mnist-cnn7", include_str!("../../../recipes/fastibp/mnist-cnn7.toml")),
+        ("fastibp/fashion-cnn7", include_str!("../../../recipes/fastibp/fashion-cnn7.toml")),
+        ("fastibp/cifar10-cnn7", include_str!("../../../recipes/fastibp/cifar10-cnn7.toml")),
+        ("fastibp/cifar10-cnn7-70", include_str!("../../../recipes/fastibp/cifar10-cnn7-70.toml")),
+        ("fastibp/cifar10-wrn", include_str!("../../../recipes/fastibp/cifar10-wrn.toml")),
+        ("fastibp/cifar10-resnext", include_str!("../../../recipes/fastibp/cifar10-resnext.toml")),
+        ("fastibp/tinyimagenet-cnn7", include_str!("../../../recipes/fastibp/tinyimagenet-cnn7.toml")),
     ],
 };
 
@@ -47,7 +57,6 @@ pub fn tokenizer(name: &str) -> Option<&'static [u8]> {
 }
 
 /// The images that a recipe calls `builtin:NAME`.
-#[allow(dead_code)] // TEMPORARY
 pub fn images(name: &str) -> Option<temper_record::Result<Splits>> {
     (name == "fashion").then(|| packed::read("builtin:fashion", FASHION))
 }

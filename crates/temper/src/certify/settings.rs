@@ -2,7 +2,8 @@
 
 use temper_model::image::config::NetworkConfig;
 use temper_model::image::init::ImageInit;
-use temper_model::image::{BatchNorm, by_name, from_lines};
+use temper_model::image::names::vanilla_init;
+use temper_model::image::{BatchNorm, by_name, text};
 use temper_recipe::{Origin, Recipe, Value};
 use temper_record::Result;
 use temper_train::certify::evaluate::EvalSettings;
@@ -26,8 +27,8 @@ pub fn fill_method(recipe: &mut Recipe) -> Result<()> {
 pub fn network(recipe: &Recipe, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let width = recipe.opt("model.width", Recipe::usize)?;
     if let Some(lines) = recipe.opt("model.graph", Recipe::texts)? {
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        return from_lines(&lines, input, classes).map_err(|problem| at(recipe, "model.graph", problem));
+        return text::parse(&lines, "model.graph", input, classes)
+            .map_err(|problem| at(recipe, "model.graph", problem));
     }
     let name = recipe.text("model.name").map_err(|problem| {
         problem.hint("model.name = \"cnn7\", or the layers as model.graph; `temper recipe networks` lists the names")
@@ -51,15 +52,13 @@ fn at(recipe: &Recipe, key: &str, problem: temper_record::Problem) -> temper_rec
 
 /// How fresh weights are drawn.
 pub fn init(recipe: &Recipe) -> Result<ImageInit> {
-    let residual = recipe.opt("model.name", Recipe::text)?.is_some_and(|name| name.starts_with("wide-resnet"));
     Ok(match recipe.text("init.weights")?.as_str() {
         "xavier" => ImageInit::Xavier,
         "kaiming" => ImageInit::Kaiming,
         "orthogonal" => ImageInit::Orthogonal,
         "ibp" => ImageInit::Ibp,
-        // The constructor of the paper's Wide-ResNet draws its convolutions so.
-        _ if residual => ImageInit::FanOut,
-        _ => ImageInit::Default,
+        // Of the network's own constructor in the paper's code.
+        _ => recipe.opt("model.name", Recipe::text)?.map_or(ImageInit::Default, |name| vanilla_init(&name)),
     })
 }
 

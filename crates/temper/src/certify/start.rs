@@ -1,12 +1,13 @@
 //! The starts of a run of certified training: fresh, from a state dict, branch, resume.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::Device;
 use temper_data::images::{Epochs, Images, normalisation};
-use temper_model::{ImageNet, tensors};
+use temper_model::ImageNet;
+use temper_model::image::stored;
 use temper_recipe::{Recipe, Task};
+use temper_record::Problem;
 use temper_record::checkpoint::discard_after;
 use temper_record::console::count;
 use temper_record::env::now;
@@ -14,7 +15,6 @@ use temper_record::event::{Event, Parent};
 use temper_record::run::{At, RunDir, RunRef};
 use temper_record::series::RunSeries;
 use temper_record::sink::Recorder;
-use temper_record::Problem;
 use temper_schedule::{EpsSchedule, EpsShape, Units};
 use temper_train::certify::checkpoint as content;
 use temper_train::certify::task::CertifyTask;
@@ -41,7 +41,10 @@ pub fn train(
     if let Some(base) = recipe.opt("base", Recipe::text)? {
         return Err(recipe
             .problem("base", format!("this recipe continues a run of {base}; it does not start one"))
-            .hint(format!("temper train {base} --out runs/base, then temper branch runs/base {source} --out {}", out.display()))
+            .hint(format!(
+                "temper train {base} --out runs/base, then temper branch runs/base {source} --out {}",
+                out.display()
+            ))
             .into());
     }
     settings::fill_method(&mut recipe)?;
@@ -76,7 +79,9 @@ pub fn branch(
     let base_recipe = resolved(&base_run)?;
     if base_recipe.task() != Task::Certify {
         let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
-        return Err(Problem::input("branch", base, why).hint("a recipe of certified training goes on from such a run").into());
+        return Err(Problem::input("branch", base, why)
+            .hint("a recipe of certified training goes on from such a run")
+            .into());
     }
     let state = checkpoint::read_state(&checkpoint)?;
     inherit(&mut recipe, &base_recipe, base)?;
@@ -86,13 +91,14 @@ pub fn branch(
     let data = images::open(&recipe)?;
     let net = if clocks.weights {
         let net = content::read_net(&checkpoint, &device)?;
-        let [train_shape, classes] = [data.train.shape().to_vec(), vec![data.train.classes()]];
-        if net.config.input.to_vec() != train_shape || vec![net.config.classes] != classes {
+        let (input, classes) = (data.train.shape, data.train.classes());
+        if (net.config.input, net.config.classes) != (input, classes) {
             let why = format!(
-                "images of {:?} in {} classes do not fit the network of {base}, which has {:?} and {}",
-                train_shape, classes[0], net.config.input, net.config.classes
+                "images of {input:?} in {classes} classes do not fit the network of {base}, which is for {:?} and {}",
+                net.config.input, net.config.classes
             );
-            return Err(recipe.problem("data.images", why).hint("clocks.weights = \"reset\" starts a network of their own").into());
+            let hint = "clocks.weights = \"reset\" starts a network of their own";
+            return Err(recipe.problem("data.images", why).hint(hint).into());
         }
         net
     } else {
@@ -182,21 +188,18 @@ fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
 
 /// A fresh network for the data.
 pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Outcome<ImageNet> {
-    let config = settings::network(recipe, data.train.shape(), data.train.classes())?;
+    let config = settings::network(recipe, data.train.shape, data.train.classes())?;
     let (mean, std) = match recipe.text("data.normalise")?.as_str() {
-        "none" => normalisation("", data.train.shape()[0]),
-        _ => normalisation(data.train.name(), data.train.shape()[0]),
+        "none" => normalisation("", data.train.shape[0]),
+        _ => normalisation(&data.train.name, data.train.shape[0]),
     };
     Ok(ImageNet::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
 }
 
-/// The network with the tensors of a PyTorch state dict that was exported to safetensors.
+/// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
 fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Outcome<ImageNet> {
-    let stored: BTreeMap<_, _> = tensors::read(path, &|_| true)?.into_iter().collect();
     let (mean, std) = (net.mean.clone(), net.std.clone());
-    let read = ImageNet::from_state_dict(net.config, stored, device)
-        .map_err(|why| Problem::input("read state dict", path.display(), why))?;
-    Ok(read.normalised(mean, std))
+    Ok(stored::read(path, net.config, device)?.normalised(mean, std))
 }
 
 /// Every length in updates. An epoch is a whole number of updates; its last batch may be smaller.
@@ -247,8 +250,7 @@ fn build(
     images::Manifest::of(&data).write(&run)?;
     let settings = run::settings(recipe, &lengths, limits)?;
     let about = About { task: "certify", parameters: net.config.parameters(), start, parent };
-    let recorder =
-        run::begin(&run, recipe, source, &lengths, &state, about, &eps.bands(lengths.stop), printer)?;
+    let recorder = run::begin(&run, recipe, source, &lengths, &state, about, &eps.bands(lengths.stop), printer)?;
     announce(recipe, &net, &data, &lengths, &eps, printer)?;
     let task = task(recipe, net, optimizer, data, &lengths, seed, device)?;
     let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
@@ -269,7 +271,8 @@ fn task(
     let batch = recipe.usize("batch.images")?;
     let eps = radius(recipe, &data, lengths)?;
     let Data { train, holdout, test } = data;
-    let mut sets: Vec<(String, Images)> = holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();
+    let mut sets: Vec<(String, Images)> =
+        holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();
     sets.push(("test".into(), test));
     Ok(CertifyTask {
         net,
@@ -310,7 +313,7 @@ fn announce(
     ));
     printer.say(format_args!(
         "data        {}: {} training images of {c}x{h}x{w} in {} classes",
-        data.train.title(),
+        data.train.name,
         data.train.len(),
         data.train.classes()
     ));
@@ -318,11 +321,17 @@ fn announce(
         printer.say(format_args!("            {note}"));
     }
     let chosen = match &data.holdout {
-        Some(images) => format!("best checkpoint by certified error on {} images held out of the training set", images.len()),
+        Some(images) => {
+            format!("best checkpoint by certified error on {} images held out of the training set", images.len())
+        }
         None => "best checkpoint by certified error on the test set itself: its error is a little optimistic".into(),
     };
     printer.say(format_args!("evaluation  {} test images; {chosen}", data.test.len()));
-    printer.say(format_args!("method      {}, first weights {}", recipe.text("method.name")?, recipe.text("init.weights")?));
+    printer.say(format_args!(
+        "method      {}, first weights {}",
+        recipe.text("method.name")?,
+        recipe.text("init.weights")?
+    ));
     let accumulation = settings::accumulation(recipe)?;
     if accumulation.pieces > 1 {
         let statistics = match accumulation.whole_batch_statistics {
@@ -341,7 +350,10 @@ fn announce(
         epochs(lengths.stop)
     ));
     printer.say(match eps.shape {
-        EpsShape::Constant => format!("eps         {} from the first update on", recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string())),
+        EpsShape::Constant => format!(
+            "eps         {} from the first update on",
+            recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string())
+        ),
         _ => format!(
             "eps         0 for {:.4} epochs, then {:.4} epochs of ramp, then {}",
             epochs(eps.first),

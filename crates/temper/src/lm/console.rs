@@ -68,6 +68,16 @@ impl<'p> Console<'p> {
             return;
         }
         let number = |name: &str| values.get(name).unwrap_or(f64::NAN);
+        if values.get("certified_error").is_some() {
+            let attacked = values.get("pgd_error").map_or_else(String::new, |error| format!("  pgd {error:6.2} %"));
+            self.printer.say(format_args!(
+                "{}eval {step:>8}  {set:12} standard {:6.2} %{attacked}  certified {:6.2} %",
+                self.name,
+                number("standard_error"),
+                number("certified_error"),
+            ));
+            return;
+        }
         let bits = values.get("bits_per_byte").map_or_else(String::new, |bits| format!("  bits/byte {bits:.4}"));
         self.printer.say(format_args!(
             "{}eval {step:>8}  {set:12} loss {:.4}  perplexity {}{bits}",

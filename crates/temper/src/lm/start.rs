@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use temper_data::{Stream, StreamSpec, Tokenizer};
 use temper_model::{GptNeox, hugging_face};
-use temper_recipe::{Origin, Recipe};
+use temper_recipe::{Origin, Recipe, Task};
 use temper_record::checkpoint::discard_after;
 use temper_record::console::count;
 use temper_record::env::now;
@@ -37,7 +37,6 @@ pub fn train(
     limits: Limits,
     printer: &Printer,
 ) -> Outcome<Started<LmTask>> {
-    lm_only(&recipe)?;
     if let Some(base) = recipe.opt("base", Recipe::text)? {
         return Err(recipe
             .problem("base", format!("this recipe continues a run of {base}; it does not start one"))
@@ -100,11 +99,16 @@ pub fn branch(
     limits: Limits,
     printer: &Printer,
 ) -> Outcome<Started<LmTask>> {
-    lm_only(&recipe)?;
     let named = RunRef::parse(base)?;
     let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
     let base_recipe = open::resolved(&base_run)?;
+    if base_recipe.task() != Task::Lm {
+        let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
+        return Err(Problem::input("branch", base, why)
+            .hint("a recipe of a language model goes on from such a run")
+            .into());
+    }
     let state = checkpoint::read_state(&checkpoint)?;
     inherit(&mut recipe, &base_recipe, base)?;
     let clocks = run::Clocks::read(&recipe)?;
@@ -185,7 +189,6 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let checkpoint = named.checkpoint()?;
     checkpoint.verify()?;
     let recipe = open::resolved(&run)?;
-    lm_only(&recipe)?;
     let state = checkpoint::read_state(&checkpoint)?;
     let device = Device::flex();
     let model = checkpoint::read_model(&checkpoint, &device)?;
@@ -340,13 +343,6 @@ fn announce(
         printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
     printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end());
-}
-
-fn lm_only(recipe: &Recipe) -> Result<()> {
-    match recipe.text("task")?.as_str() {
-        "lm" => Ok(()),
-        task => Err(recipe.problem("task", format!("{task} is not in this version")).hint("task = \"lm\"")),
-    }
 }
 
 /// What can be found wrong before anything is written.

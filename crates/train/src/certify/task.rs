@@ -1,11 +1,11 @@
 //! An image classifier as the task of a run.
 
 use burn::tensor::Device;
+use temper_bounds::boxes;
 use temper_data::images::{Augment, Epochs, Images};
 use temper_model::image::PooledMoments;
 use temper_model::image::Statistics;
 use temper_model::{ImageNet, parameter};
-use temper_bounds::boxes;
 use temper_record::Result;
 use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Values;
@@ -65,11 +65,8 @@ impl Task for CertifyTask {
         let augment = Augment { flip: self.flip, pad: self.crop, seed: self.seed, step };
         let (pixels, labels) = self.train.batch(&self.epochs.indices(epoch, place), Some(&augment));
         let batch = Batch { pixels, labels };
-        let radius = Radius {
-            eps: self.eps.at(n),
-            target: self.eps.target,
-            weight: self.eps.weight(n, self.method.lambda),
-        };
+        let radius =
+            Radius { eps: self.eps.at(n), target: self.eps.target, weight: self.eps.weight(n, self.method.lambda) };
         let outcome = train_step(
             &mut self.net,
             &mut self.optimizer,
@@ -88,8 +85,11 @@ impl Task for CertifyTask {
         let mut values = Values::new().with("loss", outcome.loss).with("lr", lr).with("eps", radius.eps);
         values.set("grad_norm", outcome.grad_norm);
         values.set("clean_loss", outcome.clean_loss);
-        let terms =
-            [("robust_loss", outcome.robust_loss), ("tightness", outcome.tightness), ("relu_balance", outcome.relu_balance)];
+        let terms = [
+            ("robust_loss", outcome.robust_loss),
+            ("tightness", outcome.tightness),
+            ("relu_balance", outcome.relu_balance),
+        ];
         for (name, value) in terms {
             if let Some(value) = value {
                 values.set(name, value);
