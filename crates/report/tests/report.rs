@@ -1,51 +1,11 @@
 //! Planted runs in, tables and figures out.
 
+mod common;
+
+use common::{four, run};
 use temper_record::event::Parent;
 use temper_record::*;
 use temper_report::*;
-
-/// A run of 100 updates of 10 tokens, evaluated every 25, with the given losses on `web` and `law`.
-fn run(name: &str, parent: Option<&str>, web: [f64; 5], law: [f64; 5]) -> RunSeries {
-    let mut events = vec![
-        Event::Start(RunInfo {
-            recipe: format!("demo/{name}"),
-            seed: 7,
-            steps: 100,
-            tokens: 1000,
-            start: if parent.is_some() { "branch" } else { "fresh" }.into(),
-            parent: parent.map(|p| Parent { run: format!("somewhere/{p}"), step: 100, tokens: 1000 }),
-            version: "0.1.0".into(),
-            ..RunInfo::default()
-        }),
-        Event::Phase { name: "warmup".into(), first_step: 1, last_step: 10 },
-        Event::Phase { name: "decay".into(), first_step: 11, last_step: 100 },
-    ];
-    for step in 0..=100_u64 {
-        if step > 0 {
-            let values = Values::new().with("loss", 3.0).with("lr", 1e-3 * step as f64).with("grad_norm", 1.0);
-            events.push(Event::Step { step, tokens: step * 10, values });
-        }
-        if step % 25 == 0 {
-            for (set, losses) in [("web", web), ("law", law)] {
-                let loss = losses[step as usize / 25];
-                let values =
-                    Values::new().with("loss", loss).with("perplexity", loss.exp()).with("bits_per_byte", loss / 2.0);
-                events.push(Event::Eval { step, tokens: step * 10, set: set.into(), values });
-            }
-        }
-    }
-    events.push(Event::Done { step: 100, tokens: 1000, seconds: 12.0 });
-    RunSeries::from_events(name, events).unwrap()
-}
-
-fn four() -> Vec<RunSeries> {
-    vec![
-        run("english", None, [9.0, 5.0, 4.0, 3.5, 3.0], [9.0, 6.0, 5.5, 5.1, 5.0]),
-        run("rewarmed", Some("english"), [3.0, 4.25, 4.0, 3.75, 3.5], [5.0, 4.0, 3.5, 3.0, 2.5]),
-        run("constant", Some("english"), [3.0, 3.1, 3.2, 3.3, 3.25], [5.0, 4.5, 4.0, 3.5, 3.0]),
-        run("scratch", None, [9.0, 8.0, 7.5, 7.0, 7.0], [9.0, 5.0, 4.0, 3.5, 2.75]),
-    ]
-}
 
 /// Parses and gives the document; anything that is not well-formed fails here.
 fn parsed(xml: &str) -> roxmltree::Document<'_> {
