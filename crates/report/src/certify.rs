@@ -41,10 +41,10 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
     let alone = placed.iter().filter(|p| !p.faint).count() == 1;
     let y = Axis { kind: Kind::Log, ..Axis::default() };
     let attacked = placed.iter().flat_map(|p| p.run.evals(set)).find_map(|e| e.values.get("pgd_images"));
-    let attacked = attacked.map_or(String::new(), |images| format!(", first {images} images"));
+    let attacked = attacked.map_or(String::new(), |images| format!("first {images} images"));
     let mut panels: Vec<Panel> = Vec::new();
     if alone {
-        let names = ["standard", "PGD", "certified", "certified, at the epsilon of the update"];
+        let names = ["standard", "PGD", "certified", "certified, current ε"];
         let metrics = ERRORS.iter().copied().chain(["certified_error_current"]);
         let lines = names.iter().zip(metrics).enumerate().flat_map(|(n, (name, metric))| {
             let subjects = placed.iter().filter(|p| !p.faint);
@@ -57,25 +57,31 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
             })
         });
         panels.push(Panel {
-            title: format!("{set} errors at the target epsilon, % (PGD: {})", attacked.trim_start_matches(", ")),
+            title: match attacked.is_empty() {
+                true => format!("{set}: errors at the target epsilon, %"),
+                false => format!("{set}: errors at the target epsilon, % (PGD: {attacked})"),
+            },
             height: 330.0,
             lines: lines.collect(),
             y: y.clone(),
             ..Panel::default()
         });
-        if attacked.is_empty() {
-            panels[0].title = format!("{set} errors at the target epsilon, %");
-        }
     } else {
         let titles = [
             (ERRORS[0], format!("{set}: standard error, %")),
-            (ERRORS[1], format!("{set}: PGD error at the target epsilon, %{attacked}")),
+            (
+                ERRORS[1],
+                match attacked.is_empty() {
+                    true => format!("{set}: PGD error at the target epsilon, %"),
+                    false => format!("{set}: PGD error at the target epsilon, % of the {attacked}"),
+                },
+            ),
             (ERRORS[2], format!("{set}: certified error at the target epsilon, %")),
-            ("certified_error_current", format!("{set}: certified error at the epsilon of the update, %")),
+            ("certified_error_current", format!("{set}: certified error at the current epsilon of the schedule, %")),
         ];
         for (metric, title) in titles {
             let lines = placed.iter().filter_map(|p| error_line(placed, p, set, metric, metric == "certified_error"));
-            panels.push(Panel { title, height: 180.0, lines: lines.collect(), y: y.clone(), ..Panel::default() });
+            panels.push(Panel { title, height: 200.0, lines: lines.collect(), y: y.clone(), ..Panel::default() });
         }
     }
     let mut judged: Vec<String> = placed.iter().filter_map(|p| Some(best(p.run)?.set)).filter(|s| s != set).collect();
@@ -128,8 +134,8 @@ pub(crate) fn losses(placed: &[Placed], options: &ReportOptions) -> Option<Figur
     let mut panels: Vec<Panel> = [
         titled(averaged(placed, "clean_loss", log()), "clean loss of the updates (nats per image)"),
         titled(averaged(placed, "robust_loss", log()), "robust loss of the updates, at their epsilon (nats per image)"),
-        averaged(placed, "tightness", Axis::default()),
-        averaged(placed, "relu_balance", Axis::default()),
+        averaged(placed, "tightness", Axis::default()).map(from_zero),
+        averaged(placed, "relu_balance", Axis::default()).map(from_zero),
         scheduled(placed, "lr"),
         averaged(placed, "grad_norm", log()),
     ]
@@ -137,7 +143,7 @@ pub(crate) fn losses(placed: &[Placed], options: &ReportOptions) -> Option<Figur
     .flatten()
     .collect();
     for panel in panels.iter_mut().skip(2) {
-        panel.height = 110.0;
+        panel.height = 125.0;
     }
     let (bands, remark) = bands(placed);
     (!panels.is_empty()).then(|| Figure {
@@ -153,6 +159,13 @@ pub(crate) fn losses(placed: &[Placed], options: &ReportOptions) -> Option<Figur
         remark,
         names: Names::Margin,
     })
+}
+
+/// The panel with a vertical axis that begins at 0.
+fn from_zero(panel: Panel) -> Panel {
+    let values = panel.lines.iter().filter(|l| !l.faint).flat_map(|l| &l.points).map(|p| p.y);
+    let top = values.filter(|y| y.is_finite()).fold(0.0, f64::max);
+    Panel { y: Axis { range: Some((0.0, top)), ..panel.y }, ..panel }
 }
 
 /// The ReLU layers of a run, in the order of the network.
@@ -203,7 +216,7 @@ fn layer_grid(placed: &[Placed], members: &[&Placed], layers: &[String], set: &s
         .collect();
     rows.push(Row {
         title: "mean width u − l of the bounds before the ReLU (logarithmic)".to_owned(),
-        height: 150.0,
+        height: 190.0,
         cells: layers.iter().map(|layer| widths(placed, members, set, layer)).collect(),
         y: Axis { kind: Kind::Log, ..Axis::default() },
     });

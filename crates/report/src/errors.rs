@@ -52,7 +52,7 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
     for name in ["standard", "PGD", "certified", "chosen on", "after"] {
         table = table.number_column(chosen, name);
     }
-    table = table.number_column("updates", "images/s").number_column("", "minutes");
+    table = table.number_column("training", "images/s").number_column("training", "minutes");
     for p in placed(runs, options) {
         let nothing = Values::new();
         let last = p.run.evals(set).last().map_or(&nothing, |point| &point.values);

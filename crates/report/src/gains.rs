@@ -16,28 +16,22 @@ pub struct InitGains {
     pub after: Vec<Option<f64>>,
 }
 
-/// One row a layer and two columns for each kind of first weights: the gain before and after batch norm. A last row has the
-/// product over all layers, by which the bounds widen in all, as far as every layer has a gain.
+/// One row a layer and two columns for each kind of first weights: the gain before and after batch norm. A column that no
+/// layer has a number for is left out.
 pub fn gain_table(layers: &[String], inits: &[InitGains]) -> Table {
     let mut table = Table::new().text_column("layer");
+    let mut columns: Vec<&[Option<f64>]> = Vec::new();
     for init in inits {
-        let group = format!("{} init", init.init);
-        table = table.number_column(&group, "before BN").number_column(&group, "after BN");
+        for (gains, name) in [(&init.before, "before BN"), (&init.after, "after BN")] {
+            if gains.iter().any(Option::is_some) {
+                table = table.number_column(&format!("{} init", init.init), name);
+                columns.push(gains);
+            }
+        }
     }
-    let cell = |gain: Option<f64>| gain.map_or("–".to_owned(), |gain| digits(gain, 3));
     for (n, layer) in layers.iter().enumerate() {
-        let gains = inits.iter().flat_map(|init| [&init.before, &init.after]);
-        let cells = gains.map(|gains| cell(gains.get(n).copied().flatten()));
-        table.row(std::iter::once(layer.clone()).chain(cells));
-    }
-    if layers.len() > 1 {
-        let product = |gains: &Vec<Option<f64>>| {
-            (0..layers.len())
-                .map(|n| gains.get(n).copied().flatten())
-                .try_fold(1.0, |product, gain| Some(product * gain?))
-        };
-        let cells = inits.iter().flat_map(|init| [product(&init.before), product(&init.after)]).map(cell);
-        table.row(std::iter::once("all layers".to_owned()).chain(cells));
+        let gain = |gains: &&[Option<f64>]| gains.get(n).copied().flatten().map_or("–".to_owned(), |g| digits(g, 3));
+        table.row(std::iter::once(layer.clone()).chain(columns.iter().map(gain)));
     }
     table
 }

@@ -86,6 +86,9 @@ impl Grid {
         let cell = (WIDTH - 24.0 - LEFT - GAP * (width as f64 - 1.0)) / width as f64;
         let mut number = 0;
         for first in (0..self.columns.len()).step_by(width) {
+            if first > 0 {
+                top += 18.0;
+            }
             let columns = first..self.columns.len().min(first + width);
             let left = |column: usize| LEFT + (column - first) as f64 * (cell + GAP);
             for column in columns.clone() {

@@ -46,8 +46,8 @@ impl Plot<'_> {
             body,
             "<clipPath id=\"{clip}\"><rect x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"/></clipPath><g clip-path=\"url(#{clip})\">",
             top - 1.0,
-            right - left + 7.0,
-            bottom - top + 7.0,
+            right - left + 9.0,
+            bottom - top + 9.0,
         );
         let mut room = Room { frame: self.frame, ..Room::default() };
         for line in &self.panel.lines {

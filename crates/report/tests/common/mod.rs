@@ -3,6 +3,7 @@
 
 use temper_record::event::Parent;
 use temper_record::*;
+use temper_report::Report;
 
 /// A language-model run of 100 updates of 10 tokens, evaluated every 25, with the given losses on `web` and `law`.
 pub fn run(name: &str, parent: Option<&str>, web: [f64; 5], law: [f64; 5]) -> RunSeries {
@@ -45,6 +46,38 @@ pub fn four() -> Vec<RunSeries> {
         run("constant", Some("english"), [3.0, 3.1, 3.2, 3.3, 3.25], [5.0, 4.5, 4.0, 3.5, 3.0]),
         run("scratch", None, [9.0, 8.0, 7.5, 7.0, 7.0], [9.0, 5.0, 4.0, 3.5, 2.75]),
     ]
+}
+
+/// Parses and gives the document; anything that is not well-formed fails here.
+pub fn parsed(xml: &str) -> roxmltree::Document<'_> {
+    roxmltree::Document::parse(xml).unwrap_or_else(|e| panic!("{e}\n{xml}"))
+}
+
+pub fn texts(svg: &str) -> Vec<String> {
+    let document = parsed(svg);
+    let texts = document.descendants().filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "text")));
+    texts.map(|n| n.descendants().filter_map(|d| d.text().filter(|_| d.is_text())).collect()).collect()
+}
+
+/// The page and its figures name no address, and the page is well-formed with every id once.
+pub fn loads_nothing(report: &Report) {
+    for (what, text) in report.figures.iter().map(|(n, s)| (n.as_str(), s)).chain([("page", &report.html)]) {
+        let rest = text.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        for word in ["http", "//", "<script", "<link", "@import", "src=", "href", "url("] {
+            let allowed = if word == "url(" { rest.replace("url(#", "") } else { rest.clone() };
+            assert!(!allowed.contains(word), "{word} in {what}");
+        }
+    }
+    // Apart from the doctype and the void elements, the page is XML too.
+    let html = report.html.replace("<!doctype html>", "").replace("<meta charset=\"utf-8\">", "");
+    let viewport = "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">";
+    let document_text = html.replace(viewport, "");
+    let document = parsed(&document_text);
+    let mut ids: Vec<&str> = document.descendants().filter_map(|n| n.attribute("id")).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "an id appears twice");
 }
 
 /// What a made-up run of certified training is like.
