@@ -143,7 +143,7 @@ fn console_lines_align() {
 #[test]
 fn console_lines_of_certified_training_align() {
     let step = |step, eps, weight: Option<f64>| {
-        let values = Values::new().with("loss", 2.3026).with("lr", 5e-4).with("eps", eps).with("grad_norm", 3.0);
+        let values = Values::new().with("loss", 1.2345).with("lr", 5e-4).with("eps", eps).with("grad_norm", 3.0);
         let values =
             weight.iter().fold(values.with("clean_loss", 2.3), |values, weight| values.with("weight", *weight));
         let values = values.with("images_per_s", 312.4).with("seconds", 61.0);
@@ -151,11 +151,11 @@ fn console_lines_of_certified_training_align() {
     };
     assert_eq!(
         step(6, 1e-3, Some(0.4984)),
-        "step        6    1.54k img  loss   2.3026  eps  1.00e-3  lr  5.00e-4     312 img/s   1m01s  weight 0.498"
+        "step        6    1.54k img  loss   1.2345  eps  1.00e-3  lr  5.00e-4     312 img/s   1m01s  weight 0.498"
     );
     assert_eq!(
         step(12, 0.3, None),
-        "step       12    3.07k img  loss   2.3026  eps  3.00e-1  lr  5.00e-4     312 img/s   1m01s"
+        "step       12    3.07k img  loss   1.2345  eps  3.00e-1  lr  5.00e-4     312 img/s   1m01s"
     );
     let eval = |pgd: Option<f64>, certified, current| {
         let values = Values::new().with("standard_error", 3.57).with("certified_error", certified);

@@ -1,8 +1,8 @@
 //! From runs to something to look at: figures (SVG), tables, and one self-contained page (HTML).
 //!
-//! [`report`] makes all of it from what [`temper_record`] has read. Below it, from general to special: [`chart`] and [`svg`]
-//! draw panels of lines over one axis, [`grid`] small multiples, [`table`] writes rows three ways. [`figures`] and [`summary`]
-//! turn runs of language models into both, [`certify`] and [`errors`] those of image classifiers. Metrics go by name; nothing
+//! [`report`] makes all of it from what [`temper_record`] has read. Below it, from general to special: [`chart`] and `svg`
+//! draw panels of lines over one axis, `grid` small multiples, [`table`] writes rows three ways. `figures` and [`summary`]
+//! turn runs of language models into both, `certify` and [`errors`] those of image classifiers. Metrics go by name; nothing
 //! here knows a model.
 
 mod certify;
