@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use temper_recipe::{Expectation, Recipe};
 use temper_record::checkpoint::Checkpoint;
+use temper_record::console::Unit;
 use temper_record::env::{Env, now};
 use temper_record::event::{Event, Parent, RunInfo};
 use temper_record::run::{RunDir, RunLock, RunRef};
@@ -161,7 +162,8 @@ impl<T: Task> Started<T> {
     /// Trains to the end or an interrupt, and gives the exit code. `name` prefixes every line.
     pub fn go(mut self, name: &str, signals: &Signals, printer: &Printer) -> Outcome {
         let (first, stop) = (self.trainer.state.step, self.lengths.stop);
-        let mut console = Console::new(printer, signals.clone(), name, self.lengths.log_every, first, stop);
+        let unit = Unit::of_task(self.recipe.task().name());
+        let mut console = Console::new(printer, signals.clone(), name, unit, self.lengths.log_every, first, stop);
         let end = self.trainer.train(self.fresh, &mut console);
         drop(console);
         let path = self.trainer.run.path().display().to_string();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use temper_record::console::{console_line, digits};
+use temper_record::console::{Unit, console_line_in, digits};
 use temper_record::event::{Event, Values};
 use temper_record::{Problem, Result};
 use temper_train::trainer::Watch;
@@ -49,17 +49,18 @@ pub struct Console<'p> {
     every: u64,
     stop: u64,
     told: bool,
+    unit: Unit,
     /// Prefix of every line, for several runs in one process.
     name: String,
 }
 
 impl<'p> Console<'p> {
     /// A line every `every` updates of a run that goes from `first` to `stop`.
-    pub fn new(printer: &'p Printer, signals: Signals, name: &str, every: u64, first: u64, stop: u64) -> Self {
+    pub fn new(printer: &'p Printer, signals: Signals, name: &str, unit: Unit, every: u64, first: u64, stop: u64) -> Self {
         printer.begin_bar(stop, "{wide_bar} {pos}/{len}  {eta} left  {msg}");
         printer.bar(first, "");
         let name = if name.is_empty() { String::new() } else { format!("{name:10} ") };
-        Self { printer, signals, every: every.max(1), stop, told: false, name }
+        Self { printer, signals, every: every.max(1), stop, told: false, unit, name }
     }
 
     /// One set a line; the averages over sets are for the record.
@@ -68,16 +69,6 @@ impl<'p> Console<'p> {
             return;
         }
         let number = |name: &str| values.get(name).unwrap_or(f64::NAN);
-        if values.get("certified_error").is_some() {
-            let attacked = values.get("pgd_error").map_or_else(String::new, |error| format!("  pgd {error:6.2} %"));
-            self.printer.say(format_args!(
-                "{}eval {step:>8}  {set:12} standard {:6.2} %{attacked}  certified {:6.2} %",
-                self.name,
-                number("standard_error"),
-                number("certified_error"),
-            ));
-            return;
-        }
         let bits = values.get("bits_per_byte").map_or_else(String::new, |bits| format!("  bits/byte {bits:.4}"));
         self.printer.say(format_args!(
             "{}eval {step:>8}  {set:12} loss {:.4}  perplexity {}{bits}",
@@ -88,7 +79,7 @@ impl<'p> Console<'p> {
     }
 
     fn line(&self, event: &Event) {
-        self.printer.say(format_args!("{}{}", self.name, console_line(event)));
+        self.printer.say(format_args!("{}{}", self.name, console_line_in(event, self.unit)));
     }
 }
 
@@ -103,7 +94,7 @@ impl Watch for Console<'_> {
                 }
             }
             Event::Warning { message, hint, .. } => self.printer.warn(message, hint.as_deref()),
-            Event::Eval { step, set, values, .. } => self.evaluation(*step, set, values),
+            Event::Eval { step, set, values, .. } if self.unit == Unit::Tokens => self.evaluation(*step, set, values),
             Event::Checkpoint { .. } | Event::Phase { .. } | Event::Start(_) => {}
             _ => self.line(event),
         }
