@@ -18,7 +18,7 @@ use temper_report::Table;
 
 use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
 use crate::lm::text::{self, Named};
-use crate::printer::Printer;
+use crate::printer::{self, Printer};
 use crate::problems::Outcome;
 use crate::progress::{Meter, Tokenising, counted, thousands};
 
@@ -173,6 +173,7 @@ fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
             }
         }
         remove_if_empty(&folder, fresh);
+        printer::last_words("stopped; files that were not finished are removed");
         std::process::exit(128 + signal);
     });
     Ok(())

@@ -383,7 +383,8 @@ fn announce(
     for dropped in recipe.dropped() {
         printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
-    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end());
+    let columns = printer.columns().map_or(64, |columns| columns.saturating_sub(10).clamp(16, 64));
+    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), columns, 4).trim_end());
 }
 
 fn lm_only(recipe: &Recipe) -> Result<()> {
