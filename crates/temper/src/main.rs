@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Command::Resume(args) => commands::resume::run(&args, &printer),
         Command::Branch(args) => commands::branch::run(&args, &printer),
         Command::Eval(args) => commands::eval::run(&args, &printer),
-        Command::Sample(args) => commands::sample::run(&args, &printer),
+        Command::Sample(args) => commands::sample::run(&args),
         Command::Plan(args) => commands::plan::run(&args, &printer),
         Command::Schedule(args) => commands::schedule::run(&args, &printer),
         Command::Recipe(args) => commands::recipe::run(&args, &printer),

@@ -37,12 +37,21 @@ impl Printer {
 
     /// A result, on standard output.
     pub fn data(&self, text: impl Display) {
+        let mut written = Ok(());
         self.above_bar(|| {
-            // A reader that has gone away (`| head`) is no error.
-            if writeln!(io::stdout(), "{text}").is_err() {
-                std::process::exit(0);
-            }
+            let mut out = io::stdout();
+            written = writeln!(out, "{text}").and_then(|()| out.flush());
         });
+        match written {
+            Ok(()) => {}
+            // A reader that has gone away (`| head`) is no error; one that takes nothing more is: results are lost.
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(cause) => {
+                let problem = lost(&cause);
+                self.problems(std::slice::from_ref(&problem));
+                std::process::exit(problem.kind.exit_code().into());
+            }
+        }
     }
 
     /// Talk, on standard error.
@@ -146,6 +155,11 @@ impl Printer {
             None => print(),
         }
     }
+}
+
+/// Results that could not be written.
+pub fn lost(cause: &io::Error) -> Problem {
+    Problem::io("write results", "standard output", cause)
 }
 
 /// A terminal that a bar leaves the last columns of: where a terminal shows `^C`, which would begin a new line

@@ -7,7 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod eval;
 pub mod export;
-mod machine;
+pub mod machine;
 pub mod plan;
 pub mod recipe;
 pub mod report;

@@ -43,12 +43,10 @@ impl Signals {
     /// As long as the run in `out` does not train, its text still being tokenised, a signal ends the process at once
     /// and takes along what it has made.
     pub fn leave_nothing_before_training(&self, out: &Path) -> Result<()> {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot_listen)?;
         let (out, training) = (out.to_owned(), self.training.clone());
-        std::thread::spawn(move || {
-            let Some(signal) = signals.forever().next() else { return };
+        end_at_signal(move || {
             if training.load(Ordering::Relaxed) {
-                return;
+                return None;
             }
             // The lock holds the number of the process whose run this is.
             let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
@@ -57,10 +55,8 @@ impl Signals {
             } else {
                 ""
             };
-            printer::last_words(&format!("stopped before the run began{end}"));
-            std::process::exit(128 + signal);
-        });
-        Ok(())
+            Some(format!("stopped before the run began{end}"))
+        })
     }
 
     /// The signal that arrived.
@@ -70,6 +66,20 @@ impl Signals {
             signal => Some(signal as i32),
         }
     }
+}
+
+/// From now on a signal ends the process, after `clean` has taken away what is not finished and found the last words. If it
+/// finds none, the process goes on and is not ended by signals any more.
+pub fn end_at_signal(clean: impl FnOnce() -> Option<String> + Send + 'static) -> Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot_listen)?;
+    std::thread::spawn(move || {
+        let Some(signal) = signals.forever().next() else { return };
+        if let Some(words) = clean() {
+            printer::last_words(&words);
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
 }
 
 fn cannot_listen(cause: std::io::Error) -> Problem {
