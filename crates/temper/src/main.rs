@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(&args, &printer),
         Command::Verify(args) => commands::verify::run(&args, &printer),
         Command::Inspect(args) => commands::inspect::run(&args, &printer),
-        Command::Sample(args) => commands::sample::run(&args, &printer),
+        Command::Sample(args) => commands::sample::run(&args),
         Command::Plan(args) => commands::plan::run(&args, &printer),
         Command::Schedule(args) => commands::schedule::run(&args, &printer),
         Command::Recipe(args) => commands::recipe::run(&args, &printer),

@@ -8,7 +8,7 @@ pub mod doctor;
 pub mod eval;
 pub mod export;
 pub mod inspect;
-mod machine;
+pub mod machine;
 pub mod plan;
 pub mod recipe;
 pub mod report;

@@ -14,6 +14,7 @@ use crate::{certify, lm};
 pub fn run(args: &Train, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: args.max_steps, max_time: args.limits.max_time };
     let signals = Signals::listen()?;
+    signals.leave_nothing_before_training(&args.out)?;
     let recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
     let (source, out) = (&args.recipe, &args.out);
     match recipe.task() {

@@ -27,12 +27,23 @@ pub struct Lengths {
     pub schedule: Schedule,
 }
 
+/// Tokens of an update; a thousand times more than anyone has had.
+const LARGEST: u64 = 1 << 36;
+
 impl Lengths {
     /// Resolves them. `epoch` is the number of tokens of the training data, where known; `max_steps`
     /// stops earlier still.
     pub fn resolve(recipe: &Recipe, epoch: Option<u64>, max_steps: Option<u64>) -> Outcome<Self> {
         let tokens_per_step = match recipe.task() {
-            Task::Lm => recipe.u64("batch.sequences")? * recipe.u64("data.seq_len")?,
+            Task::Lm => {
+                let (sequences, seq_len) = (recipe.u64("batch.sequences")?, recipe.u64("data.seq_len")?);
+                let tokens = sequences.saturating_mul(seq_len);
+                if tokens > LARGEST {
+                    let why = format!("{sequences} sequences of {seq_len} tokens are more than an update can have");
+                    return Err(recipe.problem("batch.sequences", why).into());
+                }
+                tokens
+            }
             Task::Certify => recipe.u64("batch.images")?,
         };
         let units = Units { tokens_per_step, tokens_per_epoch: epoch };

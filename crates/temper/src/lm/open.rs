@@ -54,7 +54,8 @@ pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
 /// The resolved recipe of a run.
 pub fn resolved(run: &RunDir) -> Outcome<Recipe> {
     let path = run.resolved();
-    let text = std::fs::read_to_string(&path).map_err(|cause| Problem::io("read resolved recipe", &path, &cause))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|cause| Problem::io("read resolved recipe", &path, &cause).hint("every run has one: restore it"))?;
     Ok(Recipe::from_resolved(&text, &path.display().to_string())?)
 }
 
