@@ -16,6 +16,7 @@
 pub mod adamw;
 pub mod arch;
 pub mod attention;
+pub mod conv;
 pub mod cross_entropy;
 pub mod embedding;
 pub mod gelu;
