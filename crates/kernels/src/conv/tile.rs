@@ -154,36 +154,24 @@ const WEIGHTS: usize = 3 << 16;
 unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation, buffer: *mut f32) {
     let (length, runs) = c.window.runs(c.rows);
     let per_run = length.div_ceil(V::LANES);
-    let (vectors, strips) = (runs * per_run, c.outputs.div_ceil(MR));
-    // The last vector of a run ends where the run ends and overlaps the one before.
-    let last = length.saturating_sub(V::LANES);
-    let place = |v: usize| {
-        let (run, x) = (v / per_run, (v % per_run * V::LANES).min(last));
-        (run * c.window.pitch + x, run * length + x)
-    };
+    let vectors = runs * per_run;
+    let (groups, strips) = (vectors.div_ceil(NV), c.outputs.div_ceil(MR));
+    // The innermost loop is the one whose operand stays in the cache.
+    let strips_first = c.outputs * c.offsets.len() > WEIGHTS;
     // SAFETY: all places are inside the window and the block of output.
     unsafe {
         c.window.fill::<V>(c.source, c.y, buffer);
-        let one = |first: usize, strip: usize| {
-            let count = NV.min(vectors - first);
+        for i in 0..groups * strips {
+            let (group, strip) = if strips_first { (i % groups, i / groups) } else { (i / strips, i % strips) };
+            let count = NV.min(vectors - group * NV);
             let mut places = [(0, 0); NV];
-            for (v, place_of) in places.iter_mut().enumerate().take(count) {
-                *place_of = place(first + v);
+            for (v, place) in places.iter_mut().enumerate().take(count) {
+                let (run, x) = ((group * NV + v) / per_run, (group * NV + v) % per_run * V::LANES);
+                // The last vector of a run ends where the run ends and overlaps the one before.
+                let x = x.min(length.saturating_sub(V::LANES));
+                *place = (run * c.window.pitch + x, run * length + x);
             }
             strip_of::<V, MR, NV>(&c, buffer, strip, &places, count, length.min(V::LANES));
-        };
-        if c.outputs * c.offsets.len() <= WEIGHTS {
-            for first in (0..vectors).step_by(NV) {
-                for strip in 0..strips {
-                    one(first, strip);
-                }
-            }
-        } else {
-            for strip in 0..strips {
-                for first in (0..vectors).step_by(NV) {
-                    one(first, strip);
-                }
-            }
         }
     }
 }
