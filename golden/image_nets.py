@@ -572,12 +572,15 @@ def regulariser_cases():
     """Layers of a few units each, with the losses and their gradients for the ends of the intervals."""
     mixed = ([-2.0, -1.5, -0.5, 0.25, 0.5, 1.0], [-1.0, -0.25, 0.75, 0.5, 2.0, 3.0])
     few_active = ([-3.0, -2.5, -2.0, -1.0, 0.1, -0.5], [-2.0, -2.0, -1.0, -0.5, 0.2, 0.5])
+    few_inactive = ([-v for v in few_active[1]], [-v for v in few_active[0]])
+    uneven = ([-2.0, -1.5, -0.5, 0.25, 0.5, 0.5], [-1.0, -0.25, 0.75, 0.5, 1.0, 0.9])
     no_inactive = ([-1.0, 0.5, 0.25, -0.5], [1.0, 1.5, 0.5, 0.75])
     no_active = ([-1.0, -2.0, -0.5, -3.0], [0.5, -0.5, 0.25, -1.0])
     unstable = ([-1.0, -2.0, -0.5], [0.5, 1.5, 0.25])
     narrow = ([-1e-3, 0.5, -0.7], [1e-3, 0.501, -0.6995])
-    cases = {"mixed": [mixed], "few active": [few_active], "no inactive": [no_inactive], "no active": [no_active], "all unstable": [unstable],
-             "narrow": [narrow], "no inactive beside mixed": [no_inactive, mixed], "all of them": [mixed, few_active, no_inactive, no_active, unstable, narrow]}
+    cases = {"mixed": [mixed], "few active": [few_active], "few inactive": [few_inactive], "uneven": [uneven],
+             "no inactive": [no_inactive], "no active": [no_active], "all unstable": [unstable],
+             "narrow": [narrow], "no inactive beside mixed": [no_inactive, mixed], "all of them": [mixed, few_active, few_inactive, no_inactive, no_active, unstable, narrow]}
     out = []
     for name, layers in cases.items():
         for width0 in (0.1, 0.4):
@@ -629,7 +632,9 @@ def save(tensors, path):
 
 
 def write_json(value, path):
-    path.write_text(json.dumps(value, indent=1) + "\n")
+    """A list with one entry a line, anything else indented."""
+    lines = "[\n" + ",\n".join(json.dumps(v) for v in value) + "\n]" if isinstance(value, list) else json.dumps(value, indent=1)
+    path.write_text(lines + "\n")
 
 
 def main():

@@ -245,16 +245,16 @@ fn inside(pixels: &[f32], eps: f64) -> (Vec<f32>, Vec<f32>) {
     pixels.iter().map(end).unzip()
 }
 
-/// The network with constants on the tape: a gradient is asked for the image and for nothing else.
+/// The network off any gradient tape: a gradient is asked for the image and for nothing else.
 fn constant(net: &ImageNet) -> ImageNet {
     let mut net = net.clone();
-    let on_tape = &mut |_: &str, parameter: Parameter| match parameter {
-        Parameter::Vector(tensor) => *tensor = tensor.clone().detach().autodiff(),
-        Parameter::Matrix(tensor) => *tensor = tensor.clone().detach().autodiff(),
-        Parameter::Kernel(tensor) => *tensor = tensor.clone().detach().autodiff(),
+    let off_tape = &mut |_: &str, parameter: Parameter| match parameter {
+        Parameter::Vector(tensor) => *tensor = tensor.clone().without_autodiff(),
+        Parameter::Matrix(tensor) => *tensor = tensor.clone().without_autodiff(),
+        Parameter::Kernel(tensor) => *tensor = tensor.clone().without_autodiff(),
     };
-    net.visit(on_tape);
-    net.visit_buffers(on_tape);
+    net.visit(off_tape);
+    net.visit_buffers(off_tape);
     net
 }
 
@@ -267,7 +267,7 @@ struct Target<'a> {
 impl Target<'_> {
     /// Margin and class of every image.
     fn classify(&self, pixels: &[f32], labels: &[u32]) -> Vec<(f32, u32)> {
-        let logits = self.logits(self.images(pixels, labels.len()).autodiff());
+        let logits = self.logits(self.images(pixels, labels.len()));
         margins(&floats(logits), labels)
     }
 

@@ -1,0 +1,224 @@
+//! The attack: as strong as a plain one in PyTorch on the same weights, inside the box, and never against a certificate.
+
+mod common;
+
+use burn::tensor::Device;
+use common::{NETS, labels, load, shape, tensors, trace, values};
+use temper_bounds::attack::{Attack, AttackLoss, adversarial_images, attack, attack_images, smallest_margins};
+use temper_bounds::boxes::{Images, clean};
+use temper_bounds::ibp::Bound;
+use temper_bounds::radius::radii;
+use temper_bounds::verdict::{AttackCertified, Outcome, Question, Summary, verify_batch};
+use temper_model::image::{ImageNet, Statistics};
+use temper_model::parameter::Parameters;
+
+/// The images of the golden attack with their labels, and the margins found in PyTorch.
+struct Golden {
+    net: ImageNet,
+    pixels: Vec<f32>,
+    labels: Vec<u32>,
+    indices: Vec<u64>,
+    clean: Vec<f32>,
+    margins: Vec<(f64, Vec<f32>)>,
+}
+
+impl Golden {
+    fn load(name: &str) -> Self {
+        let mut file = tensors(&format!("{name}/attack.safetensors"));
+        let mut take = |key: &str| file.remove(key).unwrap();
+        let labels = labels(&take("labels"));
+        let indices = (0..labels.len() as u64).collect();
+        let margins = [0.02, 0.1].map(|eps| (eps, take(&format!("margin.{eps}")))).to_vec();
+        Self { net: load(name), pixels: take("pixels"), labels, indices, clean: take("clean"), margins }
+    }
+
+    fn images(&self) -> Images<'_> {
+        self.first(self.labels.len())
+    }
+
+    fn first(&self, n: usize) -> Images<'_> {
+        let len: usize = self.net.config.input.iter().product();
+        let (pixels, labels, indices) = (&self.pixels[..n * len], &self.labels[..n], &self.indices[..n]);
+        Images { pixels, shape: self.net.config.input, labels, indices }
+    }
+}
+
+const STRONG: Attack = Attack { steps: 100, restarts: 5, step_size: None, loss: AttackLoss::Margin, seed: 1 };
+
+#[test]
+fn as_strong_as_pytorch() {
+    for name in NETS {
+        let golden = Golden::load(name);
+        for (eps, expected) in &golden.margins {
+            for loss in [AttackLoss::Margin, AttackLoss::CrossEntropy] {
+                let settings = Attack { loss, ..STRONG };
+                let found = smallest_margins(&golden.net, golden.images(), *eps, &settings, &Device::flex()).unwrap();
+                let mut weaker = 0;
+                for ((found, expected), clean) in found.iter().zip(expected).zip(&golden.clean) {
+                    assert!((found.clean_margin - clean).abs() <= 1e-4 * clean.abs().max(1.0), "{name}: {found:?}");
+                    // Of the way that PyTorch's attack brought the margin down.
+                    let room = 0.01 * (clean - expected) + 1e-5;
+                    weaker += usize::from(found.margin > expected + room);
+                }
+                assert!(weaker <= 2, "{name} at {eps}, {loss:?}: weaker on {weaker} of 64 images");
+                let count = |margins: &mut dyn Iterator<Item = f32>| margins.filter(|margin| *margin <= 0.0).count();
+                let (ours, theirs) =
+                    (count(&mut found.iter().map(|found| found.margin)), count(&mut expected.iter().copied()));
+                assert!(ours >= theirs, "{name} at {eps}, {loss:?}: {ours} images fall, {theirs} in PyTorch");
+                let stopped = attack_images(&golden.net, golden.images(), *eps, &settings, &Device::flex()).unwrap();
+                for (whole, stopped) in found.iter().zip(&stopped) {
+                    assert_eq!(whole.found(), stopped.found(), "{name}: stopping early changes what falls");
+                    assert!(whole.margin <= stopped.margin);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn adversarial_images_lie_in_the_box_and_have_the_margin() {
+    for name in NETS {
+        let golden = Golden::load(name);
+        let eps = 0.1;
+        let settings = Attack { steps: 10, restarts: 2, ..STRONG };
+        let found = adversarial_images(&golden.net, &golden.pixels, &golden.labels, eps, &settings, 0, &Device::flex());
+        let found = found.unwrap();
+        for (x, pixel) in found.iter().zip(&golden.pixels) {
+            assert!((0.0..=1.0).contains(x) && (f64::from(*x) - f64::from(*pixel)).abs() <= eps, "{x} from {pixel}");
+        }
+        let results = smallest_margins(&golden.net, golden.images(), eps, &settings, &Device::flex()).unwrap();
+        let net = &golden.net;
+        let x = clean(&found, shape(net, golden.labels.len()), &net.mean, &net.std, &Device::flex());
+        let logits = values(net.logits(&net.trace(x, Statistics::Running)));
+        for ((row, result), label) in logits.chunks(net.config.classes).zip(&results).zip(&golden.labels) {
+            let own = row[*label as usize];
+            let rival = row.iter().enumerate().filter(|(class, _)| *class != *label as usize);
+            let margin = own - rival.map(|(_, logit)| *logit).fold(f32::MIN, f32::max);
+            assert!((margin - result.margin).abs() <= 1e-5 * own.abs().max(1.0), "{name}: {margin}, {result:?}");
+        }
+    }
+}
+
+#[test]
+fn the_batch_does_not_matter() {
+    let golden = Golden::load("cnn7");
+    // One step: rounding that differs with the size of the batch has no time to grow.
+    let settings = Attack { steps: 1, restarts: 2, ..STRONG };
+    let whole = smallest_margins(&golden.net, golden.first(12), 0.1, &settings, &Device::flex()).unwrap();
+    let len: usize = golden.net.config.input.iter().product();
+    for (i, whole) in whole.iter().enumerate() {
+        let (pixels, labels) = (&golden.pixels[i * len..][..len], &golden.labels[i..=i]);
+        let alone = Images { pixels, labels, indices: &[i as u64], shape: golden.net.config.input };
+        let alone = smallest_margins(&golden.net, alone, 0.1, &settings, &Device::flex()).unwrap()[0];
+        assert!((alone.margin - whole.margin).abs() <= 1e-5, "image {i}: {alone:?} alone, {whole:?} among others");
+    }
+    let again = smallest_margins(&golden.net, golden.first(12), 0.1, &settings, &Device::flex()).unwrap();
+    assert_eq!(again, whole, "the same attack again");
+    let other = Attack { seed: 2, ..settings };
+    let other = smallest_margins(&golden.net, golden.first(12), 0.1, &other, &Device::flex()).unwrap();
+    assert_ne!(other, whole, "another seed");
+}
+
+/// At the very edge of what is certified, 1000 steps find nothing, and nothing below the bound.
+#[test]
+fn certified_images_are_never_attacked() {
+    let settings = Attack { steps: 1000, restarts: 1, step_size: Some(0.05), ..STRONG };
+    for name in NETS {
+        let golden = Golden::load(name);
+        let images = golden.first(8);
+        let radii = radii(&golden.net, images, 0.5, 16, Bound::Best, &Device::flex()).unwrap();
+        let len: usize = golden.net.config.input.iter().product();
+        let mut attacked = 0;
+        for (i, radius) in radii.iter().enumerate() {
+            let Some(eps) = radius.certified else { continue };
+            let pixels = &golden.pixels[i * len..][..len];
+            let found = attack(&golden.net, pixels, &golden.labels[i..=i], eps, &settings, i as u64, &Device::flex());
+            let found = found.unwrap()[0];
+            let trace = trace(&golden.net, pixels, eps, Statistics::Running);
+            let margins = values(Bound::Best.margins(&golden.net, &trace, &golden.labels[i..=i]));
+            let others = margins.iter().enumerate().filter(|(class, _)| *class != golden.labels[i] as usize);
+            let bound = others.map(|(_, margin)| *margin).fold(f32::MAX, f32::min);
+            assert!(bound > 0.0 && !found.found(), "{name}: image {i} at {eps}: bound {bound}, {found:?}");
+            assert!(found.margin >= bound - 1e-5, "{name}: image {i} at {eps}: bound {bound}, {found:?}");
+            attacked += 1;
+        }
+        assert!(attacked > 4, "{name}: {radii:?}");
+    }
+}
+
+#[test]
+fn verdicts_of_a_batch() {
+    for name in NETS {
+        let golden = Golden::load(name);
+        let question = |attack_certified| Question { eps: 0.02, bound: Bound::Best, attack: STRONG, attack_certified };
+        let verify = |q: &Question| verify_batch(&golden.net, golden.images(), q, &Device::flex()).unwrap();
+        let verdicts = verify(&question(AttackCertified::All));
+        let summary = Summary::of(&verdicts);
+        summary.check(name).unwrap();
+        assert_eq!(summary.images, 64);
+        assert_eq!(
+            summary.misclassified as usize,
+            golden.clean.iter().filter(|margin| **margin <= 0.0).count(),
+            "{name}"
+        );
+        let lost = golden.margins[0].1.iter().filter(|margin| **margin <= 0.0).count();
+        assert!((summary.misclassified + summary.attacked) as usize >= lost, "{name}: {summary:?}");
+        assert!(summary.certified > 0 && summary.rounding == 0, "{name}: {summary:?}");
+        assert!(verdicts.iter().all(|verdict| verdict.attack_margin.is_some()));
+        for (i, verdict) in verdicts.iter().enumerate() {
+            assert_eq!((verdict.index, verdict.label), (i as u64, golden.labels[i]));
+            assert_eq!(verdict.predicted == verdict.label, verdict.outcome != Outcome::Misclassified);
+            assert!(verdict.bound <= verdict.clean_margin + 1e-5, "{verdict:?}");
+        }
+        // Fewer attacks, the same outcomes.
+        for certified in [AttackCertified::None, AttackCertified::Tenth] {
+            let fewer = verify(&question(certified));
+            for (all, fewer) in verdicts.iter().zip(&fewer) {
+                assert_eq!(all.outcome, fewer.outcome, "{name}: {all:?} {fewer:?}");
+                let needed = matches!(fewer.outcome, Outcome::Attacked | Outcome::Unknown);
+                assert!(!needed || fewer.attack_margin.is_some(), "{name}: {fewer:?}");
+                assert!(fewer.outcome != Outcome::Misclassified || fewer.attack_margin.is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn not_a_number_is_no_verdict() {
+    let golden = Golden::load("cnn7");
+    let mut net = golden.net.clone();
+    net.visit(&mut |name, mut parameter| {
+        if name == "linear2.bias" {
+            let mut values = parameter.to_vec();
+            values[3] = f32::NAN;
+            parameter.set(values, &Device::flex());
+        }
+    });
+    let question = Question { eps: 0.02, bound: Bound::Best, attack: STRONG, attack_certified: AttackCertified::All };
+    let verdicts = verify_batch(&net, golden.first(5), &question, &Device::flex()).unwrap();
+    assert!(
+        verdicts.iter().all(|verdict| verdict.outcome == Outcome::Error && verdict.error.is_some()),
+        "{verdicts:?}"
+    );
+    let radii = radii(&net, golden.first(5), 0.5, 4, Bound::Best, &Device::flex()).unwrap();
+    assert!(radii.iter().all(|radius| radius.certified.is_none()), "{radii:?}");
+    let problem = Summary::of(&verdicts).check("cnn7").unwrap_err();
+    assert!(problem.to_string().contains("5 of 5 images"), "{problem}");
+}
+
+#[test]
+fn images_of_another_network() {
+    let golden = Golden::load("cnn7");
+    let images = golden.first(2);
+    let wrong = [
+        (Images { shape: [1, 10, 9], ..images }, "are 1 x 10 x 9, the network reads 1 x 10 x 10"),
+        (Images { labels: &[3, 10], ..images }, "label 10 of a network with 10 classes"),
+        (Images { labels: &[3], ..images }, "200 pixels and 2 numbers for 1 labels"),
+    ];
+    for (images, why) in wrong {
+        let problem = attack_images(&golden.net, images, 0.1, &STRONG, &Device::flex()).unwrap_err();
+        assert!(problem.to_string().contains(why), "{problem}");
+    }
+    let none = Images { pixels: &[], labels: &[], indices: &[], ..images };
+    assert_eq!(attack_images(&golden.net, none, 0.1, &STRONG, &Device::flex()).unwrap(), []);
+}
