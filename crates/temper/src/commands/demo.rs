@@ -82,7 +82,8 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
         let source = format!("demo/{name}");
         let recipe = Recipe::load(&source, &[format!("seed={}", args.seed)], &LIBRARY)?;
         printer.say(format_args!("\n{}", about(name)));
-        let code = certify::start::train(recipe, &source, &out.join(name), limits, printer)?.go(name, &signals, printer)?;
+        let code =
+            certify::start::train(recipe, &source, &out.join(name), limits, printer)?.go(name, &signals, printer)?;
         if code != 0 {
             return Ok(code);
         }

@@ -70,7 +70,14 @@ fn eps(args: &args::Inspect, recipe: &Recipe) -> temper_record::Result<f64> {
 }
 
 /// Looks at the first `count` images.
-pub fn look(net: &ImageNet, images: &Images, count: usize, eps: f64, statistics: Statistics, device: &Device) -> Vec<Row> {
+pub fn look(
+    net: &ImageNet,
+    images: &Images,
+    count: usize,
+    eps: f64,
+    statistics: Statistics,
+    device: &Device,
+) -> Vec<Row> {
     let indices: Vec<u32> = (0..images.len().min(count) as u32).collect();
     let (pixels, labels) = images.batch(&indices, None);
     let [c, h, w] = net.config.input;
@@ -89,8 +96,14 @@ pub fn look(net: &ImageNet, images: &Images, count: usize, eps: f64, statistics:
         let state = reader(last, Op::Relu).map(|relu| nodes[relu].name.as_str());
         let state = states.iter().find(|found| Some(found.name.as_str()) == state).cloned();
         let gain_after = gain * width(last) / width(node + 1);
-        let nothing =
-            LayerState { name: String::new(), units: 0.0, active: 0.0, unstable: 0.0, inactive: 0.0, width: 2.0 * width(last) };
+        let nothing = LayerState {
+            name: String::new(),
+            units: 0.0,
+            active: 0.0,
+            unstable: 0.0,
+            inactive: 0.0,
+            width: 2.0 * width(last),
+        };
         Row { layer, gain, gain_after, state: state.unwrap_or(nothing) }
     });
     rows.collect()

@@ -28,8 +28,7 @@ use crate::problems::Outcome;
 use crate::progress::Meter;
 
 /// The columns of `verdicts.csv`.
-const VERDICTS: &str =
-    "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error";
+const VERDICTS: &str = "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error";
 /// The columns of `radii.csv`: the largest radius at which the image is certified, and the smallest at which it is not.
 const RADII: &str = "index,label,certified,not_certified";
 
@@ -236,7 +235,9 @@ impl Verdicts {
         let lines: Vec<String> = lines.collect();
         for (number, line) in lines.iter().enumerate() {
             let mut fields = line.split(',');
-            if fields.next().and_then(|index| index.parse::<usize>().ok()) != Some(number) || fields.count() + 1 != columns {
+            if fields.next().and_then(|index| index.parse::<usize>().ok()) != Some(number)
+                || fields.count() + 1 != columns
+            {
                 return Err(damaged(format!("line {} is not the verdict on image {number}", number + 2)));
             }
         }
@@ -245,26 +246,14 @@ impl Verdicts {
 
     /// Adds the lines of one batch and waits until they are on disk.
     fn append(&mut self, lines: Vec<String>) -> Result<()> {
-        let text = lines.concat_lines();
-        let write = || -> std::io::Result<()> {
-            self.file.write_all(text.as_bytes())?;
-            self.file.sync_data()
-        };
-        write().map_err(|cause| {
-            Problem::io("write verdicts", &self.path, &cause).hint("make room; the same command goes on after the last batch")
+        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|cause| {
+            Problem::io("write verdicts", &self.path, &cause)
+                .hint("make room; the same command goes on after the last batch")
         })?;
         self.lines.extend(lines);
         Ok(())
-    }
-}
-
-trait ConcatLines {
-    fn concat_lines(&self) -> String;
-}
-
-impl ConcatLines for Vec<String> {
-    fn concat_lines(&self) -> String {
-        self.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 }
 
@@ -303,7 +292,8 @@ fn tell_verdicts(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Opti
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
     } else {
         let percent = |count: u64| 100.0 * count as f64 / summary.images.max(1) as f64;
-        let mut text = format!("{} images of {}, eps {}\n\n", summary.images, asked["data"].as_str().unwrap_or(""), asked["eps"]);
+        let mut text =
+            format!("{} images of {}, eps {}\n\n", summary.images, asked["data"].as_str().unwrap_or(""), asked["eps"]);
         let [standard, pgd, certified] = errors;
         for (name, value) in [("standard error", standard), ("PGD error", pgd), ("certified error", certified)] {
             text += &format!("{name:16} {value:6.2} %\n");
@@ -319,7 +309,10 @@ fn tell_verdicts(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Opti
             text += &format!("{name:16} {count:>6}  {:6.2} %\n", percent(count));
         }
         if summary.rounding > 0 {
-            text += &format!("\n{} verdicts differ between bound and attack by rounding; the attack counts\n", summary.rounding);
+            text += &format!(
+                "\n{} verdicts differ between bound and attack by rounding; the attack counts\n",
+                summary.rounding
+            );
         }
         text += &format!("\narithmetic: {ARITHMETIC}\nverdicts:   {}", file.path.display());
         printer.data(text);

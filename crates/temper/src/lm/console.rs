@@ -101,7 +101,15 @@ pub struct Console<'p> {
 
 impl<'p> Console<'p> {
     /// A line every `every` updates of a run that goes from `first` to `stop`. From now on it trains.
-    pub fn new(printer: &'p Printer, signals: Signals, name: &str, unit: Unit, every: u64, first: u64, stop: u64) -> Self {
+    pub fn new(
+        printer: &'p Printer,
+        signals: Signals,
+        name: &str,
+        unit: Unit,
+        every: u64,
+        first: u64,
+        stop: u64,
+    ) -> Self {
         signals.training.store(true, Ordering::Relaxed);
         printer.begin_bar(stop, "{bar:20} {pos}/{len}  {wide_msg}");
         printer.bar(first, "");
