@@ -97,7 +97,8 @@ fn a_download_that_fails_leaves_nothing() {
 fn what_a_data_set_is() {
     let folder = Folder::empty();
     let told = folder.ok(&["data", "info", "builtin:fashion"]);
-    for words in ["fashion-mnist", "10,000 for training, 2,000 for testing", "28x28, grey", "10: T-shirt/top", "subset"] {
+    for words in ["fashion-mnist", "10,000 for training, 2,000 for testing", "28x28, grey", "10: T-shirt/top", "subset"]
+    {
         assert!(told.contains(words), "`{words}` is not in\n{told}");
     }
     let facts: Value = serde_json::from_str(&folder.ok(&["data", "info", "builtin:fashion", "--json"])).unwrap();

