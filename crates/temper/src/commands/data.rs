@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::json;
-use temper_data::images::{self, Splits};
+use temper_data::images::Splits;
 use temper_data::text::documents::ReadCount;
 use temper_data::{
     Document, Documents, Input, InvalidUtf8, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer,
@@ -17,7 +17,7 @@ use temper_record::{Problem, Result};
 use temper_report::Table;
 
 use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
-use crate::builtin;
+use crate::certify;
 use crate::lm::console;
 use crate::lm::text::{self, Named};
 use crate::printer::Printer;
@@ -335,11 +335,9 @@ fn info(args: &Info, printer: &Printer) -> Outcome {
 /// The images that the path names, if it is one of images: a folder, a packed file, an archive, a name inside the binary.
 fn images_of(path: &Path) -> Option<Result<Splits>> {
     let name = path.to_string_lossy();
-    if let Some(found) = name.strip_prefix("builtin:").and_then(builtin::images) {
-        return Some(found);
-    }
-    let is_images = path.is_dir() || name.ends_with(".images.zst") || name.ends_with(".tar.gz");
-    is_images.then(|| images::open(path))
+    let endings = [".images.zst", ".tar.gz"];
+    let is_images = name.starts_with("builtin:") || path.is_dir() || endings.iter().any(|end| name.ends_with(end));
+    is_images.then(|| certify::images::splits(&name))
 }
 
 fn images_info(path: &Path, splits: &Splits, as_json: bool, printer: &Printer) -> Outcome {
