@@ -538,7 +538,7 @@ fn normalisation_of_known_sets() {
     assert_eq!(normalisation("tiny-imagenet", 3).1, [0.2302, 0.2265, 0.2262]);
     assert_eq!(normalisation("cifar-10", 1), (vec![0.0], vec![1.0]), "another data set of that name");
     assert_eq!(normalisation("mine", 3), (vec![0.0; 3], vec![1.0; 3]));
-    for set in known::KNOWN {
+    for set in &known::KNOWN {
         let hashes = set.files.iter().chain(&set.archive);
         assert!(hashes.into_iter().all(|file| file.sha256.len() == 64 && file.bytes > 0), "{}", set.name);
         assert!(set.mean.len() == set.shape[0] && set.std.len() == set.shape[0], "{}", set.name);

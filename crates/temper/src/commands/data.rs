@@ -1,4 +1,4 @@
-//! `temper data`: text to token files, tokenizers from text, and what a token file holds.
+//! `temper data`: text to token files, tokenizers from text, and what a token file or a folder of images holds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::json;
+use temper_data::images::Splits;
 use temper_data::text::documents::ReadCount;
 use temper_data::{
     Document, Documents, Input, InvalidUtf8, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer,
@@ -16,6 +17,7 @@ use temper_record::{Problem, Result};
 use temper_report::Table;
 
 use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
+use crate::certify;
 use crate::lm::console;
 use crate::lm::text::{self, Named};
 use crate::printer::Printer;
@@ -30,6 +32,7 @@ pub fn run(args: &DataCommand, printer: &Printer) -> Outcome {
     match args {
         DataCommand::Prepare(args) => prepare_text(args, printer),
         DataCommand::TrainTokenizer(args) => train_tokenizer(args, printer),
+        DataCommand::Fetch(args) => super::fetch::run(args, printer),
         DataCommand::Info(args) => info(args, printer),
     }
 }
@@ -157,16 +160,16 @@ fn density(tokens: u64, bytes: u64) -> String {
 
 /// From now on, a signal that ends the process takes along what was half written into `folder`, and `folder` itself
 /// if it is `fresh`.
-fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
+pub(super) fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
     let folder = folder.to_owned();
     console::end_at_signal(move || {
-        // What `AtomicFile` calls a file of this process before it is whole.
+        // What `AtomicFile` calls a file of this process before it is whole; a folder that is unpacked, likewise.
         let ending = format!(".{}.tmp", std::process::id());
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if name.starts_with('.') && name.ends_with(&ending) {
-                _ = fs::remove_file(entry.path());
+                _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()));
             }
         }
         remove_if_empty(&folder, fresh);
@@ -174,7 +177,7 @@ fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
     })
 }
 
-fn remove_if_empty(folder: &Path, fresh: bool) {
+pub(super) fn remove_if_empty(folder: &Path, fresh: bool) {
     if fresh {
         // Fails if anything is in it, as it should.
         _ = fs::remove_dir(folder);
@@ -264,6 +267,9 @@ fn watched(
 }
 
 fn info(args: &Info, printer: &Printer) -> Outcome {
+    if let Some(splits) = images_of(&args.path) {
+        return images_info(&args.path, &splits?, args.json, printer);
+    }
     let source = TokenSource::open(&args.path)?;
     // Reads all of the file, one way or the other.
     let largest = match &source {
@@ -324,6 +330,54 @@ fn info(args: &Info, printer: &Printer) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// The images that the path names, if it is one of images: a folder, a packed file, an archive, a name inside the binary.
+fn images_of(path: &Path) -> Option<Result<Splits>> {
+    let name = path.to_string_lossy();
+    let endings = [".images.zst", ".tar.gz"];
+    let is_images = name.starts_with("builtin:") || path.is_dir() || endings.iter().any(|end| name.ends_with(end));
+    is_images.then(|| certify::images::splits(&name))
+}
+
+fn images_info(path: &Path, splits: &Splits, as_json: bool, printer: &Printer) -> Outcome {
+    let Splits { train, test } = splits;
+    if !as_json {
+        printer.data(format_args!("{:11} {}", "path", path.display()));
+        images_in_words(splits, |name, text| printer.data(format_args!("{name:11} {text}")));
+        for (split, images) in [("training", train), ("test", test)] {
+            printer.data(format_args!("{:11} {} ({split})", "sha256", images.fingerprint()));
+        }
+        return Ok(0);
+    }
+    let facts = json!({
+        "path": path,
+        "format": "images",
+        "name": train.name,
+        "note": train.note,
+        "shape": train.shape,
+        "classes": train.class_names,
+        "train": { "images": train.len(), "sha256": train.fingerprint() },
+        "test": { "images": test.len(), "sha256": test.fingerprint() },
+    });
+    printer.data(serde_json::to_string_pretty(&facts).expect("plain data has a JSON form"));
+    Ok(0)
+}
+
+/// Tells what a data set is, a name and a text at a time.
+pub(super) fn images_in_words(Splits { train, test }: &Splits, tell: impl Fn(&str, String)) {
+    let [channels, height, width] = train.shape;
+    let colour = if channels == 1 { "grey" } else { "colour" };
+    tell("data set", train.name.clone());
+    tell(
+        "images",
+        format!("{} for training, {} for testing", thousands(train.len() as u64), thousands(test.len() as u64)),
+    );
+    tell("shape", format!("{height}x{width}, {colour}"));
+    let (shown, all) = (train.class_names.iter().take(10), train.classes());
+    let names = shown.cloned().collect::<Vec<_>>().join(", ");
+    tell("classes", format!("{all}: {names}{}", if all > 10 { ", ..." } else { "" }));
+    tell("note", train.note.clone().unwrap_or_default());
 }
 
 /// The largest id of a stream; none if it is empty.

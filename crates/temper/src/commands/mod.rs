@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod eval;
 pub mod export;
+pub mod fetch;
 pub mod inspect;
 pub mod machine;
 pub mod plan;
