@@ -90,12 +90,7 @@ pub fn assign(model: &mut GptNeox, mut found: BTreeMap<String, Stored>, place: &
     if faults.is_empty() {
         return Ok(());
     }
-    let (shown, more) = (faults.len().min(4), faults.len().saturating_sub(4));
-    let mut why = faults[..shown].join("; ");
-    if more > 0 {
-        why += &format!("; and {more} more");
-    }
-    Err(Problem::input("load weights", place.display(), why).hint(BELONG))
+    Err(Problem::input("load weights", place.display(), tensors::shortened(&faults)).hint(BELONG))
 }
 
 /// The files that hold the weights: one, or the shards that the index names.

@@ -4,7 +4,10 @@
 //! * [`graph`]: the network with its weights, and its pass over a stack of activations.
 //! * [`batch_norm`]: running statistics of batch normalisation, and statistics pooled over batches.
 //! * [`init`]: fresh weights: the framework's, Xavier's, Kaiming's, orthogonal, and the paper's.
-//! * [`cnn`], [`wide_resnet`], [`resnext`]: the paper's networks, one family a file; [`names`] finds them by name.
+//! * [`text`]: a network as a list of layers.
+//! * [`cnn`], [`wide_resnet`], [`resnext`]: the paper's networks, one family a file; [`names`] finds them by
+//!   name.
+//! * [`stored`]: safetensors files in and out, those of the paper's code included.
 
 mod builder;
 
@@ -14,9 +17,13 @@ pub mod config;
 pub mod graph;
 pub mod init;
 pub mod names;
+pub mod resnext;
+pub mod stored;
+pub mod text;
+pub mod wide_resnet;
 
 pub use batch_norm::PooledMoments;
 pub use config::{NetworkConfig, NodeConfig, Op};
 pub use graph::{ImageNet, Layer, Statistics, Trace};
 pub use init::ImageInit;
-pub use names::{BatchNorm, by_name};
+pub use names::{BatchNorm, NETWORKS, by_name, vanilla_init};

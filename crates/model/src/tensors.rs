@@ -155,6 +155,16 @@ fn read_header(file: &mut File, path: &Path) -> Result<(u64, Metadata)> {
     Ok((8 + length, header))
 }
 
+/// The first few of many faults, in one line.
+pub(crate) fn shortened(faults: &[String]) -> String {
+    let (shown, more) = (faults.len().min(4), faults.len().saturating_sub(4));
+    let mut why = faults[..shown].join("; ");
+    if more > 0 {
+        why += &format!("; and {more} more");
+    }
+    why
+}
+
 /// A tensor to be written: its values are fetched only when its turn comes.
 pub struct Outgoing<'a> {
     /// Sizes of the dimensions.

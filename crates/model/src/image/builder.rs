@@ -2,7 +2,7 @@
 
 use temper_record::Result;
 
-use super::config::{NetworkConfig, NodeConfig, Op};
+use super::config::{Fault, NetworkConfig, NodeConfig, Op};
 
 /// A network in the making.
 pub(super) struct Builder {
@@ -65,7 +65,14 @@ impl Builder {
         self.layer(name, op)
     }
 
-    /// The network, if it fits images of the size `input`.
+    /// The network, if it fits images of the shape `input`.
+    pub(super) fn checked(&mut self, input: [usize; 3], classes: usize) -> Result<NetworkConfig, Fault> {
+        let config = NetworkConfig { input, classes, nodes: std::mem::take(&mut self.nodes) };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The same with the error that names the layer.
     pub(super) fn finish(&mut self, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
         let config = NetworkConfig { input, classes, nodes: std::mem::take(&mut self.nodes) };
         config.shapes()?;

@@ -60,3 +60,14 @@ pub fn cnn6(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usi
 pub fn small(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     plain(&[[width, 4, 2, 1], [2 * width, 4, 2, 1]], &[128], batch_norm, input, classes)
 }
+
+/// The small network of Gowal et al. 2018; `width` is 16 there, and there is no batch norm.
+pub fn dm_small(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
+    plain(&[[width, 4, 2, 0], [2 * width, 4, 1, 0]], &[100], batch_norm, input, classes)
+}
+
+/// Their medium network; `width` is 32 there, and there is no batch norm.
+pub fn dm_medium(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
+    let (w, w2) = (width, 2 * width);
+    plain(&[[w, 3, 1, 0], [w, 4, 2, 0], [w2, 3, 1, 0], [w2, 4, 2, 0]], &[512, 512], batch_norm, input, classes)
+}

@@ -77,8 +77,17 @@ fn one() -> usize {
     1
 }
 
+/// Why a network cannot be, and what to do about it.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// The layer, unless it is the whole network.
+    pub node: Option<usize>,
+    pub why: String,
+    pub hint: String,
+}
+
 /// Largest channels, features, sizes and kernels of a layer; larger ones are a slip of the pen.
-const LARGEST: usize = 1 << 20;
+pub(super) const LARGEST: usize = 1 << 20;
 /// Most parameters of a network.
 const MOST: u128 = 1 << 36;
 
@@ -94,11 +103,6 @@ impl Op {
             Op::Flatten => "flatten",
             Op::AvgPool { .. } => "pool",
         }
-    }
-
-    /// How many inputs it reads.
-    pub fn arity(&self) -> usize {
-        if *self == Op::Add { 2 } else { 1 }
     }
 
     /// The shape of its output for inputs of the given shapes, or why it does not fit them and a remedy.
@@ -186,73 +190,81 @@ impl NetworkConfig {
     /// Checks the network and gives the shape `[C, H, W]` of every value: 0 is the image, i + 1 the output of
     /// `nodes[i]`; flat outputs are `[F, 1, 1]`. The error names the layer, what it reads and what it needs.
     pub fn shapes(&self) -> Result<Vec<[usize; 3]>> {
-        let fail = |place: &str, why: String, hint: &str| Err(Problem::input("build network", place, why).hint(hint));
+        self.check().map_err(|Fault { node, why, hint }| {
+            let place = node.map_or("network".into(), |i| format!("layer {}", self.nodes[i].name));
+            Problem::input("build network", place, why).hint(hint)
+        })
+    }
+
+    /// The same with the number of the layer that is wrong.
+    pub(super) fn check(&self) -> Result<Vec<[usize; 3]>, Fault> {
+        let whole = |why: String, hint: &str| Err(Fault { node: None, why, hint: hint.into() });
         if self.input.iter().any(|size| *size == 0 || *size > LARGEST) {
             let [c, h, w] = self.input;
-            return fail("image", format!("is {c} x {h} x {w}"), "channels, height and width are at least 1");
+            return whole(format!("the image is {c} x {h} x {w}"), "channels, height and width are at least 1");
         }
         if self.classes < 2 {
-            return fail("classes", format!("is {}", self.classes), "a classifier tells at least 2 classes apart");
+            let why = format!("the number of classes is {}", self.classes);
+            return whole(why, "a classifier tells at least 2 classes apart");
         }
         let mut shapes = vec![self.input];
         let mut used = vec![false; self.nodes.len() + 1];
         let mut parameters = 0u128;
         for (i, node) in self.nodes.iter().enumerate() {
-            let name = node.name.as_str();
-            let place = format!("layer {name}");
-            let letters = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if name.is_empty() || !name.chars().all(letters) || name.starts_with('.') || name.ends_with('.') {
-                let why = format!("the name of layer {} is not one", i + 1);
-                return fail(&place, why, "names are made of letters, digits, `_`, `-` and, inside, `.`");
-            }
-            if self.nodes[..i].iter().any(|earlier| earlier.name == name) {
-                return fail(&place, "has the name of an earlier layer".into(), "names are unique");
-            }
-            let (count, arity) = (node.inputs.len(), node.op.arity());
-            if count != arity {
-                return fail(&place, format!("reads {count} layers"), &format!("a layer of this kind reads {arity}"));
-            }
-            if let Some(later) = node.inputs.iter().find(|input| **input > i) {
-                return fail(&place, format!("reads value {later}"), "a layer reads layers before it");
-            }
-            if node.op.sizes().iter().any(|size| *size > LARGEST) {
-                return fail(&place, format!("has a number over {LARGEST}"), "that is a slip of the pen");
-            }
+            let fault = |why: String, hint: &str| Fault { node: Some(i), why, hint: hint.into() };
+            self.check_place(i).map_err(|(why, hint)| fault(why, hint))?;
             node.inputs.iter().for_each(|input| used[*input] = true);
             let inputs: Vec<[usize; 3]> = node.inputs.iter().map(|input| shapes[*input]).collect();
-            let output = match node.op.output(&inputs) {
-                Ok(output) => output,
-                Err((why, hint)) => return fail(&place, why, hint),
-            };
+            shapes.push(node.op.output(&inputs).map_err(|(why, hint)| fault(why, hint))?);
             parameters += node_parameters(&node.op, inputs[0][0]);
             if parameters > MOST {
-                let why = format!("the network has {parameters} parameters up to here");
-                return fail(&place, why, &format!("at most {MOST} are allowed"));
+                return Err(fault(format!("the network has {parameters} parameters up to here"), "2^36 are the most"));
             }
-            shapes.push(output);
         }
-        match self.nodes.last() {
-            Some(NodeConfig { op: Op::Linear { out }, .. }) if *out == self.classes => {}
-            Some(NodeConfig { op: Op::Linear { out }, name, .. }) => {
+        let Some(last) = self.nodes.last() else {
+            return whole("has no layer".into(), "it has at least a linear layer");
+        };
+        let fault = |i: usize, why: String, hint: &str| Err(Fault { node: Some(i), why, hint: hint.into() });
+        match last.op {
+            Op::Linear { out } if out == self.classes => {}
+            Op::Linear { out } => {
                 let why = format!("gives {out} logits for {} classes", self.classes);
-                return fail(&format!("layer {name}"), why, "the last layer has one output a class");
+                return fault(self.nodes.len() - 1, why, "the last layer has one output a class");
             }
-            Some(NodeConfig { name, .. }) => {
-                let why = "is the last layer and not linear".to_string();
-                return fail(
-                    &format!("layer {name}"),
-                    why,
-                    "a network ends with the linear layer that gives the logits",
-                );
+            _ => {
+                let hint = "a network ends with the linear layer that gives the logits";
+                return fault(self.nodes.len() - 1, "is the last layer and not linear".into(), hint);
             }
-            None => return fail("network", "has no layer".into(), "it has at least a linear layer"),
         }
-        // The image and every layer but the last.
-        if let Some(idle) = used[..self.nodes.len()].iter().position(|used| !used) {
-            let place = if idle == 0 { "image".into() } else { format!("layer {}", self.nodes[idle - 1].name) };
-            return fail(&place, "is read by no layer".into(), "leave it out or let a later layer read it");
+        match used[..self.nodes.len()].iter().position(|used| !used) {
+            Some(0) => whole("no layer reads the image".into(), "the first layer reads it"),
+            Some(i) => fault(i - 1, "is read by no layer".into(), "leave it out or let a later layer read it"),
+            None => Ok(shapes),
         }
-        Ok(shapes)
+    }
+
+    /// Checks what can be known of node `i` without shapes: its name, what it reads, the size of its numbers.
+    fn check_place(&self, i: usize) -> Result<(), (String, &'static str)> {
+        let NodeConfig { name, op, inputs } = &self.nodes[i];
+        let letters = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || !name.chars().all(letters) || name.starts_with('.') || name.ends_with('.') {
+            let why = format!("{name:?} is not a name");
+            return Err((why, "names are made of letters, digits, `_`, `-` and, inside, `.`"));
+        }
+        if self.nodes[..i].iter().any(|earlier| earlier.name == *name) {
+            return Err((format!("an earlier layer is called {name} too"), "names are unique"));
+        }
+        let (count, arity) = (inputs.len(), if *op == Op::Add { 2 } else { 1 });
+        if count != arity {
+            return Err((format!("reads {count} layers"), "a sum reads 2 layers, every other layer 1"));
+        }
+        if let Some(later) = inputs.iter().find(|input| **input > i) {
+            return Err((format!("reads value {later}, which is not there yet"), "a layer reads layers before it"));
+        }
+        match op.sizes().iter().find(|size| **size > LARGEST) {
+            Some(size) => Err((format!("has the number {size}"), "no size is over 2^20")),
+            None => Ok(()),
+        }
     }
 
     /// The shapes of a network that has been checked.
@@ -302,7 +314,7 @@ impl NetworkConfig {
         let mut config: Self =
             serde_json::from_str(text).map_err(|cause| Problem::input("read network", place, cause))?;
         for (i, node) in config.nodes.iter_mut().enumerate() {
-            if node.inputs.is_empty() && node.op.arity() == 1 {
+            if node.inputs.is_empty() && node.op != Op::Add {
                 node.inputs = vec![i];
             }
         }

@@ -31,6 +31,7 @@ pub struct ImageNet {
 }
 
 /// The tensors of a layer.
+#[expect(clippy::large_enum_variant, reason = "a network has a few dozen")]
 #[derive(Debug, Clone)]
 pub enum Layer {
     /// Convolution.

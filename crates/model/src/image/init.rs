@@ -102,8 +102,10 @@ impl ImageInit {
 /// True if node `node` reads a ReLU that reads a sum. A flatten in between does not count: the paper's code leaves the
 /// linear layer after the last block alone.
 fn reads_relu_of_sum(config: &NetworkConfig, node: usize) -> bool {
-    let before = |node: usize| Some((config.nodes[node].inputs[0].checked_sub(1)?, ()));
-    let reads = |node: usize, op: Op| before(node).map(|(i, ())| i).filter(|i| config.nodes[*i].op == op);
+    let reads = |node: usize, op: Op| {
+        let read = config.nodes[node].inputs[0].checked_sub(1)?;
+        (config.nodes[read].op == op).then_some(read)
+    };
     reads(node, Op::Relu).and_then(|relu| reads(relu, Op::Add)).is_some()
 }
 

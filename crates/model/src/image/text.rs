@@ -1,0 +1,193 @@
+//! A network as a list of layers, one line each, as recipes hold it.
+//!
+//! ```text
+//! conv 16 3 stride 2 padding 1    convolution: output channels, kernel; stride 1, padding 0, groups 1 if not given
+//! linear 100                      linear layer: output features; its input is flat
+//! bn                              batch normalisation
+//! relu
+//! flatten
+//! pool 2                          average pooling: kernel; stride as the kernel if not given
+//! add skip                        the output of the layer before plus that of the layer called `skip`
+//! skip: conv 32 1 stride 2        a name, for others to refer to
+//! conv 32 3 from skip             reads the layer called `skip` instead of the layer before; `image` is the image
+//! ```
+//!
+//! The first line reads the image; the last is `linear` with one output a class. Layers without a name are called by
+//! kind and number: `conv1`, `conv2`, `bn1`. A block with a residual connection:
+//!
+//! ```text
+//! start: relu
+//! conv 32 3 padding 1
+//! bn
+//! add start
+//! relu
+//! ```
+
+use temper_record::{Problem, Result};
+
+use super::builder::Builder;
+use super::config::{Fault, NetworkConfig, Op};
+
+/// The name of the image in a list of layers.
+const IMAGE: &str = "image";
+
+/// The network that `lines` describe, for images of the shape `input` `[C, H, W]`; `place` names their origin in
+/// errors, which also give the number and the text of the line.
+pub fn parse<S: AsRef<str>>(lines: &[S], place: &str, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
+    let problem = |line: Option<usize>, why: String, hint: String| {
+        let place = match line {
+            Some(i) => format!("{place}, line {} ({})", i + 1, lines[i].as_ref().trim()),
+            None => place.to_string(),
+        };
+        Err(Problem::input("build network", place, why).hint(hint))
+    };
+    let mut net = Builder::new();
+    for (i, line) in lines.iter().enumerate() {
+        if let Err((why, hint)) = add_line(&mut net, line.as_ref()) {
+            return problem(Some(i), why, hint);
+        }
+    }
+    match net.checked(input, classes) {
+        Ok(config) => Ok(config),
+        Err(Fault { node, why, hint }) => problem(node, why, hint),
+    }
+}
+
+/// The list of layers that [`parse`] reads this network from.
+pub fn lines(config: &NetworkConfig) -> Vec<String> {
+    let name = |value: usize| if value == 0 { IMAGE } else { &config.nodes[value - 1].name };
+    let line = |(i, node): (usize, &super::NodeConfig)| {
+        let kind = node.op.kind();
+        let number = 1 + config.nodes[..i].iter().filter(|earlier| earlier.op.kind() == kind).count();
+        let mut line = if node.name == format!("{kind}{number}") { String::new() } else { format!("{}: ", node.name) };
+        line += kind;
+        let mut say = |words: String| line += &words;
+        match node.op {
+            Op::Conv { out, kernel, stride, padding, groups } => {
+                say(format!(" {out} {kernel}"));
+                for (key, value, usual) in [("stride", stride, 1), ("padding", padding, 0), ("groups", groups, 1)] {
+                    if value != usual {
+                        say(format!(" {key} {value}"));
+                    }
+                }
+            }
+            Op::Linear { out } => say(format!(" {out}")),
+            Op::AvgPool { kernel, stride } if kernel == stride => say(format!(" {kernel}")),
+            Op::AvgPool { kernel, stride } => say(format!(" {kernel} stride {stride}")),
+            Op::Add => say(format!(" {}", name(node.inputs[1]))),
+            Op::BatchNorm | Op::Relu | Op::Flatten => {}
+        }
+        if node.inputs[0] != i {
+            say(format!(" from {}", name(node.inputs[0])));
+        }
+        line
+    };
+    config.nodes.iter().enumerate().map(line).collect()
+}
+
+/// Adds the layer of one line, or says why it is none, with a remedy.
+fn add_line(net: &mut Builder, line: &str) -> Result<(), (String, String)> {
+    let (name, layer) = match line.split_once(':') {
+        Some((name, layer)) => (Some(name.trim()), layer),
+        None => (None, line),
+    };
+    if name == Some(IMAGE) {
+        return Err((format!("{IMAGE} is the name of the image"), "choose another name".into()));
+    }
+    let mut words = Words(layer.split_whitespace().collect());
+    let value = |net: &Builder, name: &str| match name {
+        IMAGE => Ok(0),
+        _ => net.value(name).ok_or_else(|| {
+            (format!("no layer before it is called {name}"), "write `name: layer` to give a layer a name".into())
+        }),
+    };
+    if let Some(from) = words.keyed("from")? {
+        let from = value(net, from)?;
+        net.read(from);
+    }
+    let kind = words.first().unwrap_or_default();
+    let mut other = None;
+    let op = match kind {
+        "conv" => Op::Conv {
+            stride: words.number("stride", Some(1))?,
+            padding: words.number("padding", Some(0))?,
+            groups: words.number("groups", Some(1))?,
+            out: words.number("output channels", None)?,
+            kernel: words.number("kernel", None)?,
+        },
+        "linear" => Op::Linear { out: words.number("output features", None)? },
+        "bn" => Op::BatchNorm,
+        "relu" => Op::Relu,
+        "flatten" => Op::Flatten,
+        "pool" => {
+            let stride = words.number("stride", Some(0))?;
+            let kernel = words.number("kernel", None)?;
+            Op::AvgPool { kernel, stride: if stride == 0 { kernel } else { stride } }
+        }
+        "add" => {
+            let name =
+                words.first().ok_or_else(|| ("add names no layer".to_string(), "write `add name`".to_string()))?;
+            other = Some(value(net, name)?);
+            Op::Add
+        }
+        _ => {
+            let why = if kind.is_empty() { "holds no layer".into() } else { format!("{kind} is not a kind of layer") };
+            return Err((why, "layers are conv, linear, bn, relu, flatten, pool and add".into()));
+        }
+    };
+    if let Some(word) = words.first() {
+        return Err((format!("{word} is not understood here"), usage(kind).into()));
+    }
+    let name = name.map_or_else(|| net.numbered(&op), str::to_string);
+    match other {
+        Some(other) => net.add(name, other),
+        None => net.layer(name, op),
+    };
+    Ok(())
+}
+
+/// How a layer of a kind is written.
+fn usage(kind: &str) -> &'static str {
+    match kind {
+        "conv" => "write `conv CHANNELS KERNEL`, then, if wanted, `stride N`, `padding N`, `groups N`, `from NAME`",
+        "linear" => "write `linear FEATURES`, then, if wanted, `from NAME`",
+        "pool" => "write `pool KERNEL`, then, if wanted, `stride N`, `from NAME`",
+        "add" => "write `add NAME`, then, if wanted, `from NAME`",
+        _ => "it stands alone, but for `from NAME`",
+    }
+}
+
+/// The words of a line that are not yet read.
+struct Words<'a>(Vec<&'a str>);
+
+impl<'a> Words<'a> {
+    fn first(&mut self) -> Option<&'a str> {
+        if self.0.is_empty() { None } else { Some(self.0.remove(0)) }
+    }
+
+    /// The word after `key`, if the line has it.
+    fn keyed(&mut self, key: &str) -> Result<Option<&'a str>, (String, String)> {
+        let Some(at) = self.0.iter().position(|word| *word == key) else { return Ok(None) };
+        self.0.remove(at);
+        if at == self.0.len() {
+            return Err((format!("nothing follows {key}"), format!("write `{key}` and what it is")));
+        }
+        Ok(Some(self.0.remove(at)))
+    }
+
+    /// The number after the word `what`, or `usual` without that word; where nothing is usual, the next word is the
+    /// number.
+    fn number(&mut self, what: &str, usual: Option<usize>) -> Result<usize, (String, String)> {
+        let word = match usual {
+            Some(_) => self.keyed(what)?,
+            None => self.first(),
+        };
+        match (word, usual) {
+            (Some(word), _) => {
+                word.parse().map_err(|_| (format!("{what} is {word}"), "it is a whole number".to_string()))
+            }
+            (None, Some(usual)) => Ok(usual),
+            (None, None) => Err((format!("{what} is missing"), "it is a whole number".to_string())),
+        }
+    }
+}
