@@ -503,6 +503,7 @@ def ten_losses(net, spec, g):
         bounds = Bounds(net, *box(pixels, eps, spec), True)
         robust, (tight, balance) = robust_loss(bounds.margins(labels)), regularisers(bounds)
         loss = robust + weight * (tight + balance)
+        clean = F.cross_entropy(bounds.logits(), labels).item()     # before the update changes the last layer
         optimizer.zero_grad()
         loss.backward()
         for n in fixed:
@@ -514,7 +515,7 @@ def ten_losses(net, spec, g):
                 m = net.module(dict(name=name))
                 m.running_mean.lerp_(mean, MOMENTUM)
                 m.running_var.lerp_(var, MOMENTUM)
-        steps.append(dict(eps=eps, weight=weight, loss=loss.item(), clean_loss=F.cross_entropy(bounds.logits(), labels).item(),
+        steps.append(dict(eps=eps, weight=weight, loss=loss.item(), clean_loss=clean,
                           robust_loss=robust.item(), tightness=tight.item(), relu_balance=balance.item(), grad_norm=norm.item()))
     for name, value in net.stored().items():
         if name.endswith(("running_mean", "running_var")):

@@ -142,8 +142,13 @@ def fetch(package, folder, any_version):
             got = find_package(package, pathlib.Path(part))
             if done.returncode or got is None:
                 last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
-                raise Trouble(f"{package.name}: cannot be downloaded: {last}",
-                              "check the network; on Debian run `apt-get update` once" if not package.npm else "check the network and npm's settings")
+                if package.npm:
+                    hint = "check the network and npm's settings"
+                elif "404" in done.stderr or "Unable to locate package" in done.stderr:
+                    hint = "the package lists are missing or older than the archive: run `apt-get update` as root, then this again; what is here is kept"
+                else:
+                    hint = "check the network; on Debian run `apt-get update` once"
+                raise Trouble(f"{package.name}: cannot be downloaded: {last}", hint)
             path = folder / got.name
             got.replace(path)
     if package.sha256 and not any_version:
@@ -215,7 +220,8 @@ class Lines:
             self.process = subprocess.Popen(["zstd", "-q", "-10", "-f", "-o", self.part], stdin=subprocess.PIPE)
             self.file = self.process.stdin
         else:
-            say("  the zstd tool is missing: packing with gzip")
+            say(f"  the zstd tool is missing: packing with gzip; the recipes ask for {name}.jsonl.zst, so install zstd, or add")
+            say(f"  --set data.train.{name}.path={out / name}.jsonl.gz")
             self.path = out / f"{name}.jsonl.gz"
             self.part = self.path.with_suffix(".part")
             self.file = gzip.GzipFile(self.part, "wb", compresslevel=9, mtime=0)

@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
-"""Makes the two texts inside the binary, assets/web.jsonl.zst and assets/law.jsonl.zst. Standard library and the `zstd` tool.
+"""Makes the texts and images inside the binary, assets/web.jsonl.zst, assets/law.jsonl.zst and assets/fashion.images.zst. Standard library
+and the `zstd` tool.
 
     apt-get download sword-text-web && dpkg-deb -x sword-text-web_*.deb web
     python3 scripts/make_assets.py web --web web/usr/share/sword/modules/texts/ztext/engWEB2015eb --out assets
     python3 scripts/make_assets.py law --law LAWS --out assets
+    apt-get download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist_*.deb fashion
+    python3 scripts/make_assets.py images --images fashion/usr/share/datasets/fashion-mnist --out assets
 
 LAWS is the repository bundestag/gesetze (a folder of `*/*/index.md`) or a JSON-lines file of it, {"text", "meta": {"source"}}, plain
-or .zst. Both outputs are `{"text", "meta": {"source"}}` lines and the same bytes whenever the inputs are. assets/SOURCES.md says
+or .zst. Both texts are `{"text", "meta": {"source"}}` lines; the form of the images is told in crates/data/src/images/packed.rs. All are the
+same bytes whenever the inputs are. assets/SOURCES.md says
 what was kept and what was left out.
 """
 import argparse
+import gzip
 import hashlib
 import json
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 
@@ -100,22 +106,55 @@ def law(path):
             yield document
 
 
+FASHION_NAMES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+FASHION_COUNTS = {"train": 10_000, "t10k": 2_000}          # the first so many of each file: 5 MB
+
+
+def images(folder):
+    """Fashion-MNIST's first images in the packed form."""
+    labels, pixels, shape = b"", b"", None
+    for split, count in FASHION_COUNTS.items():
+        found = gzip.decompress((folder / f"{split}-images-idx3-ubyte.gz").read_bytes())
+        magic, total, height, width = struct.unpack(">4I", found[:16])
+        assert magic == 0x803 and total >= count and shape in (None, (1, height, width))
+        shape = 1, height, width
+        pixels += found[16:16 + count * height * width]
+        found = gzip.decompress((folder / f"{split}-labels-idx1-ubyte.gz").read_bytes())
+        assert struct.unpack(">2I", found[:8]) == (0x801, total)
+        labels += found[8:8 + count]
+    note = "a subset of Fashion-MNIST: its first {:,} training and {:,} test images".format(*FASHION_COUNTS.values())
+    names = "".join(line + "\n" for line in ["fashion-mnist", note, *FASHION_NAMES]).encode()
+    head = struct.pack("<8s8I", b"TMPRIMGS", 1, *shape, len(FASHION_NAMES), *FASHION_COUNTS.values(), len(names))
+    return head + names + labels + pixels
+
+
+def packed(content):
+    command = ["zstd", "--ultra", "-22", "--check", "--stream-size", str(len(content)), "-c"]
+    return subprocess.run(command, input=content, check=True, stdout=subprocess.PIPE).stdout
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("text", choices=["web", "law"])
+    parser.add_argument("asset", choices=["web", "law", "images"])
     parser.add_argument("--web", metavar="FOLDER", help="the unpacked SWORD module")
     parser.add_argument("--law", metavar="LAWS", help="folder or JSON-lines file")
+    parser.add_argument("--images", metavar="FOLDER", help="Fashion-MNIST's four .gz files", type=pathlib.Path)
     parser.add_argument("--out", metavar="FOLDER", default="assets", type=pathlib.Path)
     args = parser.parse_args()
-    path = getattr(args, args.text)
+    path = getattr(args, args.asset)
     if not path:
-        parser.error(f"--{args.text} is missing")
-    docs = list((web if args.text == "web" else law)(path))
-    lines = "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in docs).encode()
-    out = args.out / f"{args.text}.jsonl.zst"
-    out.write_bytes(subprocess.run(["zstd", "--ultra", "-22", "--check", "--stream-size", str(len(lines)), "-c"], input=lines, check=True, stdout=subprocess.PIPE).stdout)
-    print(f"{out}: {len(docs)} documents, {sum(len(d['text'].encode()) for d in docs)} bytes of text, {out.stat().st_size} bytes")
-    print(f"sha256 of the lines {hashlib.sha256(lines).hexdigest()}, of the file {hashlib.sha256(out.read_bytes()).hexdigest()}", file=sys.stderr)
+        parser.error(f"--{args.asset} is missing")
+    if args.asset == "images":
+        content, out = images(path), args.out / "fashion.images.zst"
+        told = f"{sum(FASHION_COUNTS.values())} images"
+    else:
+        docs = list((web if args.asset == "web" else law)(path))
+        content = "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in docs).encode()
+        out = args.out / f"{args.asset}.jsonl.zst"
+        told = f"{len(docs)} documents, {sum(len(d['text'].encode()) for d in docs)} bytes of text"
+    out.write_bytes(packed(content))
+    print(f"{out}: {told}, {out.stat().st_size} bytes")
+    print(f"sha256 of the content {hashlib.sha256(content).hexdigest()}, of the file {hashlib.sha256(out.read_bytes()).hexdigest()}", file=sys.stderr)
 
 
 if __name__ == "__main__":

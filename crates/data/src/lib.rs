@@ -11,15 +11,20 @@
 //! | [`text::shard`] | `.tokens` | a memory-mapped token stream with its vocabulary, documents and bytes |
 //! | [`text::megatron`] | `.bin` and `.idx` of GPT-NeoX / Megatron-LM | the same |
 //! | [`text::source`] | either of the two | one type for both |
-//! | [`text::mixture`], [`text::permute`] | a sample's number | its source and its window: pure arithmetic |
+//! | [`text::mixture`], [`permute`] | a sample's number | its source and its window: pure arithmetic |
 //! | [`text::stream`] | sources, weights, replay, seed | `batch(first sample, count)` |
 //! | [`text::windows`] | a source | fixed evaluation windows and the bytes they stand for |
+//!
+//! Images: [`images`], which has a table of its own.
 //!
 //! [`files`] writes files that are whole or absent, and maps files into memory (the crate's only `unsafe`).
 
 pub mod files;
+pub mod images;
+pub mod permute;
 pub mod text;
 
+pub use images::{Augment, Epochs, Images, Splits};
 pub use text::documents::{Document, Documents, Input, InvalidUtf8, ReadOptions};
 pub use text::prepare::{Amount, PrepareOptions, Prepared, Progress, Quiet, prepare};
 pub use text::shard::{ShardInfo, ShardWriter, TokenShard};

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use temper_data::permute::{Permutation, key, mix};
 use temper_data::text::mixture::{Mixture, Share};
-use temper_data::text::permute::{Permutation, key, mix};
 
 /// A change of these numbers changes the data order of every recorded run. They are from a Python version of the
 /// module's description; `mix` gives the published outputs of SplitMix64 for seed 1234567.

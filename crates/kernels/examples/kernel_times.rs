@@ -6,6 +6,7 @@
 use std::time::Instant;
 use temper_kernels::adamw::{self, AdamW};
 use temper_kernels::attention::{self, Rotary, Shape};
+use temper_kernels::conv;
 use temper_kernels::cross_entropy::{self, HeadDims};
 use temper_kernels::gelu::{self, Gelu};
 use temper_kernels::linear::{self, Dims};
@@ -27,7 +28,7 @@ fn time(name: &str, amount: f64, unit: &str, mut work: impl FnMut()) {
     seconds.sort_by(f64::total_cmp);
     let (best, median) = (seconds[0], seconds[seconds.len() / 2]);
     println!(
-        "{name:<44} {:>8.2} ms  {:>7.1} {unit} (median {:.1})",
+        "{name:<48} {:>8.2} ms  {:>7.1} {unit} (median {:.1})",
         1e3 * best,
         amount / best / 1e9,
         amount / median / 1e9
@@ -77,6 +78,24 @@ fn attention_times(s: Shape) {
     time(&name("backward"), 10.0 * pairs * s.head_dim as f64, "GFLOP/s", || {
         attention::backward(&qkv, &rotary, s, &out, &lse, &g, &mut dqkv)
     });
+}
+
+/// A convolution of a stack of clean activations, centres and radii.
+fn conv_times(s: conv::Shape) {
+    let prefix = format!(
+        "conv {}x{} {}x{}x{}->{} k{} s{}",
+        s.slabs, s.images, s.inputs, s.size[0], s.size[1], s.outputs, s.kernel, s.stride
+    );
+    if !wanted(&prefix) {
+        return;
+    }
+    let (x, w, b, g) = (numbers(s.input_len()), numbers(s.weight_len()), numbers(s.outputs), numbers(s.output_len()));
+    let (mut y, mut dx, mut dw, mut db) = (g.clone(), x.clone(), w.clone(), b.clone());
+    let flops = 2.0 * (s.output_len() * s.inputs / s.groups * s.kernel * s.kernel) as f64;
+    let name = |what: &str| format!("{prefix} {what}");
+    time(&name("forward"), flops, "GFLOP/s", || conv::forward(&x, &w, Some(&b), &mut y, s));
+    time(&name("backward_input"), flops, "GFLOP/s", || conv::backward_input(&g, &w, &mut dx, s));
+    time(&name("backward_weight"), flops, "GFLOP/s", || conv::backward_weight(&x, &g, &w, &mut dw, Some(&mut db), s));
 }
 
 fn head_times(d: HeadDims) {
@@ -145,6 +164,29 @@ fn main() {
     }
     attention_times(Shape { batch: 8, seq: 512, heads: 4, head_dim: 32 });
     attention_times(Shape { batch: 4, seq: 512, heads: 8, head_dim: 64 });
+    // The layers of CNN-7, narrow on MNIST and as published on CIFAR-10, and one of Wide-ResNet-8.
+    let conv = |images, inputs, outputs, size, kernel, stride| {
+        let padding = kernel / 2;
+        conv_times(conv::Shape {
+            slabs: 3,
+            images,
+            inputs,
+            outputs,
+            groups: 1,
+            size: [size; 2],
+            kernel,
+            stride,
+            padding,
+        });
+    };
+    for (w, input, size, images) in [(8, 1, 28, 256), (16, 1, 28, 256), (64, 3, 32, 128)] {
+        conv(images, input, w, size, 3, 1);
+        conv(images, w, w, size, 3, 1);
+        conv(images, w, 2 * w, size, 3, 2);
+        conv(images, 2 * w, 2 * w, size / 2, 3, 1);
+    }
+    conv(32, 256, 512, 16, 1, 2);
+    conv(32, 512, 512, 8, 3, 1);
     head_times(HeadDims { rows: 4096, dim: 128, vocab: 8192 });
     head_times(HeadDims { rows: 4096, dim: 128, vocab: 50304 });
     head_times(HeadDims { rows: 2048, dim: 512, vocab: 50304 });

@@ -36,6 +36,19 @@ pub fn has_avx2() -> bool {
     }
 }
 
+/// True if the processor has 16-lane vectors, besides AVX2 and FMA.
+#[inline]
+pub fn has_avx512() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        has_avx2() && std::arch::is_x86_feature_detected!("avx512f")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
 /// Runs `body` compiled for the processor at hand. Write it as `dispatch(#[inline(always)] |isa| ...)`.
 #[inline]
 pub fn dispatch<R>(body: impl FnOnce(Isa) -> R) -> R {

@@ -46,7 +46,16 @@ pub fn gemm(
     accumulate: bool,
 ) {
     let start = if accumulate { Start::Accumulate } else { Start::Zero };
-    product(m, n, k, alpha, a, a_layout, b, b_layout, c, start, |_, _, _| ());
+    product(m, n, k, alpha, a, a_layout, b, b_layout, Entries::Stored, c, start, |_, _, _| ());
+}
+
+/// What is multiplied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entries {
+    /// The entries of B.
+    Stored,
+    /// Their magnitudes, made as B is copied.
+    Magnitude,
 }
 
 /// What the product is added to.
@@ -77,6 +86,7 @@ pub(crate) fn product(
     a_layout: Layout,
     b: &[f32],
     b_layout: Layout,
+    entries: Entries,
     c: &mut [f32],
     start: Start,
     finish: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync,
@@ -100,7 +110,7 @@ pub(crate) fn product(
     for first in (0..n).step_by(pass) {
         let columns = pass.min(n - first);
         // SAFETY: columns first..first + columns of the operand.
-        pack_shared(level, k, columns, unsafe { b.from(0, first) }, &mut packed);
+        pack_shared(level, k, columns, unsafe { b.from(0, first) }, entries, &mut packed);
         let blocks = columns.div_ceil(width);
         let packed = &packed;
         (0..m.div_ceil(rows) * blocks).into_par_iter().for_each(|task| {
@@ -138,7 +148,7 @@ impl SharedView {
 }
 
 /// Columns `0..n` of B in tile order: for every cut of k its panels, at `p * (n rounded up)`.
-fn pack_shared(level: &Level, k: usize, n: usize, b: View, to: &mut [f32]) {
+fn pack_shared(level: &Level, k: usize, n: usize, b: View, entries: Entries, to: &mut [f32]) {
     let padded = n.next_multiple_of(level.nr);
     let chunk = if k * n < 1 << 14 { padded } else { 8 * level.nr };
     let chunks = n.div_ceil(chunk);
@@ -152,6 +162,9 @@ fn pack_shared(level: &Level, k: usize, n: usize, b: View, to: &mut [f32]) {
         unsafe {
             let to = to.part(p * padded + j * steps, pack::right_len(level, steps, columns));
             pack::pack_right(level, steps, columns, b.get().from(p, j), to.as_mut_ptr());
+            if entries == Entries::Magnitude {
+                to.iter_mut().for_each(|v| *v = v.abs());
+            }
         }
     };
     let jobs = k.div_ceil(DEPTH) * chunks;

@@ -4,7 +4,7 @@
 //! second-level cache.
 
 use crate::gelu::{self, Gelu};
-use crate::gemm::{self, Layout, Start};
+use crate::gemm::{self, Entries, Layout, Start};
 use crate::norm;
 use crate::scratch::{self, Shared};
 use rayon::prelude::*;
@@ -58,7 +58,8 @@ fn product(
     finish: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
 ) {
     let start = bias.map_or(Start::Zero, Start::Bias);
-    gemm::product(d.rows, d.outputs, d.inputs, 1.0, x, Layout::Normal, w, Layout::Transposed, y, start, finish);
+    let (normal, transposed) = (Layout::Normal, Layout::Transposed);
+    gemm::product(d.rows, d.outputs, d.inputs, 1.0, x, normal, w, transposed, Entries::Stored, y, start, finish);
 }
 
 /// `dx[rows, inputs] = g[rows, outputs] w[outputs, inputs]`.

@@ -144,17 +144,30 @@ pub fn outgoing(model: &GptNeox, dtype: Dtype) -> Vec<(String, Outgoing<'static>
 /// The directory must be new or empty.
 pub fn write(directory: &Path, model: &GptNeox, dtype: Dtype, tokenizer: Option<&str>) -> Result<()> {
     let io = |path: &Path, cause: &std::io::Error| Problem::io("write model", path, cause);
-    fs::create_dir_all(directory).map_err(|cause| io(directory, &cause))?;
+    fs::create_dir_all(directory).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+            Problem::input("write model", directory.display(), "a file is in the way").hint("choose another directory")
+        }
+        _ => io(directory, &cause),
+    })?;
     if fs::read_dir(directory).map_err(|cause| io(directory, &cause))?.next().is_some() {
         return Err(Problem::input("write model", directory.display(), "is not empty")
             .hint("choose another directory: nothing is ever overwritten"));
     }
-    tensors::write(&directory.join("model.safetensors"), outgoing(model, dtype))?;
     let mut files = vec![("config.json", model.config.to_json(dtype.name()))];
     files.extend(tokenizer.map(|text| ("tokenizer.json", text.to_string())));
-    for (name, text) in files {
-        let path = directory.join(name);
-        fs::write(&path, text).map_err(|cause| io(&path, &cause))?;
-    }
-    Ok(())
+    let written = || {
+        tensors::write(&directory.join("model.safetensors"), outgoing(model, dtype))?;
+        files.iter().try_for_each(|(name, text)| {
+            let path = directory.join(name);
+            fs::write(&path, text).map_err(|cause| io(&path, &cause))
+        })
+    };
+    // Half a model helps nobody; the directory was empty.
+    written().inspect_err(|_| {
+        for name in files.iter().map(|(name, _)| *name).chain(["model.safetensors"]) {
+            let _ = fs::remove_file(directory.join(name));
+        }
+        let _ = fs::remove_dir(directory);
+    })
 }

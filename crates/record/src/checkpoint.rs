@@ -301,6 +301,11 @@ impl Checkpoint {
         self.compare(name, &entry, &found)
     }
 
+    /// What the SHA-256 of one file is to be, in hex.
+    pub fn sha256(&self, name: &str) -> Result<String> {
+        Ok(self.entry(name)?.sha256)
+    }
+
     /// The bytes of one file, verified. For the small ones.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let entry = self.entry(name)?;

@@ -16,6 +16,11 @@ pub const MEAN_MICRO: &str = "mean:micro";
 /// The set name of the average over all validation sets in which every set counts the same.
 pub const MEAN_MACRO: &str = "mean:macro";
 
+/// [`RunInfo::task`] of language models.
+pub const LM: &str = "lm";
+/// [`RunInfo::task`] of image classifiers, whatever they are trained against.
+pub const CERTIFY: &str = "certify";
+
 /// Keys of an event's own fields; no metric may take one of these names.
 const RESERVED: [&str; 4] = ["event", "step", "tokens", "set"];
 
@@ -43,7 +48,9 @@ pub enum Event {
         step: u64,
         /// Tokens trained on, this update included.
         tokens: u64,
-        /// `loss` (nats per token), `lr`, `grad_norm`, `tokens_per_s`, `seconds` (of this run so far), ...
+        /// `loss` (nats per token), `lr`, `grad_norm`, `tokens_per_s`, `seconds` (of this run so far), ... Image classifiers:
+        /// `clean_loss` and `robust_loss` (nats per image), the regularisers `tightness` and `relu_balance` with their
+        /// `weight`, `eps`, `images_per_s`; what an update did not compute is not there.
         #[serde(flatten)]
         values: Values,
     },
@@ -55,7 +62,11 @@ pub enum Event {
         tokens: u64,
         /// Name of the set, or [`MEAN_MICRO`] or [`MEAN_MACRO`].
         set: String,
-        /// `loss` (nats per token), `perplexity`, `bits_per_byte`, and the size of the set: `set_tokens`, `set_bytes`.
+        /// `loss` (nats per token), `perplexity`, `bits_per_byte`, and the size of the set: `set_tokens`, `set_bytes`. Image
+        /// classifiers, in per cent of the `images` at the radius `eps`: `standard_error`, `pgd_error` (of the first
+        /// `pgd_images`), `certified_error`; `certified_error_current` at `eps_current`, the radius of the schedule;
+        /// `clean_loss`, `robust_loss`; and for every ReLU layer NAME the shares `active.NAME`, `unstable.NAME`,
+        /// `inactive.NAME` and the mean width `width.NAME` of the bounds before it.
         #[serde(flatten)]
         values: Values,
     },
@@ -123,7 +134,7 @@ impl Event {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunInfo {
-    /// Kind of task: `lm` or `certify`.
+    /// Kind of task: [`LM`] or [`CERTIFY`].
     pub task: String,
     /// Name of the recipe, or the path it was read from.
     pub recipe: String,

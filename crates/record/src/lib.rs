@@ -16,9 +16,9 @@ pub mod sink;
 pub mod tensorboard;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointWriter};
-pub use console::console_line;
+pub use console::{Unit, console_line, console_line_in};
 pub use env::Env;
-pub use event::{Event, MEAN_MACRO, MEAN_MICRO, Parent, RunInfo, Values};
+pub use event::{CERTIFY, Event, LM, MEAN_MACRO, MEAN_MICRO, Parent, RunInfo, Values};
 pub use problem::{Kind, Problem, Result};
 pub use run::{At, RunDir, RunLock, RunRef};
 pub use series::{EvalPoint, Phase, RunSeries, StepPoint};

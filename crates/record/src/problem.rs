@@ -75,7 +75,11 @@ impl Problem {
             }
             _ => Kind::Machine,
         };
-        Self::new(kind, what, path.as_ref().display(), cause)
+        let problem = Self::new(kind, what, path.as_ref().display(), cause);
+        match cause.kind() {
+            StorageFull | QuotaExceeded => problem.hint("make room there, or choose another place"),
+            _ => problem,
+        }
     }
 
     /// Adds the remedy.

@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::checkpoint::Best;
 use crate::env::Env;
-use crate::event::{Event, RunInfo, Values};
+use crate::event::{CERTIFY, Event, RunInfo, Values};
 use crate::problem::{Problem, Result};
 use crate::run::RunDir;
 
@@ -19,6 +20,8 @@ pub struct RunSeries {
     pub info: RunInfo,
     /// Where it ran, if `env.json` is there.
     pub env: Option<Env>,
+    /// Which checkpoint is marked best, if one is.
+    pub best: Option<Best>,
     /// Phases of the schedule, in order.
     pub phases: Vec<Phase>,
     /// One point an update.
@@ -72,6 +75,7 @@ impl RunSeries {
         let path = run.metrics();
         let mut series = Self::of(run.name(), parse(&read(&path)?, &path)?, &path)?;
         series.env = Env::read(run).ok();
+        series.best = Best::read(run).ok().flatten();
         Ok(series)
     }
 
@@ -118,6 +122,11 @@ impl RunSeries {
             }
         }
         Ok(run)
+    }
+
+    /// Whether it trained an image classifier.
+    pub fn is_certify(&self) -> bool {
+        self.info.task == CERTIFY
     }
 
     /// The evaluations of one set; none if there is no such set.

@@ -141,6 +141,66 @@ fn console_lines_align() {
 }
 
 #[test]
+fn console_lines_of_certified_training_align() {
+    let step = |step, eps, weight: Option<f64>| {
+        let values = Values::new().with("loss", 1.2345).with("lr", 5e-4).with("eps", eps).with("grad_norm", 3.0);
+        let values =
+            weight.iter().fold(values.with("clean_loss", 2.3), |values, weight| values.with("weight", *weight));
+        let values = values.with("images_per_s", 312.4).with("seconds", 61.0);
+        console_line(&Event::Step { step, tokens: step * 256, values })
+    };
+    assert_eq!(
+        step(6, 1e-3, Some(0.4984)),
+        "step        6    1.54k img  loss   1.2345  eps  1.00e-3  lr  5.00e-4     312 img/s   1m01s  weight 0.498"
+    );
+    assert_eq!(
+        step(12, 0.3, None),
+        "step       12    3.07k img  loss   1.2345  eps  3.00e-1  lr  5.00e-4     312 img/s   1m01s"
+    );
+    let eval = |pgd: Option<f64>, certified, current| {
+        let values = Values::new().with("standard_error", 3.57).with("certified_error", certified);
+        let values = pgd.iter().fold(values, |values, pgd| values.with("pgd_error", *pgd));
+        let values = values.with("certified_error_current", 5.25).with("eps", 0.3).with("eps_current", current);
+        console_line(&Event::Eval {
+            step: 235,
+            tokens: 60_000,
+            set: "test".into(),
+            values: values.with("active.relu1", 0.5),
+        })
+    };
+    assert_eq!(
+        eval(Some(6.1), 100.0, 8.0 / 255.0),
+        "eval      235    60.0k img  standard   3.57 %  PGD   6.10 %  certified 100.00 %  at eps 0.3  test \
+         (certified 5.25 % at eps 8/255)"
+    );
+    assert_eq!(
+        eval(None, 11.77, 0.3),
+        "eval      235    60.0k img  standard   3.57 %  PGD      – %  certified  11.77 %  at eps 0.3  test"
+    );
+    let info = RunInfo { task: CERTIFY.into(), tokens: 480_000, ..RunInfo::default() };
+    assert!(console_line(&Event::Start(info)).contains("480k images,"));
+    let done = Event::Done { step: 9, tokens: 480_000, seconds: 61.0 };
+    assert_eq!(console_line_in(&done, Unit::Images), "done        9     480k img  in 1m01s");
+}
+
+#[test]
+fn radii_read_well() {
+    use temper_record::console::radius;
+    let read = [0.4, 8.0 / 255.0, 1.0 / 255.0, 0.0, 1.0, 0.03137, 1e-6, 2e-4].map(radius);
+    assert_eq!(read, ["0.4", "8/255", "1/255", "0", "1", "0.0314", "1.0e-6", "2.0e-4"]);
+}
+
+#[test]
+fn the_best_checkpoint_is_part_of_the_series() {
+    let (_tmp, run) = run_with(b"");
+    assert_eq!(RunSeries::read(&run).unwrap().best, None);
+    std::fs::create_dir_all(run.checkpoints()).unwrap();
+    let best = Best { step: 4, set: "test".into(), metric: "certified_error".into(), value: 11.5 };
+    best.write(&run).unwrap();
+    assert_eq!(RunSeries::read(&run).unwrap().best, Some(best));
+}
+
+#[test]
 fn counts_and_times_read_well() {
     use temper_record::console::{count, digits, duration};
     let counts = [0.0, 999.0, 1000.0, 9_996.0, 99_960.0, 999_600.0, 1_228_800.0, 2.97e11];

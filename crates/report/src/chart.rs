@@ -67,7 +67,7 @@ pub struct Panel {
 /// One line of a panel.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
-    /// Name of the run.
+    /// Name of the run; empty for a line that needs none.
     pub name: String,
     /// Which colour, dash and marker.
     pub style: usize,
@@ -79,6 +79,8 @@ pub struct Line {
     pub marks: Marks,
     /// Which points decide how far the axes reach.
     pub reach: Reach,
+    /// The point with a ring around it.
+    pub ring: Option<usize>,
     /// Its last value as text, shown beside the name.
     pub value: String,
 }

@@ -4,7 +4,7 @@
 use temper_record::console;
 
 use crate::chart::{Axis, Band, Figure, Line, Marks, Names, Panel, Point, Reach};
-use crate::options::{Placed, ReportOptions, Sets, XAxis};
+use crate::options::{Placed, ReportOptions, Sets, XAxis, counted};
 use crate::scale::Kind;
 use crate::text::{Format, capital, metric_name, metric_unit};
 
@@ -13,10 +13,10 @@ const CONTEXT: f64 = 0.22;
 /// Noisy curves of updates are averaged over this many stretches.
 const STRETCHES: usize = 120;
 
-fn x_axis(placed: &[Placed], options: &ReportOptions) -> Axis {
+pub(crate) fn x_axis(placed: &[Placed], options: &ReportOptions) -> Axis {
     let faint = placed.iter().any(|p| p.faint);
     let what = match &options.x {
-        XAxis::Tokens => "tokens".to_owned(),
+        XAxis::Tokens => placed.first().map_or("tokens", |p| counted(p.run)).to_owned(),
         XAxis::Steps => "updates".to_owned(),
         XAxis::Metric(name) => metric_name(name),
     };
@@ -31,17 +31,18 @@ fn x_axis(placed: &[Placed], options: &ReportOptions) -> Axis {
     }
 }
 
-fn tip(placed: &Placed, step: u64, tokens: u64, what: &str, value: f64) -> String {
+pub(crate) fn tip(placed: &Placed, step: u64, tokens: u64, what: &str, value: f64) -> String {
     format!(
-        "{}, step {step} ({} tokens)\n{what} {}",
+        "{}, step {step} ({} {})\n{what} {}",
         placed.name,
         console::count(tokens as f64),
+        counted(placed.run),
         console::digits(value, 5)
     )
 }
 
 /// What the axes follow: everything, except where runs from random weights stand beside continued ones.
-fn reach(placed: &[Placed], p: &Placed) -> Reach {
+pub(crate) fn reach(placed: &[Placed], p: &Placed) -> Reach {
     match () {
         _ if p.faint => Reach::Last,
         _ if !p.continued && placed.iter().any(|q| q.continued) => Reach::Tail,
@@ -76,36 +77,7 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
         });
         panels.push(Panel { title: what + role, height: 250.0, lines: lines.collect(), ..Panel::default() });
     }
-    for metric in &options.beneath {
-        let lines: Vec<Line> = placed
-            .iter()
-            .filter_map(|p| {
-                let points: Vec<Point> = p
-                    .run
-                    .steps
-                    .iter()
-                    .filter_map(|s| Some(Point { x: p.x_of_step(s.step), y: s.values.get(metric)?, tip: None }))
-                    .collect();
-                (!points.is_empty()).then(|| Line {
-                    points,
-                    reach: if p.faint { Reach::Nothing } else { Reach::All },
-                    marks: few(p),
-                    ..line(p)
-                })
-            })
-            .collect();
-        if lines.iter().any(|l| !l.faint) {
-            let top = lines
-                .iter()
-                .filter(|l| !l.faint)
-                .flat_map(|l| &l.points)
-                .map(|p| p.y)
-                .filter(|y| y.is_finite())
-                .fold(0.0, f64::max);
-            let y = Axis { range: Some((0.0, top)), ..Axis::default() };
-            panels.push(Panel { title: metric_name(metric), height: 130.0, lines, y, ..Panel::default() });
-        }
-    }
+    panels.extend(options.beneath.iter().filter_map(|metric| scheduled(placed, metric)));
     let (bands, remark) = bands(placed);
     Figure {
         name: "curves".to_owned(),
@@ -122,17 +94,66 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
     }
 }
 
+/// A scheduled quantity, from 0 up, as the updates recorded it. None if no run has it.
+pub(crate) fn scheduled(placed: &[Placed], metric: &str) -> Option<Panel> {
+    let lines: Vec<Line> = placed
+        .iter()
+        .filter_map(|p| {
+            let steps = p.run.steps.iter();
+            let points: Vec<Point> = steps
+                .filter_map(|s| Some(Point { x: p.x_of_step(s.step), y: s.values.get(metric)?, tip: None }))
+                .collect();
+            (!points.is_empty()).then(|| Line {
+                points,
+                reach: if p.faint { Reach::Nothing } else { Reach::All },
+                marks: few(p),
+                ..line(p)
+            })
+        })
+        .collect();
+    let subjects = || lines.iter().filter(|l| !l.faint);
+    subjects().next()?;
+    let top = subjects().flat_map(|l| &l.points).map(|p| p.y).filter(|y| y.is_finite()).fold(0.0, f64::max);
+    let y = Axis { range: Some((0.0, top)), ..Axis::default() };
+    Some(Panel { title: metric_name(metric), height: 130.0, lines, y, ..Panel::default() })
+}
+
+/// A metric of the updates, each point the mean of a short stretch. None if no run has it.
+pub(crate) fn averaged(placed: &[Placed], metric: &str, y: Axis) -> Option<Panel> {
+    let lines: Vec<Line> = placed
+        .iter()
+        .filter_map(|p| {
+            let all: Vec<(f64, f64)> =
+                p.run.steps.iter().filter_map(|s| Some((p.x_of_step(s.step), s.values.get(metric)?))).collect();
+            let size = all.len().div_ceil(STRETCHES).max(1);
+            let mean = |of: fn(&(f64, f64)) -> f64, chunk: &[(f64, f64)]| {
+                chunk.iter().map(of).sum::<f64>() / chunk.len() as f64
+            };
+            let points: Vec<Point> =
+                all.chunks(size).map(|c| Point { x: mean(|p| p.0, c), y: mean(|p| p.1, c), tip: None }).collect();
+            let value = points.last().map(|l| match y.format {
+                Format::Count => console::count(l.y),
+                Format::Plain => console::digits(l.y, 4),
+            })?;
+            let value = if p.faint { String::new() } else { value };
+            Some(Line { points, value, reach: reach(placed, p), marks: few(p), ..line(p) })
+        })
+        .collect();
+    let title = metric_name(metric);
+    lines.iter().any(|l| !l.faint).then(|| Panel { title, height: 170.0, y, lines, ..Panel::default() })
+}
+
 /// Marks of a dense curve.
-fn few(p: &Placed) -> Marks {
+pub(crate) fn few(p: &Placed) -> Marks {
     if p.faint { Marks::None } else { Marks::Few }
 }
 
-fn line(p: &Placed) -> Line {
+pub(crate) fn line(p: &Placed) -> Line {
     Line { name: p.name.clone(), style: p.style, faint: p.faint, ..Line::default() }
 }
 
 /// The phases of the first run that has several, and a remark on whose they are unless they are everybody's.
-fn bands(placed: &[Placed]) -> (Vec<Band>, String) {
+pub(crate) fn bands(placed: &[Placed]) -> (Vec<Band>, String) {
     let of = |p: &Placed| -> Vec<Band> {
         let phases = p.run.phases.iter();
         phases
@@ -223,38 +244,12 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
 
 /// The training itself: loss, gradient norm and speed of the updates, averaged over short stretches.
 pub(crate) fn training(placed: &[Placed], options: &ReportOptions) -> Option<Figure> {
-    let mut panels = Vec::new();
-    for metric in &options.training {
-        let lines: Vec<Line> = placed
-            .iter()
-            .filter_map(|p| {
-                let all: Vec<(f64, f64)> =
-                    p.run.steps.iter().filter_map(|s| Some((p.x_of_step(s.step), s.values.get(metric)?))).collect();
-                let size = all.len().div_ceil(STRETCHES).max(1);
-                let mean = |of: fn(&(f64, f64)) -> f64, chunk: &[(f64, f64)]| {
-                    chunk.iter().map(of).sum::<f64>() / chunk.len() as f64
-                };
-                let points: Vec<Point> =
-                    all.chunks(size).map(|c| Point { x: mean(|p| p.0, c), y: mean(|p| p.1, c), tip: None }).collect();
-                let value = points
-                    .last()
-                    .map(|l| if metric == "tokens_per_s" { console::count(l.y) } else { console::digits(l.y, 4) })?;
-                let value = if p.faint { String::new() } else { value };
-                Some(Line { points, value, reach: reach(placed, p), marks: few(p), ..line(p) })
-            })
-            .collect();
-        if lines.iter().any(|l| !l.faint) {
-            let format = if metric == "tokens_per_s" { Format::Count } else { Format::Plain };
-            let title = format!("{}{}", metric_name(metric), metric_unit(metric));
-            panels.push(Panel {
-                title,
-                height: 170.0,
-                y: Axis { format, ..Axis::default() },
-                lines,
-                ..Panel::default()
-            });
-        }
-    }
+    let panel = |metric: &String| {
+        let format = if metric == "tokens_per_s" { Format::Count } else { Format::Plain };
+        let panel = averaged(placed, metric, Axis { format, ..Axis::default() })?;
+        Some(Panel { title: format!("{}{}", metric_name(metric), metric_unit(metric)), ..panel })
+    };
+    let panels: Vec<Panel> = options.training.iter().filter_map(panel).collect();
     (!panels.is_empty()).then(|| Figure {
         name: "training".to_owned(),
         title: "Training".to_owned(),

@@ -1,12 +1,16 @@
 //! From runs to something to look at: figures (SVG), tables, and one self-contained page (HTML).
 //!
-//! [`report`] makes all of it from what [`temper_record`] has read. Below it, from general to special: [`chart`] and [`svg`]
-//! draw panels of lines over one axis, [`table`] writes rows three ways, [`figures`] and [`summary`] turn runs into both.
-//! Nothing here knows a model: metrics go by name, so classifiers (error against epoch, epsilon beneath) need only
-//! other [`ReportOptions`].
+//! [`report`] makes all of it from what [`temper_record`] has read. Below it, from general to special: [`chart`] and `svg`
+//! draw panels of lines over one axis, `grid` small multiples, [`table`] writes rows three ways. `figures` and [`summary`]
+//! turn runs of language models into both, `certify` and [`errors`] those of image classifiers. Metrics go by name; nothing
+//! here knows a model.
 
+mod certify;
 pub mod chart;
+pub mod errors;
 mod figures;
+pub mod gains;
+mod grid;
 mod labels;
 mod names;
 pub mod options;
@@ -26,10 +30,15 @@ use std::path::{Path, PathBuf};
 use temper_record::{Problem, Result, RunSeries};
 
 pub use chart::Figure;
-pub use options::{Origin, ReportOptions, XAxis};
+pub use errors::{certified_sentence, errors_table};
+pub use gains::{InitGains, gain_table};
+pub use options::{Extra, Origin, ReportOptions, XAxis};
 pub use schedule::{ScheduleCurve, schedule_svg};
 pub use summary::{Summary, change_table, facts_table, final_table, sentence};
 pub use table::Table;
+
+/// The figures that a report can have; `layers-2` and so on join them where runs have different layers.
+pub const FIGURES: [&str; 6] = ["curves", "plane", "training", "errors", "losses", "layers"];
 
 /// A report, not yet on disk.
 #[derive(Debug, Clone)]
@@ -56,37 +65,87 @@ impl Report {
     }
 }
 
-/// Makes the report of these runs, in their order. A run that another of them branched from is shown as its past.
+/// A figure, drawn.
+struct Drawn {
+    name: String,
+    title: String,
+    caption: String,
+    /// As an element of the page, and as a file.
+    svg: [String; 2],
+}
+
+impl Drawn {
+    fn figure(figure: &Figure, options: &ReportOptions) -> Self {
+        Self {
+            name: figure.name.clone(),
+            title: figure.title.clone(),
+            caption: page::caption(figure, options),
+            svg: [figure.to_inline_svg(), figure.to_svg()],
+        }
+    }
+
+    fn grid(grid: &grid::Grid) -> Self {
+        Self {
+            name: grid.name.clone(),
+            title: grid.title.clone(),
+            caption: page::grid_caption(grid),
+            svg: [grid.to_inline_svg(), grid.to_svg()],
+        }
+    }
+}
+
+/// The part of a report that is about the runs of one task.
+struct Part<'a> {
+    runs: &'a [RunSeries],
+    figures: Vec<Drawn>,
+}
+
+/// Makes the report of these runs, in their order. A run that another of them branched from is shown as its past. Language
+/// models and image classifiers each have a part of their own.
 pub fn report(runs: &[RunSeries], options: &ReportOptions) -> Result<Report> {
     if runs.is_empty() {
         return Err(
             Problem::input("report", "(no runs)", "there is nothing to report").hint("name at least one run directory")
         );
     }
-    for run in runs {
-        let metric = &options.metric;
-        let evaluated = run.sets().any(|set| !run.eval_metric(set, metric).is_empty());
-        let why = match () {
-            _ if run.steps.is_empty() && run.evals.is_empty() => "the run is empty: no step and no evaluation",
-            _ if run.evals.is_empty() => "the run has no evaluations",
-            _ if !evaluated => &format!("no evaluation has the metric `{metric}`"),
-            _ => continue,
-        };
-        return Err(Problem::input("report", &run.name, why)
-            .hint("leave this run out, or give its recipe validation sets: they are evaluated before step 1 and as it goes on"));
+    runs.iter().try_for_each(|run| check(run, if run.is_certify() { "certified_error" } else { &options.metric }))?;
+    let (images, texts): (Vec<RunSeries>, Vec<RunSeries>) = runs.iter().cloned().partition(RunSeries::is_certify);
+    let mut parts = Vec::new();
+    if !texts.is_empty() {
+        let sets = options::sets(&texts, options)?;
+        let placed = options::placed(&texts, options);
+        let figures = std::iter::once(figures::curves(&placed, &sets, options))
+            .chain(figures::plane(&placed, &sets, options))
+            .chain(figures::training(&placed, options));
+        parts.push(Part { runs: &texts, figures: figures.map(|figure| Drawn::figure(&figure, options)).collect() });
     }
-    let sets = options::sets(runs, options)?;
-    let placed = options::placed(runs, options);
-    let figures: Vec<(Figure, String)> = std::iter::once(figures::curves(&placed, &sets, options))
-        .chain(figures::plane(&placed, &sets, options))
-        .chain(figures::training(&placed, options))
-        .map(|figure| {
-            let caption = page::caption(&figure, options);
-            (figure, caption)
-        })
-        .collect();
-    Ok(Report {
-        html: page::page(runs, &figures, options)?,
-        figures: figures.iter().map(|(figure, _)| (figure.name.clone(), figure.to_svg())).collect(),
-    })
+    if !images.is_empty() {
+        let set = errors::shown_set(&images);
+        let placed = options::placed(&images, options);
+        let figures = std::iter::once(certify::errors(&placed, set, options)).chain(certify::losses(&placed, options));
+        let mut figures: Vec<Drawn> = figures.map(|figure| Drawn::figure(&figure, options)).collect();
+        figures.extend(certify::layer_grids(&placed, set, options).iter().map(Drawn::grid));
+        parts.push(Part { runs: &images, figures });
+    }
+    let html = page::page(runs, &parts, options)?;
+    let figures = parts.into_iter().flat_map(|part| part.figures);
+    Ok(Report { html, figures: figures.map(|Drawn { name, svg: [_, file], .. }| (name, file)).collect() })
+}
+
+/// Whether a run has anything to report: evaluations with this metric.
+fn check(run: &RunSeries, metric: &str) -> Result<()> {
+    let evaluated = run.sets().any(|set| !run.eval_metric(set, metric).is_empty());
+    let why = match () {
+        _ if run.steps.is_empty() && run.evals.is_empty() => "the run is empty: no step and no evaluation",
+        _ if run.evals.is_empty() => "the run has no evaluations",
+        _ if !evaluated => &format!("no evaluation has the metric `{metric}`"),
+        _ => return Ok(()),
+    };
+    let hint = match run.is_certify() {
+        true => "leave this run out: it was stopped before its first evaluation, which comes before step 1",
+        false => {
+            "leave this run out, or give its recipe validation sets: they are evaluated before step 1 and as it goes on"
+        }
+    };
+    Err(Problem::input("report", &run.name, why).hint(hint))
 }

@@ -33,7 +33,7 @@ impl Plot<'_> {
     pub fn draw_margin_names(&self, body: &mut String, room: &mut Room) {
         let [_, top, right, bottom] = self.frame;
         let at_edge = |line: &&Line| line.end().is_some_and(|p| self.x.place(p.x) > right - 24.0);
-        let edge: Vec<&Line> = self.panel.lines.iter().filter(at_edge).collect();
+        let edge: Vec<&Line> = self.panel.lines.iter().filter(|l| !label_of(l).is_empty()).filter(at_edge).collect();
         let wanted: Vec<f64> =
             edge.iter().filter_map(|l| l.end()).map(|p| self.y.place(p.y).clamp(top, bottom)).collect();
         let places = apart(&wanted, 17.0, (top + 4.0, bottom - 2.0));

@@ -3,15 +3,22 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use temper_record::{MEAN_MACRO, MEAN_MICRO, Problem, Result, RunSeries};
+use temper_record::{MEAN_MACRO, MEAN_MICRO, Problem, Result, RunSeries, Unit};
 
-/// What a report shows. The defaults are those of a language model.
+use crate::table::Table;
+
+/// What a report shows. The defaults are those of a language model; image classifiers (runs of the task `certify`) have
+/// figures and tables of their own, for which only title, summary, labels, extra tables and the horizontal axis matter.
 #[derive(Debug, Clone)]
 pub struct ReportOptions {
     /// Heading of the page.
     pub title: String,
     /// What happened, in a sentence; by default [`crate::summary::sentence`].
     pub summary: Option<String>,
+    /// What sentences call the runs: name of the run, and the words. By default its name.
+    pub labels: Vec<(String, String)>,
+    /// Further tables at the end of the part on image classifiers.
+    pub extra: Vec<Extra>,
     /// Validation set of the old data. By default the first of exactly two, if any run is a branch.
     pub old: Option<String>,
     /// Validation set of the new data. By default the second of exactly two, if any run is a branch.
@@ -38,6 +45,8 @@ impl Default for ReportOptions {
         Self {
             title: "Training report".to_owned(),
             summary: None,
+            labels: Vec::new(),
+            extra: Vec::new(),
             old: None,
             new: None,
             metric: "loss".to_owned(),
@@ -51,10 +60,21 @@ impl Default for ReportOptions {
     }
 }
 
+/// A table of the caller's in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extra {
+    /// Its heading.
+    pub heading: String,
+    /// What it holds.
+    pub table: Table,
+    /// What its numbers are, in a sentence or two below it.
+    pub note: String,
+}
+
 /// What the horizontal axis counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum XAxis {
-    /// Tokens trained on (examples, where a task has no tokens).
+    /// Tokens trained on; images, for image classifiers.
     #[default]
     Tokens,
     /// Updates.
@@ -132,6 +152,11 @@ fn clock(run: &RunSeries, x: &XAxis) -> Vec<(f64, f64, f64)> {
         Some((p.step as f64, p.tokens as f64, x))
     }));
     clock
+}
+
+/// What the runs of one task count their training in.
+pub(crate) fn counted(run: &RunSeries) -> &'static str {
+    Unit::of_task(&run.info.task).name()
 }
 
 /// Whether a run's weights came from elsewhere.

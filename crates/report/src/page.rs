@@ -3,28 +3,49 @@
 use temper_record::{Result, RunSeries};
 
 use crate::chart::Figure;
+use crate::errors::{errors_table, notes};
+use crate::grid::Grid;
 use crate::options::ReportOptions;
 use crate::summary::{change_table, facts_table, machines, sentence};
 use crate::text::{escape, metric_name};
 use crate::theme::{figure_css, page_css};
+use crate::{Drawn, Part};
 
-pub(crate) fn page(runs: &[RunSeries], figures: &[(Figure, String)], options: &ReportOptions) -> Result<String> {
+pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) -> Result<String> {
     let mut body = format!("<h1>{}</h1>", escape(&options.title));
-    if let Some(summary) = options.summary.clone().or_else(|| sentence(runs, options)) {
+    // With several parts each says for itself what happened.
+    let whole = if parts.len() == 1 { sentence(runs, options) } else { None };
+    if let Some(summary) = options.summary.clone().or(whole) {
         body += &format!("<p class=\"lead\">{}</p>", escape(&summary));
     }
-    for (figure, caption) in figures {
-        body += &format!("<h2>{}</h2><figure>{}", escape(&figure.title), figure.to_inline_svg());
-        body += &format!("<figcaption>{}</figcaption></figure>", escape(caption));
+    for part in parts {
+        let certify = part.runs.iter().any(RunSeries::is_certify);
+        let level = if parts.len() > 1 { "h3" } else { "h2" };
+        if parts.len() > 1 {
+            let name = if certify { "Certified training" } else { "Language models" };
+            body += &format!("<h2 class=\"part\">{name}</h2>");
+            if let Some(sentence) = sentence(part.runs, options) {
+                body += &format!("<p class=\"lead\">{}</p>", escape(&sentence));
+            }
+        }
+        let heading = |text: &str| format!("<{level}>{}</{level}>", escape(text));
+        body += &part.figures.iter().map(|figure| heading(&figure.title) + &drawn(figure)).collect::<String>();
+        if certify {
+            body += &heading("Errors at the end and at the best checkpoint");
+            body += &errors_table(part.runs, options).to_html();
+            body += &notes(part.runs, options).iter().map(|note| soft(note)).collect::<String>();
+            for extra in &options.extra {
+                body += &(heading(&extra.heading) + &extra.table.to_html() + &soft(&extra.note));
+            }
+        } else {
+            body += &heading("Start, peak, final and change");
+            body += &change_table(part.runs, options)?.to_html();
+            body += &soft(&definitions(options));
+        }
+        body += &heading("Runs");
+        body += &facts_table(part.runs, options).to_html();
     }
-    body += "<h2>Start, peak, final and change</h2>";
-    body += &change_table(runs, options)?.to_html();
-    body += &format!("<p class=\"soft\">{}</p>", escape(&definitions(options)));
-    body += "<h2>Runs</h2>";
-    body += &facts_table(runs, options).to_html();
-    for machine in machines(runs, options) {
-        body += &format!("<p class=\"soft\">{}</p>", escape(&machine));
-    }
+    body += &machines(runs, options).iter().map(|machine| soft(machine)).collect::<String>();
     let warnings: Vec<String> = runs
         .iter()
         .flat_map(|r| r.warnings.iter().map(|w| format!("<li>{}: {}</li>", escape(&r.name), escape(w))))
@@ -43,6 +64,14 @@ pub(crate) fn page(runs: &[RunSeries], figures: &[(Figure, String)], options: &R
         figure_css(),
         escape(version),
     ))
+}
+
+fn drawn(figure: &Drawn) -> String {
+    format!("<figure>{}<figcaption>{}</figcaption></figure>", figure.svg[0], escape(&figure.caption))
+}
+
+fn soft(text: &str) -> String {
+    format!("<p class=\"soft\">{}</p>", escape(text))
 }
 
 fn definitions(options: &ReportOptions) -> String {
@@ -94,6 +123,24 @@ pub(crate) fn caption(figure: &Figure, options: &ReportOptions) -> String {
                  Down is better on the new data, left on the old. Both axes are logarithmic.{cut}"
             )
         }
+        "errors" => {
+            let ring = figure.panels.iter().flat_map(|p| &p.lines).any(|l| l.ring.is_some());
+            let ring = if ring { " The ring is around the best checkpoint." } else { "" };
+            format!(
+                "Every point one evaluation; per cent on a logarithmic axis, where there are no zeros. Beneath, the radius epsilon \
+                 of the updates, and λ where the regularisers act.{ring}"
+            )
+        }
         _ => figure.description.clone(),
     }
+}
+
+/// What to say under small multiples.
+pub(crate) fn grid_caption(grid: &Grid) -> String {
+    let bounds: Vec<&str> = grid.bands.iter().map(|band| band.name.as_str()).collect();
+    let bounds = match bounds.len() {
+        0 | 1 => String::new(),
+        _ => format!(" Vertical lines part the phases: {}.", bounds.join(", ")),
+    };
+    format!("{}{bounds}", grid.description)
 }

@@ -24,6 +24,8 @@ pub(crate) struct Plot<'a> {
     /// Left, top, right, bottom.
     pub frame: [f64; 4],
     pub number: usize,
+    /// Whether numbers stand beside the vertical axis; not in the inner cells of a grid.
+    pub numbered: bool,
 }
 
 impl Plot<'_> {
@@ -44,8 +46,8 @@ impl Plot<'_> {
             body,
             "<clipPath id=\"{clip}\"><rect x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"/></clipPath><g clip-path=\"url(#{clip})\">",
             top - 1.0,
-            right - left + 7.0,
-            bottom - top + 7.0,
+            right - left + 9.0,
+            bottom - top + 9.0,
         );
         let mut room = Room { frame: self.frame, ..Room::default() };
         for line in &self.panel.lines {
@@ -83,13 +85,16 @@ impl Plot<'_> {
         let ticks = self.y.ticks(46.0);
         for (tick, label) in ticks.iter().zip(tick_labels(&ticks, self.panel.y.format)) {
             let at = self.y.place(*tick);
-            let _ = write!(
-                body,
-                "<path class=\"grid\" d=\"M{left:.1} {at:.1}H{right:.1}\"/><text class=\"soft small\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                left - 9.0,
-                at + 4.2,
-                escape(&label)
-            );
+            let _ = write!(body, "<path class=\"grid\" d=\"M{left:.1} {at:.1}H{right:.1}\"/>");
+            if self.numbered {
+                let _ = write!(
+                    body,
+                    "<text class=\"soft small\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                    left - 9.0,
+                    at + 4.2,
+                    escape(&label)
+                );
+            }
         }
         for tick in self.x.ticks(90.0) {
             let at = self.x.place(tick);
@@ -222,6 +227,12 @@ impl Plot<'_> {
                     }
                 }
             }
+        }
+        if let Some(ringed) =
+            line.ring.and_then(|n| line.points.get(n)).filter(|p| shown.iter().any(|s| std::ptr::eq(*s, *p)))
+        {
+            let (px, py) = self.place(ringed);
+            let _ = write!(body, "<circle class=\"ring s{style}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"7.5\"/>");
         }
         let every = shown.len().div_ceil(MOST_TIPS).max(1);
         for (_, p) in shown.iter().enumerate().filter(|(n, _)| n % every == 0 || *n == last) {

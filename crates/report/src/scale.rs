@@ -94,8 +94,13 @@ impl Scale {
             let all = decades.clone().filter(|d| d.rem_euclid(skip) == 0);
             all.flat_map(|d| mantissas.iter().map(move |m| m * power(d))).filter(|t| self.holds(*t)).collect()
         };
-        let choices: [&[f64]; 4] =
-            [&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 3.0, 5.0], &[1.0, 2.0, 5.0], &[1.0, 3.0]];
+        let choices: [&[f64]; 5] = [
+            &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
+            &[1.0, 2.0, 4.0, 6.0, 8.0],
+            &[1.0, 2.0, 3.0, 5.0],
+            &[1.0, 2.0, 5.0],
+            &[1.0, 3.0],
+        ];
         for mantissas in choices {
             let ticks = with(mantissas, 1);
             if ticks.len() as f64 <= most {

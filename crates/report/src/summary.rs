@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use temper_record::{Result, RunSeries, console, env};
+use temper_record::{Problem, Result, RunSeries, console, env};
 
-use crate::options::{ReportOptions, Sets, placed, sets};
+use crate::errors::{certified_sentence, errors_table};
+use crate::options::{ReportOptions, Sets, counted, placed, sets};
 use crate::table::Table;
 use crate::text::{cell, change_cell, metric_name, set_name};
 
@@ -36,8 +37,21 @@ impl Summary {
     }
 }
 
-/// One row a run, final values of every metric by validation set: what a console has room for.
+/// One row a run, final values of every metric by validation set: what a console has room for. For image classifiers it is
+/// [`errors_table`]; runs of both tasks have no table in common.
 pub fn final_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table> {
+    match runs.iter().filter(|run| run.is_certify()).count() {
+        0 => {}
+        n if n == runs.len() => return Ok(errors_table(runs, options)),
+        _ => {
+            return Err(Problem::input(
+                "table of runs",
+                &runs[0].name,
+                "language models and image classifiers are mixed",
+            )
+            .hint("make one table of each"));
+        }
+    }
     let sets = sets(runs, options)?;
     let metrics = present(runs, &sets, options);
     let mut table = Table::new().text_column("run");
@@ -92,7 +106,7 @@ pub fn change_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table
 /// What was run: recipe, seed, size, where it came from, how far it got.
 pub fn facts_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
     let mut table = Table::new().text_column("run").text_column("recipe").text_column("weights");
-    for name in ["seed", "steps", "tokens", "parameters", "time"] {
+    for name in ["seed", "steps", runs.first().map_or("tokens", counted), "parameters", "time"] {
         table = table.number_column("", name);
     }
     table = table.text_column("state").text_column("began (UTC)").text_column("Temper");
@@ -155,8 +169,15 @@ pub fn machines(runs: &[RunSeries], options: &ReportOptions) -> Vec<String> {
     machines.into_iter().map(|(machine, names)| format!("{}: {machine}.", names.join(", "))).collect()
 }
 
-/// What happened, in a sentence: who ends best on the new data, and what that cost on the old. None without both.
+/// What happened, in a sentence. Language models: who ends best on the new data, and what that cost on the old; None
+/// without both. Image classifiers: [`certified_sentence`]. Of runs of both tasks, one after the other.
 pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
+    if runs.iter().any(RunSeries::is_certify) {
+        let (images, texts): (Vec<_>, Vec<_>) = runs.iter().cloned().partition(RunSeries::is_certify);
+        let both: Vec<String> =
+            sentence(&texts, options).into_iter().chain(certified_sentence(&images, options)).collect();
+        return (!both.is_empty()).then(|| both.join(" "));
+    }
     let sets = sets(runs, options).ok()?;
     let (old, new) = (sets.old.as_ref()?, sets.new.as_ref()?);
     let metric = &options.plane;

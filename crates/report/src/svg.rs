@@ -8,31 +8,45 @@ use crate::scale::Scale;
 use crate::text::{escape, pixels, shortened, tick_labels};
 use crate::theme::{self, STYLES, figure_css, marker};
 
-const WIDTH: f64 = 1000.0;
-const LEFT: f64 = 66.0;
+pub(crate) const WIDTH: f64 = 1000.0;
+pub(crate) const LEFT: f64 = 66.0;
 /// Font sizes in the style sheet.
 pub(crate) const SIZE: f64 = 13.0;
 pub(crate) const SMALL: f64 = 12.0;
 
+/// A drawing as a file of its own, with its style sheet.
+pub(crate) fn file(names: [&str; 3], body: &str, height: f64) -> String {
+    let paper = "<rect class=\"paper\" width=\"100%\" height=\"100%\"/>";
+    let body = format!("<style>{}</style>{paper}{body}", figure_css());
+    element("xmlns=\"http://www.w3.org/2000/svg\" ", names, &body, height) + "\n"
+}
+
+/// A drawing as an element, `WIDTH` pixels wide; its name, title and description.
+pub(crate) fn element(space: &str, [name, title, description]: [&str; 3], body: &str, height: f64) -> String {
+    format!(
+        "<svg {space}class=\"fig\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" role=\"img\" \
+         aria-labelledby=\"{id}-title {id}-desc\"><title id=\"{id}-title\">{}</title><desc id=\"{id}-desc\">{}</desc>{body}</svg>",
+        escape(title),
+        escape(description),
+        id = escape(name),
+    )
+}
+
 impl Figure {
     /// The figure as a file of its own, with its style sheet.
     pub fn to_svg(&self) -> String {
-        let space = "xmlns=\"http://www.w3.org/2000/svg\" ";
-        format!(
-            "{}\n",
-            self.draw(
-                space,
-                &format!("<style>{}</style><rect class=\"paper\" width=\"100%\" height=\"100%\"/>", figure_css())
-            )
-        )
+        let (body, height) = self.draw();
+        file([&self.name, &self.title, &self.description], &body, height)
     }
 
     /// The figure as an element of a page that has the style sheet already.
     pub fn to_inline_svg(&self) -> String {
-        self.draw("", "")
+        let (body, height) = self.draw();
+        element("", [&self.name, &self.title, &self.description], &body, height)
     }
 
-    fn draw(&self, space: &str, head: &str) -> String {
+    /// Its content, and how high that is.
+    fn draw(&self) -> (String, f64) {
         let right = WIDTH - self.margin();
         let x = self.x_scale((LEFT, right));
         let mut body = String::new();
@@ -53,7 +67,15 @@ impl Figure {
             }
             let bottom = top + panel.height;
             let y = panel.y_scale((bottom, top), |at| x.holds(at));
-            let plot = Plot { figure: self, panel, x: &x, y: &y, frame: [LEFT, top, right, bottom], number: n };
+            let plot = Plot {
+                figure: self,
+                panel,
+                x: &x,
+                y: &y,
+                frame: [LEFT, top, right, bottom],
+                number: n,
+                numbered: true,
+            };
             plot.draw(&mut body);
             top = bottom + if n + 1 == self.panels.len() { 0.0 } else { 16.0 };
         }
@@ -84,13 +106,7 @@ impl Figure {
             );
             height += 18.0;
         }
-        format!(
-            "<svg {space}class=\"fig\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" role=\"img\" \
-             aria-labelledby=\"{id}-title {id}-desc\"><title id=\"{id}-title\">{}</title><desc id=\"{id}-desc\">{}</desc>{head}{body}</svg>",
-            escape(&self.title),
-            escape(&self.description),
-            id = escape(&self.name),
-        )
+        (body, height)
     }
 
     /// Room for the names at the right.
@@ -107,34 +123,7 @@ impl Figure {
         if self.names == Names::None {
             return 8.0;
         }
-        let mut seen: Vec<&Line> = Vec::new();
-        for line in self.panels.iter().flat_map(|p| &p.lines) {
-            if !seen.iter().any(|l| l.name == line.name) {
-                seen.push(line);
-            }
-        }
-        let (mut x, mut y) = (LEFT, 16.0);
-        for line in seen {
-            let name = shortened(&line.name, 40);
-            let width = 46.0 + pixels(&name, SIZE) + 22.0;
-            if x + width > right.max(WIDTH - 24.0) && x > LEFT {
-                (x, y) = (LEFT, y + 22.0);
-            }
-            let style = line.style % STYLES;
-            let _ =
-                write!(body, "<path class=\"curve{} s{style}\" {}d=\"M{x:.1} {y:.1}h36\"/>", faint(line), dashes(line));
-            if line.marks != Marks::None {
-                let _ = write!(
-                    body,
-                    "<path class=\"f{style}\" transform=\"translate({:.1} {y:.1})\" d=\"{}\"/>",
-                    x + 18.0,
-                    marker(line.style, 4.6)
-                );
-            }
-            let _ = write!(body, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + 44.0, y + 4.5, escape(&name));
-            x += width;
-        }
-        y + 18.0
+        draw_entries(body, self.panels.iter().flat_map(|p| &p.lines), (LEFT, 16.0), right.max(WIDTH - 24.0)) + 18.0
     }
 
     fn draw_band_names(&self, body: &mut String, x: &Scale, top: f64, right: f64) {
@@ -166,6 +155,41 @@ impl Figure {
             }
         }
     }
+}
+
+/// Draws an entry for every name among the lines, in rows from `(x, y)` on. Gives the place of the last row.
+pub(crate) fn draw_entries<'a>(
+    body: &mut String,
+    lines: impl Iterator<Item = &'a Line>,
+    (mut x, mut y): (f64, f64),
+    right: f64,
+) -> f64 {
+    let mut seen: Vec<&Line> = Vec::new();
+    for line in lines.filter(|line| !line.name.is_empty()) {
+        if !seen.iter().any(|l| l.name == line.name) {
+            seen.push(line);
+        }
+    }
+    for line in seen {
+        let name = shortened(&line.name, 40);
+        let width = 46.0 + pixels(&name, SIZE) + 22.0;
+        if x + width > right && x > LEFT {
+            (x, y) = (LEFT, y + 22.0);
+        }
+        let style = line.style % STYLES;
+        let _ = write!(body, "<path class=\"curve{} s{style}\" {}d=\"M{x:.1} {y:.1}h36\"/>", faint(line), dashes(line));
+        if line.marks != Marks::None {
+            let _ = write!(
+                body,
+                "<path class=\"f{style}\" transform=\"translate({:.1} {y:.1})\" d=\"{}\"/>",
+                x + 18.0,
+                marker(line.style, 4.6)
+            );
+        }
+        let _ = write!(body, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + 44.0, y + 4.5, escape(&name));
+        x += width;
+    }
+    y
 }
 
 pub(crate) fn faint(line: &Line) -> &'static str {

@@ -131,6 +131,11 @@ pub fn metric_name(metric: &str) -> String {
         "eps" => "epsilon".to_owned(),
         "grad_norm" => "gradient norm".to_owned(),
         "tokens_per_s" => "tokens per second".to_owned(),
+        "images_per_s" => "images per second".to_owned(),
+        "weight" => "λ, the weight of the regularisers".to_owned(),
+        "relu_balance" => "ReLU-balance regulariser, unweighted".to_owned(),
+        "tightness" => "tightness regulariser, unweighted".to_owned(),
+        "pgd_error" => "PGD error".to_owned(),
         _ => metric.replace('_', " "),
     }
 }

@@ -11,6 +11,10 @@ const LIGHT: [&str; STYLES] = ["#5f6670", "#0072b2", "#d55e00", "#009e73", "#cc7
 /// Lines on near-black: the same hues where they are light enough, sky blue and yellow for blue and orange.
 const DARK: [&str; STYLES] = ["#9aa2ad", "#56b4e9", "#e8702a", "#1fb58d", "#d68fb6", "#f0e442", "#4a90c2"];
 
+/// Areas above each other: they differ in lightness as well as in hue.
+const AREAS_LIGHT: [&str; 3] = ["#0072b2", "#f0a62a", "#dce0e6"];
+const AREAS_DARK: [&str; 3] = ["#2f7fb8", "#f2c14e", "#3a404a"];
+
 /// Dash patterns, in pixels.
 const DASHES: [&str; STYLES] = ["", "", "9 4", "2.5 3", "11 3 2.5 3", "16 5", "6 2 1.5 2 1.5 2"];
 
@@ -71,13 +75,21 @@ pub fn figure_css() -> String {
          .fig .faint{{stroke-width:1.6;stroke-opacity:.75}}\
          .fig .title{{font-size:14px;font-weight:600}}.fig .small{{font-size:12px}}\
          .fig .halo{{paint-order:stroke;stroke-width:4px;stroke-linejoin:round}}\
-         .fig .hit{{fill:transparent;stroke:none}}\
+         .fig .hit{{fill:transparent;stroke:none}}.fig .ring{{fill:none;stroke-width:1.8}}\
+         .fig .area{{stroke-width:1}}.fig .bound{{stroke:#1c1e22;stroke-opacity:.55;stroke-dasharray:2 2.5;fill:none}}\
          .fig .lead{{stroke-width:1;fill:none;stroke-opacity:.8}}"
     );
     css += &colours(["#ffffff", "#1c1e22", "#565c66", "#e4e6ea", "#aab0b9", "#f0f3f7"], LIGHT);
+    css += &areas("#ffffff", AREAS_LIGHT);
     css += "@media (prefers-color-scheme:dark){";
     css += &colours(["#15171b", "#e9ebee", "#a4abb6", "#2b2f36", "#5a616c", "#1e2229"], DARK);
+    css += &areas("#15171b", AREAS_DARK);
     css + "}"
+}
+
+fn areas(paper: &str, fills: [&str; 3]) -> String {
+    let each = fills.iter().enumerate();
+    each.map(|(i, fill)| format!(".fig .a{i}{{fill:{fill};stroke:{paper}}}")).collect()
 }
 
 fn colours([paper, ink, soft, grid, axis, band]: [&str; 6], lines: [&str; STYLES]) -> String {
@@ -105,6 +117,7 @@ pub fn page_css() -> String {
          h2{{font-size:20px;margin:44px 0 6px}}\
          p{{margin:6px 0 14px;max-width:76ch}}.lead{{font-size:18px}}.soft,figcaption{{color:var(--soft)}}\
          figure{{margin:18px 0 8px;overflow-x:auto}}figure svg{{display:block;width:100%;min-width:760px;height:auto}}\
+         h3{{font-size:17px;margin:34px 0 4px}}.part{{margin-top:64px;border-top:2px solid var(--line);padding-top:22px;font-size:24px}}\
          figcaption{{font-size:14.5px;margin-top:6px;max-width:84ch}}\
          .wide{{overflow-x:auto;margin:14px 0}}\
          table{{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums;line-height:1.35}}\

@@ -67,7 +67,8 @@ impl Resolver<'_> {
     fn check_common(&mut self) {
         let (spec, peak) = (self.spec, self.spec.peak);
         self.demand(peak.is_finite() && peak > 0.0, "peak", format!("the maximum must be above 0, not {peak}"));
-        self.demand((1..=LONGEST).contains(&self.horizon), "horizon", "a schedule needs at least one update");
+        self.demand(self.horizon >= 1, "horizon", "a schedule needs at least one update");
+        self.demand(self.horizon <= LONGEST, "horizon", format!("{} updates are too many", self.horizon));
         if spec.min.is_some() && spec.min_ratio.is_some() {
             self.error("min", "given together with min_ratio", Some("give one of them"));
         } else if let Some(ratio) = spec.min_ratio {

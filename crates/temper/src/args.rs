@@ -51,6 +51,10 @@ pub enum Command {
     Eval(Eval),
     /// Text from a run or a Hugging Face model, to see what its numbers mean.
     Sample(Sample),
+    /// Standard, attacked and certified error of an image classifier, with a verdict per image.
+    Verify(Verify),
+    /// What intervals do in an image classifier, layer by layer: difference gains, states of ReLUs, widths.
+    Inspect(Inspect),
     /// What a recipe comes to, before anything starts: values and origins, phases, memory, disk, time.
     Plan(Plan),
     /// The learning rate of a recipe, update by update, without a model.
@@ -164,6 +168,69 @@ pub struct Eval {
     /// The key of a JSON line that holds the text.
     #[arg(long, value_name = "KEY", default_value = "text")]
     pub text_key: String,
+    /// JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `temper verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// A run of certified training: DIR, DIR@STEP or DIR@best.
+    pub run: String,
+    /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
+    #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
+    pub eps: Option<String>,
+    /// Images to verify instead of the run's own test set: a folder as for data.images.
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<String>,
+    /// Only the first so many images.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub images: Option<u64>,
+    /// Which bound may certify: "ibp", or "best", the largest of interval and CROWN-IBP bounds margin by margin.
+    #[arg(long, default_value = "ibp", value_parser = ["ibp", "best"])]
+    pub bound: String,
+    /// Whom to attack besides the images that are classified right and not certified: a "tenth" of the certified ones,
+    /// "all" images, or nobody ("uncertified").
+    #[arg(long, default_value = "tenth", value_parser = ["tenth", "all", "uncertified"])]
+    pub attack: String,
+    /// Steps of the attack (PGD, each 2.5 eps over their number).
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: u64,
+    /// Random starts of the attack.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub restarts: u64,
+    /// Find the largest certified radius of every image up to --eps instead, by bisection.
+    #[arg(long)]
+    pub radius: bool,
+    /// Steps of the bisection: the radius is found to EPS over 2^N.
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=40))]
+    pub halvings: u64,
+    /// Images of one pass; as many verdicts are lost at most when the process is killed.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub batch: u64,
+    /// Where the verdicts go [default: a folder in the run, verify/step-STEP-eps-EPS].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `temper inspect`.
+#[derive(Args, Debug)]
+pub struct Inspect {
+    /// A run of certified training (DIR, DIR@STEP, DIR@best), or a recipe of one: its fresh network is looked at then.
+    pub run: String,
+    /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
+    #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
+    pub eps: Option<String>,
+    /// How many test images to look at.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub images: u64,
+    /// With a recipe: values to override.
+    #[command(flatten)]
+    pub overrides: Overrides,
     /// JSON instead of a table.
     #[arg(long)]
     pub json: bool,

@@ -1,7 +1,8 @@
-//! What the binary carries: recipes, the demo's texts and their tokenizer (assets/SOURCES.md has
+//! What the binary carries: recipes, the demo's texts with their tokenizer, and its images (assets/SOURCES.md has
 //! their sources and licences).
 
 use temper_data::Input;
+use temper_data::images::{Splits, packed};
 use temper_recipe::Library;
 
 /// The built-in recipes by name.
@@ -11,6 +12,8 @@ pub const LIBRARY: Library<'static> = Library {
         ("demo/rewarmed", include_str!("../../../recipes/demo/rewarmed.toml")),
         ("demo/constant", include_str!("../../../recipes/demo/constant.toml")),
         ("demo/scratch", include_str!("../../../recipes/demo/scratch.toml")),
+        ("demo/vanilla", include_str!("../../../recipes/demo/vanilla.toml")),
+        ("demo/fast", include_str!("../../../recipes/demo/fast.toml")),
         ("rewarm/small", include_str!("../../../recipes/rewarm/small.toml")),
         ("rewarm/docs", include_str!("../../../recipes/rewarm/docs.toml")),
         ("rewarm/docs-to-prose", include_str!("../../../recipes/rewarm/docs-to-prose.toml")),
@@ -18,6 +21,14 @@ pub const LIBRARY: Library<'static> = Library {
         ("rewarm/replay", include_str!("../../../recipes/rewarm/replay.toml")),
         ("rewarm/infinite", include_str!("../../../recipes/rewarm/infinite.toml")),
         ("rewarm/pythia-410m", include_str!("../../../recipes/rewarm/pythia-410m.toml")),
+        ("fastibp/mnist-small", include_str!("../../../recipes/fastibp/mnist-small.toml")),
+        ("fastibp/mnist-cnn7", include_str!("../../../recipes/fastibp/mnist-cnn7.toml")),
+        ("fastibp/fashion-cnn7", include_str!("../../../recipes/fastibp/fashion-cnn7.toml")),
+        ("fastibp/cifar10-cnn7", include_str!("../../../recipes/fastibp/cifar10-cnn7.toml")),
+        ("fastibp/cifar10-cnn7-70", include_str!("../../../recipes/fastibp/cifar10-cnn7-70.toml")),
+        ("fastibp/cifar10-wrn", include_str!("../../../recipes/fastibp/cifar10-wrn.toml")),
+        ("fastibp/cifar10-resnext", include_str!("../../../recipes/fastibp/cifar10-resnext.toml")),
+        ("fastibp/tinyimagenet-cnn7", include_str!("../../../recipes/fastibp/tinyimagenet-cnn7.toml")),
     ],
 };
 
@@ -27,6 +38,8 @@ const WEB: &[u8] = include_bytes!("../../../assets/web.jsonl.zst");
 const LAW: &[u8] = include_bytes!("../../../assets/law.jsonl.zst");
 /// A byte-level BPE of 4096 entries trained on both.
 const TOKENIZER: &[u8] = include_bytes!("../../../assets/tokenizer.json");
+/// The first 10,000 training and 2,000 test images of Fashion-MNIST.
+const FASHION: &[u8] = include_bytes!("../../../assets/fashion.images.zst");
 
 /// The text that a recipe calls `builtin:NAME`.
 pub fn text(name: &str) -> Option<Input> {
@@ -41,4 +54,9 @@ pub fn text(name: &str) -> Option<Input> {
 /// The tokenizer that a recipe calls `builtin:NAME`.
 pub fn tokenizer(name: &str) -> Option<&'static [u8]> {
     (name == "demo").then_some(TOKENIZER)
+}
+
+/// The images that a recipe calls `builtin:NAME`.
+pub fn images(name: &str) -> Option<temper_record::Result<Splits>> {
+    (name == "fashion").then(|| packed::read("builtin:fashion", FASHION))
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod builtin;
+mod certify;
 mod commands;
 mod lm;
 mod printer;
@@ -33,7 +34,9 @@ fn main() -> ExitCode {
         Command::Resume(args) => commands::resume::run(&args, &printer),
         Command::Branch(args) => commands::branch::run(&args, &printer),
         Command::Eval(args) => commands::eval::run(&args, &printer),
-        Command::Sample(args) => commands::sample::run(&args, &printer),
+        Command::Verify(args) => commands::verify::run(&args, &printer),
+        Command::Inspect(args) => commands::inspect::run(&args, &printer),
+        Command::Sample(args) => commands::sample::run(&args),
         Command::Plan(args) => commands::plan::run(&args, &printer),
         Command::Schedule(args) => commands::schedule::run(&args, &printer),
         Command::Recipe(args) => commands::recipe::run(&args, &printer),

@@ -1,7 +1,7 @@
 //! Everything that is printed: results on standard output, talk on standard error.
 //!
 //! Colour marks only the words `error`, `warning` and `hint`, never carries meaning alone, and is off
-//! where standard error is not a terminal or `NO_COLOR` is set.
+//! where standard error is not a terminal, or a dumb one, or `NO_COLOR` is set.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -10,14 +10,16 @@ use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use temper_record::{Problem, Result};
 
 /// Where words go.
 pub struct Printer {
     quiet: bool,
     colour: bool,
-    terminal: bool,
+    /// Standard error, if it is a terminal that can draw.
+    terminal: Option<Term>,
     /// Drawn at the bottom of a terminal; lines appear above it.
     bar: RefCell<Option<ProgressBar>>,
     /// `log.txt` of the run in progress.
@@ -27,27 +29,47 @@ pub struct Printer {
 impl Printer {
     /// `quiet` keeps everything but results, warnings and errors.
     pub fn new(quiet: bool) -> Self {
-        let terminal = io::stderr().is_terminal();
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+        let terminal = (io::stderr().is_terminal() && !dumb).then(Term::buffered_stderr);
+        let colour = terminal.is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { quiet, colour, terminal, bar: RefCell::new(None), log: RefCell::new(None) }
     }
 
     /// A result, on standard output.
     pub fn data(&self, text: impl Display) {
+        let mut written = Ok(());
         self.above_bar(|| {
-            // A reader that has gone away (`| head`) is no error.
-            if writeln!(io::stdout(), "{text}").is_err() {
-                std::process::exit(0);
-            }
+            let mut out = io::stdout();
+            written = writeln!(out, "{text}").and_then(|()| out.flush());
         });
+        match written {
+            Ok(()) => {}
+            // A reader that has gone away (`| head`) is no error; one that takes nothing more is: results are lost.
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(cause) => {
+                let problem = lost(&cause);
+                self.problems(std::slice::from_ref(&problem));
+                std::process::exit(problem.kind.exit_code().into());
+            }
+        }
     }
 
     /// Talk, on standard error.
     pub fn say(&self, text: impl Display) {
-        self.log(&text);
+        self.say_shorter(&text, &text);
+    }
+
+    /// Talk whose long form is for the log.
+    pub fn say_shorter(&self, long: impl Display, short: impl Display) {
+        self.log(&long);
         if !self.quiet {
-            self.above_bar(|| _ = writeln!(io::stderr(), "{text}"));
+            self.above_bar(|| _ = writeln!(io::stderr(), "{short}"));
         }
+    }
+
+    /// Columns of the terminal that talk goes to; `None` where it goes elsewhere and lines may be of any length.
+    pub fn columns(&self) -> Option<usize> {
+        self.terminal.as_ref().and_then(Term::size_checked).map(|(_, columns)| columns.into())
     }
 
     /// Something the user should know, with the remedy.
@@ -94,10 +116,12 @@ impl Printer {
         }
     }
 
-    /// Begins a bar of `length`, if this is a terminal and not quiet. `template` is indicatif's.
+    /// Begins a bar of `length`, if this is a terminal and not quiet. `template` is indicatif's; it should end in
+    /// `{wide_msg}`, which is cut where the line ends.
     pub fn begin_bar(&self, length: u64, template: &str) {
-        if self.terminal && !self.quiet {
-            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+        if let Some(terminal) = self.terminal.clone().filter(|_| !self.quiet) {
+            let target = ProgressDrawTarget::term_like(Box::new(Narrower(terminal)));
+            let bar = ProgressBar::with_draw_target(Some(length), target);
             bar.set_style(ProgressStyle::with_template(template).expect("our own template"));
             *self.bar.borrow_mut() = Some(bar);
         }
@@ -107,6 +131,13 @@ impl Printer {
     pub fn bar(&self, position: u64, message: impl Display) {
         if let Some(bar) = self.bar.borrow().as_ref() {
             bar.set_position(position);
+            bar.set_message(message.to_string());
+        }
+    }
+
+    /// Says something else beside the bar.
+    pub fn bar_message(&self, message: impl Display) {
+        if let Some(bar) = self.bar.borrow().as_ref() {
             bar.set_message(message.to_string());
         }
     }
@@ -124,6 +155,65 @@ impl Printer {
             None => print(),
         }
     }
+}
+
+/// Results that could not be written.
+pub fn lost(cause: &io::Error) -> Problem {
+    Problem::io("write results", "standard output", cause)
+}
+
+/// A terminal that a bar leaves the last columns of: where a terminal shows `^C`, which would begin a new line
+/// otherwise and leave half a bar above it.
+#[derive(Debug)]
+struct Narrower(Term);
+
+impl TermLike for Narrower {
+    fn width(&self) -> u16 {
+        self.0.size().1.saturating_sub(3).max(1)
+    }
+
+    fn height(&self) -> u16 {
+        self.0.size().0
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_up(n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_down(n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_right(n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_left(n)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.0.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// What a process says that a signal ends, on a line below whatever is drawn.
+pub fn last_words(text: &str) {
+    let mut err = io::stderr();
+    let line = if err.is_terminal() { "\n" } else { "" };
+    _ = writeln!(err, "{line}{text}");
 }
 
 /// The last words of a bug: one error, where it happened, what to do.

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::fmt::Display;
-use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 use temper_data::{Amount, Progress};
@@ -19,7 +18,6 @@ pub struct Meter<'p> {
     name: &'static str,
     total: u64,
     clock: Instant,
-    terminal: bool,
     /// Seconds after which the last plain line was said.
     said: Cell<f64>,
 }
@@ -27,9 +25,8 @@ pub struct Meter<'p> {
 impl<'p> Meter<'p> {
     /// Begins at 0 of `total`.
     pub fn begin(printer: &'p Printer, name: &'static str, total: u64) -> Self {
-        printer.begin_bar(total, &format!("{name} {{bar:24}} {{percent:>3}} %  {{msg}}"));
-        let terminal = io::stderr().is_terminal();
-        Self { printer, name, total, clock: Instant::now(), terminal, said: Cell::new(0.0) }
+        printer.begin_bar(total, &format!("{name} {{bar:16}} {{percent:>3}} %  {{wide_msg}}"));
+        Self { printer, name, total, clock: Instant::now(), said: Cell::new(0.0) }
     }
 
     /// Seconds since the beginning.
@@ -47,7 +44,7 @@ impl<'p> Meter<'p> {
         let (seconds, position) = (self.seconds(), position.min(self.total));
         if position > 0 && seconds > 1.0 {
             let left = seconds * (self.total - position) as f64 / position as f64;
-            self.show(position, format_args!("{message}, {} left", duration(left)));
+            self.show(position, format_args!("{} left, {message}", duration(left)));
         } else {
             self.show(position, message);
         }
@@ -61,7 +58,7 @@ impl<'p> Meter<'p> {
     fn show(&self, position: u64, message: impl Display) {
         self.printer.bar(position, &message);
         let seconds = self.seconds();
-        if !self.terminal && seconds - self.said.get() >= EVERY {
+        if self.printer.columns().is_none() && seconds - self.said.get() >= EVERY {
             self.said.set(seconds);
             let percent = 100.0 * position as f64 / self.total.max(1) as f64;
             self.printer.say(format_args!("{} {percent:3.0} %  {message}", self.name));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use temper_recipe::{Expectation, Recipe};
 use temper_record::checkpoint::Checkpoint;
+use temper_record::console::Unit;
 use temper_record::env::{Env, now};
 use temper_record::event::{Event, Parent, RunInfo};
 use temper_record::run::{RunDir, RunLock, RunRef};
@@ -42,6 +43,57 @@ pub struct Started<T> {
     /// Held while it lasts.
     #[allow(dead_code, reason = "dropping it gives the run free")]
     pub lock: RunLock,
+}
+
+/// The five clocks of a branch: `true` keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// Weights.
+    pub weights: bool,
+    /// Moments of the optimiser.
+    pub moments: bool,
+    /// Position in the schedule.
+    pub schedule: bool,
+    /// Position in the data.
+    pub data: bool,
+    /// Random state.
+    pub rng: bool,
+}
+
+impl Clocks {
+    /// Reads them.
+    pub fn read(recipe: &Recipe) -> Result<Self> {
+        let keep = |clock: &str| Ok(recipe.text(&format!("clocks.{clock}"))? == "keep");
+        let clocks = Self {
+            weights: keep("weights")?,
+            moments: keep("moments")?,
+            schedule: keep("schedule")?,
+            data: keep("data")?,
+            rng: keep("rng")?,
+        };
+        if clocks.moments && !clocks.weights {
+            return Err(recipe
+                .problem("clocks.moments", "the moments of other weights cannot be kept with fresh ones")
+                .hint("clocks.moments = \"reset\""));
+        }
+        Ok(clocks)
+    }
+
+    /// In words.
+    pub fn sentence(self) -> String {
+        let names = [
+            ("weights", self.weights),
+            ("moments", self.moments),
+            ("schedule", self.schedule),
+            ("data position", self.data),
+            ("random state", self.rng),
+        ];
+        let list = |keep: bool| {
+            let names: Vec<_> = names.iter().filter(|(_, kept)| *kept == keep).map(|(name, _)| *name).collect();
+            if names.is_empty() { "nothing".to_string() } else { names.join(", ") }
+        };
+        format!("keeps {}; resets {}", list(true), list(false))
+    }
 }
 
 /// What the first line of a run's record says beyond its recipe.
@@ -110,7 +162,8 @@ impl<T: Task> Started<T> {
     /// Trains to the end or an interrupt, and gives the exit code. `name` prefixes every line.
     pub fn go(mut self, name: &str, signals: &Signals, printer: &Printer) -> Outcome {
         let (first, stop) = (self.trainer.state.step, self.lengths.stop);
-        let mut console = Console::new(printer, signals.clone(), name, self.lengths.log_every, first, stop);
+        let unit = Unit::of_task(self.recipe.task().name());
+        let mut console = Console::new(printer, signals.clone(), name, unit, self.lengths.log_every, first, stop);
         let end = self.trainer.train(self.fresh, &mut console);
         drop(console);
         let path = self.trainer.run.path().display().to_string();

@@ -86,7 +86,53 @@ fn recipes_that_cannot_be_meant() {
         2,
         &["replay", "hint: "],
     );
+    folder.fails(&["train", "tiny.toml", "--out", "run", "--set", "run.horizon=9e18 steps"], 2, &["too many"]);
+    folder.fails(&["train", "tiny.toml", "--out", "run", "--set", "run.stop=0 steps"], 2, &["run.stop", "hint: "]);
+    let batch = "batch.sequences=1000000000000000000";
+    folder.fails(&["train", "tiny.toml", "--out", "run", "--set", batch], 2, &["batch.sequences", "more than"]);
     assert!(!folder.path("run").exists());
+}
+
+/// The system would end the process without a word.
+#[test]
+fn what_does_not_fit_into_memory() {
+    let folder = Folder::new();
+    let says = ["of memory are needed, this machine has", "hint: ", "batch.micro"];
+    for set in ["batch.sequences=1000000000", "model.d_model=262144"] {
+        folder.fails(&["train", "tiny.toml", "--out", "run", "--set", set], 2, &says);
+    }
+}
+
+#[test]
+fn runs_that_lack_a_part() {
+    let folder = Folder::with_base();
+    let without = |file: &str, content: Option<&str>, args: &[&str], says: &[&str]| {
+        let (before, path) = (folder.read(file), folder.path(file));
+        content.map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content)).expect("a file");
+        folder.fails(args, 2, says);
+        folder.write(file, before);
+    };
+    without("base/data/manifest.json", None, &["eval", "base"], &["manifest.json", "hint: "]);
+    without("base/resolved.toml", None, &["resume", "base"], &["resolved.toml", "hint: "]);
+    without("base/metrics.jsonl", Some(""), &["resume", "base@35"], &["metrics.jsonl", "start", "hint: "]);
+    folder.fails(&["train", "tiny.toml", "--out", "run", "--set", "init.from=base"], 2, &["temper branch base"]);
+}
+
+#[test]
+fn results_that_cannot_be_written() {
+    let folder = Folder::with_base();
+    folder.fails(&["export", "base", "--out", "old.jsonl"], 2, &["old.jsonl", "a file is in the way", "hint: "]);
+    folder.fails(&["eval", "base", "--data", "=old.jsonl"], 2, &["--data =old.jsonl", "NAME=PATH"]);
+    folder.fails(&["eval", "base", "--data", "old=nowhere.txt"], 2, &["nowhere.txt", "no such file", "hint: "]);
+    if std::path::Path::new("/dev/full").exists() {
+        for command in ["recipe keys", "sample base --tokens 1"] {
+            let done = folder.shell(&format!("$TEMPER {command} > /dev/full"));
+            assert_eq!(done.code, 4, "{command}: {}", done.err);
+            says_all(&done.err, &["standard output", "hint: "]);
+        }
+    }
+    let gone = folder.shell("{ $TEMPER recipe keys; echo $? >&2; } | true");
+    assert_eq!(gone.err.trim(), "0", "a reader that has gone away is no error");
 }
 
 #[test]
@@ -112,6 +158,11 @@ fn weights_and_losses_that_are_not_finite() {
     });
     let args = ["train", "tiny.toml", "--out", "run", "--set", "init.from=hf"];
     folder.fails(&args, 3, &["gpt_neox.layers.1.mlp.dense_h_to_4h.weight", "step 1", "NaN"]);
+    for args in [["eval", "hf", "--data", "a=old.jsonl"], ["sample", "hf", "--tokens", "2"]] {
+        let done = folder.temper(&args);
+        assert_eq!(done.code, 3, "{args:?}: {}", done.err);
+        says_all(&done.err, &["finite", "hint: "]);
+    }
 
     let done =
         folder.temper(&["train", "tiny.toml", "--out", "wild", "--set", "lr.peak=1e30", "--set", "lr.warmup=0 steps"]);

@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use common::{Folder, says_all, until_won};
@@ -210,6 +211,26 @@ fn signals_and_time_limits_leave_a_checkpoint() {
     assert_eq!(folder.state("timed", 2)["step"], 2);
     folder.ok(&["resume", "timed", "--max-time", "1h"]);
     folder.same_run("base", "timed", 40);
+}
+
+#[test]
+fn a_run_that_does_not_train_yet_stops_at_once() {
+    let folder = Folder::new();
+    // A pipe that nobody writes to: reading it takes for ever.
+    assert_eq!(folder.shell("mkfifo pipe.jsonl").code, 0);
+    let train = ["train", "tiny.toml", "--set", "data.train.old.path=pipe.jsonl", "--out", "run"];
+    let child = folder.command(&train).stderr(Stdio::piped()).spawn().expect("it starts");
+    for _ in 0..2000 {
+        if folder.path("run/data").exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(folder.path("run/data").exists(), "it has not begun");
+    let (code, said) = common::Running::from(child).signal("INT");
+    assert_eq!(code, Some(130), "{said}");
+    says_all(&said, &["before the run began", "removed"]);
+    assert!(!folder.path("run").exists());
 }
 
 #[test]

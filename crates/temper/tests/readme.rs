@@ -1,14 +1,78 @@
-//! The commands and recipes of README.md are commands and recipes: every line is parsed, nothing is run.
+//! The commands and recipes of README.md work: every command is run, in the README's order, in one folder and
+//! without a network; every recipe and every key is one.
+
+mod common;
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, Parser};
+use common::Folder;
 use temper_recipe::{Library, Recipe};
 
 #[allow(dead_code)]
 #[path = "../src/args.rs"]
 mod args;
+
+/// What is added to a command so that it takes seconds. Every other command is run as it stands.
+const SHORTENED: [(&str, &str); 5] = [
+    ("demo", "--max-steps 1"),
+    // Stopped by SIGTERM after its second update, so that the `resume` that follows has something to do.
+    (INTERRUPTED, "--max-steps 6"),
+    ("branch runs/law medicine.toml --out runs/medicine", "--max-steps 2"),
+    ("train rewarm/small --out runs/base", "--max-steps 2 --set eval.max_tokens=20000"),
+    (
+        "train rewarm/small --out runs/hotter --set lr.peak=3e-3 --max-steps 100",
+        "--set run.stop='2 steps' --set eval.max_tokens=20000",
+    ),
+];
+const INTERRUPTED: &str = "train law.toml --out runs/law --max-time 8h";
+
+/// Commands that are not the program's, and why they are not run here.
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("cargo test --release --workspace", "runs this"),
+    ("cargo install --path crates/temper", "builds the program again"),
+];
+
+/// Longer than any of them may take; a command that does must be shortened.
+const LIMIT: Duration = Duration::from_secs(100);
+
+/// A small model in the place of pythia-70m: one update on the old text, then exported.
+const MODEL: &str = r#"
+model = { layers = 2, d_model = 32, heads = 4 }
+data = { tokenizer = "builtin:demo", seq_len = 512, train.old.path = "corpus/old.jsonl.zst" }
+batch.sequences = 1
+lr = { peak = 1e-3, warmup = "0 steps" }
+run.horizon = "1 steps"
+"#;
+
+/// What the README takes for granted: a model and texts under the names it uses.
+fn furnish(folder: &Folder) {
+    for made in ["models", "corpus", "corpus/law", "corpus/medicine"] {
+        fs::create_dir(folder.path(made)).expect("a folder");
+    }
+    let documents = |asset: &str| {
+        let file = File::open(root().join("assets").join(asset)).expect("a text");
+        let mut text = String::new();
+        zstd::Decoder::new(file).expect("zstd").read_to_string(&mut text).expect("UTF-8");
+        text.lines().take(400).map(|line| format!("{line}\n")).collect::<Vec<_>>()
+    };
+    let (english, german) = (documents("web.jsonl.zst"), documents("law.jsonl.zst"));
+    let old = zstd::encode_all(english[..40].concat().as_bytes(), 3).expect("zstd");
+    folder.write("corpus/old.jsonl.zst", old);
+    folder.write("corpus/law/law.jsonl", german[..200].concat());
+    folder.write("corpus/medicine/medicine.jsonl", german[200..400].concat());
+    folder.write("corpus/cases.txt", "Der Antrag ist innerhalb eines Monats zu stellen.");
+    folder.write("model.toml", MODEL);
+    folder.ok(&["train", "model.toml", "--out", "model"]);
+    folder.ok(&["export", "model", "--out", "models/pythia-70m"]);
+    for block in blocks("toml") {
+        folder.write(&recipe_name(&block), &block);
+    }
+}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -26,27 +90,116 @@ fn blocks(language: &str) -> Vec<String> {
     blocks.collect()
 }
 
-/// Every command of the program: the lines of code blocks, and what stands between backticks with a space in it.
-fn commands() -> Vec<String> {
-    let lines = blocks("sh").concat();
-    let text = readme();
-    let quoted = text.split('`').skip(1).step_by(2).filter(|text| !text.contains('\n') && text.contains(' '));
-    let all = lines.lines().chain(quoted).filter_map(|line| {
-        let arguments = line.strip_prefix("temper ").or_else(|| line.strip_prefix("cargo run --release -- "))?;
-        Some(arguments.to_owned())
-    });
-    all.filter(|arguments| !arguments.starts_with("COMMAND ")).collect()
+/// The file name with which a recipe of the README begins.
+fn recipe_name(block: &str) -> String {
+    let name = block.trim_start_matches("# ").split(':').next().expect("a name").to_owned();
+    assert!(name.ends_with(".toml"), "a recipe begins with a comment that names its file: {name}");
+    name
 }
 
-/// Words as a shell splits them, as far as double quotes go.
+/// Every command of the program, in order: the lines of shell blocks, and what stands between backticks with a space
+/// in it. A line of a shell block that is neither the program's nor known must not be there.
+fn commands() -> Vec<String> {
+    let (mut commands, mut block) = (Vec::new(), None);
+    for line in readme().lines() {
+        if let Some(language) = line.strip_prefix("```") {
+            block = if block.is_none() { Some(language.to_owned()) } else { None };
+        } else if block.as_deref() == Some("sh") {
+            match arguments(line) {
+                Some(arguments) => commands.push(arguments),
+                None => assert!(ELSEWHERE.iter().any(|(known, _)| *known == line), "unknown command: {line}"),
+            }
+        } else if block.is_none() {
+            commands.extend(line.split('`').skip(1).step_by(2).filter(|text| text.contains(' ')).filter_map(arguments));
+        }
+    }
+    assert!(block.is_none(), "a code block does not end");
+    commands
+}
+
+fn arguments(line: &str) -> Option<String> {
+    let arguments = line.strip_prefix("temper ").or_else(|| line.strip_prefix("cargo run --release -- "));
+    arguments.map(str::to_owned)
+}
+
+/// Words as a shell splits them, as far as quotes go.
 fn words(line: &str) -> Vec<String> {
-    let quoted = line.split('"').enumerate();
-    quoted
-        .flat_map(|(i, part)| match i % 2 {
-            0 => part.split_whitespace().map(str::to_owned).collect(),
-            _ => vec![part.to_owned()],
-        })
-        .collect()
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (c, quote) {
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, Some(opening)) if c == opening => quote = None,
+            (' ', None) => words.extend(word.take()),
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// Runs `temper`: its exit code, and what it said.
+fn run(folder: &Folder, words: &[&str]) -> (Option<i32>, String) {
+    let (out, err) = (folder.path("stdout"), folder.path("stderr"));
+    let mut command = folder.command(words);
+    command.stdout(File::create(&out).expect("a file")).stderr(File::create(&err).expect("a file"));
+    let (mut child, begun) = (command.spawn().expect("it starts"), Instant::now());
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if begun.elapsed() > LIMIT {
+            child.kill().and_then(|()| child.wait()).expect("a child");
+            panic!("temper {words:?} takes too long for a test: shorten it");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let said = fs::read_to_string(out).expect("UTF-8") + &fs::read_to_string(err).expect("UTF-8");
+    (status.code(), said)
+}
+
+#[test]
+fn commands_run() {
+    let folder = Folder::empty();
+    furnish(&folder);
+    let mut shortened = BTreeSet::new();
+    for line in commands() {
+        let mut line = line;
+        if let Some((_, added)) = SHORTENED.iter().find(|(command, _)| *command == line) {
+            shortened.insert(line.clone());
+            line = format!("{line} {added}");
+        }
+        if line == "COMMAND --help" {
+            for command in args::Cli::command().get_subcommands() {
+                let (code, said) = run(&folder, &[command.get_name(), "--help"]);
+                assert_eq!(code, Some(0), "temper {} --help\n{said}", command.get_name());
+            }
+            continue;
+        }
+        let begun = Instant::now();
+        let words = words(&line);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if line.starts_with(INTERRUPTED) {
+            let running = folder.start_until(&words, "runs/law", 2).expect("it was to be interrupted");
+            let (code, said) = running.signal("TERM");
+            assert_eq!(code, Some(143), "temper {line}\n{said}");
+        } else {
+            let (code, said) = run(&folder, &words);
+            assert_eq!(code, Some(0), "temper {line}\n{said}");
+        }
+        // What it was to make is there.
+        for pair in words.windows(2).filter(|pair| ["--out", "--svg"].contains(&pair[0])) {
+            assert!(folder.path(pair[1]).exists(), "temper {line}: there is no {}", pair[1]);
+        }
+        println!("{:5.1} s  temper {line}", begun.elapsed().as_secs_f64());
+    }
+    let known: BTreeSet<String> = SHORTENED.iter().map(|(command, _)| command.to_string()).collect();
+    assert_eq!(shortened, known, "a shortened command is not in the README");
+    for (run, steps) in [("runs/law", 6), ("runs/medicine", 2), ("runs/base", 2), ("runs/hotter", 2)] {
+        assert_eq!(folder.events_of(run, "step").len(), steps, "updates of {run}");
+    }
 }
 
 /// The recipes below `recipes/`, by name.
@@ -63,10 +216,10 @@ fn built_in() -> Vec<(String, String)> {
 }
 
 #[test]
-fn commands_parse() {
+fn every_command_is_shown() {
     let mut shown = BTreeSet::new();
-    for line in commands() {
-        let words = words(&line);
+    for line in commands().iter().filter(|line| !line.starts_with("COMMAND ")) {
+        let words = words(line);
         if let Err(error) = args::Cli::try_parse_from(["temper".to_owned()].iter().chain(&words)) {
             panic!("temper {line}\n{error}");
         }
@@ -84,8 +237,7 @@ fn recipes_resolve() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut own = BTreeSet::new();
     for block in blocks("toml") {
-        let name = block.trim_start_matches("# ").split(':').next().expect("a name").to_owned();
-        assert!(name.ends_with(".toml"), "a recipe begins with a comment that names its file: {name}");
+        let name = recipe_name(&block);
         let path = folder.path().join(&name);
         std::fs::write(&path, &block).expect("written");
         let path = path.display().to_string();

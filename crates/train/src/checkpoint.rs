@@ -24,7 +24,7 @@ pub struct State {
     pub step: u64,
     /// Tokens trained on; images, where the model sees images.
     pub tokens: u64,
-    /// The data cursor: samples taken from the stream, or images from the epochs.
+    /// The data cursor: samples taken from the stream, or batches from the epochs of images.
     pub samples: u64,
     /// The optimiser's clock, which its bias correction uses.
     pub updates: u64,

@@ -28,29 +28,31 @@ impl Memory {
     /// For micro-batches of `sequences` sequences of `seq` tokens; counts what the operations of
     /// `temper-ops` save.
     pub fn of(config: &GptNeoxConfig, sequences: usize, seq: usize, checkpointing: bool) -> Self {
-        let parameters = 4 * config.parameters();
+        let parameters = config.parameters().saturating_mul(4);
         let rows = (sequences * seq) as u64;
         let (d, f) = (config.d_model as u64, config.d_ff as u64);
         // Per block: its input, two normalised inputs, q k v, the attended values, the MLP before and
         // after GELU; log-sum-exp and row statistics are small beside them.
         let block = 4 * rows * (7 * d + 2 * f) + 4 * rows * (config.heads as u64 + 4);
         let layers = config.layers as u64;
-        let kept = if checkpointing { block + layers * 4 * rows * d } else { layers * block };
+        let kept = layers.saturating_mul(if checkpointing { 4 * rows * d } else { block });
+        let kept = if checkpointing { kept.saturating_add(block) } else { kept };
         // Around the blocks: the last norm's input and output, the gradient of the head's input, and
         // the gradients that travel through a block.
         let around = 4 * rows * (4 * d + f);
         Memory {
             weights: parameters,
             gradients: parameters,
-            moments: 2 * parameters,
-            activations: kept + around,
+            moments: parameters.saturating_mul(2),
+            activations: kept.saturating_add(around),
             scratch: 4 * 512 * config.vocab_size as u64,
         }
     }
 
     /// The sum.
     pub fn total(&self) -> u64 {
-        self.weights + self.gradients + self.moments + self.activations + self.scratch
+        let parts = [self.weights, self.gradients, self.moments, self.activations, self.scratch];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 }
 

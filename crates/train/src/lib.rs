@@ -3,6 +3,7 @@
 //! Reading order: [`trainer`], [`lm`], [`step`], [`optimizer`], [`evaluate`], [`checkpoint`]. Nothing here knows
 //! recipes or command lines.
 
+pub mod certify;
 pub mod checkpoint;
 pub mod cost;
 pub mod evaluate;

@@ -1,6 +1,7 @@
 //! Text from a model, token by token, to see what a loss means.
 
 use temper_model::GptNeox;
+use temper_record::{Problem, Result};
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,7 +18,7 @@ pub struct Sampling {
 
 /// Continues `prompt` (at least one token) by up to `count` tokens, handing each to `each`; stops when
 /// that says so. The model sees the last `context` tokens. Ids from `vocabulary` on are padding and
-/// never chosen.
+/// never chosen. Fails where the model's logits are not finite.
 pub fn generate(
     model: &GptNeox,
     prompt: &[u32],
@@ -26,18 +27,27 @@ pub fn generate(
     vocabulary: usize,
     sampling: &Sampling,
     mut each: impl FnMut(u32) -> std::ops::ControlFlow<()>,
-) {
+) -> Result<()> {
     let mut tokens = prompt.to_vec();
     for n in 0..count {
         let seen = &tokens[tokens.len().saturating_sub(context)..];
         let logits = model.logits(seen, 1, seen.len() - 1..seen.len()).into_data();
         let logits: Vec<f32> = logits.try_to_vec().expect("logits are f32");
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(Problem::training(
+                "sample",
+                format!("logits of token {}", n + 1),
+                "not all of them are finite",
+            )
+            .hint("the model has weights that are not finite"));
+        }
         let token = choose(&logits[..vocabulary.min(logits.len())], sampling, uniform(sampling.seed, n as u64));
         tokens.push(token);
         if each(token).is_break() {
-            return;
+            break;
         }
     }
+    Ok(())
 }
 
 /// The token at quantile `u` of the tempered, truncated distribution.

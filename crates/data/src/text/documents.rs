@@ -184,10 +184,8 @@ fn expand(input: &Input) -> Result<Vec<Part>> {
         return Ok(parts);
     }
     if !path.exists() {
-        let missing = io::Error::from(io::ErrorKind::NotFound);
-        return Err(
-            Problem::io(READ, path, &missing).hint("check the path; quote a pattern so that the shell leaves it alone")
-        );
+        return Err(Problem::input(READ, path.display(), "no such file or directory")
+            .hint("check the path; quote a pattern so that the shell leaves it alone"));
     }
     Ok(vec![part_of(path.clone())?])
 }

@@ -3,7 +3,6 @@
 pub mod documents;
 pub mod megatron;
 pub mod mixture;
-pub mod permute;
 pub mod prepare;
 pub mod shard;
 pub mod source;

@@ -27,8 +27,7 @@ use sha2::{Digest, Sha256};
 use temper_record::{Problem, Result};
 
 use super::source::{Vocabulary, bad_id, with_suffix};
-use super::tokenizer::hex;
-use crate::files::{AtomicFile, Mapping, u32_at, u64_at};
+use crate::files::{AtomicFile, Mapping, hex, u32_at, u64_at};
 
 const MAGIC: &[u8; 8] = b"TMPRTOKS";
 const VERSION: u32 = 1;

@@ -3,7 +3,7 @@
 //! Source j is cut into windows: window k is the tokens `kT ..= kT + T`, so neighbours share one token and there are
 //! `(tokens - 1) / T` of them. Sample i belongs to a source by error diffusion ([`super::mixture`]) and, being that
 //! source's c-th sample, is window `permutation(c mod n)` of epoch `c / n`, with a permutation drawn by (seed, source,
-//! epoch) ([`super::permute`]): nothing comes twice before the epoch ends. Everything is a pure function of
+//! epoch) ([`crate::permute`]): nothing comes twice before the epoch ends. Everything is a pure function of
 //! (description, i), so going on after an interruption is a seek, and any two runs of one description see one order.
 //!
 //! **Replay** (Ibrahim et al. 2024, section 3.2 and the `adding_replay` branch of GPT-NeoX): one more source that is
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use temper_record::{Problem, Result};
 
 use super::mixture::{Mixture, Share};
-use super::permute::{Permutation, key};
 use super::source::{TokenSource, Vocabulary};
+use crate::permute::{Permutation, key};
 
 const OPEN: &str = "open data stream";
 

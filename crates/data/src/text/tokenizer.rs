@@ -22,6 +22,7 @@ use tokenizers::{AddedToken, Model, NormalizedString, Normalizer, Trainer};
 use super::documents::Document;
 use super::source::Vocabulary;
 use super::words;
+use crate::files::hex;
 
 const READ: &str = "read tokenizer";
 const TRAIN: &str = "train tokenizer";
@@ -243,11 +244,6 @@ fn sorted(value: &Value) -> Value {
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
         other => other.clone(),
     }
-}
-
-/// Bytes in lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The road for byte-level tokenizers.

@@ -31,7 +31,16 @@ pub(crate) fn right_len(level: &Level, k: usize, n: usize) -> usize {
 /// # Safety
 /// `b` must be a valid `[k, n]` view and `to` must have room for [`right_len`] numbers.
 pub(crate) unsafe fn pack_right(level: &Level, k: usize, n: usize, b: View, to: *mut f32) -> Right {
-    let nr = level.nr;
+    // SAFETY: the caller's promise.
+    unsafe { pack_panels(level.nr, level.avx, k, n, b, to) };
+    Right { start: to, panel: level.nr * k, step: level.nr }
+}
+
+/// [`pack_right`] with panels of any width `nr`; `avx` says that 8 x 8 blocks can be transposed with AVX.
+///
+/// # Safety
+/// `b` must be a valid `[k, n]` view and `to` must have room for n, rounded up to `nr`, times k numbers.
+pub(crate) unsafe fn pack_panels(nr: usize, avx: bool, k: usize, n: usize, b: View, to: *mut f32) {
     for (p, j) in (0..n).step_by(nr).enumerate() {
         let columns = nr.min(n - j);
         // SAFETY: column j < n; panel p has k * nr numbers of room.
@@ -47,11 +56,10 @@ pub(crate) unsafe fn pack_right(level: &Level, k: usize, n: usize, b: View, to: 
                     _ => copy_any(k, columns, from.start, b.row, to, nr),
                 }
             } else {
-                transpose(level, columns, k, from.start, b.column, to, nr);
+                transpose(avx, columns, k, from.start, b.column, to, nr);
             }
         }
     }
-    Right { start: to, panel: nr * k, step: nr }
 }
 
 /// Numbers that `pack_left` writes for an `[m, k]` operand.
@@ -106,7 +114,7 @@ unsafe fn copy_any(rows: usize, n: usize, from: *const f32, from_row: usize, to:
 
 /// `to[c, r] = from[r, c]` for `rows` x `columns` of `from`.
 unsafe fn transpose(
-    level: &Level,
+    avx: bool,
     rows: usize,
     columns: usize,
     from: *const f32,
@@ -116,7 +124,7 @@ unsafe fn transpose(
 ) {
     // SAFETY: all inside both by the caller's promise; `avx` says that the processor has it.
     unsafe {
-        let whole = if level.avx { transpose_blocks(rows, columns, from, from_row, to, to_row) } else { (0, 0) };
+        let whole = if avx { transpose_blocks(rows, columns, from, from_row, to, to_row) } else { (0, 0) };
         for r in 0..rows {
             for c in if r < whole.0 { whole.1 } else { 0 }..columns {
                 *to.add(c * to_row + r) = *from.add(r * from_row + c);

@@ -109,7 +109,7 @@ unsafe fn block_portable(m: usize, n: usize, k: usize, alpha: f32, a: Left, b: R
 }
 
 /// A vector register. All functions are unsafe because they need the instruction set they stand for.
-trait Vector: Copy {
+pub(crate) trait Vector: Copy {
     const LANES: usize;
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
@@ -151,6 +151,8 @@ macro_rules! x86_vector {
 
 #[cfg(target_arch = "x86_64")]
 x86_vector!(__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_mul_ps);
+#[cfg(target_arch = "x86_64")]
+x86_vector!(__m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_mul_ps);
 
 impl Vector for [f32; 8] {
     const LANES: usize = 8;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use temper_data::text::documents::ReadCount;
 use temper_data::{
     Document, Documents, Input, InvalidUtf8, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer,
@@ -17,6 +16,7 @@ use temper_record::{Problem, Result};
 use temper_report::Table;
 
 use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
+use crate::lm::console;
 use crate::lm::text::{self, Named};
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -158,11 +158,8 @@ fn density(tokens: u64, bytes: u64) -> String {
 /// From now on, a signal that ends the process takes along what was half written into `folder`, and `folder` itself
 /// if it is `fresh`.
 fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
-    let failed = |cause| Problem::machine("listen for signals", "SIGINT and SIGTERM", cause);
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let folder = folder.to_owned();
-    std::thread::spawn(move || {
-        let Some(signal) = signals.forever().next() else { return };
+    console::end_at_signal(move || {
         // What `AtomicFile` calls a file of this process before it is whole.
         let ending = format!(".{}.tmp", std::process::id());
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -173,9 +170,8 @@ fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
             }
         }
         remove_if_empty(&folder, fresh);
-        std::process::exit(128 + signal);
-    });
-    Ok(())
+        Some("stopped; files that were not finished are removed".into())
+    })
 }
 
 fn remove_if_empty(folder: &Path, fresh: bool) {

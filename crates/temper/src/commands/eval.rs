@@ -9,7 +9,7 @@ use temper_report::Table;
 use temper_train::evaluate::{EvalSet, EvalSettings, evaluate, means};
 
 use crate::args::Eval;
-use crate::lm::{open, text};
+use crate::lm::{console, open, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
@@ -100,6 +100,10 @@ fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer
             problems.push(Problem::input("evaluate", format!("--data {item}"), "the name is given twice"));
             continue;
         }
+        if name.is_empty() || item.ends_with('=') {
+            problems.push(Problem::input("evaluate", format!("--data {item}"), "expected NAME or NAME=PATH"));
+            continue;
+        }
         let source = match item.split_once('=') {
             Some((_, path)) => named(args, opened, &name, path, scratch, printer),
             None => match own.iter().find(|set| set.name == name) {
@@ -164,6 +168,11 @@ impl Scratch {
     fn new() -> Outcome<Self> {
         let path = std::env::temp_dir().join(format!("temper-eval-{}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(|cause| Problem::io("make temporary folder", &path, &cause))?;
+        let scratch = path.clone();
+        console::end_at_signal(move || {
+            _ = std::fs::remove_dir_all(scratch);
+            Some("stopped".into())
+        })?;
         Ok(Self(path))
     }
 }

@@ -4,15 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use temper_record::{MEAN_MACRO, MEAN_MICRO, Problem, RunDir, RunSeries};
-use temper_report::{ReportOptions, report, sentence};
+use temper_report::{FIGURES, ReportOptions, report, sentence};
 
 use crate::args::Report;
 use crate::lm::text::Manifest;
 use crate::printer::Printer;
 use crate::problems::{Outcome, Problems};
-
-/// The figures that a report can have.
-const FIGURES: [&str; 3] = ["curves", "plane", "training"];
 
 /// A run to report on.
 struct Run {
@@ -96,6 +93,10 @@ fn title(series: &[RunSeries]) -> String {
 /// not but a branch was. Without the base, what a branch was trained on is new and the rest is old.
 fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<String>) {
     let nothing = (None, None);
+    // Image classifiers have no old and new data.
+    if series.iter().any(RunSeries::is_certify) {
+        return nothing;
+    }
     let Some(branch) = series.iter().position(continued) else { return nothing };
     let is_parent = |name: &str| series.iter().filter_map(parent_name).any(|parent| parent == name);
     let base = series.iter().position(|run| !continued(run) && is_parent(&run.name));

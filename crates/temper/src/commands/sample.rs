@@ -9,11 +9,11 @@ use temper_train::sample::{Sampling, generate};
 
 use crate::args::Sample;
 use crate::lm::open;
-use crate::printer::Printer;
+use crate::printer::lost;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(args: &Sample, printer: &Printer) -> Outcome {
+pub fn run(args: &Sample) -> Outcome {
     let wrong = |flag: &str, why: &str| Problem::input("sample", flag, why).into();
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(wrong("--temperature", "must be 0 or above"));
@@ -42,33 +42,38 @@ pub fn run(args: &Sample, printer: &Printer) -> Outcome {
     let mut shown = String::new();
     let mut written = Vec::new();
     let mut out = std::io::stdout();
-    let mut show = |text: &str| match write!(out, "{text}").and_then(|()| out.flush()) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
-    };
-    if show(&args.prompt).is_break() {
-        return Ok(0);
+    let mut show = |text: &str| write!(out, "{text}").and_then(|()| out.flush());
+    if let Err(cause) = show(&args.prompt) {
+        return unread(&cause);
     }
+    let mut broken = None;
     let mut failed = None;
-    generate(&opened.model, &prompt, args.tokens, context, vocabulary, &settings, |token| {
+    let generated = generate(&opened.model, &prompt, args.tokens, context, vocabulary, &settings, |token| {
         if token == tokenizer.eod() {
             return ControlFlow::Break(());
         }
         written.push(token);
         match tokenizer.decode(&written) {
-            Err(problem) => {
-                failed = Some(problem);
-                ControlFlow::Break(())
-            }
-            Ok(text) if text.ends_with('\u{fffd}') => ControlFlow::Continue(()),
+            Err(problem) => failed = Some(problem),
+            Ok(text) if text.ends_with('\u{fffd}') => {}
             Ok(text) => {
-                let new = text.get(shown.len()..).unwrap_or_default().to_string();
+                broken = show(text.get(shown.len()..).unwrap_or_default()).err();
                 shown = text;
-                show(&new)
             }
         }
+        if failed.is_some() || broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let _ = show("\n");
-    printer.say("");
+    if let Some(cause) = broken.or_else(|| show("\n").err()) {
+        return unread(&cause);
+    }
+    generated?;
     failed.map_or(Ok(0), |problem| Err(problem.into()))
+}
+
+/// Text that could not be written: no error where the reader has gone away (`| head`).
+fn unread(cause: &std::io::Error) -> Outcome {
+    match cause.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(0),
+        _ => Err(lost(cause).into()),
+    }
 }

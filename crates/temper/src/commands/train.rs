@@ -1,19 +1,24 @@
 //! `temper train RECIPE --out DIR`
 
-use temper_recipe::Recipe;
+use temper_recipe::{Recipe, Task};
 
 use crate::args::Train;
 use crate::builtin::LIBRARY;
 use crate::lm::console::Signals;
-use crate::lm::start;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::Limits;
+use crate::{certify, lm};
 
 /// Runs the command.
 pub fn run(args: &Train, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: args.max_steps, max_time: args.limits.max_time };
     let signals = Signals::listen()?;
+    signals.leave_nothing_before_training(&args.out)?;
     let recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
-    start::train(recipe, &args.recipe, &args.out, limits, printer)?.go("", &signals, printer)
+    let (source, out) = (&args.recipe, &args.out);
+    match recipe.task() {
+        Task::Lm => lm::start::train(recipe, source, out, limits, printer)?.go("", &signals, printer),
+        Task::Certify => certify::start::train(recipe, source, out, limits, printer)?.go("", &signals, printer),
+    }
 }

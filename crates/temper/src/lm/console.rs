@@ -1,26 +1,33 @@
 //! What a person sees while it trains: a bar on a terminal, one aligned line now and then, and every
 //! evaluation.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
-use temper_record::console::{console_line, digits};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use temper_record::console::{Unit, console_line_in, count, digits, duration};
 use temper_record::event::{Event, Values};
 use temper_record::{Problem, Result};
 use temper_train::trainer::Watch;
 
-use crate::printer::Printer;
+use crate::printer::{self, Printer};
 
-/// The signals a run answers with a checkpoint.
+/// The signals that a run answers with a checkpoint, once it trains.
 #[derive(Clone)]
-pub struct Signals(Arc<AtomicUsize>);
+pub struct Signals {
+    seen: Arc<AtomicUsize>,
+    /// There is something to take a checkpoint of.
+    training: Arc<AtomicBool>,
+}
 
 impl Signals {
     /// Begins to listen. A second signal ends the process at once, as it would without us.
     pub fn listen() -> Result<Self> {
-        let seen = Arc::new(AtomicUsize::new(0));
-        let armed = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let (seen, armed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        for signal in [SIGINT, SIGTERM] {
             let listen = || -> std::io::Result<()> {
                 // Order matters: the shutdown looks at the flag before this signal sets it.
                 signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, armed.clone())?;
@@ -28,18 +35,55 @@ impl Signals {
                 signal_hook::flag::register_usize(signal, seen.clone(), signal as usize)?;
                 Ok(())
             };
-            listen().map_err(|cause| Problem::machine("listen for signals", format!("signal {signal}"), cause))?;
+            listen().map_err(cannot_listen)?;
         }
-        Ok(Self(seen))
+        Ok(Self { seen, training: Arc::default() })
+    }
+
+    /// As long as the run in `out` does not train, its text still being tokenised, a signal ends the process at once
+    /// and takes along what it has made.
+    pub fn leave_nothing_before_training(&self, out: &Path) -> Result<()> {
+        let (out, training) = (out.to_owned(), self.training.clone());
+        end_at_signal(move || {
+            if training.load(Ordering::Relaxed) {
+                return None;
+            }
+            // The lock holds the number of the process whose run this is.
+            let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
+            let end = if ours && !out.join("metrics.jsonl").exists() && fs::remove_dir_all(&out).is_ok() {
+                "; its directory is removed"
+            } else {
+                ""
+            };
+            Some(format!("stopped before the run began{end}"))
+        })
     }
 
     /// The signal that arrived.
     pub fn seen(&self) -> Option<i32> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.seen.load(Ordering::Relaxed) {
             0 => None,
             signal => Some(signal as i32),
         }
     }
+}
+
+/// From now on a signal ends the process, after `clean` has taken away what is not finished and found the last words. If it
+/// finds none, the process goes on and is not ended by signals any more.
+pub fn end_at_signal(clean: impl FnOnce() -> Option<String> + Send + 'static) -> Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot_listen)?;
+    std::thread::spawn(move || {
+        let Some(signal) = signals.forever().next() else { return };
+        if let Some(words) = clean() {
+            printer::last_words(&words);
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+fn cannot_listen(cause: std::io::Error) -> Problem {
+    Problem::machine("listen for signals", "SIGINT and SIGTERM", cause)
 }
 
 /// Prints events.
@@ -48,18 +92,21 @@ pub struct Console<'p> {
     signals: Signals,
     every: u64,
     stop: u64,
-    told: bool,
+    unit: Unit,
+    /// When the first update of this sitting was done, and which one that was.
+    first: Option<(Instant, u64)>,
     /// Prefix of every line, for several runs in one process.
     name: String,
 }
 
 impl<'p> Console<'p> {
-    /// A line every `every` updates of a run that goes from `first` to `stop`.
-    pub fn new(printer: &'p Printer, signals: Signals, name: &str, every: u64, first: u64, stop: u64) -> Self {
-        printer.begin_bar(stop, "{wide_bar} {pos}/{len}  {eta} left  {msg}");
+    /// A line every `every` updates of a run that goes from `first` to `stop`. From now on it trains.
+    pub fn new(printer: &'p Printer, signals: Signals, name: &str, unit: Unit, every: u64, first: u64, stop: u64) -> Self {
+        signals.training.store(true, Ordering::Relaxed);
+        printer.begin_bar(stop, "{bar:20} {pos}/{len}  {wide_msg}");
         printer.bar(first, "");
         let name = if name.is_empty() { String::new() } else { format!("{name:10} ") };
-        Self { printer, signals, every: every.max(1), stop, told: false, name }
+        Self { printer, signals, every: every.max(1), stop, unit, first: None, name }
     }
 
     /// One set a line; the averages over sets are for the record.
@@ -77,8 +124,36 @@ impl<'p> Console<'p> {
         ));
     }
 
+    /// Metrics from the last one on are left out where the terminal is too narrow for them.
     fn line(&self, event: &Event) {
-        self.printer.say(format_args!("{}{}", self.name, console_line(event)));
+        let line = |event: &Event| format!("{}{}", self.name, console_line_in(event, self.unit));
+        let fits = |line: &String| self.printer.columns().is_none_or(|columns| line.chars().count() <= columns);
+        let long = line(event);
+        let short = match event {
+            Event::Step { step, tokens, values } if !fits(&long) => {
+                let first = |kept| values.iter().take(kept).collect();
+                let with = |kept| Event::Step { step: *step, tokens: *tokens, values: first(kept) };
+                (1..values.iter().count()).rev().map(|kept| line(&with(kept))).find(fits)
+            }
+            _ => None,
+        };
+        self.printer.say_shorter(&long, short.as_ref().unwrap_or(&long));
+    }
+
+    /// The time left is that of this sitting's updates, evaluations and checkpoints between them included.
+    fn bar(&mut self, step: u64, values: &Values) {
+        let (now, number) = (Instant::now(), |name: &str| values.get(name).unwrap_or(f64::NAN));
+        let (begun, first) = *self.first.get_or_insert((now, step));
+        let rate = match self.unit {
+            Unit::Tokens => number("tokens_per_s"),
+            Unit::Images => number("images_per_s"),
+        };
+        let mut message = format!("loss {:.4}  {} {}/s", number("loss"), count(rate), self.unit.name());
+        if step > first {
+            let left = (now - begun).as_secs_f64() / (step - first) as f64 * self.stop.saturating_sub(step) as f64;
+            message = format!("{} left  {message}", duration(left));
+        }
+        self.printer.bar(step, message);
     }
 }
 
@@ -86,22 +161,25 @@ impl Watch for Console<'_> {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Step { step, values, .. } => {
-                let loss = values.get("loss").unwrap_or(f64::NAN);
-                self.printer.bar(*step, format_args!("loss {loss:.4}"));
+                self.bar(*step, values);
                 if *step == 1 || *step == self.stop || step.is_multiple_of(self.every) {
                     self.line(event);
                 }
             }
             Event::Warning { message, hint, .. } => self.printer.warn(message, hint.as_deref()),
-            Event::Eval { step, set, values, .. } => self.evaluation(*step, set, values),
+            Event::Eval { step, set, values, .. } if self.unit == Unit::Tokens => self.evaluation(*step, set, values),
             Event::Checkpoint { .. } | Event::Phase { .. } | Event::Start(_) => {}
             _ => self.line(event),
         }
     }
 
+    fn evaluating(&mut self, set: &str) {
+        self.printer.bar_message(format_args!("evaluating on {set}"));
+    }
+
     fn signal(&self) -> Option<i32> {
         let seen = self.signals.seen();
-        if seen.is_some() && !self.told {
+        if seen.is_some() {
             self.printer.say("stopping: taking a checkpoint first (once more to stop at once)");
         }
         seen

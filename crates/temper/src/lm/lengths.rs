@@ -1,6 +1,6 @@
 //! Every length of a recipe in updates.
 
-use temper_recipe::Recipe;
+use temper_recipe::{Recipe, Task};
 use temper_record::Problem;
 use temper_schedule::{Length, Schedule, Units};
 
@@ -9,7 +9,7 @@ use crate::problems::Outcome;
 /// The lengths of a run, in updates; 0 where the recipe says "never".
 #[derive(Debug, Clone)]
 pub struct Lengths {
-    /// Tokens of one update.
+    /// Tokens of one update; images, where there are no tokens.
     pub tokens_per_step: u64,
     /// How long the schedule is.
     pub horizon: u64,
@@ -27,11 +27,25 @@ pub struct Lengths {
     pub schedule: Schedule,
 }
 
+/// Tokens of an update; a thousand times more than anyone has had.
+const LARGEST: u64 = 1 << 36;
+
 impl Lengths {
     /// Resolves them. `epoch` is the number of tokens of the training data, where known; `max_steps`
     /// stops earlier still.
     pub fn resolve(recipe: &Recipe, epoch: Option<u64>, max_steps: Option<u64>) -> Outcome<Self> {
-        let tokens_per_step = recipe.u64("batch.sequences")? * recipe.u64("data.seq_len")?;
+        let tokens_per_step = match recipe.task() {
+            Task::Lm => {
+                let (sequences, seq_len) = (recipe.u64("batch.sequences")?, recipe.u64("data.seq_len")?);
+                let tokens = sequences.saturating_mul(seq_len);
+                if tokens > LARGEST {
+                    let why = format!("{sequences} sequences of {seq_len} tokens are more than an update can have");
+                    return Err(recipe.problem("batch.sequences", why).into());
+                }
+                tokens
+            }
+            Task::Certify => recipe.u64("batch.images")?,
+        };
         let units = Units { tokens_per_step, tokens_per_epoch: epoch };
         let mut problems: Vec<Problem> = Vec::new();
         let mut steps = |key: &str, length: temper_record::Result<Length>, horizon: Option<u64>| {

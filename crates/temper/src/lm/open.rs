@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use temper_data::Tokenizer;
 use temper_model::tensors::Dtype;
 use temper_model::{GptNeox, hugging_face};
-use temper_recipe::Recipe;
+use temper_recipe::{Recipe, Task};
 use temper_record::run::{RunDir, RunRef};
 use temper_record::{Problem, Result};
 use temper_train::checkpoint;
@@ -40,17 +40,22 @@ pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
         }
         _ => problem,
     })?;
+    let recipe = resolved(&run)?;
+    if recipe.task() != Task::Lm {
+        let problem = Problem::input("open run", name, "it is an image classifier, not a language model");
+        return Err(problem.hint("`temper verify` and `temper inspect` look at such a run").into());
+    }
     let checkpoint = named.checkpoint()?;
     let model = checkpoint::read_model(&checkpoint, device)?;
     let tokenizer = Some(Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?);
-    let recipe = resolved(&run)?;
     Ok(Opened { model, tokenizer, dtype: Dtype::F32, run: Some((run, recipe, checkpoint.step())) })
 }
 
 /// The resolved recipe of a run.
 pub fn resolved(run: &RunDir) -> Outcome<Recipe> {
     let path = run.resolved();
-    let text = std::fs::read_to_string(&path).map_err(|cause| Problem::io("read resolved recipe", &path, &cause))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|cause| Problem::io("read resolved recipe", &path, &cause).hint("every run has one: restore it"))?;
     Ok(Recipe::from_resolved(&text, &path.display().to_string())?)
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use temper_data::{Stream, StreamSpec, Tokenizer};
-use temper_model::{GptNeox, hugging_face};
-use temper_recipe::{Origin, Recipe};
+use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
+use temper_recipe::{Origin, Recipe, Task};
 use temper_record::checkpoint::discard_after;
 use temper_record::console::count;
 use temper_record::env::now;
@@ -17,61 +17,19 @@ use temper_record::series::RunSeries;
 use temper_record::sink::Recorder;
 use temper_record::{Problem, Result};
 use temper_train::checkpoint::{self, State};
+use temper_train::cost::Memory;
 use temper_train::evaluate::{EvalSet, EvalSettings};
 use temper_train::lm::LmTask;
 use temper_train::optimizer::Optimizer;
 use temper_train::step::Pieces;
 use temper_train::trainer::Trainer;
 
+use crate::commands::machine;
 use crate::lm::lengths::Lengths;
 use crate::lm::{open, shape, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::{self, About, Limits, Started};
-
-/// The five clocks of a branch: `true` keeps.
-#[derive(Debug, Clone, Copy)]
-pub struct Clocks {
-    weights: bool,
-    moments: bool,
-    schedule: bool,
-    data: bool,
-    rng: bool,
-}
-
-impl Clocks {
-    fn read(recipe: &Recipe) -> Result<Self> {
-        let keep = |clock: &str| Ok(recipe.text(&format!("clocks.{clock}"))? == "keep");
-        let clocks = Self {
-            weights: keep("weights")?,
-            moments: keep("moments")?,
-            schedule: keep("schedule")?,
-            data: keep("data")?,
-            rng: keep("rng")?,
-        };
-        if clocks.moments && !clocks.weights {
-            return Err(recipe
-                .problem("clocks.moments", "the moments of other weights cannot be kept with fresh ones")
-                .hint("clocks.moments = \"reset\""));
-        }
-        Ok(clocks)
-    }
-
-    fn sentence(self) -> String {
-        let names = [
-            ("weights", self.weights),
-            ("moments", self.moments),
-            ("schedule", self.schedule),
-            ("data position", self.data),
-            ("random state", self.rng),
-        ];
-        let list = |keep: bool| {
-            let names: Vec<_> = names.iter().filter(|(_, kept)| *kept == keep).map(|(name, _)| *name).collect();
-            if names.is_empty() { "nothing".to_string() } else { names.join(", ") }
-        };
-        format!("keeps {}; resets {}", list(true), list(false))
-    }
-}
 
 /// `temper train`: fresh weights, or those of the directory that `init.from` names.
 pub fn train(
@@ -81,7 +39,6 @@ pub fn train(
     limits: Limits,
     printer: &Printer,
 ) -> Outcome<Started<LmTask>> {
-    lm_only(&recipe)?;
     if let Some(base) = recipe.opt("base", Recipe::text)? {
         return Err(recipe
             .problem("base", format!("this recipe continues a run of {base}; it does not start one"))
@@ -94,7 +51,13 @@ pub fn train(
     let device = Device::flex();
     let imported = recipe
         .opt("init.from", Recipe::text)?
-        .map(|path| hugging_face::read(Path::new(&path), &device).map(|imported| (path, imported)))
+        .map(|path| match hugging_face::read(Path::new(&path), &device) {
+            Ok(imported) => Ok((path, imported)),
+            Err(problem) if Path::new(&path).join("metrics.jsonl").exists() => {
+                Err(problem.hint(format!("{path} is a run: `temper branch {path} {source}` goes on from it")))
+            }
+            Err(problem) => Err(problem),
+        })
         .transpose()?;
     if let Some((path, imported)) = &imported {
         shape::adopt(&mut recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
@@ -117,6 +80,7 @@ pub fn train(
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
     }
     check_before(&recipe, limits)?;
+    check_memory(&recipe, &config)?;
 
     let (run, lock) = RunDir::create(out)?;
     run::tidy_on_failure(&run, || {
@@ -144,14 +108,19 @@ pub fn branch(
     limits: Limits,
     printer: &Printer,
 ) -> Outcome<Started<LmTask>> {
-    lm_only(&recipe)?;
     let named = RunRef::parse(base)?;
     let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
     let base_recipe = open::resolved(&base_run)?;
+    if base_recipe.task() != Task::Lm {
+        let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
+        return Err(Problem::input("branch", base, why)
+            .hint("a recipe of a language model goes on from such a run")
+            .into());
+    }
     let state = checkpoint::read_state(&checkpoint)?;
     inherit(&mut recipe, &base_recipe, base)?;
-    let clocks = Clocks::read(&recipe)?;
+    let clocks = run::Clocks::read(&recipe)?;
     let device = Device::flex();
     let base_model = checkpoint::read_model(&checkpoint, &device)?;
     if clocks.weights {
@@ -180,6 +149,7 @@ pub fn branch(
     let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
     config.max_seq = config.max_seq.max(base_model.config.max_seq);
     check_before(&recipe, limits)?;
+    check_memory(&recipe, &config)?;
 
     let (run, lock) = RunDir::create(out)?;
     run::tidy_on_failure(&run, || {
@@ -229,7 +199,6 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let checkpoint = named.checkpoint()?;
     checkpoint.verify()?;
     let recipe = open::resolved(&run)?;
-    lm_only(&recipe)?;
     let state = checkpoint::read_state(&checkpoint)?;
     let device = Device::flex();
     let model = checkpoint::read_model(&checkpoint, &device)?;
@@ -242,6 +211,11 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let sets = text::open_sets(&manifest.sets, &tokenizer)?;
     // The run's own end, as it was told to its record: --max-steps may have moved it.
     let planned = RunSeries::read(&run)?.info.steps;
+    if planned == 0 {
+        return Err(Problem::input("resume", run.metrics().display(), "does not begin with the run's start")
+            .hint("the file is damaged: restore it, or branch from the checkpoint")
+            .into());
+    }
     let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), Some(planned))?;
     if state.step >= lengths.stop {
         return Ok(None);
@@ -322,9 +296,13 @@ fn build(
     }
     let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), limits.max_steps.map(|n| state.step + n))?;
     if lengths.stop <= state.step {
+        let why = format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step);
         return Err(recipe
-            .problem("run.stop", format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step))
-            .hint("with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon")
+            .problem("run.stop", why)
+            .hint(match state.step {
+                0 => "leave run.stop out, or give it at least \"1 steps\"",
+                _ => "with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon",
+            })
             .into());
     }
     text::Manifest { stream: spec, sets: set_specs }.write(&run)?;
@@ -383,14 +361,8 @@ fn announce(
     for dropped in recipe.dropped() {
         printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
-    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end());
-}
-
-fn lm_only(recipe: &Recipe) -> Result<()> {
-    match recipe.text("task")?.as_str() {
-        "lm" => Ok(()),
-        task => Err(recipe.problem("task", format!("{task} is not in this version")).hint("task = \"lm\"")),
-    }
+    let columns = printer.columns().map_or(64, |columns| columns.saturating_sub(10).clamp(16, 64));
+    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), columns, 4).trim_end());
 }
 
 /// What can be found wrong before anything is written.
@@ -412,6 +384,19 @@ fn check_before(recipe: &Recipe, limits: Limits) -> Outcome<()> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
+}
+
+/// Refuses what cannot fit into this machine's memory: the system would end it without a word.
+fn check_memory(recipe: &Recipe, config: &GptNeoxConfig) -> Result<()> {
+    let (pieces, seq) = (pieces(recipe)?, recipe.usize("data.seq_len")?);
+    let needed = Memory::of(config, pieces.micro, seq, pieces.activation_checkpointing).total();
+    let Some(machine) = machine::memory().filter(|machine| needed > machine.total) else { return Ok(()) };
+    let (needed, there) = (count(needed as f64), count(machine.total as f64));
+    let why = format!("about {needed}B of memory are needed, this machine has {there}B");
+    Err(recipe.problem("batch.micro", why).hint(
+        "lower batch.micro (same result, less memory), or set memory.activation_checkpointing = true; `temper plan` \
+         shows what the memory is for",
+    ))
 }
 
 /// The model with rotary tables for `max_seq` positions.

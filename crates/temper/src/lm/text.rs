@@ -55,7 +55,8 @@ impl Manifest {
     /// Reads a run's manifest, with paths that can be opened from anywhere.
     pub fn read(run: &RunDir) -> Result<Self> {
         let path = Self::path(run);
-        let text = fs::read_to_string(&path).map_err(|cause| Problem::io("read data manifest", &path, &cause))?;
+        let text = fs::read_to_string(&path)
+            .map_err(|cause| Problem::io("read data manifest", &path, &cause).hint("every run has one: restore it"))?;
         let mut manifest: Self =
             serde_json::from_str(&text).map_err(|cause| Problem::input("read data manifest", path.display(), cause))?;
         let root = run.path().canonicalize().map_err(|cause| Problem::io("read data manifest", run.path(), &cause))?;

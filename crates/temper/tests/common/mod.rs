@@ -236,6 +236,13 @@ impl Folder {
 /// A `temper` at work, killed when dropped.
 pub struct Running(Child);
 
+impl From<Child> for Running {
+    /// Its standard error must be a pipe.
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Running {
     /// Process id.
     pub fn id(&self) -> u32 {

@@ -1,0 +1,154 @@
+//! The part of an image that a block of output rows needs, copied so that every tap of the kernel reads contiguous
+//! numbers.
+//!
+//! The copy holds the zeros of the padding, and with a step of s it holds the s x s *phases* of the image apart (all
+//! pixels whose row and column leave the same remainder), so that the output's neighbours are neighbours in it. Output
+//! (y, x) and tap (ky, kx) of channel c read number `offset(c, ky, kx) + y * pitch + x`; there is no `im2col` matrix.
+//!
+//! Rows of the output rarely are a whole number of vectors. A *flat* window holds one copy for every kx instead of one
+//! for every phase, cut to the width of the output: then the rows follow each other without a gap, and so do the
+//! vectors, at the price of a copy that is up to a kernel's width as large.
+
+use crate::gemm::tile::Vector;
+
+/// What is correlated with what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    /// Channels that are read.
+    pub channels: usize,
+    /// Height and width of a plane that is read.
+    pub source: [usize; 2],
+    /// Height and width of a plane that is written.
+    pub out: [usize; 2],
+    /// Height and width of the kernel.
+    pub taps: [usize; 2],
+    /// Step in the source for one step in the output.
+    pub step: usize,
+    /// Output 0 and tap 0 read source row and column `-pad`.
+    pub pad: [isize; 2],
+}
+
+/// Where everything lies in the copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    geometry: Geometry,
+    /// Rows of the output a window serves.
+    pub rows: usize,
+    /// From a row to the next.
+    pub pitch: usize,
+    /// Numbers of one phase.
+    plane: usize,
+    /// Phases of rows.
+    tall: usize,
+    /// Phases of columns, or copies for every kx.
+    wide: usize,
+    flat: bool,
+}
+
+/// Numbers of a window that stay in the second-level cache with what else is needed.
+const NUMBERS: usize = 1 << 16;
+
+impl Window {
+    pub fn new(geometry: Geometry, flat: bool) -> Self {
+        let Geometry { channels, out, taps, step, .. } = geometry;
+        let reach = taps.map(|taps| (taps - 1) / step);
+        let (wide, pitch) = if flat { (taps[1], out[1]) } else { (step.min(taps[1]), out[1] + reach[1]) };
+        let tall = step.min(taps[0]);
+        // As many rows as fit, at least four, in blocks of about the same height.
+        let fit = NUMBERS / (channels * tall * wide * pitch).max(1);
+        let blocks = out[0].div_ceil(fit.saturating_sub(reach[0]).max(4)).max(1);
+        let rows = out[0].div_ceil(blocks);
+        Self { geometry, rows, pitch, plane: (rows + reach[0]) * pitch, tall, wide, flat }
+    }
+
+    /// Numbers a window takes; `slack` may be read, though not used, behind the last.
+    pub fn len(&self, slack: usize) -> usize {
+        self.geometry.channels * self.tall * self.wide * self.plane + slack
+    }
+
+    /// Numbers in a row without gap, and how many such runs `rows` rows of output are.
+    pub fn runs(&self, rows: usize) -> (usize, usize) {
+        let width = self.geometry.out[1];
+        if self.pitch == width { (rows * width, 1) } else { (width, rows) }
+    }
+
+    /// Offsets of all taps, in the order (channel, row, column).
+    pub fn offsets(&self) -> Vec<usize> {
+        let Geometry { channels, taps, step, .. } = self.geometry;
+        let mut offsets = Vec::with_capacity(channels * taps[0] * taps[1]);
+        for c in 0..channels {
+            for ky in 0..taps[0] {
+                for kx in 0..taps[1] {
+                    let (b, x) = if self.flat { (kx, 0) } else { (kx % step, kx / step) };
+                    let phase = (c * self.tall + ky % step) * self.wide + b;
+                    offsets.push(phase * self.plane + ky / step * self.pitch + x);
+                }
+            }
+        }
+        offsets
+    }
+
+    /// Copies what the output rows from `y` on need; rows that no output needs are zero.
+    ///
+    /// # Safety
+    /// `source` must hold the channels, `to` have room for [`Window::len`] numbers, and V be a vector of the processor.
+    #[inline(always)]
+    pub unsafe fn fill<V: Vector>(&self, source: *const f32, y: usize, to: *mut f32) {
+        let Geometry { channels, source: [height, width], step, pad, .. } = self.geometry;
+        let mut to = to;
+        for c in 0..channels {
+            // SAFETY: channel c of the source.
+            let image = unsafe { source.add(c * height * width) };
+            for a in 0..self.tall {
+                for b in 0..self.wide {
+                    for r in 0..self.plane / self.pitch {
+                        let row = ((y + r) * step + a) as isize - pad[0];
+                        // SAFETY: a row inside the source; the copy is written from its start to its end.
+                        unsafe {
+                            if (0..height as isize).contains(&row) {
+                                let from = image.add(row as usize * width);
+                                copy_row::<V>(from, width, b as isize - pad[1], step, to, self.pitch);
+                            } else {
+                                std::slice::from_raw_parts_mut(to, self.pitch).fill(0.0);
+                            }
+                            to = to.add(self.pitch);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `to[x] = from[first + x * step]` for x below `count`, zero where that is not among the `width` numbers of the row.
+#[inline(always)]
+unsafe fn copy_row<V: Vector>(from: *const f32, width: usize, first: isize, step: usize, to: *mut f32, count: usize) {
+    // The x that are inside.
+    let start = (-first).max(0).unsigned_abs().div_ceil(step).min(count);
+    let end = (width as isize - first).max(0).unsigned_abs().div_ceil(step).clamp(start, count);
+    // SAFETY: x from start to end address the row, and the copy has `count` numbers.
+    unsafe {
+        for x in 0..start {
+            *to.add(x) = 0.0;
+        }
+        for x in end..count {
+            *to.add(x) = 0.0;
+        }
+        if start == end {
+            return;
+        }
+        let from = from.offset(first + (start * step) as isize);
+        let (to, n) = (to.add(start), end - start);
+        if step == 1 && n >= V::LANES {
+            // The last vector may overlap the one before.
+            for x in (0..n - V::LANES).step_by(V::LANES) {
+                V::load(from.add(x)).store(to.add(x));
+            }
+            V::load(from.add(n - V::LANES)).store(to.add(n - V::LANES));
+        } else {
+            for x in 0..n {
+                *to.add(x) = *from.add(x * step);
+            }
+        }
+    }
+}

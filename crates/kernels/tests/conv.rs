@@ -1,0 +1,162 @@
+//! Convolution of stacks and its gradients against loops in `f64`.
+mod common;
+use common::*;
+use temper_kernels::conv::{self, Shape};
+
+/// Slabs, images, inputs, outputs, groups, height, width, kernel, stride, padding.
+const SHAPES: [[usize; 10]; 24] = [
+    [1, 1, 1, 1, 1, 1, 1, 1, 1, 0],
+    [3, 2, 1, 8, 1, 9, 11, 3, 1, 1],
+    [3, 3, 3, 16, 1, 32, 32, 3, 1, 1],
+    [1, 2, 3, 7, 1, 13, 6, 3, 2, 1],
+    [3, 2, 5, 9, 1, 7, 7, 3, 1, 1],
+    [3, 1, 8, 17, 1, 14, 14, 3, 2, 1],
+    [3, 2, 16, 33, 1, 28, 28, 3, 2, 1],
+    [1, 2, 16, 5, 1, 16, 16, 4, 2, 1],
+    [3, 2, 6, 8, 2, 10, 9, 3, 1, 1],
+    [3, 2, 12, 18, 3, 8, 8, 1, 1, 0],
+    [1, 3, 10, 40, 1, 17, 15, 1, 1, 0],
+    [3, 2, 7, 12, 1, 11, 13, 1, 2, 0],
+    [1, 2, 4, 6, 1, 9, 10, 1, 3, 1],
+    [3, 1, 2, 3, 1, 5, 4, 4, 1, 2],
+    [1, 1, 3, 2, 1, 4, 4, 4, 1, 0],
+    [3, 2, 3, 5, 1, 12, 10, 5, 3, 2],
+    [1, 2, 2, 4, 1, 6, 7, 2, 2, 0],
+    [1, 2, 2, 4, 1, 3, 3, 3, 1, 4],
+    [3, 3, 64, 32, 1, 8, 8, 3, 1, 1],
+    [1, 1, 130, 70, 1, 16, 16, 3, 1, 1],
+    [1, 35, 4, 8, 1, 4, 4, 3, 2, 1],
+    [3, 1, 24, 65, 1, 20, 40, 3, 1, 1],
+    [1, 1, 2, 3, 1, 40, 1, 3, 1, 1],
+    [1, 1, 260, 200, 1, 6, 6, 3, 1, 1],
+];
+
+fn shape([slabs, images, inputs, outputs, groups, h, w, kernel, stride, padding]: [usize; 10]) -> Shape {
+    Shape { slabs, images, inputs, outputs, groups, size: [h, w], kernel, stride, padding }
+}
+
+struct Data {
+    x: Vec<f32>,
+    w: Vec<f32>,
+    b: Vec<f32>,
+    g: Vec<f32>,
+}
+
+fn data(s: Shape) -> Data {
+    let mut w = numbers(2, s.weight_len());
+    // The magnitude has a kink at zero, where its gradient is zero.
+    w[0] = 0.0;
+    Data { x: numbers(1, s.input_len()), w, b: numbers(3, s.outputs), g: numbers(4, s.output_len()) }
+}
+
+/// Calls `f(radius, input, weight, output)` with the places of every multiply-add.
+fn each(s: Shape, mut f: impl FnMut(bool, usize, usize, usize)) {
+    let ([h, w], [oh, ow]) = (s.size, s.output());
+    let (inputs, outputs) = (s.inputs / s.groups, s.outputs / s.groups);
+    for image in 0..s.slabs * s.images {
+        for o in 0..s.outputs {
+            for c in 0..inputs {
+                for (ky, kx) in (0..s.kernel * s.kernel).map(|i| (i / s.kernel, i % s.kernel)) {
+                    for (y, x) in (0..oh * ow).map(|i| (i / ow, i % ow)) {
+                        let (iy, ix) = (y * s.stride + ky, x * s.stride + kx);
+                        if iy < s.padding || ix < s.padding || iy - s.padding >= h || ix - s.padding >= w {
+                            continue;
+                        }
+                        let channel = image * s.inputs + o / outputs * inputs + c;
+                        let input = (channel * h + iy - s.padding) * w + ix - s.padding;
+                        let weight = ((o * inputs + c) * s.kernel + ky) * s.kernel + kx;
+                        f(image >= 2 * s.images, input, weight, ((image * s.outputs + o) * oh + y) * ow + x);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn forward_equals_double_precision() {
+    for s in SHAPES.map(shape) {
+        let t = data(s);
+        let (x, w) = (wide(&t.x), wide(&t.w));
+        for bias in [false, true] {
+            let mut y = vec![f32::NAN; s.output_len()];
+            conv::forward(&t.x, &t.w, bias.then_some(&t.b), &mut y, s);
+            let mut expected = vec![0.0; y.len()];
+            let plane = s.output_len() / (s.slabs * s.images * s.outputs);
+            if bias {
+                for (i, e) in expected.iter_mut().enumerate() {
+                    let (image, o) = (i / plane / s.outputs, i / plane % s.outputs);
+                    *e = if image < 2 * s.images { f64::from(t.b[o]) } else { 0.0 };
+                }
+            }
+            each(s, |radius, i, k, o| expected[o] += x[i] * if radius { w[k].abs() } else { w[k] });
+            close(&format!("{s:?} bias {bias}"), &y, &expected, 4e-6);
+        }
+    }
+}
+
+#[test]
+fn gradients_equal_double_precision() {
+    for s in SHAPES.map(shape) {
+        let t = data(s);
+        let (x, w, g) = (wide(&t.x), wide(&t.w), wide(&t.g));
+        let mut dx = vec![f32::NAN; x.len()];
+        conv::backward_input(&t.g, &t.w, &mut dx, s);
+        let mut expected = vec![0.0; dx.len()];
+        each(s, |radius, i, k, o| expected[i] += g[o] * if radius { w[k].abs() } else { w[k] });
+        close(&format!("{s:?} dx"), &dx, &expected, 2e-6);
+
+        let (mut dw, mut db) = (vec![f32::NAN; w.len()], vec![f32::NAN; s.outputs]);
+        conv::backward_weight(&t.x, &t.g, &t.w, &mut dw, Some(&mut db), s);
+        let sign = |w: f64| if w == 0.0 { 0.0 } else { w.signum() };
+        let mut expected = vec![0.0; dw.len()];
+        each(s, |radius, i, k, o| expected[k] += g[o] * x[i] * if radius { sign(w[k]) } else { 1.0 });
+        close(&format!("{s:?} dw"), &dw, &expected, 2e-6);
+
+        let plane = s.output_len() / (s.slabs * s.images * s.outputs);
+        let mut expected = vec![0.0; s.outputs];
+        for (i, g) in g.iter().enumerate().take(s.images * s.outputs * plane * s.slabs.min(2)) {
+            expected[i / plane % s.outputs] += g;
+        }
+        close(&format!("{s:?} db"), &db, &expected, 2e-6);
+    }
+}
+
+#[test]
+fn threads_do_not_matter() {
+    for s in SHAPES.map(shape) {
+        let t = data(s);
+        same_for_all_pools(&format!("{s:?}"), || {
+            let (mut y, mut dx) = (vec![0.0; t.g.len()], vec![0.0; t.x.len()]);
+            let (mut dw, mut db) = (vec![0.0; t.w.len()], vec![0.0; s.outputs]);
+            conv::forward(&t.x, &t.w, Some(&t.b), &mut y, s);
+            conv::backward_input(&t.g, &t.w, &mut dx, s);
+            conv::backward_weight(&t.x, &t.g, &t.w, &mut dw, Some(&mut db), s);
+            vec![y, dx, dw, db]
+        });
+    }
+}
+
+#[test]
+fn a_nan_comes_out() {
+    let s = shape([3, 1, 2, 3, 1, 9, 9, 3, 1, 1]);
+    for place in 0..s.input_len() / 81 {
+        let mut t = data(s);
+        t.x[place * 81 + 40] = f32::NAN;
+        let mut y = vec![0.0; s.output_len()];
+        conv::forward(&t.x, &t.w, None, &mut y, s);
+        // All outputs of its slab that see the pixel, and no other.
+        assert_eq!(y.iter().filter(|v| v.is_nan()).count(), 27, "NaN in plane {place}");
+        assert!(y[place / 2 * 243..][..243].iter().filter(|v| v.is_nan()).count() == 27, "NaN in plane {place}");
+    }
+}
+
+#[test]
+fn no_images_give_zero_weight_gradients() {
+    let s = shape([3, 0, 2, 3, 1, 9, 9, 3, 1, 1]);
+    let (mut dw, mut db) = (vec![f32::NAN; s.weight_len()], vec![f32::NAN; 3]);
+    conv::forward(&[], &numbers(1, s.weight_len()), None, &mut [], s);
+    conv::backward_input(&[], &numbers(1, s.weight_len()), &mut [], s);
+    conv::backward_weight(&[], &[], &numbers(1, s.weight_len()), &mut dw, Some(&mut db), s);
+    assert_eq!((dw, db), (vec![0.0; s.weight_len()], vec![0.0; 3]));
+}

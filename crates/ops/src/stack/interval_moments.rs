@@ -1,0 +1,42 @@
+//! Statistics of intervals for the warmup regularisers.
+
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use temper_kernels::interval_moments::{self as kernel, Sums};
+
+use super::{intervals, sizes};
+use crate::composed;
+use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
+
+/// What the warmup regularisers need to know of the intervals before a ReLU (arXiv 2103.17268, section 4.2), means
+/// and sums over the whole batch and all units; `x` has S = 3. `[7]`: mean radius; `m+` and `-m-`, the means over all
+/// units of `c` where the interval is active (`l > 0`) and of `-c` where it is inactive (`u < 0`); `v+` and `v-`, the
+/// sums of `(c - mean c)²` over the active and the inactive; how many are active; how many inactive. The two counts
+/// have no gradient.
+pub fn interval_moments(x: Tensor<5>) -> Tensor<1> {
+    if !on_cpu(&x) {
+        return composed::interval_moments(x);
+    }
+    apply(IntervalMoments, [Input::new(x)])
+}
+
+#[derive(Debug, Clone)]
+struct IntervalMoments;
+
+impl Fused<1> for IntervalMoments {
+    type Saved = (FlexTensor, Sums);
+
+    fn forward(&self, [x]: [FlexTensor; 1], _: bool) -> (FlexTensor, Self::Saved) {
+        let (c, r) = intervals(&x);
+        let sums = kernel::forward(c, r);
+        (tensor(sums.moments().to_vec(), [7]), (x, sums))
+    }
+
+    fn backward(&self, (x, sums): Self::Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let (c, r) = intervals(&x);
+        let mut dx = vec![0.0; values(&x).len()];
+        let (dc, dr) = dx[c.len()..].split_at_mut(c.len());
+        kernel::backward(c, r, &sums, values(&gradient), dc, dr);
+        [Some(tensor(dx, sizes(&x)))]
+    }
+}

@@ -1,0 +1,6 @@
+//! From a recipe of certified training to a run.
+
+pub mod images;
+pub mod open;
+pub mod settings;
+pub mod start;

@@ -1,0 +1,369 @@
+//! The starts of a run of certified training: fresh, from a state dict, branch, resume.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use temper_data::images::{Epochs, Images, normalisation};
+use temper_model::ImageNet;
+use temper_model::image::stored;
+use temper_recipe::{Recipe, Task};
+use temper_record::Problem;
+use temper_record::checkpoint::discard_after;
+use temper_record::console::count;
+use temper_record::env::now;
+use temper_record::event::{Event, Parent};
+use temper_record::run::{At, RunDir, RunRef};
+use temper_record::series::RunSeries;
+use temper_record::sink::Recorder;
+use temper_schedule::{EpsSchedule, EpsShape, Units};
+use temper_train::certify::checkpoint as content;
+use temper_train::certify::task::CertifyTask;
+use temper_train::checkpoint::{self, State};
+use temper_train::optimizer::Optimizer;
+use temper_train::trainer::Trainer;
+
+use crate::certify::images::{self, Data};
+use crate::certify::settings;
+use crate::lm::lengths::Lengths;
+use crate::lm::open::resolved;
+use crate::printer::Printer;
+use crate::problems::Outcome;
+use crate::run::{self, About, Limits, Started};
+
+/// `temper train`: fresh weights, or those of the state dict that `init.from` names.
+pub fn train(
+    mut recipe: Recipe,
+    source: &str,
+    out: &Path,
+    limits: Limits,
+    printer: &Printer,
+) -> Outcome<Started<CertifyTask>> {
+    if let Some(base) = recipe.opt("base", Recipe::text)? {
+        return Err(recipe
+            .problem("base", format!("this recipe continues a run of {base}; it does not start one"))
+            .hint(format!(
+                "temper train {base} --out runs/base, then temper branch runs/base {source} --out {}",
+                out.display()
+            ))
+            .into());
+    }
+    settings::fill_method(&mut recipe)?;
+    let device = Device::flex();
+    let data = images::open(&recipe)?;
+    let net = fresh(&recipe, &data, &device)?;
+    let (from, start) = match recipe.opt("init.from", Recipe::text)? {
+        None => (net, "fresh"),
+        Some(path) => (state_dict(net, Path::new(&path), &device)?, "state-dict"),
+    };
+    let (run, lock) = RunDir::create(out)?;
+    run::tidy_on_failure(&run, || {
+        let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &from, &device);
+        let new = New { net: from, optimizer, state: State::default(), start, parent: None, seed: recipe.u64("seed")? };
+        build(&recipe, source, run.clone(), new, data, limits, &device, printer)
+    })
+    .map(|(trainer, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
+}
+
+/// `temper branch`: a new run from the clocks of another that the recipe keeps.
+pub fn branch(
+    mut recipe: Recipe,
+    source: &str,
+    base: &str,
+    out: &Path,
+    limits: Limits,
+    printer: &Printer,
+) -> Outcome<Started<CertifyTask>> {
+    let named = RunRef::parse(base)?;
+    let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
+    checkpoint.verify()?;
+    let base_recipe = resolved(&base_run)?;
+    if base_recipe.task() != Task::Certify {
+        let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
+        return Err(Problem::input("branch", base, why)
+            .hint("a recipe of certified training goes on from such a run")
+            .into());
+    }
+    let state = checkpoint::read_state(&checkpoint)?;
+    inherit(&mut recipe, &base_recipe, base)?;
+    settings::fill_method(&mut recipe)?;
+    let clocks = run::Clocks::read(&recipe)?;
+    let device = Device::flex();
+    let data = images::open(&recipe)?;
+    let net = if clocks.weights {
+        let net = content::read_net(&checkpoint, &device)?;
+        let (input, classes) = (data.train.shape, data.train.classes());
+        if (net.config.input, net.config.classes) != (input, classes) {
+            let why = format!(
+                "images of {input:?} in {classes} classes do not fit the network of {base}, which is for {:?} and {}",
+                net.config.input, net.config.classes
+            );
+            let hint = "clocks.weights = \"reset\" starts a network of their own";
+            return Err(recipe.problem("data.images", why).hint(hint).into());
+        }
+        net
+    } else {
+        fresh(&recipe, &data, &device)?
+    };
+    let (run, lock) = RunDir::create(out)?;
+    run::tidy_on_failure(&run, || {
+        let settings = run::optimizer_settings(&recipe)?;
+        let optimizer = match clocks.moments {
+            true => checkpoint::read_optimizer(&checkpoint, settings, &net, state.updates, &device)?,
+            false => Optimizer::new(settings, &net, &device),
+        };
+        let begin = State {
+            step: if clocks.schedule { state.step } else { 0 },
+            tokens: if clocks.schedule { state.tokens } else { 0 },
+            samples: if clocks.data { state.samples } else { 0 },
+            updates: optimizer.updates,
+            ..State::default()
+        };
+        printer.say(format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
+        let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
+        let seed = if clocks.rng { base_recipe.u64("seed")? } else { recipe.u64("seed")? };
+        let new = New { net, optimizer, state: begin, start: "branch", parent: Some(parent), seed };
+        build(&recipe, source, run.clone(), new, data, limits, &device, printer)
+    })
+    .map(|(trainer, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
+}
+
+/// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete.
+pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<Started<CertifyTask>>> {
+    let named = RunRef::parse(name)?;
+    let run = named.open()?;
+    let lock = run.lock()?;
+    let checkpoint = named.checkpoint()?;
+    checkpoint.verify()?;
+    let recipe = resolved(&run)?;
+    let state = checkpoint::read_state(&checkpoint)?;
+    let device = Device::flex();
+    let net = content::read_net(&checkpoint, &device)?;
+    let optimizer =
+        checkpoint::read_optimizer(&checkpoint, run::optimizer_settings(&recipe)?, &net, state.updates, &device)?;
+    let data = images::open(&recipe)?;
+    images::Manifest::read(&run)?.require(&data, &recipe)?;
+    let series = RunSeries::read(&run)?;
+    let lengths = lengths(&recipe, &data, Some(series.info.steps))?;
+    if state.step >= lengths.stop {
+        return Ok(None);
+    }
+    if named.at != At::Last {
+        for step in discard_after(&run, checkpoint.step())? {
+            printer.say(format_args!("removed the checkpoint of step {step}, which is no longer this run's future"));
+        }
+    }
+    let mut recorder = Recorder::resume(&run, state.metrics_bytes)?;
+    printer.keep_log(&run.log())?;
+    recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now() })?;
+    printer.say(format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
+    let seed = series.info.seed;
+    let trainer = Trainer {
+        settings: run::settings(&recipe, &lengths, limits)?,
+        schedule: lengths.schedule.clone(),
+        task: task(&recipe, net, optimizer, data, &lengths, seed, &device)?,
+        run,
+        state,
+        recorder,
+    };
+    Ok(Some(Started { trainer, recipe, lengths, fresh: false, lock }))
+}
+
+/// What a branch takes over from the recipe of its base where its own says nothing: network, data and batches; radius and
+/// learning rate only with the schedule's clock.
+fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
+    for key in ["model", "method", "data", "batch", "optimizer", "eps.target"] {
+        recipe.inherit(base, key, name);
+    }
+    let keeps = |recipe: &Recipe, clock: &str| Ok::<_, Problem>(recipe.text(&format!("clocks.{clock}"))? == "keep");
+    if keeps(recipe, "schedule")? {
+        for key in ["lr", "eps", "run.horizon", "run.stop"] {
+            recipe.inherit(base, key, name);
+        }
+    }
+    if keeps(recipe, "rng")? {
+        recipe.inherit(base, "seed", name);
+    }
+    Ok(())
+}
+
+/// A fresh network for the data.
+pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Outcome<ImageNet> {
+    let config = settings::network(recipe, data.train.shape, data.train.classes())?;
+    let (mean, std) = match recipe.text("data.normalise")?.as_str() {
+        "none" => normalisation("", data.train.shape[0]),
+        _ => normalisation(&data.train.name, data.train.shape[0]),
+    };
+    Ok(ImageNet::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
+}
+
+/// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
+fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Outcome<ImageNet> {
+    let (mean, std) = (net.mean.clone(), net.std.clone());
+    Ok(stored::read(path, net.config, device)?.normalised(mean, std))
+}
+
+/// Every length in updates. An epoch is a whole number of updates; its last batch may be smaller.
+pub fn lengths(recipe: &Recipe, data: &Data, stop: Option<u64>) -> Outcome<Lengths> {
+    let batch = recipe.usize("batch.images")?;
+    let epoch = data.train.len().div_ceil(batch) as u64 * batch as u64;
+    Lengths::resolve(recipe, Some(epoch), stop)
+}
+
+/// The radius by update.
+pub fn radius(recipe: &Recipe, data: &Data, lengths: &Lengths) -> Outcome<EpsSchedule> {
+    let batch = recipe.u64("batch.images")?;
+    let epoch = (data.train.len() as u64).div_ceil(batch) * batch;
+    let units = Units { tokens_per_step: batch, tokens_per_epoch: Some(epoch) };
+    Ok(recipe.eps_schedule(&units, lengths.horizon)?)
+}
+
+/// What is new in a run.
+struct New {
+    net: ImageNet,
+    optimizer: Optimizer,
+    state: State,
+    start: &'static str,
+    parent: Option<Parent>,
+    seed: u64,
+}
+
+#[allow(clippy::too_many_arguments)]
+fn build(
+    recipe: &Recipe,
+    source: &str,
+    run: RunDir,
+    new: New,
+    data: Data,
+    limits: Limits,
+    device: &Device,
+    printer: &Printer,
+) -> Outcome<(Trainer<CertifyTask>, Lengths)> {
+    let New { net, optimizer, state, start, parent, seed } = new;
+    let lengths = lengths(recipe, &data, limits.max_steps.map(|n| state.step + n))?;
+    if lengths.stop <= state.step {
+        return Err(recipe
+            .problem("run.stop", format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step))
+            .hint("with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon")
+            .into());
+    }
+    let eps = radius(recipe, &data, &lengths)?;
+    images::Manifest::of(&data).write(&run)?;
+    let settings = run::settings(recipe, &lengths, limits)?;
+    let about = About { task: "certify", parameters: net.config.parameters(), start, parent };
+    let recorder = run::begin(&run, recipe, source, &lengths, &state, about, &eps.bands(lengths.stop), printer)?;
+    announce(recipe, &net, &data, &lengths, &eps, printer)?;
+    let task = task(recipe, net, optimizer, data, &lengths, seed, device)?;
+    let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
+    trainer.check_weights()?;
+    Ok((trainer, lengths))
+}
+
+/// What the loop trains, with everything of the recipe that decides its updates.
+fn task(
+    recipe: &Recipe,
+    net: ImageNet,
+    optimizer: Optimizer,
+    data: Data,
+    lengths: &Lengths,
+    seed: u64,
+    device: &Device,
+) -> Outcome<CertifyTask> {
+    let batch = recipe.usize("batch.images")?;
+    let eps = radius(recipe, &data, lengths)?;
+    let Data { train, holdout, test } = data;
+    let mut sets: Vec<(String, Images)> =
+        holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();
+    sets.push(("test".into(), test));
+    Ok(CertifyTask {
+        net,
+        optimizer,
+        epochs: Epochs::new(seed, train.len(), batch),
+        train,
+        batch,
+        flip: recipe.bool("data.flip")?,
+        crop: recipe.usize("data.crop")?,
+        method: settings::method(recipe)?,
+        eps,
+        accumulation: settings::accumulation(recipe)?,
+        precise_batch_norm: recipe.bool("method.precise_batch_norm")?,
+        sets,
+        eval: settings::eval(recipe)?,
+        seed,
+        device: device.clone(),
+        fresh_statistics: None,
+    })
+}
+
+/// The plan in a few lines, learning rate and radius, before the first update.
+fn announce(
+    recipe: &Recipe,
+    net: &ImageNet,
+    data: &Data,
+    lengths: &Lengths,
+    eps: &EpsSchedule,
+    printer: &Printer,
+) -> Outcome<()> {
+    let [c, h, w] = net.config.input;
+    printer.say(format_args!("recipe      {}", recipe.name()));
+    let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "of its own layers".into());
+    printer.say(format_args!(
+        "model       {name}, {} layers, {} parameters",
+        net.config.nodes.len(),
+        count(net.config.parameters() as f64)
+    ));
+    printer.say(format_args!(
+        "data        {}: {} training images of {c}x{h}x{w} in {} classes",
+        data.train.name,
+        data.train.len(),
+        data.train.classes()
+    ));
+    for note in data.notes() {
+        printer.say(format_args!("            {note}"));
+    }
+    let chosen = match &data.holdout {
+        Some(images) => {
+            format!("best checkpoint by certified error on {} images held out of the training set", images.len())
+        }
+        None => "best checkpoint by certified error on the test set itself: its error is a little optimistic".into(),
+    };
+    printer.say(format_args!("evaluation  {} test images; {chosen}", data.test.len()));
+    printer.say(format_args!(
+        "method      {}, first weights {}",
+        recipe.text("method.name")?,
+        recipe.text("init.weights")?
+    ));
+    let accumulation = settings::accumulation(recipe)?;
+    if accumulation.pieces > 1 {
+        let statistics = match accumulation.whole_batch_statistics {
+            true => "with the batch-norm statistics of the whole batch, through which no gradient flows",
+            false => "each with batch-norm statistics of its own",
+        };
+        printer.say(format_args!("batches     in {} pieces, {statistics}", accumulation.pieces));
+    }
+    let epoch = data.train.len().div_ceil(recipe.usize("batch.images")?) as u64;
+    let epochs = |steps: u64| steps as f64 / epoch as f64;
+    printer.say(format_args!(
+        "updates     {} of {} images each, {} an epoch: {:.4} epochs",
+        lengths.stop,
+        lengths.tokens_per_step,
+        epoch,
+        epochs(lengths.stop)
+    ));
+    printer.say(match eps.shape {
+        EpsShape::Constant => format!(
+            "eps         {} from the first update on",
+            recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string())
+        ),
+        _ => format!(
+            "eps         0 for {:.4} epochs, then {:.4} epochs of ramp, then {}",
+            epochs(eps.first),
+            epochs(eps.last - eps.first),
+            recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string())
+        ),
+    });
+    for dropped in recipe.dropped() {
+        printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
+    }
+    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end());
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! `temper verify RUN`: standard, attacked and certified error of a classifier on its test set, with a verdict per image.
+//!
+//! Verdicts go to a CSV file, batch by batch, each made durable before the next begins: a killed `verify` loses at most
+//! one batch, and the same command goes on. Beside it, `question.json` says what was asked, so that verdicts of two
+//! different questions never end up in one file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use temper_bounds::attack::Attack;
+use temper_bounds::boxes::Images as Boxed;
+use temper_bounds::ibp::Bound;
+use temper_bounds::radius::radii;
+use temper_bounds::verdict::{AttackCertified, Question, Summary, Verdict, verify_batch};
+use temper_data::images::Images;
+use temper_model::ImageNet;
+use temper_record::{Problem, Result};
+
+use crate::args;
+use crate::certify::images;
+use crate::certify::open;
+use crate::lm::console::Signals;
+use crate::printer::Printer;
+use crate::problems::Outcome;
+use crate::progress::Meter;
+
+/// The columns of `verdicts.csv`.
+const VERDICTS: &str =
+    "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error";
+/// The columns of `radii.csv`: the largest radius at which the image is certified, and the smallest at which it is not.
+const RADII: &str = "index,label,certified,not_certified";
+
+/// Runs the command.
+pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
+    let signals = Signals::listen()?;
+    let device = Device::flex();
+    let opened = open::open(&args.run, &device)?;
+    let test = match &args.data {
+        Some(path) => images::splits(path)?.test,
+        None => images::open(&opened.recipe)?.test,
+    };
+    open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(&args.run))?;
+    let test = args.images.map_or(test.clone(), |count| test.first(count as usize));
+    let eps = match &args.eps {
+        Some(text) => radius(text)?,
+        None => opened.recipe.radius("eps.target")?,
+    };
+    let bound = if args.bound == "best" { Bound::Best } else { Bound::Ibp };
+    let name = format!("step-{}-eps-{}", opened.step, short(eps));
+    let kind = if args.radius { "radii" } else { "verdicts" };
+    let folder = args.out.clone().unwrap_or_else(|| opened.run.path().join("verify").join(name));
+    let seed = opened.recipe.u64("seed")?;
+    let attack = Attack { steps: args.steps as usize, restarts: args.restarts as usize, seed, ..Attack::default() };
+    let asked = json!({
+        "what": kind, "run": opened.run.path().display().to_string(), "step": opened.step,
+        "model_sha256": opened.sha256, "data": test.name, "images": test.len(), "images_sha256": test.fingerprint(),
+        "eps": eps, "bound": args.bound, "attack": args.attack, "steps": args.steps, "restarts": args.restarts,
+        "halvings": args.halvings, "seed": seed,
+    });
+    let header = if args.radius { RADII } else { VERDICTS };
+    let mut file = Verdicts::open(&folder, kind, header, &asked)?;
+    let mut done = file.lines.len();
+    if done > 0 {
+        printer.say(format_args!("{done} of {} images are done already: {}", test.len(), file.path.display()));
+    }
+    let question = Question {
+        eps,
+        bound,
+        attack,
+        attack_certified: match args.attack.as_str() {
+            "all" => AttackCertified::All,
+            "uncertified" => AttackCertified::None,
+            _ => AttackCertified::Tenth,
+        },
+    };
+    let meter = Meter::begin(printer, "verify", test.len() as u64);
+    let first = done;
+    while done < test.len() {
+        let batch = Batch::take(&test, done, args.batch as usize);
+        let lines = if args.radius {
+            radius_lines(&opened.net, &batch, eps, args.halvings as usize, bound, &device)?
+        } else {
+            let verdicts = verify_batch(&opened.net, batch.boxed(&opened.net), &question, &device)?;
+            verdicts.iter().map(line).collect()
+        };
+        done += lines.len();
+        file.append(lines)?;
+        meter.update(done as u64, format_args!("{:.1} images/s", (done - first) as f64 / meter.seconds()));
+        if let Some(signal) = signals.seen().filter(|_| done < test.len()) {
+            drop(meter);
+            printer.say(format_args!("stopped after {done} of {} images; the same command goes on", test.len()));
+            return Ok((128 + signal) as u8);
+        }
+    }
+    let seconds = meter.seconds();
+    drop(meter);
+    let rate = if done > first { Some((done - first) as f64 / seconds) } else { None };
+    match args.radius {
+        true => tell_radii(args, &file, &asked, rate, printer),
+        false => tell_verdicts(args, &file, &asked, rate, printer),
+    }
+}
+
+/// A radius from the command line: a number or a fraction, from 0 to 1.
+pub fn radius(text: &str) -> Result<f64> {
+    let zero = text.trim().parse::<f64>().is_ok_and(|value| value == 0.0);
+    let found = if zero { Some(0.0) } else { temper_recipe::radius(text) };
+    found.ok_or_else(|| {
+        Problem::input("read radius", format!("--eps {text}"), "it is not a radius from 0 to 1")
+            .hint("pixels run from 0 to 1: for example 0.3 or 8/255")
+    })
+}
+
+/// The radius for a folder's name.
+fn short(eps: f64) -> String {
+    let text = format!("{eps:.5}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// Some images of the test set.
+struct Batch {
+    pixels: Vec<f32>,
+    labels: Vec<u32>,
+    indices: Vec<u64>,
+}
+
+impl Batch {
+    fn take(test: &Images, first: usize, count: usize) -> Self {
+        let indices: Vec<u32> = (first..test.len().min(first + count)).map(|i| i as u32).collect();
+        let (pixels, labels) = test.batch(&indices, None);
+        Self { pixels, labels, indices: indices.into_iter().map(u64::from).collect() }
+    }
+
+    fn boxed(&self, net: &ImageNet) -> Boxed<'_> {
+        Boxed { pixels: &self.pixels, shape: net.config.input, labels: &self.labels, indices: &self.indices }
+    }
+}
+
+fn line(verdict: &Verdict) -> String {
+    let maybe = |value: Option<String>| value.unwrap_or_default();
+    let error = verdict.error.as_deref().unwrap_or("").replace([',', '"', '\n'], ";");
+    format!(
+        "{},{},{},{},{},{},{},{},{},{error}",
+        verdict.index,
+        verdict.label,
+        verdict.predicted,
+        verdict.outcome.name(),
+        verdict.clean_margin,
+        verdict.bound,
+        maybe(verdict.attack_margin.map(|margin| margin.to_string())),
+        maybe(verdict.attack_class.map(|class| class.to_string())),
+        u8::from(verdict.rounding),
+    )
+}
+
+fn radius_lines(
+    net: &ImageNet,
+    batch: &Batch,
+    largest: f64,
+    halvings: usize,
+    bound: Bound,
+    device: &Device,
+) -> Result<Vec<String>> {
+    let found = radii(net, batch.boxed(net), largest, halvings, bound, device)?;
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let rows = found.into_iter().zip(batch.indices.iter().zip(&batch.labels));
+    Ok(rows
+        .map(|(radius, (index, label))| {
+            format!("{index},{label},{},{}", number(radius.certified), number(radius.uncertified))
+        })
+        .collect())
+}
+
+/// The file of verdicts, open at its end.
+struct Verdicts {
+    path: PathBuf,
+    file: File,
+    /// The lines that are complete, without the header.
+    lines: Vec<String>,
+}
+
+impl Verdicts {
+    /// Opens or makes the file. A line that a kill cut short is taken away; verdicts on another question are refused.
+    fn open(folder: &Path, kind: &str, header: &str, asked: &Value) -> Result<Self> {
+        let io = |path: &Path, cause: std::io::Error| Problem::io("write verdicts", path, &cause);
+        fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
+        let question = folder.join(format!("{kind}-question.json"));
+        let text = serde_json::to_string_pretty(asked).expect("plain data") + "\n";
+        match fs::read_to_string(&question) {
+            Ok(found) if found == text => {}
+            Ok(found) => {
+                let found: Value = serde_json::from_str(&found).unwrap_or_default();
+                let key = asked.as_object().into_iter().flatten().find(|(key, value)| found.get(key) != Some(value));
+                let why = match key {
+                    Some((key, value)) => {
+                        let before = found.get(key).map_or_else(|| "nothing".into(), Value::to_string);
+                        format!("the verdicts there were asked with {key} = {before}, now it is {value}")
+                    }
+                    None => "the question there cannot be read".into(),
+                };
+                return Err(Problem::input("write verdicts", question.display(), why)
+                    .hint("give another folder with --out, or remove that one"));
+            }
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                fs::write(&question, text).map_err(|cause| io(&question, cause))?;
+            }
+            Err(cause) => return Err(io(&question, cause)),
+        }
+        let path = folder.join(format!("{kind}.csv"));
+        let open = || -> std::io::Result<(File, String)> {
+            let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            let whole = text.rfind('\n').map_or(0, |end| end + 1);
+            text.truncate(whole);
+            file.set_len(whole as u64)?;
+            file.seek(SeekFrom::End(0))?;
+            if text.is_empty() {
+                text = format!("{header}\n");
+                file.write_all(text.as_bytes())?;
+            }
+            Ok((file, text))
+        };
+        let (file, text) = open().map_err(|cause| io(&path, cause))?;
+        let mut lines = text.lines().map(str::to_owned);
+        let columns = header.split(',').count();
+        let damaged = |why: String| {
+            Problem::input("read verdicts", path.display(), why).hint("remove the folder and verify again")
+        };
+        if lines.next().as_deref() != Some(header) {
+            return Err(damaged("its first line is not that of such a file".into()));
+        }
+        let lines: Vec<String> = lines.collect();
+        for (number, line) in lines.iter().enumerate() {
+            let mut fields = line.split(',');
+            if fields.next().and_then(|index| index.parse::<usize>().ok()) != Some(number) || fields.count() + 1 != columns {
+                return Err(damaged(format!("line {} is not the verdict on image {number}", number + 2)));
+            }
+        }
+        Ok(Self { path, file, lines })
+    }
+
+    /// Adds the lines of one batch and waits until they are on disk.
+    fn append(&mut self, lines: Vec<String>) -> Result<()> {
+        let text = lines.concat_lines();
+        let write = || -> std::io::Result<()> {
+            self.file.write_all(text.as_bytes())?;
+            self.file.sync_data()
+        };
+        write().map_err(|cause| {
+            Problem::io("write verdicts", &self.path, &cause).hint("make room; the same command goes on after the last batch")
+        })?;
+        self.lines.extend(lines);
+        Ok(())
+    }
+}
+
+trait ConcatLines {
+    fn concat_lines(&self) -> String;
+}
+
+impl ConcatLines for Vec<String> {
+    fn concat_lines(&self) -> String {
+        self.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+    }
+}
+
+/// Counts the outcomes of lines as [`line`] writes them.
+fn summary(lines: &[String]) -> Summary {
+    let mut summary = Summary { images: lines.len() as u64, ..Summary::default() };
+    for line in lines {
+        let fields: Vec<&str> = line.split(',').collect();
+        match fields[3] {
+            "misclassified" => summary.misclassified += 1,
+            "attacked" => summary.attacked += 1,
+            "certified" => summary.certified += 1,
+            "unknown" => summary.unknown += 1,
+            _ => summary.errors += 1,
+        }
+        summary.rounding += u64::from(fields[8] == "1");
+    }
+    summary
+}
+
+/// In which arithmetic the bounds hold.
+const ARITHMETIC: &str = "f32, rounded to nearest: the bounds are not rounding-sound";
+
+fn tell_verdicts(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
+    let summary = summary(&file.lines);
+    let errors = [summary.standard_error(), summary.pgd_error(), summary.certified_error()];
+    if args.json {
+        let [standard, pgd, certified] = errors;
+        let result = json!({
+            "question": asked, "images": summary.images,
+            "standard_error": standard, "pgd_error": pgd, "certified_error": certified,
+            "misclassified": summary.misclassified, "attacked": summary.attacked, "certified": summary.certified,
+            "unknown": summary.unknown, "errors": summary.errors, "rounding": summary.rounding,
+            "arithmetic": ARITHMETIC, "images_per_s": rate, "verdicts": file.path.display().to_string(),
+        });
+        printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
+    } else {
+        let percent = |count: u64| 100.0 * count as f64 / summary.images.max(1) as f64;
+        let mut text = format!("{} images of {}, eps {}\n\n", summary.images, asked["data"].as_str().unwrap_or(""), asked["eps"]);
+        let [standard, pgd, certified] = errors;
+        for (name, value) in [("standard error", standard), ("PGD error", pgd), ("certified error", certified)] {
+            text += &format!("{name:16} {value:6.2} %\n");
+        }
+        text.push('\n');
+        for (name, count) in [
+            ("misclassified", summary.misclassified),
+            ("attacked", summary.attacked),
+            ("unknown", summary.unknown),
+            ("certified", summary.certified),
+            ("error", summary.errors),
+        ] {
+            text += &format!("{name:16} {count:>6}  {:6.2} %\n", percent(count));
+        }
+        if summary.rounding > 0 {
+            text += &format!("\n{} verdicts differ between bound and attack by rounding; the attack counts\n", summary.rounding);
+        }
+        text += &format!("\narithmetic: {ARITHMETIC}\nverdicts:   {}", file.path.display());
+        printer.data(text);
+        if let Some(rate) = rate {
+            printer.say(format_args!("{rate:.1} images/s"));
+        }
+    }
+    summary.check(&file.path.display().to_string())?;
+    Ok(0)
+}
+
+fn tell_radii(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
+    let certified = |line: &String| line.split(',').nth(2).and_then(|field| field.parse::<f64>().ok());
+    let mut radii: Vec<f64> = file.lines.iter().map(|line| certified(line).unwrap_or(0.0)).collect();
+    radii.sort_by(f64::total_cmp);
+    let mean = radii.iter().sum::<f64>() / radii.len().max(1) as f64;
+    let at = |part: f64| radii.get(((radii.len() as f64 - 1.0) * part).round() as usize).copied().unwrap_or(0.0);
+    let (path, images) = (file.path.display().to_string(), radii.len());
+    if args.json {
+        let result = json!({
+            "question": asked, "images": images, "mean": mean, "median": at(0.5), "quartiles": [at(0.25), at(0.75)],
+            "none": radii.iter().filter(|radius| **radius == 0.0).count(), "arithmetic": ARITHMETIC,
+            "images_per_s": rate, "radii": path,
+        });
+        printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
+    } else {
+        printer.data(format_args!(
+            "{images} images of {}, certified radius up to {}; 0 where the image is misclassified\n\nmean      {mean:.5}\nmedian    {:.5}\nquartiles {:.5} {:.5}\n\narithmetic: {ARITHMETIC}\nradii:      {path}",
+            asked["data"].as_str().unwrap_or(""),
+            asked["eps"],
+            at(0.5),
+            at(0.25),
+            at(0.75),
+        ));
+    }
+    Ok(0)
+}
