@@ -1,4 +1,8 @@
 //! Projected gradient descent in the box of an image (Madry et al. 2018): the other side of a certificate.
+//!
+//! One way down is easily stuck in a bad place, so the starts differ. The first is the clean image, the others are
+//! random. Every second one goes for a class of its own, the nearest rival first (Gowal et al. 2019), by the
+//! cross-entropy and with steps that begin large.
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use temper_model::image::{ImageNet, Statistics};
@@ -8,7 +12,7 @@ use temper_record::Result;
 use crate::boxes::{Images, clean, ends};
 use crate::floats;
 
-/// What the attack climbs.
+/// What the attack climbs in the starts that go for any other class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AttackLoss {
     /// The cross-entropy of the logits. Its gradient vanishes in single precision where a network is very sure.
@@ -23,11 +27,12 @@ pub enum AttackLoss {
 pub struct Attack {
     /// Gradient steps of one start.
     pub steps: usize,
-    /// Random starts in the box. The clean image is a candidate besides.
+    /// Starts; with 0 the clean image alone is looked at.
     pub restarts: usize,
-    /// Length of a step in units of eps; 2.5 / `steps` where it is not given.
+    /// Length of a step in units of eps. Where it is not given: 2.5 / `steps`, and in every second start from 1 / 4
+    /// down to that.
     pub step_size: Option<f64>,
-    /// What is climbed.
+    /// What is climbed where no class is aimed at.
     pub loss: AttackLoss,
     /// Of the random starts.
     pub seed: u64,
@@ -70,8 +75,8 @@ enum Goal {
 }
 
 /// Attacks every image of a batch in its box of radius `eps`, in evaluation mode (running statistics), until it is
-/// misclassified. `pixels` is `[N, C, H, W]` in [0, 1]; the images are those numbered from `first_index` on in their data
-/// set, which with the seed decides the random starts. Wrong images for the network are the user's error.
+/// misclassified. `pixels` is `[N, C, H, W]` in [0, 1]; the images are those numbered from `first_index` on in their
+/// data set, which with the seed decides the random starts. Wrong images for the network are the user's error.
 pub fn attack(
     net: &ImageNet,
     pixels: &[f32],
@@ -133,32 +138,63 @@ fn descend(
     device: &Device,
 ) -> Result<(Vec<Attacked>, Vec<f32>)> {
     let shape = images.check(net.config.input, net.config.classes)?;
+    if shape[0] == 0 {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let target = Target { net: &constant(net), device };
-    let start = target.classify(images.pixels, images.labels);
+    let logits = target.classify(images.pixels, images.labels.len());
     let result = |(margin, class)| Attacked { clean_margin: margin, clean_class: class, margin, class };
-    let mut best = Best { results: start.into_iter().map(result).collect(), images: images.pixels.to_vec() };
+    let results = margins(&logits, images.labels).into_iter().map(result).collect();
+    let mut best = Best { results, images: images.pixels.to_vec() };
     let (lower, upper) = inside(images.pixels, eps);
-    let step = (attack.step_size.unwrap_or(2.5 / attack.steps.max(1) as f64) * eps) as f32;
-    for restart in 0..attack.restarts {
-        let all: Vec<usize> = (0..shape[0]).collect();
-        let mut walk =
-            Walk { places: all, labels: images.labels.to_vec(), lower: lower.clone(), upper: upper.clone(), x: vec![] };
+    let all: Vec<usize> = (0..shape[0]).collect();
+    for start in 0..attack.restarts {
+        let (lower, upper) = (lower.clone(), upper.clone());
+        let mut walk = Walk { places: all.clone(), x: images.pixels.to_vec(), lower, upper };
         walk.drop_done(&best, goal);
-        walk.start(attack.seed, restart, images.indices);
-        for _ in 0..attack.steps {
+        if start > 0 {
+            walk.scatter(attack.seed, start, images.indices);
+        }
+        let rivals = (start % 2 == 1).then(|| nearest_rivals(&logits, images.labels, start / 2));
+        for step in 0..attack.steps {
             if walk.places.is_empty() {
                 break;
             }
-            let (seen, gradient) = target.gradient(&walk.x, &walk.labels, attack.loss);
+            let labels = walk.of(images.labels);
+            let rivals = rivals.as_ref().map(|rivals| walk.of(rivals));
+            let (seen, gradient) = target.gradient(&walk.x, &labels, rivals, attack.loss);
             best.see(&walk, seen);
-            walk.step(&gradient, step);
+            walk.step(&gradient, (attack.step(start, step) * eps) as f32);
             walk.drop_done(&best, goal);
         }
         if !walk.places.is_empty() {
-            best.see(&walk, target.classify(&walk.x, &walk.labels));
+            let labels = walk.of(images.labels);
+            best.see(&walk, margins(&target.classify(&walk.x, labels.len()), &labels));
         }
     }
     Ok((best.results, best.images))
+}
+
+impl Attack {
+    /// Length of a step of a start in units of eps.
+    fn step(&self, start: usize, step: usize) -> f64 {
+        self.step_size.unwrap_or_else(|| {
+            let last = 2.5 / self.steps as f64;
+            let first = if start % 2 == 1 { last.max(0.25) } else { last };
+            first + (last - first) * step as f64 / self.steps as f64
+        })
+    }
+}
+
+/// Of every image, the class other than its label that is `rank`-th nearest to it by the clean logits.
+fn nearest_rivals(logits: &[f32], labels: &[u32], rank: usize) -> Vec<u32> {
+    let classes = logits.len() / labels.len();
+    let rival = |(row, label): (&[f32], &u32)| {
+        let mut others: Vec<u32> = (0..classes as u32).filter(|class| class != label).collect();
+        others.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+        others[rank % others.len()]
+    };
+    logits.chunks(classes).zip(labels).map(rival).collect()
 }
 
 /// The best that was seen of every image.
@@ -184,25 +220,29 @@ impl Best {
 struct Walk {
     /// Their places in the batch.
     places: Vec<usize>,
-    labels: Vec<u32>,
-    /// The ends of their boxes in pixels.
+    /// Where they are, in pixels.
+    x: Vec<f32>,
+    /// The ends of their boxes.
     lower: Vec<f32>,
     upper: Vec<f32>,
-    /// Where they are.
-    x: Vec<f32>,
 }
 
 impl Walk {
+    /// One value an image of those under attack.
+    fn of(&self, values: &[u32]) -> Vec<u32> {
+        self.places.iter().map(|place| values[*place]).collect()
+    }
+
     /// Puts every image somewhere into its box, uniformly: a function of seed, number of the image and of the start.
-    fn start(&mut self, seed: u64, restart: usize, indices: &[u64]) {
-        let len = self.lower.len() / self.places.len().max(1);
-        let ends = self.lower.chunks(len.max(1)).zip(self.upper.chunks(len.max(1)));
-        let rows = self.places.iter().zip(ends).map(|(place, (lower, upper))| {
-            let at = temper_model::init::uniform(seed, &format!("attack.{}.{restart}", indices[*place]), 0.5, len);
-            let ends = lower.iter().zip(upper).zip(at);
-            ends.map(|((l, u), at)| (l + (u - l) * (at + 0.5)).clamp(*l, *u)).collect::<Vec<f32>>()
-        });
-        self.x = rows.flatten().collect();
+    fn scatter(&mut self, seed: u64, start: usize, indices: &[u64]) {
+        let len = self.x.len() / self.places.len().max(1);
+        for (row, place) in self.places.iter().enumerate() {
+            let at = temper_model::init::uniform(seed, &format!("attack.{}.{start}", indices[*place]), 0.5, len);
+            for (i, at) in (row * len..).zip(at) {
+                let (l, u) = (self.lower[i], self.upper[i]);
+                self.x[i] = (l + (u - l) * (at + 0.5)).clamp(l, u);
+            }
+        }
     }
 
     /// A step along the sign of the gradient (0 for a gradient of 0), and back into the box.
@@ -221,13 +261,10 @@ impl Walk {
         if keep.len() == self.places.len() {
             return;
         }
-        let len = self.lower.len() / self.places.len();
+        let len = self.x.len() / self.places.len();
         for values in [&mut self.lower, &mut self.upper, &mut self.x] {
-            if !values.is_empty() {
-                *values = keep.iter().flat_map(|row| &values[row * len..][..len]).copied().collect();
-            }
+            *values = keep.iter().flat_map(|row| &values[row * len..][..len]).copied().collect();
         }
-        self.labels = keep.iter().map(|row| self.labels[*row]).collect();
         self.places = keep.iter().map(|row| self.places[*row]).collect();
     }
 }
@@ -265,21 +302,28 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Margin and class of every image.
-    fn classify(&self, pixels: &[f32], labels: &[u32]) -> Vec<(f32, u32)> {
-        let logits = self.logits(self.images(pixels, labels.len()));
-        margins(&floats(logits), labels)
+    /// Logits of `count` images, `[N, K]`.
+    fn classify(&self, pixels: &[f32], count: usize) -> Vec<f32> {
+        floats(self.logits(self.images(pixels, count)))
     }
 
-    /// The same, and the gradient of what is climbed for the pixels, up to the scale of each channel. Every image has its
-    /// own: what the others of the batch do is nothing to it.
-    fn gradient(&self, pixels: &[f32], labels: &[u32], loss: AttackLoss) -> (Vec<(f32, u32)>, Vec<f32>) {
+    /// Margin and class of every image, and the gradient of what is climbed for the pixels, up to the scale of each
+    /// channel: towards `rivals` where they are given, else away from the label. Every image has its own: what the
+    /// others of the batch do is nothing to it.
+    fn gradient(
+        &self,
+        pixels: &[f32],
+        labels: &[u32],
+        rivals: Option<Vec<u32>>,
+        loss: AttackLoss,
+    ) -> (Vec<(f32, u32)>, Vec<f32>) {
         let x = self.images(pixels, labels.len()).autodiff().require_grad();
         let logits = self.logits(x.clone());
         let values = floats(logits.clone());
-        let climbed = match loss {
-            AttackLoss::CrossEntropy => -pick(activation::log_softmax(logits, 1), labels),
-            AttackLoss::Margin => {
+        let climbed = match (rivals, loss) {
+            (Some(rivals), _) => pick(activation::log_softmax(logits, 1), &rivals),
+            (None, AttackLoss::CrossEntropy) => -pick(activation::log_softmax(logits, 1), labels),
+            (None, AttackLoss::Margin) => {
                 let rows = values.chunks(self.net.config.classes).zip(labels);
                 let rivals: Vec<u32> = rows.map(|(row, label)| rival(row, *label)).collect();
                 pick(logits.clone(), &rivals) - pick(logits, labels)

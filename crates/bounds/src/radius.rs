@@ -31,6 +31,9 @@ pub fn radii(
 ) -> Result<Vec<Radius>> {
     let shape = images.check(net.config.input, net.config.classes)?;
     let n = shape[0];
+    if n == 0 {
+        return Ok(Vec::new());
+    }
     let certified = |eps: &[f64]| {
         let x = boxes_each(images.pixels, shape, eps, &net.mean, &net.std, device);
         let trace = net.trace(x, Statistics::Running);
