@@ -163,10 +163,12 @@ unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation,
         c.window.fill::<V>(c.source, c.y, buffer);
         for i in 0..groups * strips {
             let (group, strip) = if strips_first { (i % groups, i / groups) } else { (i / strips, i % strips) };
-            let count = NV.min(vectors - group * NV);
+            // Groups of about the same size: one vector alone would not keep the multipliers busy.
+            let first = group * vectors / groups;
+            let count = (group + 1) * vectors / groups - first;
             let mut places = [(0, 0); NV];
             for (v, place) in places.iter_mut().enumerate().take(count) {
-                let (run, x) = ((group * NV + v) / per_run, (group * NV + v) % per_run * V::LANES);
+                let (run, x) = ((first + v) / per_run, (first + v) % per_run * V::LANES);
                 // The last vector of a run ends where the run ends and overlaps the one before.
                 let x = x.min(length.saturating_sub(V::LANES));
                 *place = (run * c.window.pitch + x, run * length + x);
@@ -341,6 +343,12 @@ unsafe fn tap_tile<V: Vector, const R: usize, const NV: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        // The sums are wanted at the end, and often have left the near caches since the last block.
+        for i in 0..R {
+            for v in 0..NV {
+                prefetch(sums.add(i * s.outputs + v * V::LANES));
+            }
+        }
         let mut x: [*const f32; R] = std::array::from_fn(|i| buffer.add(taps[i]));
         let mut sum = [[V::splat(0.0); NV]; R];
         let mut gradient = gradient;
@@ -370,4 +378,16 @@ unsafe fn tap_tile<V: Vector, const R: usize, const NV: usize>(
             }
         }
     }
+}
+
+/// Asks for a cache line.
+#[inline(always)]
+fn prefetch(line: *const f32) {
+    // SAFETY: a hint, which any address may be given to; part of the base instruction set.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
