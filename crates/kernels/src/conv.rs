@@ -316,24 +316,29 @@ pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape) {
 fn spread(made: &[f32], dx: &mut [f32], phase: &Phase, row: usize, rows: usize, shape: &Shape) {
     let (s, width) = (shape.stride, phase.geometry.out[1]);
     let [height, whole] = shape.size;
-    for (i, from) in made.chunks_exact(width).enumerate() {
-        let (channel, y) = (i / rows, (row + i % rows) * s + phase.first[0]);
-        let to = &mut dx[(channel * height + y) * whole + phase.first[1]..];
-        if s == 2 {
-            dispatch(
-                #[inline(always)]
-                |_| {
-                    for (to, from) in to.chunks_mut(2).zip(from) {
-                        to[0] = *from;
+    dispatch(
+        #[inline(always)]
+        |_| {
+            for (channel, from) in made.chunks_exact(rows * width).enumerate() {
+                for (y, from) in from.chunks_exact(width).enumerate() {
+                    let y = (row + y) * s + phase.first[0];
+                    let to = &mut dx[(channel * height + y) * whole + phase.first[1]..][..(width - 1) * s + 1];
+                    // The common stride as a constant.
+                    if s == 2 {
+                        let (pairs, last) = to.as_chunks_mut::<2>();
+                        for (to, from) in pairs.iter_mut().zip(from) {
+                            to[0] = *from;
+                        }
+                        last[0] = from[width - 1];
+                    } else {
+                        for (to, from) in to.iter_mut().step_by(s).zip(from) {
+                            *to = *from;
+                        }
                     }
-                },
-            );
-        } else {
-            for (to, from) in to.iter_mut().step_by(s).zip(from) {
-                *to = *from;
+                }
             }
-        }
-    }
+        },
+    );
 }
 
 /// Images whose weight gradient one task sums, and how many tasks a slab has: a task has enough to do, and the sums

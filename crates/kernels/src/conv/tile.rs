@@ -160,7 +160,7 @@ unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation,
     let strips_first = c.outputs * c.offsets.len() > WEIGHTS;
     // SAFETY: all places are inside the window and the block of output.
     unsafe {
-        c.window.fill::<V>(c.source, c.y, buffer);
+        c.window.fill(c.source, c.y, buffer);
         for i in 0..groups * strips {
             let (group, strip) = if strips_first { (i % groups, i / groups) } else { (i / strips, i % strips) };
             // Groups of about the same size: one vector alone would not keep the multipliers busy.
@@ -294,14 +294,18 @@ unsafe fn sum_weights<V: Vector, const MR: usize, const NV: usize>(s: WeightSum,
     let pixels = s.rows * s.width;
     // SAFETY: all places are inside the window, the panels and the sums.
     unsafe {
-        s.window.fill::<V>(s.source, s.y, buffer);
+        s.window.fill(s.source, s.y, buffer);
         for (panel, o) in (0..s.outputs).step_by(s.nr).enumerate() {
             let gradient = s.gradient.add(panel * pixels * s.nr);
-            for (strip, taps) in s.offsets.chunks(MR).enumerate() {
-                let sums = s.sums.add(strip * MR * s.outputs + o);
-                match s.nr / V::LANES {
-                    1 => taps_of::<V, MR, 1>(&s, buffer, taps, gradient, sums),
-                    _ => taps_of::<V, MR, NV>(&s, buffer, taps, gradient, sums),
+            // With one vector a row, eight rows keep the multipliers busy.
+            let one = s.nr == V::LANES;
+            let height = if one { 8 } else { MR };
+            for (strip, taps) in s.offsets.chunks(height).enumerate() {
+                let sums = s.sums.add(strip * height * s.outputs + o);
+                if one {
+                    taps_of::<V, 8, 1>(&s, buffer, taps, gradient, sums);
+                } else {
+                    taps_of::<V, MR, NV>(&s, buffer, taps, gradient, sums);
                 }
             }
         }
