@@ -138,7 +138,9 @@ unsafe fn copy_row(from: *const f32, width: usize, first: isize, step: usize, to
         }
         let from = from.offset(first + (start * step) as isize);
         let (to, n) = (to.add(start), end - start);
-        if step == 1 && n >= 8 {
+        if step == 1 && n >= 16 {
+            copy_pieces::<16>(from, to, n);
+        } else if step == 1 && n >= 8 {
             copy_pieces::<8>(from, to, n);
         } else if step == 1 && n >= 4 {
             copy_pieces::<4>(from, to, n);
