@@ -14,6 +14,7 @@ mod tile;
 mod window;
 
 use crate::arch::dispatch;
+use crate::dense::sign;
 use crate::gemm::pack::{self, View};
 use crate::scratch::{self, Scratch, Shared};
 use rayon::prelude::*;
@@ -208,7 +209,9 @@ impl Pass {
 fn flat_pays(geometry: &Geometry, outputs: usize) -> bool {
     let lanes = if crate::arch::has_avx512() { 16 } else { 8 };
     let ([rows, columns], width) = (geometry.taps, geometry.out[1]);
-    let idle = width.next_multiple_of(lanes) - width;
+    // Rows shorter than a wide vector are cut into narrow ones, which take as long.
+    let used = if width >= lanes { width.next_multiple_of(lanes) } else { width.div_ceil(8) * lanes };
+    let idle = used - width;
     // Per row and channel, in vector operations: two multiply-adds or half a copy a cycle.
     let gain = (outputs * rows * columns * idle) as f64 / (2 * lanes) as f64;
     let copies = (columns - geometry.step.min(columns)) * geometry.step.min(rows);
@@ -313,24 +316,29 @@ pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape) {
 fn spread(made: &[f32], dx: &mut [f32], phase: &Phase, row: usize, rows: usize, shape: &Shape) {
     let (s, width) = (shape.stride, phase.geometry.out[1]);
     let [height, whole] = shape.size;
-    for (i, from) in made.chunks_exact(width).enumerate() {
-        let (channel, y) = (i / rows, (row + i % rows) * s + phase.first[0]);
-        let to = &mut dx[(channel * height + y) * whole + phase.first[1]..];
-        if s == 2 {
-            dispatch(
-                #[inline(always)]
-                |_| {
-                    for (to, from) in to.chunks_mut(2).zip(from) {
-                        to[0] = *from;
+    dispatch(
+        #[inline(always)]
+        |_| {
+            for (channel, from) in made.chunks_exact(rows * width).enumerate() {
+                for (y, from) in from.chunks_exact(width).enumerate() {
+                    let y = (row + y) * s + phase.first[0];
+                    let to = &mut dx[(channel * height + y) * whole + phase.first[1]..][..(width - 1) * s + 1];
+                    // The common stride as a constant.
+                    if s == 2 {
+                        let (pairs, last) = to.as_chunks_mut::<2>();
+                        for (to, from) in pairs.iter_mut().zip(from) {
+                            to[0] = *from;
+                        }
+                        last[0] = from[width - 1];
+                    } else {
+                        for (to, from) in to.iter_mut().step_by(s).zip(from) {
+                            *to = *from;
+                        }
                     }
-                },
-            );
-        } else {
-            for (to, from) in to.iter_mut().step_by(s).zip(from) {
-                *to = *from;
+                }
             }
-        }
-    }
+        },
+    );
 }
 
 /// Images whose weight gradient one task sums, and how many tasks a slab has: a task has enough to do, and the sums
@@ -417,16 +425,35 @@ fn combine(
     db: Option<&mut [f32]>,
     shape: &Shape,
 ) {
+    const BLOCK: usize = 16;
     let (outputs, taps) = (shape.outputs / shape.groups, shape.taps());
-    let per_slab = sums.len() / slabs;
-    let (plain, radius) = sums.split_at(if slabs == 3 { 2 * per_slab } else { per_slab });
-    dw.par_chunks_mut(taps.max(1)).zip(w.par_chunks(taps.max(1))).enumerate().for_each(|(o, (dw, w))| {
-        let (group, o) = (o / outputs, o % outputs);
-        for (t, (dw, &w)) in dw.iter_mut().zip(w).enumerate() {
-            let at = (group * taps + t) * padded + o;
-            let total = |sums: &[f32]| sums.chunks_exact(all).map(|sums| f64::from(sums[at])).sum::<f64>();
-            let sign = f64::from(u8::from(w > 0.0)) - f64::from(u8::from(w < 0.0));
-            *dw = (total(plain) + if radius.is_empty() { 0.0 } else { sign * total(radius) }) as f32;
+    let (plain, radius) = sums.split_at(sums.len() / slabs * slabs.min(2));
+    // Every task transposes a block of output channels of a group.
+    let blocks = outputs.div_ceil(BLOCK);
+    let dw = Shared::new(dw);
+    (0..shape.groups * blocks).into_par_iter().for_each(|block| {
+        let (group, first) = (block / blocks, block % blocks * BLOCK);
+        let count = BLOCK.min(outputs - first);
+        let start = (group * outputs + first) * taps;
+        // SAFETY: every task has its own output channels.
+        let dw = unsafe { dw.part(start, count * taps) };
+        for t in 0..taps {
+            let at = (group * taps + t) * padded + first;
+            let total = |sums: &[f32]| {
+                let mut total = [0.0_f64; BLOCK];
+                for sums in sums.chunks_exact(all) {
+                    for (total, &v) in total.iter_mut().zip(&sums[at..][..count]) {
+                        *total += f64::from(v);
+                    }
+                }
+                total
+            };
+            let (plain, radius) = (total(plain), total(radius));
+            for o in 0..count {
+                let sign = f64::from(sign(w[start + o * taps + t]));
+                // Without radii their sum is zero.
+                dw[o * taps + t] = (plain[o] + sign * radius[o]) as f32;
+            }
         }
     });
     if let Some(db) = db {

@@ -61,7 +61,7 @@ pub fn backward_weight(x: &[f32], g: &[f32], w: &[f32], dw: &mut [f32], slabs: u
         let signed = |row: usize, columns: std::ops::Range<usize>, dw: &mut [f32]| {
             let w = &w[row * inputs..][columns];
             for (dw, &w) in dw.iter_mut().zip(w) {
-                *dw = sign(w) * *dw;
+                *dw *= sign(w);
             }
         };
         #[rustfmt::skip]

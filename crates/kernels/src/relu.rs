@@ -25,6 +25,9 @@ pub fn backward(x: &[f32], g: &[f32], dx: &mut [f32], slabs: usize) {
     chunks(x, g, dx, slabs, clean_backward, interval_backward);
 }
 
+/// Inputs, gradients and results, each of centres and radii.
+type Interval = fn([&[f32]; 2], [&[f32]; 2], [&mut [f32]; 2]);
+
 /// Runs `clean(x, g, out)` on chunks of the first slab, `interval([c, r], [gc, gr], [out c, out r])` on the others.
 fn chunks(
     x: &[f32],
@@ -32,7 +35,7 @@ fn chunks(
     out: &mut [f32],
     slabs: usize,
     clean: fn(&[f32], &[f32], &mut [f32]),
-    interval: fn([&[f32]; 2], [&[f32]; 2], [&mut [f32]; 2]),
+    interval: Interval,
 ) {
     assert!(slabs == 1 || slabs == 3, "relu: {slabs} slabs");
     assert!(x.len() == g.len() && x.len() == out.len() && x.len().is_multiple_of(slabs), "relu: lengths");

@@ -160,13 +160,15 @@ unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation,
     let strips_first = c.outputs * c.offsets.len() > WEIGHTS;
     // SAFETY: all places are inside the window and the block of output.
     unsafe {
-        c.window.fill::<V>(c.source, c.y, buffer);
+        c.window.fill(c.source, c.y, buffer);
         for i in 0..groups * strips {
             let (group, strip) = if strips_first { (i % groups, i / groups) } else { (i / strips, i % strips) };
-            let count = NV.min(vectors - group * NV);
+            // Groups of about the same size: one vector alone would not keep the multipliers busy.
+            let first = group * vectors / groups;
+            let count = (group + 1) * vectors / groups - first;
             let mut places = [(0, 0); NV];
             for (v, place) in places.iter_mut().enumerate().take(count) {
-                let (run, x) = ((group * NV + v) / per_run, (group * NV + v) % per_run * V::LANES);
+                let (run, x) = ((first + v) / per_run, (first + v) % per_run * V::LANES);
                 // The last vector of a run ends where the run ends and overlaps the one before.
                 let x = x.min(length.saturating_sub(V::LANES));
                 *place = (run * c.window.pitch + x, run * length + x);
@@ -292,14 +294,18 @@ unsafe fn sum_weights<V: Vector, const MR: usize, const NV: usize>(s: WeightSum,
     let pixels = s.rows * s.width;
     // SAFETY: all places are inside the window, the panels and the sums.
     unsafe {
-        s.window.fill::<V>(s.source, s.y, buffer);
+        s.window.fill(s.source, s.y, buffer);
         for (panel, o) in (0..s.outputs).step_by(s.nr).enumerate() {
             let gradient = s.gradient.add(panel * pixels * s.nr);
-            for (strip, taps) in s.offsets.chunks(MR).enumerate() {
-                let sums = s.sums.add(strip * MR * s.outputs + o);
-                match s.nr / V::LANES {
-                    1 => taps_of::<V, MR, 1>(&s, buffer, taps, gradient, sums),
-                    _ => taps_of::<V, MR, NV>(&s, buffer, taps, gradient, sums),
+            // With one vector a row, eight rows keep the multipliers busy.
+            let one = s.nr == V::LANES;
+            let height = if one { 8 } else { MR };
+            for (strip, taps) in s.offsets.chunks(height).enumerate() {
+                let sums = s.sums.add(strip * height * s.outputs + o);
+                if one {
+                    taps_of::<V, 8, 1>(&s, buffer, taps, gradient, sums);
+                } else {
+                    taps_of::<V, MR, NV>(&s, buffer, taps, gradient, sums);
                 }
             }
         }
@@ -341,6 +347,12 @@ unsafe fn tap_tile<V: Vector, const R: usize, const NV: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        // The sums are wanted at the end, and often have left the near caches since the last block.
+        for i in 0..R {
+            for v in 0..NV {
+                prefetch(sums.add(i * s.outputs + v * V::LANES));
+            }
+        }
         let mut x: [*const f32; R] = std::array::from_fn(|i| buffer.add(taps[i]));
         let mut sum = [[V::splat(0.0); NV]; R];
         let mut gradient = gradient;
@@ -370,4 +382,16 @@ unsafe fn tap_tile<V: Vector, const R: usize, const NV: usize>(
             }
         }
     }
+}
+
+/// Asks for a cache line.
+#[inline(always)]
+fn prefetch(line: *const f32) {
+    // SAFETY: a hint, which any address may be given to; part of the base instruction set.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }

@@ -9,8 +9,6 @@
 //! for every phase, cut to the width of the output: then the rows follow each other without a gap, and so do the
 //! vectors, at the price of a copy that is up to a kernel's width as large.
 
-use crate::gemm::tile::Vector;
-
 /// What is correlated with what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
@@ -54,9 +52,10 @@ impl Window {
         let reach = taps.map(|taps| (taps - 1) / step);
         let (wide, pitch) = if flat { (taps[1], out[1]) } else { (step.min(taps[1]), out[1] + reach[1]) };
         let tall = step.min(taps[0]);
-        // As many rows as fit, at least four, in blocks of about the same height.
+        // As many rows as fit, at least four and 64 pixels, in blocks of about the same height.
         let fit = NUMBERS / (channels * tall * wide * pitch).max(1);
-        let blocks = out[0].div_ceil(fit.saturating_sub(reach[0]).max(4)).max(1);
+        let least = 64_usize.div_ceil(out[1].max(1)).max(4);
+        let blocks = out[0].div_ceil(fit.saturating_sub(reach[0]).max(least)).max(1);
         let rows = out[0].div_ceil(blocks);
         Self { geometry, rows, pitch, plane: (rows + reach[0]) * pitch, tall, wide, flat }
     }
@@ -91,9 +90,9 @@ impl Window {
     /// Copies what the output rows from `y` on need; rows that no output needs are zero.
     ///
     /// # Safety
-    /// `source` must hold the channels, `to` have room for [`Window::len`] numbers, and V be a vector of the processor.
+    /// `source` must hold the channels, and `to` have room for [`Window::len`] numbers.
     #[inline(always)]
-    pub unsafe fn fill<V: Vector>(&self, source: *const f32, y: usize, to: *mut f32) {
+    pub unsafe fn fill(&self, source: *const f32, y: usize, to: *mut f32) {
         let Geometry { channels, source: [height, width], step, pad, .. } = self.geometry;
         let mut to = to;
         for c in 0..channels {
@@ -107,7 +106,7 @@ impl Window {
                         unsafe {
                             if (0..height as isize).contains(&row) {
                                 let from = image.add(row as usize * width);
-                                copy_row::<V>(from, width, b as isize - pad[1], step, to, self.pitch);
+                                copy_row(from, width, b as isize - pad[1], step, to, self.pitch);
                             } else {
                                 std::slice::from_raw_parts_mut(to, self.pitch).fill(0.0);
                             }
@@ -122,7 +121,7 @@ impl Window {
 
 /// `to[x] = from[first + x * step]` for x below `count`, zero where that is not among the `width` numbers of the row.
 #[inline(always)]
-unsafe fn copy_row<V: Vector>(from: *const f32, width: usize, first: isize, step: usize, to: *mut f32, count: usize) {
+unsafe fn copy_row(from: *const f32, width: usize, first: isize, step: usize, to: *mut f32, count: usize) {
     // The x that are inside.
     let start = (-first).max(0).unsigned_abs().div_ceil(step).min(count);
     let end = (width as isize - first).max(0).unsigned_abs().div_ceil(step).clamp(start, count);
@@ -139,16 +138,39 @@ unsafe fn copy_row<V: Vector>(from: *const f32, width: usize, first: isize, step
         }
         let from = from.offset(first + (start * step) as isize);
         let (to, n) = (to.add(start), end - start);
-        if step == 1 && n >= V::LANES {
-            // The last vector may overlap the one before.
-            for x in (0..n - V::LANES).step_by(V::LANES) {
-                V::load(from.add(x)).store(to.add(x));
+        if step == 1 && n >= 16 {
+            copy_pieces::<16>(from, to, n);
+        } else if step == 1 && n >= 8 {
+            copy_pieces::<8>(from, to, n);
+        } else if step == 1 && n >= 4 {
+            copy_pieces::<4>(from, to, n);
+        } else if step == 2 {
+            // A constant step becomes loads of whole vectors and shuffles.
+            let (from, to) = (std::slice::from_raw_parts(from, 2 * n - 1), std::slice::from_raw_parts_mut(to, n));
+            let (pairs, last) = from.as_chunks::<2>();
+            for (to, pair) in to.iter_mut().zip(pairs) {
+                *to = pair[0];
             }
-            V::load(from.add(n - V::LANES)).store(to.add(n - V::LANES));
+            to[n - 1] = last[0];
         } else {
             for x in 0..n {
                 *to.add(x) = *from.add(x * step);
             }
+        }
+    }
+}
+
+/// Copies at least N numbers in pieces of N, of which the last may overlap the one before: rows are too short for a
+/// call of `memcpy`.
+#[inline(always)]
+unsafe fn copy_pieces<const N: usize>(from: *const f32, to: *mut f32, n: usize) {
+    // SAFETY: the caller's promise: n numbers on both sides.
+    unsafe {
+        let mut x = 0;
+        while x < n {
+            let at = x.min(n - N);
+            to.add(at).cast::<[f32; N]>().write_unaligned(from.add(at).cast::<[f32; N]>().read_unaligned());
+            x += N;
         }
     }
 }
