@@ -11,12 +11,9 @@ import json
 import math
 import pathlib
 import sys
-import warnings
 
 import torch
 import torch.nn.functional as F
-
-warnings.filterwarnings("ignore", category=FutureWarning, module="auto_LiRPA")
 from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
 from auto_LiRPA.bound_ops import BoundRelu
 from auto_LiRPA.eps_scheduler import SmoothedScheduler
@@ -93,7 +90,8 @@ NETS = {
     "cnn7": dict(nodes=cnn7(4, 20, 10), input=(1, 10, 10), mean=[0.0], std=[1.0], scale=1.0, shift=1.5, last=0.1, seed=1),
     "wide_resnet": dict(nodes=residual(lambda out, stride: [(out, 3, stride, 1), (out, 3, 1, 1)], 6, [(6, 1), (8, 2), (10, 2)], 16, 7),
                         input=(3, 8, 8), mean=[0.4914, 0.4822, 0.4465], std=[0.2023, 0.1994, 0.2010], scale=1.0, shift=1.5, last=0.04, seed=2),
-    "resnext": dict(nodes=residual(lambda g, stride: [(g, 1, 1, 1), (g, 3, stride, 2), (2 * g, 1, 1, 1)], 6, [(4, 1), (6, 2), (8, 2)], 16, 6),
+    "resnext": dict(nodes=residual(lambda g, stride: [(g, 1, 1, 1), (g, 3, stride, 2), (2 * g, 1, 1, 1)],
+                                   6, [(4, 1), (6, 2), (8, 2)], 16, 6),
                     input=(3, 7, 7), mean=[0.4802, 0.4481, 0.3975], std=[0.2302, 0.2265, 0.2262], scale=1.0, shift=1.5, last=0.06, seed=3),
 }
 
@@ -272,8 +270,8 @@ class Bounds:
                 yield node["name"], self.c[i] - self.r[i], self.c[i] + self.r[i]
 
     def lower_bound(self, rows, constant, lower_slope):
-        """The linear function `rows . output + constant` of the last layer's input, [N, Q, D] and [N, Q], pushed back to the input: its lower
-        bound over the box, [N, Q]. `lower_slope` of an unstable ReLU: "adaptive" (1 where u > -l, else 0) or "zero"."""
+        """Linear functions of the last layer's input, rows [N, Q, D] and constants [N, Q], pushed back to the image: their lower bounds
+        over the box, [N, Q]. `lower_slope` of an unstable ReLU: "adaptive" (1 where u > -l, else 0) or "zero"."""
         net, n, q = self.net, rows.shape[0], rows.shape[1]
         a = {len(net.nodes) - 1: rows}          # value number -> coefficients [N, Q, ...]
         for k in range(len(net.nodes) - 2, -1, -1):
@@ -400,7 +398,8 @@ def lirpa_fused_loss(net, clean, lower, upper, labels, mix):
     torch.set_default_dtype(torch.float64)
     net = copy.deepcopy(net).eval()
     wrapped = CrossEntropyWrapper(net).eval()
-    model = BoundedModule(wrapped, (clean, labels), bound_opts={"loss_fusion": True, "relu": "adaptive", "conv_mode": "matrix"}, device="cpu")
+    options = {"loss_fusion": True, "relu": "adaptive", "conv_mode": "matrix"}
+    model = BoundedModule(wrapped, (clean, labels), bound_opts=options, device="cpu")
     model.train()
     x = BoundedTensor(clean, PerturbationLpNorm(norm=math.inf, eps=0.0, x_L=lower, x_U=upper))
     model(x, labels)
@@ -524,8 +523,8 @@ def ten_losses(net, spec, g):
 
 
 def pgd(net, spec, pixels, labels, eps, steps=200, restarts=10):
-    """The smallest margin z_y - max z_j found in the box of every image by projected gradient descent on the margin, from the image and from
-    random starts, with a step that shrinks."""
+    """The smallest margin z_y - max z_j found in the box of every image by projected gradient descent on the margin, from the image and
+    from random starts, with a step that shrinks."""
     net = copy.deepcopy(net).eval()
     for p in net.parameters():
         p.requires_grad_(False)
@@ -540,7 +539,8 @@ def pgd(net, spec, pixels, labels, eps, steps=200, restarts=10):
     clean = best.clone()
     for restart in range(restarts):
         g = torch.Generator().manual_seed(restart)
-        x = normalised(pixels / 255, spec) if restart == 0 else lower + (upper - lower) * torch.rand(lower.shape, generator=g, dtype=torch.float64)
+        anywhere = lower + (upper - lower) * torch.rand(lower.shape, generator=g, dtype=torch.float64)
+        x = normalised(pixels / 255, spec) if restart == 0 else anywhere
         for step in range(steps):
             x.requires_grad_(True)
             m = margin(x)
@@ -579,32 +579,41 @@ def regulariser_cases():
     unstable = ([-1.0, -2.0, -0.5], [0.5, 1.5, 0.25])
     narrow = ([-1e-3, 0.5, -0.7], [1e-3, 0.501, -0.6995])
     cases = {"mixed": [mixed], "few active": [few_active], "few inactive": [few_inactive], "uneven": [uneven],
-             "no inactive": [no_inactive], "no active": [no_active], "all unstable": [unstable],
-             "narrow": [narrow], "no inactive beside mixed": [no_inactive, mixed], "all of them": [mixed, few_active, few_inactive, no_inactive, no_active, unstable, narrow]}
+             "no inactive": [no_inactive], "no active": [no_active], "all unstable": [unstable], "narrow": [narrow],
+             "no inactive beside mixed": [no_inactive, mixed],
+             "all of them": [mixed, few_active, few_inactive, no_inactive, no_active, unstable, narrow]}
+
+    def grad(loss, flat):
+        zeros = [torch.zeros_like(v) for v in flat]
+        if not (torch.is_tensor(loss) and loss.requires_grad):
+            return [z.tolist() for z in zeros]
+        found = torch.autograd.grad(loss, flat, allow_unused=True, retain_graph=True)
+        return [(z if g is None else g).tolist() for z, g in zip(zeros, found)]
+
     out = []
     for name, layers in cases.items():
         for width0 in (0.1, 0.4):
             relus = [[torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in layer] for layer in layers]
             tight, balance = tightness(width0, relus), relu_balance(relus)
             flat = [v for layer in relus for v in layer]
-            grad = lambda loss: [[0.0] * v.numel() if g is None else g.tolist() for v, g in zip(flat, torch.autograd.grad(
-                loss, flat, allow_unused=True, retain_graph=True))] if torch.is_tensor(loss) and loss.requires_grad else [[0.0] * v.numel() for v in flat]
             out.append(dict(name=name, input_width=width0, layers=[dict(lower=l, upper=u) for l, u in layers],
-                            tightness=float(tight), tightness_grad=grad(tight), relu_balance=float(balance), relu_balance_grad=grad(balance)))
+                            tightness=float(tight), tightness_grad=grad(tight, flat),
+                            relu_balance=float(balance), relu_balance_grad=grad(balance, flat)))
     return out
 
 
 def schedules():
     """auto_LiRPA's SmoothedScheduler, asked after the number of batches given."""
-    runs = [("cifar10-160", 0.03137, 2, 80, 391), ("cifar10-70", 0.03137, 2, 20, 391), ("mnist-70", 0.4, 1, 20, 235), ("tinyimagenet-80", 0.00392, 2, 20, 782),
-            ("short", 0.3, 2, 3, 7), ("one epoch", 0.1, 1, 1, 5)]
+    runs = [("cifar10-160", 0.03137, 2, 80, 391), ("cifar10-70", 0.03137, 2, 20, 391), ("mnist-70", 0.4, 1, 20, 235),
+            ("tinyimagenet-80", 0.00392, 2, 20, 782), ("short", 0.3, 2, 3, 7), ("one epoch", 0.1, 1, 1, 5)]
     out = []
     for name, eps, start, length, batches in runs:
         scheduler = SmoothedScheduler(eps, f"start={start},length={length}")
         scheduler.set_epoch_length(batches)
         i0, i1 = (start - 1) * batches, (start + length - 1) * batches
         im = i0 + int(0.25 * (i1 - i0))
-        asked = range(i1 + 4) if i1 < 100 else sorted({0, i0, i0 + 1, i0 + 2, (i0 + im) // 2, im - 1, im, im + 1, (im + i1) // 2, i1 - 1, i1, i1 + 1})
+        turns = {0, i0, i0 + 1, i0 + 2, (i0 + im) // 2, im - 1, im, im + 1, (im + i1) // 2, i1 - 1, i1, i1 + 1}
+        asked = range(i1 + 4) if i1 < 100 else turns
         values = []
         for k in range(i1 + 4):
             scheduler.step_batch()              # its value for the batch counter k = 0, 1, ...

@@ -112,8 +112,8 @@ pub fn smallest_margins(
     Ok(descend(net, images, eps, attack, Goal::SmallestMargin, device)?.0)
 }
 
-/// The images of the smallest margins, `[N, C, H, W]` in [0, 1]: what adversarial training trains on. Arguments as those
-/// of [`attack`].
+/// The images of the smallest margins, `[N, C, H, W]` in [0, 1]: what adversarial training trains on. Arguments as
+/// those of [`attack`].
 pub fn adversarial_images(
     net: &ImageNet,
     pixels: &[f32],

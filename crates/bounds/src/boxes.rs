@@ -44,8 +44,8 @@ impl Images<'_> {
     }
 }
 
-/// The stack `[3, N, C, H, W]` of a batch and its boxes. `pixels` are in [0, 1], `[N, C, H, W]`; the box is cut to [0, 1]
-/// before the normalisation with `mean` and `std`, one value a channel.
+/// The stack `[3, N, C, H, W]` of a batch and its boxes. `pixels` are in [0, 1], `[N, C, H, W]`; the box is cut to
+/// [0, 1] before the normalisation with `mean` and `std`, one value a channel.
 ///
 /// Centre and radius are formed from the cut bounds in double precision: in f32 `x + 1e-6` is off by several per cent
 /// of 1e-6 already.

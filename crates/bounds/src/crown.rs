@@ -1,10 +1,11 @@
 //! CROWN-IBP (Zhang et al. 2020): linear bounds, pushed backwards from the margins to the image in one pass, over
 //! intermediate intervals that come from interval bound propagation.
 //!
-//! `A` are the coefficients of a linear function of some value of the network, one a row of the specification. A ReLU with
-//! `l < 0 < u` lies under the line through `(l, 0)` and `(u, u)` and over a line of slope 0 or 1 through the origin;
-//! for a lower bound the positive coefficients take the lower line and the negative ones the upper. Everything is a
-//! Burn operation, and gradients flow through the intervals, the statistics of batch norms and the weights.
+//! `A` are the coefficients of a linear function of some value of the network, one a row of the specification. A ReLU
+//! with `l < 0 < u` lies under the line through `(l, 0)` and `(u, u)` and over a line of slope 0 or 1 through the
+//! origin; for a lower bound the positive coefficients take the lower line and the negative ones the upper.
+//! Everything is a Burn operation, and gradients flow through the intervals, the statistics of batch norms and the
+//! weights.
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use temper_model::ImageNet;
@@ -31,9 +32,9 @@ pub fn margins_with(net: &ImageNet, trace: &Trace, labels: &[u32], slope: LowerS
     lower_bound(net, trace, rows, constant, slope)
 }
 
-/// The robust loss by CROWN-IBP with loss fusion (auto_LiRPA, Xu et al. 2020), mean over the batch, `[1]`. The exponentials of
-/// the cross-entropy are bounded by chords over the interval bounds of `d_j = z_j - z_y`, so that one row is pushed
-/// back instead of one a class. `beta` is the share of that bound, 1 - `beta` that of the intervals.
+/// The robust loss by CROWN-IBP with loss fusion (auto_LiRPA, Xu et al. 2020), mean over the batch, `[1]`. The
+/// exponentials of the cross-entropy are bounded by chords over the interval bounds of `d_j = z_j - z_y`, so that one
+/// row is pushed back instead of one a class. `beta` is the share of that bound, 1 - `beta` that of the intervals.
 pub fn fused_loss(net: &ImageNet, trace: &Trace, labels: &[u32], beta: f64) -> Tensor<1> {
     let (rows, constant) = specification(net, labels); // of z_y - z_j: the bounds of d are the other way round
     let [n, _, d] = rows.dims();

@@ -1,4 +1,5 @@
-//! Sound enclosures of what an image classifier can answer when every pixel may move by eps, and what follows from them.
+//! Sound enclosures of what an image classifier can answer when every pixel may move by eps, and what follows from
+//! them.
 //!
 //! * [`boxes`]: the input: a batch and the box around every image of it.
 //! * [`ibp`]: interval bound propagation, and what its intervals say of every layer.

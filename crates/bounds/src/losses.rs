@@ -18,8 +18,9 @@ pub fn robust_loss(margins: Tensor<2>) -> Tensor<1> {
 }
 
 /// The tightness regulariser: how far the mean radius of the intervals before each ReLU exceeds that of the input.
-/// `moments` are those of [`temper_ops::stack::interval_moments`], one a ReLU; `input` is the mean radius of the input
-/// box in normalised units; `tau` the tolerance. `mean over ReLUs of relu(tau - input / max(mean radius, 1e-12)) / tau`.
+/// `moments` are those of [`temper_ops::stack::interval_moments`], one a ReLU; `input` is the mean radius of the
+/// input box in normalised units; `tau` the tolerance. `mean over ReLUs of relu(tau - input / max(mean radius,
+/// 1e-12)) / tau`.
 pub fn tightness(moments: &[Tensor<1>], input: f64, tau: f64) -> Tensor<1> {
     let terms = moments.iter().map(|moments| {
         let radius = moments.clone().narrow(0, 0, 1).clamp_min(1e-12);
@@ -33,8 +34,8 @@ pub fn tightness(moments: &[Tensor<1>], input: f64, tau: f64) -> Tensor<1> {
 /// `(relu(tau - a) + relu(tau - b)) / tau`; the mean over ReLUs.
 ///
 /// By case, where the formula has no value: a ReLU without inactive units adds nothing; one with inactive units but
-/// without active ones adds the constant 2, which has no gradient; one whose units are all at the mean adds nothing. All
-/// count in the mean.
+/// without active ones adds the constant 2, which has no gradient; one whose units are all at the mean adds nothing.
+/// All count in the mean.
 pub fn relu_balance(moments: &[Tensor<1>], tau: f64) -> Tensor<1> {
     let terms = moments.iter().filter_map(|moments| {
         let numbers: Vec<f32> = moments.to_data().try_into_vec().expect("f32 values");

@@ -19,8 +19,8 @@ pub struct Radius {
 }
 
 /// The certified radius of every image of a batch between 0 and `largest`, to within `largest / 2^halvings`. Interval
-/// bounds only grow with eps, so that with [`Bound::Ibp`] the radius is the largest up to that; with any bound the image
-/// is certified at the value given. Wrong images for the network are the user's error.
+/// bounds only grow with eps, so that with [`Bound::Ibp`] the radius is the largest up to that; with any bound the
+/// image is certified at the value given. Wrong images for the network are the user's error.
 pub fn radii(
     net: &ImageNet,
     images: Images,

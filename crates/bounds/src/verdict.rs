@@ -1,7 +1,7 @@
 //! One outcome an image: what the bounds prove, what the attack finds, and whether the two can both be true.
 //!
-//! "Certified" is said only where a bound was computed and every margin's lower bound is above 0. A bound or a logit that is not
-//! finite is an outcome of its own.
+//! "Certified" is said only where a bound was computed and every margin's lower bound is above 0. A bound or a logit
+//! that is not finite is an outcome of its own.
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -143,8 +143,8 @@ fn drawn(seed: u64, index: u64) -> bool {
     init::uniform(seed, &format!("attack certified.{index}"), 0.5, 1)[0] < -0.4
 }
 
-/// The verdict on one image: `clean` holds what is known of the clean image, `bound` the least lower bound of its margins,
-/// `attacked` the result of the attack, where there was one.
+/// The verdict on one image: `clean` holds what is known of the clean image, `bound` the least lower bound of its
+/// margins, `attacked` the result of the attack, where there was one.
 pub fn judge(index: u64, label: u32, clean: Attacked, bound: f32, attacked: Option<Attacked>) -> Verdict {
     let clean_margin = clean.clean_margin;
     let attack_margin = attacked.map(|found| found.margin);
@@ -239,8 +239,8 @@ impl Summary {
         self.per_cent(self.images - self.certified)
     }
 
-    /// Checks that every image has one outcome, that certified error >= PGD error >= standard error, and that no image is an
-    /// error. `place` says what was verified.
+    /// Checks that every image has one outcome, that certified error >= PGD error >= standard error, and that no
+    /// image is an error. `place` says what was verified.
     pub fn check(&self, place: &str) -> Result<()> {
         let fail = |why: String| Problem::training("verify", place, why);
         let sum = self.misclassified + self.attacked + self.certified + self.unknown + self.errors;
@@ -258,13 +258,14 @@ impl Summary {
     }
 }
 
-/// Checks that certified error >= PGD error >= standard error; `errors` are given the other way round: standard, PGD, certified.
+/// Checks that certified error >= PGD error >= standard error; `errors` are given the other way round: standard, PGD,
+/// certified.
 pub fn check_order([standard, pgd, certified]: [f64; 3], place: &str) -> Result<()> {
     if standard <= pgd && pgd <= certified {
         return Ok(());
     }
     let why = format!(
-        "the standard error ({standard} %), the PGD error ({pgd} %) and the certified error ({certified} %) are not in this order"
+        "standard error {standard} %, PGD error {pgd} % and certified error {certified} % are not in this order"
     );
     Err(Problem::training("verify", place, why).hint("one of the three is computed wrongly: please report this"))
 }

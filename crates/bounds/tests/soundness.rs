@@ -17,8 +17,8 @@ fn batch(name: &str) -> (Vec<f32>, Vec<u32>) {
     (golden.remove("pixels").unwrap(), labels(&golden["labels"]))
 }
 
-/// Random points in the boxes of radius `eps` around `pixels`, one an image: corners, points inside, and points with every
-/// pixel either at an end or where it was.
+/// Random points in the boxes of radius `eps` around `pixels`, one an image: corners, points inside, and points with
+/// every pixel either at an end or where it was.
 fn points(pixels: &[f32], eps: f64, seed: u64) -> Vec<f32> {
     let at = uniform(seed, "points", 1.0, pixels.len());
     let place = |(pixel, at): (&f32, f32)| {
@@ -82,8 +82,8 @@ fn networks() -> Vec<(String, ImageNet, Vec<f32>, Vec<u32>)> {
 }
 
 /// 10,000 points a network. Rounding: a value is a sum of at most some hundred products in single precision, in both
-/// passes; over the layers that is below 1e-5 of the largest value of the layer (the golden tests find 2e-6 against double
-/// precision), and a bound that is wrong is off by parts of the radius, which is 1e-2 and more of it.
+/// passes; over the layers that is below 1e-5 of the largest value of the layer (the golden tests find 2e-6 against
+/// double precision), and a bound that is wrong is off by parts of the radius, which is 1e-2 and more of it.
 #[test]
 fn points_of_the_box_stay_inside_every_bound() {
     for (name, net, pixels, labels) in networks() {
@@ -124,7 +124,7 @@ fn points_of_the_box_stay_inside_every_bound() {
                         let margin = logits[image * classes + labels[image] as usize] - logits[i];
                         assert!(
                             margin >= bound - room,
-                            "{name} at {eps}: margin {margin} of image {image} against class {class} under {kind}'s {bound}"
+                            "{name} at {eps}: margin {margin} of image {image}, class {class}, under {kind}'s {bound}"
                         );
                     }
                 }
@@ -304,8 +304,8 @@ fn radii_are_bracketed() {
     }
 }
 
-/// The claim that the paper's initialisation makes (section 4.1): widths neither grow nor shrink from layer to layer. The
-/// first layer's input has passed no ReLU, which would have halved it.
+/// The claim that the paper's initialisation makes (section 4.1): widths neither grow nor shrink from layer to layer.
+/// The first layer's input has passed no ReLU, which would have halved it.
 #[test]
 fn ibp_initialisation_has_gain_1() {
     let gains = |init| {
