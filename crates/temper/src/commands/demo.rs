@@ -156,7 +156,7 @@ fn about(name: &str) -> &'static str {
         "english" => "english: a model learns English from nothing",
         "rewarmed" => "rewarmed: it goes on on German, the learning rate warmed up again",
         "constant" => "constant: it goes on on German at the low learning rate it ended with",
-        "vanilla" => "vanilla: a small classifier learns with interval bounds alone",
+        "vanilla" => "vanilla: a classifier of seven layers learns with interval bounds alone",
         "fast" => "fast: the same with the paper's initialisation and its two warmup regularisers",
         _ => "scratch: a new model learns the same German from nothing",
     }
