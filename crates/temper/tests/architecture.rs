@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from bottom to top, each with those it may depend on. ARCHITECTURE.md has the same table.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("schedule", &[]),
     ("record", &[]),
     ("kernels", &[]),
