@@ -11,13 +11,28 @@ const SAMPLES: u64 = 16;
 /// Draws updates 1 to `stop` (the horizon if `None`) as `rows` rows of `width` columns, from zero to the highest value, with
 /// labels, and a line that lists the phases. Ends with a newline.
 pub fn sparkline(schedule: &Schedule, stop: Option<u64>, width: usize, rows: usize) -> String {
-    let (width, rows) = (width.clamp(10, 400) as u64, rows.clamp(1, 40));
     let stop = stop.unwrap_or(schedule.horizon()).max(1);
     let peak = schedule.peak(stop);
+    let mut text = curve(|n| schedule.at(n), peak, stop, width, rows);
+    let margin = number(peak).len().max(1);
+    for (index, band) in schedule.bands(stop).iter().enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        let lead = if index == 0 { format!("{:>margin$}  ", "") } else { String::new() };
+        let (start, end) = (number(band.start), number(band.end));
+        let values = if start == end { start } else { format!("{start} to {end}") };
+        let _ = write!(text, "{lead}{separator}{} {}-{} ({values})", band.name, band.first, band.last);
+    }
+    text.push('\n');
+    text
+}
+
+/// Draws the values of updates 1 to `stop`, of which `peak` is the highest, without the line of phases.
+pub fn curve(at: impl Fn(u64) -> f64, peak: f64, stop: u64, width: usize, rows: usize) -> String {
+    let (width, rows, stop) = (width.clamp(10, 400) as u64, rows.clamp(1, 40), stop.max(1));
     let heights: Vec<usize> = (0..width)
         .map(|column| {
-            let at = |part: u64| schedule.at(place(column * SAMPLES + part, width * SAMPLES, stop));
-            let value = (0..SAMPLES).map(at).fold(0.0, f64::max);
+            let value_at = |part: u64| at(place(column * SAMPLES + part, width * SAMPLES, stop));
+            let value = (0..SAMPLES).map(value_at).fold(0.0, f64::max);
             let eighths = (rows * 8) as f64;
             // Anything above zero leaves a trace.
             let height = if peak > 0.0 { (value / peak * eighths).round() as usize } else { 0 };
@@ -40,14 +55,6 @@ pub fn sparkline(schedule: &Schedule, stop: Option<u64>, width: usize, rows: usi
         1..4 => writeln!(text, "{:>margin$}  1{last:>1$}", "", width as usize - 1),
         _ => writeln!(text, "{:>margin$}  1{:half$}{middle}{last:>rest$}", "", ""),
     };
-    for (index, band) in schedule.bands(stop).iter().enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
-        let lead = if index == 0 { format!("{:>margin$}  ", "") } else { String::new() };
-        let (start, end) = (number(band.start), number(band.end));
-        let values = if start == end { start } else { format!("{start} to {end}") };
-        let _ = write!(text, "{lead}{separator}{} {}-{} ({values})", band.name, band.first, band.last);
-    }
-    text.push('\n');
     text
 }
 

@@ -59,7 +59,7 @@ pub enum Command {
     Inspect(Inspect),
     /// What a recipe comes to, before anything starts: values and origins, phases, memory, disk, time.
     Plan(Plan),
-    /// The learning rate of a recipe, update by update, without a model.
+    /// Learning rate and radius of a recipe, update by update, without a model.
     Schedule(Schedule),
     /// The built-in recipes, and the keys a recipe may have.
     #[command(subcommand)]
@@ -285,14 +285,14 @@ pub struct Plan {
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  temper schedule rewarm/small\n  temper schedule my.toml --set lr.warmup=5% --csv --every 100 > lr.csv\n\n\
-    A recipe with a `base` takes the tokens of an update from there. Lengths in epochs need the data: see `temper plan`."
+    A recipe with a `base` takes the tokens of an update from there. Lengths in epochs need images; of text they are\n    not known here: see `temper plan`."
 )]
 pub struct Schedule {
     /// A built-in recipe or a path of a TOML file.
     pub recipe: String,
     #[command(flatten)]
     pub overrides: Overrides,
-    /// A table with the columns step,tokens,lr instead of a drawing.
+    /// A table with the columns step,tokens,lr instead of a drawing; eps and weight too, where there is a radius.
     #[arg(long)]
     pub csv: bool,
     /// With --csv: every so many updates, the ends of the phases included.
@@ -313,6 +313,8 @@ pub enum RecipeCommand {
         /// Its name, e.g. rewarm/small.
         name: String,
     },
+    /// The named networks of certified training, with their sizes.
+    Networks,
     /// Every key a recipe may have, with its default and meaning.
     Keys {
         /// Only keys that begin with this, e.g. lr.

@@ -18,6 +18,10 @@ pub struct Known {
     pub shape: [usize; 3],
     /// The names of its classes, in the order of the labels; empty where the files themselves name them.
     pub classes: &'static [&'static str],
+    /// The number of its classes.
+    pub class_count: usize,
+    /// Its training and test images.
+    pub images: [usize; 2],
     /// Per-channel mean of pixels in [0, 1] (Mao et al. 2024, the appendix on training details).
     pub mean: &'static [f32],
     /// Per-channel standard deviation.
@@ -63,6 +67,8 @@ pub static KNOWN: [Known; 4] = [
         title: "MNIST",
         shape: [1, 28, 28],
         classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+        class_count: 10,
+        images: [60_000, 10_000],
         mean: &[0.0],
         std: &[1.0],
         files: &[
@@ -97,6 +103,8 @@ pub static KNOWN: [Known; 4] = [
             "Bag",
             "Ankle boot",
         ],
+        class_count: 10,
+        images: [60_000, 10_000],
         mean: &[0.0],
         std: &[1.0],
         files: &[
@@ -120,6 +128,8 @@ pub static KNOWN: [Known; 4] = [
         title: "CIFAR-10",
         shape: [3, 32, 32],
         classes: &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+        class_count: 10,
+        images: [50_000, 10_000],
         mean: &[0.4914, 0.4822, 0.4465],
         std: &[0.2023, 0.1994, 0.2010],
         files: &[
@@ -141,6 +151,8 @@ pub static KNOWN: [Known; 4] = [
         title: "TinyImageNet",
         shape: [3, 64, 64],
         classes: &[],
+        class_count: 200,
+        images: [100_000, 10_000],
         mean: &[0.4802, 0.4481, 0.3975],
         std: &[0.2302, 0.2265, 0.2262],
         files: &[],

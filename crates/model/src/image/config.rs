@@ -283,6 +283,11 @@ impl NetworkConfig {
         relus.map(|node| (node.name.clone(), node.inputs[0])).collect()
     }
 
+    /// Whether any layer is a batch norm.
+    pub fn has_batch_norm(&self) -> bool {
+        self.nodes.iter().any(|node| node.op == Op::BatchNorm)
+    }
+
     /// The number of parameters: weights and biases, those of batch norms included, running statistics not.
     pub fn parameters(&self) -> u64 {
         let shapes = self.known_shapes();

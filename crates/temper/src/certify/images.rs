@@ -47,6 +47,67 @@ pub fn open(recipe: &Recipe) -> Result<Data> {
     Ok(Data { train, holdout: Some(holdout), test })
 }
 
+/// What is known of a recipe's images before a run begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Size {
+    /// The data set.
+    pub name: String,
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// Classes.
+    pub classes: usize,
+    /// Images that are trained on.
+    pub train: usize,
+    /// Images held out of the training set.
+    pub holdout: usize,
+    /// Test images.
+    pub test: usize,
+    /// Whether they are here; otherwise the numbers are those of the known data set that the path is called by.
+    pub here: bool,
+}
+
+impl Size {
+    /// Images of the first `updates` updates. The last batch of an epoch may be smaller.
+    pub fn images_after(&self, updates: u64, batch: u64) -> u64 {
+        let train = self.train as u64;
+        let epoch = train.div_ceil(batch).max(1);
+        (updates / epoch).saturating_mul(train).saturating_add((updates % epoch).saturating_mul(batch).min(train))
+    }
+}
+
+/// How many images a recipe has: from the data if it is here, otherwise those of the known data set of that name.
+pub fn size(recipe: &Recipe) -> Result<Size> {
+    let path = recipe.text("data.images")?;
+    if path.starts_with("builtin:") || Path::new(&path).exists() {
+        let Data { train, holdout, test } = open(recipe)?;
+        return Ok(Size {
+            name: train.name.clone(),
+            shape: train.shape,
+            classes: train.classes(),
+            train: train.len(),
+            holdout: holdout.as_ref().map_or(0, Images::len),
+            test: test.len(),
+            here: true,
+        });
+    }
+    let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some(known) = images::known(&name) else {
+        let hint = "with steps as lengths, schedules need no data; known data sets are planned by the name of their folder: mnist, \
+            fashion-mnist, cifar-10, tiny-imagenet";
+        return Err(recipe.problem("data.images", format!("there is nothing at {path}")).hint(hint));
+    };
+    let first = |count: usize, key: &str| {
+        Ok(match recipe.usize(key)? {
+            0 => count,
+            most => count.min(most),
+        })
+    };
+    let (train, test) = (first(known.images[0], "data.max_train")?, first(known.images[1], "data.max_test")?);
+    let classes = known.class_count;
+    let holdout = classes * (train as f64 / classes as f64 * recipe.f64("data.holdout")?).round() as usize;
+    Ok(Size { name, shape: known.shape, classes, train: train - holdout.min(train), holdout, test, here: false })
+}
+
 /// The training and test images that a path or `builtin:NAME` names.
 pub fn splits(path: &str) -> Result<Splits> {
     match path.strip_prefix("builtin:") {

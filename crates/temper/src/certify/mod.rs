@@ -2,5 +2,6 @@
 
 pub mod images;
 pub mod open;
+pub mod plan;
 pub mod settings;
 pub mod start;

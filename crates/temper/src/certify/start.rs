@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use temper_data::images::{Epochs, Images, normalisation};
 use temper_model::ImageNet;
-use temper_model::image::stored;
+use temper_model::image::{NetworkConfig, stored};
 use temper_recipe::{Recipe, Task};
 use temper_record::Problem;
 use temper_record::checkpoint::discard_after;
@@ -23,7 +23,8 @@ use temper_train::optimizer::Optimizer;
 use temper_train::trainer::Trainer;
 
 use crate::certify::images::{self, Data};
-use crate::certify::settings;
+use crate::certify::{plan, settings};
+use crate::commands::machine;
 use crate::lm::lengths::Lengths;
 use crate::lm::open::resolved;
 use crate::printer::Printer;
@@ -50,6 +51,8 @@ pub fn train(
     settings::fill_method(&mut recipe)?;
     let device = Device::flex();
     let data = images::open(&recipe)?;
+    let config = settings::network(&recipe, data.train.shape, data.train.classes())?;
+    check_memory(&recipe, &config, &data)?;
     let net = fresh(&recipe, &data, &device)?;
     let (from, start) = match recipe.opt("init.from", Recipe::text)? {
         None => (net, "fresh"),
@@ -91,19 +94,12 @@ pub fn branch(
     let data = images::open(&recipe)?;
     let net = if clocks.weights {
         let net = content::read_net(&checkpoint, &device)?;
-        let (input, classes) = (data.train.shape, data.train.classes());
-        if (net.config.input, net.config.classes) != (input, classes) {
-            let why = format!(
-                "images of {input:?} in {classes} classes do not fit the network of {base}, which is for {:?} and {}",
-                net.config.input, net.config.classes
-            );
-            let hint = "clocks.weights = \"reset\" starts a network of their own";
-            return Err(recipe.problem("data.images", why).hint(hint).into());
-        }
+        require_fit(&recipe, &net.config, base, data.train.shape, data.train.classes())?;
         net
     } else {
         fresh(&recipe, &data, &device)?
     };
+    check_memory(&recipe, &net.config, &data)?;
     let (run, lock) = RunDir::create(out)?;
     run::tidy_on_failure(&run, || {
         let settings = run::optimizer_settings(&recipe)?;
@@ -143,7 +139,7 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let data = images::open(&recipe)?;
     images::Manifest::read(&run)?.require(&data, &recipe)?;
     let series = RunSeries::read(&run)?;
-    let lengths = lengths(&recipe, &data, Some(series.info.steps))?;
+    let lengths = lengths(&recipe, data.train.len(), Some(series.info.steps))?;
     if state.step >= lengths.stop {
         return Ok(None);
     }
@@ -170,7 +166,7 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
 
 /// What a branch takes over from the recipe of its base where its own says nothing: network, data and batches; radius and
 /// learning rate only with the schedule's clock.
-fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
+pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
     for key in ["model", "method", "data", "batch", "optimizer", "eps.target"] {
         recipe.inherit(base, key, name);
     }
@@ -184,6 +180,37 @@ fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
         recipe.inherit(base, "seed", name);
     }
     Ok(())
+}
+
+/// An error unless the network that a branch keeps is for such images.
+pub fn require_fit(
+    recipe: &Recipe,
+    config: &NetworkConfig,
+    base: &str,
+    input: [usize; 3],
+    classes: usize,
+) -> temper_record::Result<()> {
+    if (config.input, config.classes) == (input, classes) {
+        return Ok(());
+    }
+    let ([c, h, w], [i, j, k]) = (input, config.input);
+    let why = format!(
+        "images of {c}x{h}x{w} in {classes} classes do not fit the network of {base}, which is for {i}x{j}x{k} and {}",
+        config.classes
+    );
+    Err(recipe.problem("data.images", why).hint("clocks.weights = \"reset\" starts a network of their own"))
+}
+
+/// Refuses what cannot fit into this machine's memory: the system would end it without a word.
+fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_record::Result<()> {
+    let images = data.train.len() + data.holdout.as_ref().map_or(0, Images::len) + data.test.len();
+    let needed = plan::memory(recipe, config, images, data.train.len())?.total();
+    let Some(machine) = machine::memory().filter(|machine| needed > machine.total) else { return Ok(()) };
+    let (needed, there) = (count(needed as f64), count(machine.total as f64));
+    let why = format!("about {needed}B of memory are needed, this machine has {there}B");
+    Err(recipe.problem("batch.images", why).hint(
+        "a larger batch.accumulate computes a batch in smaller pieces, and a smaller model.width keeps less; `temper plan` shows what the memory is for",
+    ))
 }
 
 /// A fresh network for the data.
@@ -203,18 +230,20 @@ fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Outcome<ImageNet> 
 }
 
 /// Every length in updates. An epoch is a whole number of updates; its last batch may be smaller.
-pub fn lengths(recipe: &Recipe, data: &Data, stop: Option<u64>) -> Outcome<Lengths> {
-    let batch = recipe.usize("batch.images")?;
-    let epoch = data.train.len().div_ceil(batch) as u64 * batch as u64;
-    Lengths::resolve(recipe, Some(epoch), stop)
+pub fn lengths(recipe: &Recipe, train: usize, stop: Option<u64>) -> Outcome<Lengths> {
+    Lengths::resolve(recipe, units(recipe, Some(train))?.tokens_per_epoch, stop)
 }
 
 /// The radius by update.
-pub fn radius(recipe: &Recipe, data: &Data, lengths: &Lengths) -> Outcome<EpsSchedule> {
+pub fn radius(recipe: &Recipe, train: usize, lengths: &Lengths) -> Outcome<EpsSchedule> {
+    Ok(recipe.eps_schedule(&units(recipe, Some(train))?, lengths.horizon)?)
+}
+
+/// What an update and, where the number of training images is known, an epoch are worth.
+pub fn units(recipe: &Recipe, train: Option<usize>) -> temper_record::Result<Units> {
     let batch = recipe.u64("batch.images")?;
-    let epoch = (data.train.len() as u64).div_ceil(batch) * batch;
-    let units = Units { tokens_per_step: batch, tokens_per_epoch: Some(epoch) };
-    Ok(recipe.eps_schedule(&units, lengths.horizon)?)
+    let epoch = |train: usize| (train as u64).div_ceil(batch).saturating_mul(batch);
+    Ok(Units { tokens_per_step: batch, tokens_per_epoch: train.map(epoch) })
 }
 
 /// What is new in a run.
@@ -239,14 +268,14 @@ fn build(
     printer: &Printer,
 ) -> Outcome<(Trainer<CertifyTask>, Lengths)> {
     let New { net, optimizer, state, start, parent, seed } = new;
-    let lengths = lengths(recipe, &data, limits.max_steps.map(|n| state.step + n))?;
+    let lengths = lengths(recipe, data.train.len(), limits.max_steps.map(|n| state.step + n))?;
     if lengths.stop <= state.step {
         return Err(recipe
             .problem("run.stop", format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step))
             .hint("with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon")
             .into());
     }
-    let eps = radius(recipe, &data, &lengths)?;
+    let eps = radius(recipe, data.train.len(), &lengths)?;
     images::Manifest::of(&data).write(&run)?;
     let settings = run::settings(recipe, &lengths, limits)?;
     let about = About { task: "certify", parameters: net.config.parameters(), start, parent };
@@ -269,7 +298,7 @@ fn task(
     device: &Device,
 ) -> Outcome<CertifyTask> {
     let batch = recipe.usize("batch.images")?;
-    let eps = radius(recipe, &data, lengths)?;
+    let eps = radius(recipe, data.train.len(), lengths)?;
     let Data { train, holdout, test } = data;
     let mut sets: Vec<(String, Images)> =
         holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper_data::{TokenSource, Vocabulary};
 use temper_model::GptNeoxConfig;
-use temper_recipe::{Origin, Recipe};
+use temper_recipe::{Entry, Origin, Recipe, Task};
 use temper_record::console::{count, duration};
 use temper_report::Table;
 use temper_train::checkpoint;
@@ -15,6 +15,7 @@ use temper_train::cost::{Memory, calibrate, checkpoint_bytes};
 
 use crate::args::Plan;
 use crate::builtin::LIBRARY;
+use crate::certify;
 use crate::commands::machine;
 use crate::lm::lengths::Lengths;
 use crate::lm::{open, shape, start, text};
@@ -24,6 +25,9 @@ use crate::problems::Outcome;
 /// Runs the command.
 pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     let mut recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
+    if recipe.task() == Task::Certify {
+        return certify::plan::run(args, recipe, printer);
+    }
     let mut warnings = Vec::new();
     let config = configuration(&mut recipe, args.from.as_deref(), &mut warnings)?;
     let epoch = epoch_tokens(&recipe);
@@ -45,13 +49,6 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     let total_seconds = seconds.map(|(step, _)| step * lengths.stop as f64);
 
     if args.json {
-        let values: serde_json::Map<String, Value> = recipe
-            .entries()
-            .into_iter()
-            .map(|(key, entry)| {
-                (key.into(), json!({ "value": entry.value.to_string(), "origin": entry.origin.to_string() }))
-            })
-            .collect();
         let phases: Vec<Value> = lengths
             .schedule
             .bands(lengths.stop)
@@ -65,7 +62,7 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
             })
             .collect();
         let result = json!({
-            "recipe": recipe.name(), "values": values, "steps": lengths.stop, "horizon_steps": lengths.horizon,
+            "recipe": recipe.name(), "values": values_json(&recipe), "steps": lengths.stop, "horizon_steps": lengths.horizon,
             "tokens": lengths.stop * lengths.tokens_per_step, "tokens_per_step": lengths.tokens_per_step,
             "phases": phases, "parameters": config.parameters(),
             "non_embedding_parameters": config.non_embedding_parameters(), "flops": flops,
@@ -81,11 +78,7 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     }
 
     let mut out = String::new();
-    let mut values = Table::new().text_column("key").text_column("value").text_column("from");
-    for (key, entry) in recipe.entries() {
-        values.row([key.to_string(), entry.value.to_string(), entry.origin.to_string()]);
-    }
-    let _ = writeln!(out, "{}\n", values.to_text().trim_end());
+    let _ = writeln!(out, "{}\n", values(&recipe));
     let mut phases = Table::new().text_column("phase");
     for name in ["updates", "tokens", "first lr", "last lr"] {
         phases = phases.number_column("", name);
@@ -152,7 +145,25 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     Ok(0)
 }
 
-type Warnings = Vec<(String, String)>;
+/// What a user should know before starting, each with the remedy.
+pub type Warnings = Vec<(String, String)>;
+
+/// Every value of the recipe and where it comes from.
+pub fn values(recipe: &Recipe) -> String {
+    let mut values = Table::new().text_column("key").text_column("value").text_column("from");
+    for (key, entry) in recipe.entries() {
+        values.row([key.to_string(), entry.value.to_string(), entry.origin.to_string()]);
+    }
+    values.to_text().trim_end().to_string()
+}
+
+/// The same as JSON.
+pub fn values_json(recipe: &Recipe) -> Value {
+    let value = |(key, entry): (&str, &Entry)| {
+        (key.to_string(), json!({ "value": entry.value.to_string(), "origin": entry.origin.to_string() }))
+    };
+    Value::Object(recipe.entries().into_iter().map(value).collect())
+}
 
 /// The model's configuration, from wherever it will come.
 fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {

@@ -1,9 +1,12 @@
-//! `temper recipe`: the built-in recipes, and the keys a recipe may have.
+//! `temper recipe`: the built-in recipes, the named networks, and the keys a recipe may have.
 
 use std::path::Path;
 
+use temper_model::image::{BatchNorm, NETWORKS, by_name};
 use temper_recipe::{KEYS, Key, Recipe, nearest};
 use temper_record::Problem;
+use temper_record::console::count;
+use temper_report::Table;
 use temper_report::text::columns;
 
 use crate::args::RecipeCommand;
@@ -21,6 +24,7 @@ pub fn run(args: &RecipeCommand, printer: &Printer) -> Outcome {
     match args {
         RecipeCommand::List => list(printer),
         RecipeCommand::Show { name } => show(name, printer),
+        RecipeCommand::Networks => Ok(networks(printer)),
         RecipeCommand::Keys { prefix } => keys(prefix.as_deref(), printer),
     }
 }
@@ -52,6 +56,36 @@ fn show(name: &str, printer: &Printer) -> Outcome {
     };
     printer.data(text.strip_suffix('\n').unwrap_or(text));
     Ok(0)
+}
+
+/// The sizes of images for which the networks are counted: MNIST's and CIFAR-10's.
+const SIZES: [[usize; 3]; 2] = [[1, 28, 28], [3, 32, 32]];
+
+fn networks(printer: &Printer) -> u8 {
+    let mut table = Table::new().text_column("network").number_column("", "width");
+    for [c, h, w] in SIZES {
+        for heading in ["parameters", "multiply-adds"] {
+            table = table.number_column(&format!("{c}x{h}x{w}"), heading);
+        }
+    }
+    table = table.text_column("what it is");
+    for named in &NETWORKS {
+        let mut row = vec![named.name.to_string(), named.width.to_string()];
+        for size in SIZES {
+            // A network may not fit small images.
+            row.extend(match by_name(named.name, None, BatchNorm::Full, size, 10) {
+                Ok(config) => [config.parameters(), config.macs()].map(|n| count(n as f64)),
+                Err(_) => ["-", "-"].map(String::from),
+            });
+        }
+        row.push(named.about.to_string());
+        table.row(row);
+    }
+    printer.data(table.to_text().trim_end());
+    printer.say(
+        "\ncounted for 10 classes with full batch norm; -nobn or -convbn after a name overrules model.batch_norm, and model.width the width",
+    );
+    0
 }
 
 fn keys(prefix: Option<&str>, printer: &Printer) -> Outcome {

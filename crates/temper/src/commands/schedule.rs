@@ -1,18 +1,22 @@
-//! `temper schedule`: the learning rate of a recipe as a drawing, a table or a figure. Reads no data and builds no model.
+//! `temper schedule`: the learning rate of a recipe, and its radius where it has one, as a drawing, a table or a figure.
+//! Builds no model, and reads no data but images, whose number says how long an epoch is.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use temper_data::files;
-use temper_recipe::{Origin, Recipe};
+use temper_recipe::{Origin, Recipe, Task, Value};
 use temper_record::Problem;
 use temper_record::console::{count, metric};
 use temper_report::{ScheduleCurve, Table, schedule_svg};
-use temper_schedule::{Length, LengthError, Schedule, Units, sparkline};
+use temper_schedule::sparkline::curve;
+use temper_schedule::{EpsSchedule, Length, LengthError, Schedule, Units, sparkline};
 
 use crate::args;
 use crate::builtin::LIBRARY;
-use crate::lm::start::inherit;
+use crate::certify::images::{self, Size};
+use crate::certify::{self, settings};
+use crate::lm;
 use crate::printer::Printer;
 use crate::problems::{Outcome, Problems};
 use crate::progress::thousands;
@@ -26,10 +30,32 @@ const LINES: usize = 4096;
 
 /// The schedule of a recipe, with what it needs to be read.
 struct Plan {
+    /// Tokens of an update; images, where there are no tokens.
     tokens_per_step: u64,
     horizon: u64,
     stop: u64,
     schedule: Schedule,
+    /// Of certified training.
+    radius: Option<Radius>,
+}
+
+/// The radius by update, with what belongs to it.
+struct Radius {
+    eps: EpsSchedule,
+    /// Weight of the warmup regularisers at radius 0; 0 without them.
+    lambda: f64,
+    /// How many images there are, if that is known.
+    size: Option<Size>,
+}
+
+impl Plan {
+    /// Tokens or images of the first `n` updates.
+    fn tokens(&self, n: u64) -> u128 {
+        match self.radius.as_ref().and_then(|radius| radius.size.as_ref()) {
+            Some(size) => size.images_after(n, self.tokens_per_step).into(),
+            None => u128::from(n) * u128::from(self.tokens_per_step),
+        }
+    }
 }
 
 /// Runs the command.
@@ -42,7 +68,13 @@ pub fn run(args: &args::Schedule, printer: &Printer) -> Outcome {
     for key in recipe.dropped() {
         printer.say(format_args!("{key} is not used: lr.shape was changed, and the new one has no such key"));
     }
-    let plan = resolve(&recipe)?;
+    let plan = match recipe.task() {
+        Task::Lm => {
+            let tokens_per_step = recipe.u64("batch.sequences")?.saturating_mul(recipe.u64("data.seq_len")?);
+            resolve(&recipe, Units { tokens_per_step, tokens_per_epoch: None })?
+        }
+        Task::Certify => certified(&recipe, printer)?,
+    };
     if args.csv {
         csv(&plan, args.every, printer);
     } else if let Some(path) = &args.svg {
@@ -61,7 +93,11 @@ fn load(name: &str, overrides: &[String]) -> Outcome<Recipe> {
         let problem = Problem::input("find recipe", name, "this is a run, not a recipe");
         return Err(problem.hint(format!("its recipe is {}", resolved.display())).into());
     }
-    with_base(Recipe::load(name, overrides, &LIBRARY)?, &mut vec![name.to_owned()])
+    let mut recipe = with_base(Recipe::load(name, overrides, &LIBRARY)?, &mut vec![name.to_owned()])?;
+    if recipe.task() == Task::Certify {
+        settings::fill_method(&mut recipe)?;
+    }
+    Ok(recipe)
 }
 
 fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Outcome<Recipe> {
@@ -72,7 +108,16 @@ fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Outcome<Recipe> {
     }
     seen.push(base.clone());
     let parent = Recipe::load(&base, &[], &LIBRARY).map_err(|problems| named(&recipe, &base, problems))?;
-    inherit(&mut recipe, &with_base(parent, seen)?, &base)?;
+    if parent.task() != recipe.task() {
+        let why =
+            format!("{base} is a recipe of {}, and this is one of {}", parent.task().words(), recipe.task().words());
+        return Err(recipe.problem("base", why).into());
+    }
+    let parent = with_base(parent, seen)?;
+    match recipe.task() {
+        Task::Lm => lm::start::inherit(&mut recipe, &parent, &base)?,
+        Task::Certify => certify::start::inherit(&mut recipe, &parent, &base)?,
+    }
     Ok(recipe)
 }
 
@@ -98,10 +143,35 @@ fn named(recipe: &Recipe, base: &str, problems: Vec<Problem>) -> Problems {
     }
 }
 
-/// Every length in updates. Epochs have none here.
-fn resolve(recipe: &Recipe) -> Outcome<Plan> {
-    let tokens_per_step = recipe.u64("batch.sequences")?.saturating_mul(recipe.u64("data.seq_len")?);
-    let units = Units { tokens_per_step, tokens_per_epoch: None };
+/// The plan of a recipe of certified training. Its images are counted if one of its lengths is in epochs, or if they are here.
+fn certified(recipe: &Recipe, printer: &Printer) -> Outcome<Plan> {
+    let epochs = |length: &Length| matches!(length, Length::Epochs(_));
+    let in_epochs = recipe.entries().into_iter().any(|(key, entry)| {
+        let counts = ["lr.", "eps.", "run."].iter().any(|section| key.starts_with(section));
+        counts
+            && match &entry.value {
+                Value::Length(length) => epochs(length),
+                Value::Lengths(lengths) => lengths.iter().any(epochs),
+                _ => false,
+            }
+    });
+    let size = match images::size(recipe) {
+        Err(problem) if in_epochs => return Err(problem.into()),
+        size => size.ok(),
+    };
+    if let Some(size) = size.as_ref().filter(|size| !size.here && in_epochs) {
+        printer.say(format_args!("{} is not here: an epoch is that of {}", recipe.text("data.images")?, size.name));
+    }
+    let units = certify::start::units(recipe, size.as_ref().map(|size| size.train))?;
+    let plan = resolve(recipe, units)?;
+    let eps = recipe.eps_schedule(&units, plan.horizon)?;
+    let method = settings::method(recipe)?;
+    let lambda = if method.tightness || method.relu_balance { method.lambda } else { 0.0 };
+    Ok(Plan { radius: Some(Radius { eps, lambda, size }), ..plan })
+}
+
+/// Every length in updates.
+fn resolve(recipe: &Recipe, units: Units) -> Outcome<Plan> {
     let steps = |key: &str, length: Length, horizon: Option<u64>| {
         length.steps(&units, horizon).map_err(|error| match error {
             LengthError::EpochsOfNothing(_) => recipe
@@ -122,7 +192,8 @@ fn resolve(recipe: &Recipe) -> Outcome<Plan> {
     let schedule = recipe.schedule(&units, horizon);
     match (stop, schedule) {
         (Ok(stop), Ok(schedule)) => {
-            Ok(Plan { tokens_per_step, horizon, stop: stop.unwrap_or(horizon).max(1), schedule })
+            let stop = stop.unwrap_or(horizon).max(1);
+            Ok(Plan { tokens_per_step: units.tokens_per_step, horizon, stop, schedule, radius: None })
         }
         (stop, schedule) => {
             Err(stop.err().into_iter().chain(schedule.err().unwrap_or_default()).collect::<Vec<_>>().into())
@@ -137,7 +208,11 @@ fn keeps_schedule(recipe: &Recipe) -> temper_record::Result<bool> {
 /// Updates from 1 to `stop`: every so many, and the ends of the phases.
 fn updates(plan: &Plan, every: u64) -> impl Iterator<Item = u64> {
     let stop = plan.stop;
-    let ends: Vec<u64> = plan.schedule.bands(stop).iter().flat_map(|band| [band.first, band.last]).collect();
+    let mut ends: Vec<u64> = plan.schedule.bands(stop).iter().flat_map(|band| [band.first, band.last]).collect();
+    if let Some(radius) = &plan.radius {
+        ends.extend(radius.eps.bands(stop).iter().flat_map(|(_, first, last)| [*first, *last]));
+        ends.sort_unstable();
+    }
     std::iter::successors(Some(1), move |&n| {
         let multiple = (n / every + 1).saturating_mul(every);
         let end = ends.iter().copied().find(|end| *end > n);
@@ -146,10 +221,13 @@ fn updates(plan: &Plan, every: u64) -> impl Iterator<Item = u64> {
 }
 
 fn csv(plan: &Plan, every: u64, printer: &Printer) {
-    let mut lines = vec!["step,tokens,lr".to_owned()];
+    let mut lines = vec!["step,tokens,lr".to_owned() + if plan.radius.is_some() { ",eps,weight" } else { "" }];
     for n in updates(plan, every) {
-        let tokens = u128::from(n) * u128::from(plan.tokens_per_step);
-        lines.push(format!("{n},{tokens},{:?}", plan.schedule.at(n)));
+        let mut line = format!("{n},{},{:?}", plan.tokens(n), plan.schedule.at(n));
+        if let Some(Radius { eps, lambda, .. }) = &plan.radius {
+            _ = write!(line, ",{:?},{:?}", eps.at(n), eps.weight(n, *lambda));
+        }
+        lines.push(line);
         if lines.len() == LINES {
             printer.data(lines.join("\n"));
             lines.clear();
@@ -161,58 +239,99 @@ fn csv(plan: &Plan, every: u64, printer: &Printer) {
 }
 
 fn svg(recipe: &Recipe, plan: &Plan) -> String {
-    let points = updates(plan, (plan.stop / POINTS).max(1)).map(|n| (n as f64, plan.schedule.at(n))).collect();
-    let curve = ScheduleCurve { quantity: "learning rate".to_owned(), points };
-    let bands = plan.schedule.bands(plan.stop);
-    let phases: Vec<_> =
-        bands.iter().map(|band| (band.name.to_string(), band.first as f64, band.last as f64)).collect();
-    schedule_svg(recipe.name(), "updates", &[curve], &phases)
+    let points = |value: &dyn Fn(u64) -> f64| -> Vec<(f64, f64)> {
+        updates(plan, (plan.stop / POINTS).max(1)).map(|n| (n as f64, value(n))).collect()
+    };
+    let mut curves =
+        vec![ScheduleCurve { quantity: "learning rate".to_owned(), points: points(&|n| plan.schedule.at(n)) }];
+    let phases: Vec<_> = match &plan.radius {
+        Some(Radius { eps, .. }) => {
+            curves.push(ScheduleCurve { quantity: "eps".to_owned(), points: points(&|n| eps.at(n)) });
+            eps.bands(plan.stop)
+                .into_iter()
+                .map(|(name, first, last)| (name.to_owned(), first as f64, last as f64))
+                .collect()
+        }
+        None => {
+            let bands = plan.schedule.bands(plan.stop);
+            bands.iter().map(|band| (band.name.to_string(), band.first as f64, band.last as f64)).collect()
+        }
+    };
+    schedule_svg(recipe.name(), "updates", &curves, &phases)
 }
 
 fn drawing(recipe: &Recipe, plan: &Plan) -> Outcome<String> {
-    let tokens = |n: u64| count(n as f64 * plan.tokens_per_step as f64);
+    let tokens = |n: u64| count(plan.tokens(n) as f64);
     let Plan { horizon, stop, .. } = *plan;
-    let (sequences, length) = (recipe.u64("batch.sequences")?, recipe.u64("data.seq_len")?);
+    let unit = if plan.radius.is_some() { "images" } else { "tokens" };
     let mut text = format!("{}: {}", recipe.name(), recipe.text("lr.shape")?);
     match recipe.text("lr.convention")?.as_str() {
         "ours" => text.push('\n'),
         convention => _ = writeln!(text, ", convention {convention}"),
     }
-    _ = writeln!(text, "{} updates ({} tokens)", thousands(horizon), tokens(horizon));
-    _ = writeln!(
-        text,
-        "an update is {} tokens: {} sequences of {}",
-        thousands(plan.tokens_per_step),
-        thousands(sequences),
-        thousands(length)
-    );
+    _ = writeln!(text, "{} updates ({} {unit})", thousands(horizon), tokens(horizon));
+    _ = write!(text, "an update is {} {unit}", thousands(plan.tokens_per_step));
+    match &plan.radius {
+        None => {
+            let (sequences, length) = (recipe.u64("batch.sequences")?, recipe.u64("data.seq_len")?);
+            _ = writeln!(text, ": {} sequences of {}", thousands(sequences), thousands(length));
+        }
+        Some(Radius { size: Some(size), .. }) => {
+            let (train, epoch) = (size.train as u64, (size.train as u64).div_ceil(plan.tokens_per_step));
+            _ = writeln!(text, ", an epoch {} updates ({} images)", thousands(epoch), thousands(train));
+        }
+        Some(_) => text.push('\n'),
+    }
     if keeps_schedule(recipe)? {
         text += "a branch goes on in it where the run it comes from stands (clocks.schedule = \"keep\")\n";
     }
     if stop != horizon {
         let what = if stop < horizon { "before the schedule ends" } else { "after it: the last value is kept" };
-        _ = writeln!(text, "training stops at update {} ({} tokens), {what}", thousands(stop), tokens(stop));
+        _ = writeln!(text, "training stops at update {} ({} {unit}), {what}", thousands(stop), tokens(stop));
     }
     // The last line lists the phases, which the table does in full.
     let (width, rows) = DRAWING;
     let drawn = sparkline(&plan.schedule, Some(stop), width, rows);
     let drawn = drawn.trim_end().rsplit_once('\n').map_or("", |(drawn, _)| drawn);
     _ = write!(text, "\n{drawn}\n\n");
+    let between = |first: u64, last: u64| count((plan.tokens(last) - plan.tokens(first - 1)) as f64);
     let mut table = Table::new().text_column("phase");
-    for heading in ["first", "last", "updates", "tokens", "lr at first", "lr at last"] {
+    for heading in ["first", "last", "updates", unit, "lr at first", "lr at last"] {
         table = table.number_column("", heading);
     }
     for band in plan.schedule.bands(stop) {
-        let length = band.last - band.first + 1;
         table.row([
             band.name.to_string(),
             thousands(band.first),
             thousands(band.last),
-            thousands(length),
-            tokens(length),
+            thousands(band.last - band.first + 1),
+            between(band.first, band.last),
             metric("lr", band.start),
             metric("lr", band.end),
         ]);
     }
-    Ok(text + &table.to_text())
+    text += &table.to_text();
+    if let Some(Radius { eps, lambda, .. }) = &plan.radius {
+        let target = eps.at(stop);
+        _ = write!(text, "\neps: {}, target {}\n\n", recipe.text("eps.shape")?, metric("eps", eps.target));
+        _ = writeln!(text, "{}", curve(|n| eps.at(n), target, stop, width, rows));
+        let mut table = Table::new().text_column("phase");
+        for heading in ["first", "last", "updates", unit, "eps at first", "eps at last", "weight at first"] {
+            table = table.number_column("", heading);
+        }
+        for (name, first, last) in eps.bands(stop) {
+            table.row([
+                name.to_owned(),
+                thousands(first),
+                thousands(last),
+                thousands(last - first + 1),
+                between(first, last),
+                metric("eps", eps.at(first)),
+                metric("eps", eps.at(last)),
+                metric("weight", eps.weight(first, *lambda)),
+            ]);
+        }
+        text += &table.to_text();
+    }
+    Ok(text)
 }

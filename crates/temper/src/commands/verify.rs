@@ -54,7 +54,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let seed = opened.recipe.u64("seed")?;
     let attack = Attack { steps: args.steps as usize, restarts: args.restarts as usize, seed, ..Attack::default() };
     let asked = json!({
-        "what": kind, "run": opened.run.path().display().to_string(), "step": opened.step,
+        "what": kind, "step": opened.step,
         "model_sha256": opened.sha256, "data": test.name, "images": test.len(), "images_sha256": test.fingerprint(),
         "eps": eps, "bound": args.bound, "attack": args.attack, "steps": args.steps, "restarts": args.restarts,
         "halvings": args.halvings, "seed": seed,
@@ -283,7 +283,7 @@ fn tell_verdicts(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Opti
     if args.json {
         let [standard, pgd, certified] = errors;
         let result = json!({
-            "question": asked, "images": summary.images,
+            "run": args.run, "question": asked, "images": summary.images,
             "standard_error": standard, "pgd_error": pgd, "certified_error": certified,
             "misclassified": summary.misclassified, "attacked": summary.attacked, "certified": summary.certified,
             "unknown": summary.unknown, "errors": summary.errors, "rounding": summary.rounding,
@@ -333,7 +333,7 @@ fn tell_radii(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Option<
     let (path, images) = (file.path.display().to_string(), radii.len());
     if args.json {
         let result = json!({
-            "question": asked, "images": images, "mean": mean, "median": at(0.5), "quartiles": [at(0.25), at(0.75)],
+            "run": args.run, "question": asked, "images": images, "mean": mean, "median": at(0.5), "quartiles": [at(0.25), at(0.75)],
             "none": radii.iter().filter(|radius| **radius == 0.0).count(), "arithmetic": ARITHMETIC,
             "images_per_s": rate, "radii": path,
         });

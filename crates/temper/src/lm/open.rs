@@ -43,7 +43,9 @@ pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
     let recipe = resolved(&run)?;
     if recipe.task() != Task::Lm {
         let problem = Problem::input("open run", name, "it is an image classifier, not a language model");
-        return Err(problem.hint("`temper verify` and `temper inspect` look at such a run").into());
+        let hint = "`temper verify` and `temper inspect` look at such a run; each of its checkpoints holds the weights as \
+            model.safetensors and the layers as network.json";
+        return Err(problem.hint(hint).into());
     }
     let checkpoint = named.checkpoint()?;
     let model = checkpoint::read_model(&checkpoint, device)?;

@@ -100,11 +100,13 @@ pub fn evaluate(
                 .hint("the last checkpoint is intact: go on from it with a lower lr.peak or a longer eps.length"));
         }
     }
-    let percent = |count: usize| 100.0 * count as f64 / images as f64;
+    let share = |count: f64| 100.0 * count / images as f64;
+    let percent = |count: usize| share(count as f64);
     let (standard, certified) = (percent(wrong), percent(uncertified));
     let mut values = Values::new().with("standard_error", standard);
     if settings.attack_images > 0 && (tried > 0 || open == 0) {
-        let pgd = standard + percent(open) * turned as f64 / tried.max(1) as f64;
+        // Scaled as a count: a sum of percentages could be above the certified error by its rounding.
+        let pgd = share(wrong as f64 + (open * turned) as f64 / tried.max(1) as f64);
         check_order([standard, pgd, certified], set)?;
         values.set("pgd_error", pgd);
         values.set("pgd_images", settings.attack_images.min(images) as f64);

@@ -1,0 +1,397 @@
+//! `temper plan` of certified training: what a recipe comes to, before anything starts.
+
+use std::fmt::Write;
+
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use temper_model::image::NetworkConfig;
+use temper_recipe::{Recipe, Task};
+use temper_record::console::{count, duration, metric};
+use temper_record::{Problem, Result};
+use temper_report::Table;
+use temper_schedule::sparkline::curve;
+use temper_schedule::{EpsSchedule, EpsShape, sparkline};
+use temper_train::certify::checkpoint as content;
+use temper_train::certify::cost::{Memory, calibrate, checkpoint_bytes, evaluation_passes, passes};
+use temper_train::certify::method::{Method, Objective, Radius};
+
+use crate::args;
+use crate::certify::images::{self, Size};
+use crate::certify::{settings, start};
+use crate::commands::machine;
+use crate::commands::plan::{Warnings, values, values_json};
+use crate::lm::lengths::Lengths;
+use crate::lm::open::resolved;
+use crate::printer::Printer;
+use crate::problems::Outcome;
+use crate::run;
+
+/// Part of a run between two ends of the ramp.
+struct Phase {
+    name: &'static str,
+    first: u64,
+    last: u64,
+    images: u64,
+    /// Of its last update.
+    radius: Radius,
+    /// Passes through the network for an image.
+    passes: u64,
+    /// Seconds of an update, and on how many images that was measured.
+    measured: Option<(f64, usize)>,
+}
+
+impl Phase {
+    fn updates(&self) -> u64 {
+        self.last - self.first + 1
+    }
+}
+
+/// What a recipe comes to.
+struct Plan {
+    config: NetworkConfig,
+    size: Size,
+    lengths: Lengths,
+    eps: EpsSchedule,
+    phases: Vec<Phase>,
+    memory: Memory,
+    /// Updates of an epoch.
+    epoch: u64,
+    /// Checkpoints on disk at the end.
+    kept: u64,
+    /// Multiply-adds of all evaluations, at most.
+    evaluation_macs: f64,
+}
+
+/// Runs the command.
+pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome {
+    let mut warnings = Vec::new();
+    let mut plan = resolve(&mut recipe, args.from.as_deref(), &mut warnings)?;
+    look_for_trouble(&recipe, &plan, &mut warnings)?;
+    // A network that does not fit is not timed.
+    if !args.no_calibration && machine::memory().is_none_or(|machine| plan.memory.total() < machine.total) {
+        printer.say("timing a few updates of this network on this machine ...");
+        let (method, accumulation) = (settings::method(&recipe)?, settings::accumulation(&recipe)?);
+        let rows = recipe.usize("batch.images")?.min(plan.size.train);
+        for phase in &mut plan.phases {
+            phase.measured = Some(calibrate(&plan.config, &method, &phase.radius, rows, accumulation, &Device::flex()));
+        }
+    }
+    if args.json {
+        let mut result = plan.json();
+        result["recipe"] = recipe.name().into();
+        result["values"] = values_json(&recipe);
+        result["warnings"] = warnings.iter().map(|(what, _)| what.as_str()).collect();
+        printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
+        return Ok(0);
+    }
+    printer.data(format_args!("{}\n\n{}", values(&recipe), plan.text(&recipe)?.trim_end()));
+    for (what, remedy) in &warnings {
+        printer.warn(what, Some(remedy));
+    }
+    Ok(0)
+}
+
+fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<Plan> {
+    let mut kept_network = None;
+    if let Some(name) = from {
+        let (base, checkpoint) = run::checkpoint_of(name)?;
+        let base_recipe = resolved(&base)?;
+        if base_recipe.task() != Task::Certify {
+            let problem = Problem::input("plan", format!("--from {name}"), "it is a run of a language model");
+            return Err(problem.hint("a recipe of certified training goes on from a run of its own kind").into());
+        }
+        start::inherit(recipe, &base_recipe, name)?;
+        if recipe.text("clocks.weights")? == "keep" {
+            kept_network = Some((name, content::read_net(&checkpoint, &Device::flex())?.config));
+        }
+    } else if let Some(base) = recipe.opt("base", Recipe::text)? {
+        warnings.push((
+            format!("this recipe branches from a run of {base}"),
+            format!("temper plan {} --from RUN plans it as a branch of that run", recipe.name()),
+        ));
+    }
+    settings::fill_method(recipe)?;
+    let size = images::size(recipe)?;
+    if !size.here {
+        warnings.push((
+            format!("{}: there is nothing there yet", recipe.text("data.images")?),
+            format!("planned with the numbers of {0}; `temper data fetch {0}` gets it", size.name),
+        ));
+    }
+    let config = match kept_network {
+        None => settings::network(recipe, size.shape, size.classes)?,
+        Some((name, config)) => {
+            start::require_fit(recipe, &config, name, size.shape, size.classes)?;
+            config
+        }
+    };
+    let lengths = start::lengths(recipe, size.train, None)?;
+    let eps = start::radius(recipe, size.train, &lengths)?;
+    let (method, batch) = (settings::method(recipe)?, recipe.u64("batch.images")?);
+    let after = |updates: u64| size.images_after(updates, batch);
+    let phase = |(name, first, last): (&'static str, u64, u64)| {
+        let radius = Radius { eps: eps.at(last), target: eps.target, weight: eps.weight(last, method.lambda) };
+        let images = after(last) - after(first - 1);
+        let passes = passes(&method, &radius, config.classes);
+        Phase { name, first, last, images, radius, passes, measured: None }
+    };
+    let phases: Vec<Phase> = eps.bands(lengths.stop).into_iter().map(phase).collect();
+    let memory = memory(recipe, &config, size.train + size.holdout + size.test, size.train)?;
+    let periodic = lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
+    let best = u64::from(lengths.stop > eps.last);
+    let kept = recipe.u64("checkpoint.keep_last")? + periodic + best;
+    let evaluation = settings::eval(recipe)?;
+    let sets = [size.holdout, size.test];
+    let of_sets = |in_ramp: bool| -> f64 {
+        sets.iter().map(|images| evaluation_passes(*images, &evaluation, in_ramp) as f64).sum()
+    };
+    let every = if lengths.eval_every == 0 { lengths.stop } else { lengths.eval_every };
+    // One before the first update, one at the end.
+    let until = |step: u64| 1 + (step.min(lengths.stop) / every);
+    let ramp_end = if eps.shape == EpsShape::Constant { 0 } else { eps.last };
+    let (in_ramp, all) = (until(ramp_end), until(lengths.stop) + u64::from(!lengths.stop.is_multiple_of(every)));
+    let evaluation_passes = in_ramp as f64 * of_sets(true) + (all - in_ramp) as f64 * of_sets(false);
+    let evaluation_macs = evaluation_passes * config.macs() as f64;
+    let epoch = (size.train as u64).div_ceil(batch);
+    Ok(Plan { config, size, lengths, eps, phases, memory, epoch, kept, evaluation_macs })
+}
+
+/// Memory of a run of this recipe with so many `images` in all, of which `train` are trained on.
+pub fn memory(recipe: &Recipe, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
+    let piece = recipe.usize("batch.images")?.min(train).div_ceil(recipe.usize("batch.accumulate")?);
+    let rows = piece.max(settings::eval(recipe)?.rows.min(images));
+    Memory::of(config, rows, bounds(&settings::method(recipe)?), images)
+}
+
+/// Whether any update computes bounds.
+fn bounds(method: &Method) -> bool {
+    method.tightness || method.relu_balance || matches!(method.objective, Objective::Ibp | Objective::CrownIbp)
+}
+
+impl Plan {
+    /// Floating-point operations of an image in a phase.
+    fn flops(&self, phase: &Phase) -> f64 {
+        2.0 * self.config.macs() as f64 * phase.passes as f64
+    }
+
+    /// Of an epoch at the end of the run.
+    fn epoch_flops(&self) -> f64 {
+        self.phases.last().map_or(0.0, |phase| self.flops(phase) * self.size.train as f64)
+    }
+
+    fn training_flops(&self) -> f64 {
+        self.phases.iter().map(|phase| self.flops(phase) * phase.images as f64).sum()
+    }
+
+    /// Seconds of all updates, and of all evaluations at most, at the same pace.
+    fn seconds(&self) -> Option<[f64; 2]> {
+        let of = |phase: &Phase| Some(phase.measured?.0 * phase.updates() as f64);
+        let training: f64 = self.phases.iter().map(of).sum::<Option<f64>>()?;
+        Some([training, training * 2.0 * self.evaluation_macs / self.training_flops()])
+    }
+
+    fn json(&self) -> Value {
+        let Self { size, lengths, eps, memory, .. } = self;
+        let phases = self.phases.iter().map(|phase| {
+            json!({
+                "name": phase.name, "first_step": phase.first, "last_step": phase.last, "images": phase.images,
+                "eps_first": eps.at(phase.first), "eps_last": eps.at(phase.last),
+                "lr_first": lengths.schedule.at(phase.first), "lr_last": lengths.schedule.at(phase.last),
+                "flops_per_image": self.flops(phase), "seconds_per_step": phase.measured.map(|(seconds, _)| seconds),
+            })
+        });
+        let seconds = self.seconds();
+        json!({
+            "recipe": null, "values": null, "steps": lengths.stop, "horizon_steps": lengths.horizon,
+            "images": self.phases.iter().map(|phase| phase.images).sum::<u64>(), "images_per_step": lengths.tokens_per_step,
+            "steps_per_epoch": self.epoch,
+            "data": {
+                "name": size.name, "here": size.here, "shape": size.shape, "classes": size.classes,
+                "train": size.train, "holdout": size.holdout, "test": size.test,
+            },
+            "phases": phases.collect::<Vec<_>>(), "parameters": self.config.parameters(),
+            "macs_per_image": self.config.macs(), "flops_per_epoch": self.epoch_flops(), "flops": self.training_flops(),
+            "evaluation_flops": 2.0 * self.evaluation_macs,
+            "memory_bytes": {
+                "weights": memory.weights, "gradients": memory.gradients, "moments": memory.moments,
+                "activations": memory.activations, "scratch": memory.scratch, "images": memory.images,
+                "total": memory.total(),
+            },
+            "checkpoint_bytes": checkpoint_bytes(&self.config), "checkpoints_kept": self.kept,
+            "seconds": seconds.map(|[training, _]| training), "evaluation_seconds": seconds.map(|[_, evaluation]| evaluation),
+        })
+    }
+
+    fn text(&self, recipe: &Recipe) -> Result<String> {
+        let Self { size, lengths, eps, memory, .. } = self;
+        let mut table = Table::new().text_column("phase");
+        for name in ["updates", "epochs", "images", "first eps", "last eps", "first lr", "last lr", "an update"] {
+            table = table.number_column("", name);
+        }
+        for phase in &self.phases {
+            table.row([
+                phase.name.to_string(),
+                phase.updates().to_string(),
+                format!("{:.2}", phase.updates() as f64 / self.epoch as f64),
+                count(phase.images as f64),
+                metric("eps", eps.at(phase.first)),
+                metric("eps", eps.at(phase.last)),
+                metric("lr", lengths.schedule.at(phase.first)),
+                metric("lr", lengths.schedule.at(phase.last)),
+                phase.measured.map_or_else(|| "-".into(), |(seconds, _)| duration(seconds)),
+            ]);
+        }
+        let mut out = format!("{}\n\n", table.to_text().trim_end());
+        let [c, h, w] = size.shape;
+        let bytes = |n: u64| format!("{}B", count(n as f64));
+        let mut line = |name: &str, text: String| _ = writeln!(out, "{name:12} {text}");
+        line(
+            "data",
+            format!(
+                "{}: {} training images of {c}x{h}x{w} in {} classes, {} held out, {} to test",
+                size.name, size.train, size.classes, size.holdout, size.test
+            ),
+        );
+        let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "layers of its own".into());
+        line(
+            "model",
+            format!(
+                "{name}: {} parameters, {} multiply-adds an image",
+                count(self.config.parameters() as f64),
+                count(self.config.macs() as f64)
+            ),
+        );
+        line(
+            "training",
+            format!(
+                "{} updates of {} images, {} an epoch: {:.2} epochs",
+                lengths.stop,
+                lengths.tokens_per_step,
+                self.epoch,
+                lengths.stop as f64 / self.epoch as f64
+            ),
+        );
+        line(
+            "arithmetic",
+            format!(
+                "{:.2e} floating-point operations, {:.2e} an epoch at the end; evaluations at most {:.2e} more",
+                self.training_flops(),
+                self.epoch_flops(),
+                2.0 * self.evaluation_macs
+            ),
+        );
+        line(
+            "memory",
+            format!(
+                "{}: weights {}, gradients {}, moments {}, activations {}, scratch {}, images {}",
+                bytes(memory.total()),
+                bytes(memory.weights),
+                bytes(memory.gradients),
+                bytes(memory.moments),
+                bytes(memory.activations),
+                bytes(memory.scratch),
+                bytes(memory.images)
+            ),
+        );
+        let disk = checkpoint_bytes(&self.config);
+        line(
+            "disk",
+            format!("{} a checkpoint, {} kept at the end: {}", bytes(disk), self.kept, bytes(disk * self.kept)),
+        );
+        line(
+            "time",
+            match self.seconds() {
+                None => "not measured".into(),
+                Some([training, evaluation]) => {
+                    let fewest = self.phases.iter().filter_map(|phase| phase.measured).map(|(_, images)| images).min();
+                    let how = match fewest
+                        .filter(|images| (*images as u64) < lengths.tokens_per_step.min(size.train as u64))
+                    {
+                        Some(images) => format!("scaled from updates of {images} images"),
+                        None => "measured now".into(),
+                    };
+                    format!(
+                        "{} of updates ({how}), evaluations at most {} more; checkpoints not included",
+                        duration(training),
+                        duration(evaluation)
+                    )
+                }
+            },
+        );
+        let stop = lengths.stop;
+        let rate = sparkline(&lengths.schedule, Some(stop), 64, 4);
+        let radius = curve(|n| eps.at(n), eps.at(stop), stop, 64, 4);
+        let _ = write!(out, "\nlearning rate\n{}\n\neps\n{}", rate.trim_end(), radius.trim_end());
+        Ok(out)
+    }
+}
+
+fn look_for_trouble(recipe: &Recipe, plan: &Plan, warnings: &mut Warnings) -> Result<()> {
+    let mut warn = |what: String, remedy: &str| warnings.push((what, remedy.into()));
+    let Plan { lengths, eps, size, .. } = plan;
+    if let Some(machine::Memory { total, .. }) = machine::memory()
+        && plan.memory.total() > total / 10 * 9
+    {
+        let (needed, there) = (count(plan.memory.total() as f64), count(total as f64));
+        warn(
+            format!("about {needed}B of memory are needed, this machine has {there}B"),
+            "a larger batch.accumulate computes a batch in smaller pieces",
+        );
+    }
+    if size.holdout == 0 {
+        warn(
+            "the best checkpoint is chosen on the test set: its error is a little optimistic".into(),
+            "data.holdout = 0.05 chooses it on images held out of the training set; the last checkpoint is not chosen at all",
+        );
+    }
+    let accumulation = settings::accumulation(recipe)?;
+    if accumulation.pieces > 1 && plan.config.has_batch_norm() {
+        match accumulation.whole_batch_statistics {
+            false => warn(
+                format!(
+                    "each of the {} pieces of a batch is normalised with statistics of its own",
+                    accumulation.pieces
+                ),
+                "as in the paper's code, but not the numbers of a whole batch; batch.statistics = \"batch\" normalises all with those of \
+                 the batch, through which then no gradient flows",
+            ),
+            true => warn(
+                "no gradient flows through the batch-norm statistics, since they are of the whole batch".into(),
+                "batch.accumulate = 1 trains on whole batches",
+            ),
+        }
+    }
+    let batch = recipe.usize("batch.images")?;
+    let last = match size.train % batch {
+        0 => batch.min(size.train),
+        rest => rest,
+    };
+    if plan.config.has_batch_norm() && last < 2 * accumulation.pieces {
+        warn(
+            format!("the last batch of an epoch has {last} images: too few for the statistics of batch norms"),
+            "choose another batch.images or data.max_train",
+        );
+    }
+    if lengths.stop <= eps.last && eps.shape != EpsShape::Constant {
+        warn(
+            format!(
+                "training stops at update {}, the ramp ends at {}: no checkpoint will be marked as best",
+                lengths.stop, eps.last
+            ),
+            "a longer run.stop or a shorter eps.length",
+        );
+    }
+    if lengths.stop > lengths.horizon {
+        warn(
+            format!("the run goes on for {} updates after its schedule has ended", lengths.stop - lengths.horizon),
+            "run.stop is where training ends, run.horizon how long the schedule is",
+        );
+    }
+    if lengths.eval_every > lengths.stop || lengths.eval_every == 0 {
+        warn(
+            "evaluations happen only before the first and after the last update".into(),
+            "eval.every = \"1 epoch\" shows the course of the run, and lets the best checkpoint be chosen",
+        );
+    }
+    Ok(())
+}
