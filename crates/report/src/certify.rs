@@ -1,6 +1,7 @@
 //! From runs of image classifiers to figures: the three errors with the radius beneath, the losses, and the layers.
 
 use temper_record::console::{self, digits, percent, radius};
+use temper_record::event::Values;
 
 use crate::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach};
 use crate::errors::{ERRORS, best};
@@ -35,13 +36,19 @@ fn error_line(placed: &[Placed], p: &Placed, set: &str, metric: &str, ringed: bo
     Some(Line { points, value, ring, marks: Marks::All, reach: reach(placed, p), ..line(p) })
 }
 
+/// How many images of the set were attacked, if it was only a part of them.
+pub(crate) fn part_attacked(values: &Values) -> Option<u64> {
+    let attacked = values.get("pgd_images")?;
+    (values.get("images").is_none_or(|images| attacked < images)).then_some(attacked as u64)
+}
+
 /// The errors of every run, one panel each, or all in one panel if there is one run only. Beneath, on the same axis, the
 /// radius and the weight of the regularisers.
 pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> Figure {
     let alone = placed.iter().filter(|p| !p.faint).count() == 1;
     let y = Axis { kind: Kind::Log, ..Axis::default() };
-    let attacked = placed.iter().flat_map(|p| p.run.evals(set)).find_map(|e| e.values.get("pgd_images"));
-    let attacked = attacked.map_or(String::new(), |images| format!("first {images} images"));
+    let attacked = placed.iter().flat_map(|p| p.run.evals(set)).find_map(|e| part_attacked(&e.values));
+    let attacked = attacked.map_or(String::new(), |images| format!("scaled from the first {images} images"));
     let mut panels: Vec<Panel> = Vec::new();
     if alone {
         let names = ["standard", "PGD", "certified", "certified, current ε"];
@@ -73,7 +80,7 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
                 ERRORS[1],
                 match attacked.is_empty() {
                     true => format!("{set}: PGD error at the target epsilon, %"),
-                    false => format!("{set}: PGD error at the target epsilon, % of the {attacked}"),
+                    false => format!("{set}: PGD error at the target epsilon, % ({attacked})"),
                 },
             ),
             (ERRORS[2], format!("{set}: certified error at the target epsilon, %")),

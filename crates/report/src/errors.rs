@@ -5,6 +5,7 @@ use temper_record::console::{self, percent, radius};
 use temper_record::event::Values;
 use temper_record::{Best, RunSeries};
 
+use crate::certify::part_attacked;
 use crate::options::{Placed, ReportOptions, placed};
 use crate::table::Table;
 use crate::text::capital;
@@ -97,14 +98,12 @@ fn speed(run: &RunSeries) -> Option<f64> {
 pub(crate) fn notes(runs: &[RunSeries], options: &ReportOptions) -> Vec<String> {
     let set = shown_set(runs);
     let placed = placed(runs, options);
-    let mut attacked: Vec<u64> = placed
-        .iter()
-        .filter_map(|p| p.run.evals(set).last()?.values.get("pgd_images").map(|images| images as u64))
-        .collect();
+    let mut attacked: Vec<u64> =
+        placed.iter().filter_map(|p| part_attacked(&p.run.evals(set).last()?.values)).collect();
     attacked.sort_unstable();
     attacked.dedup();
     let attacked = match attacked[..] {
-        [images] => format!(", on the first {images} images of the set only"),
+        [images] => format!(", scaled to the set from an attack on its first {images} images"),
         _ => String::new(),
     };
     let mut notes = vec![format!(
