@@ -18,7 +18,7 @@ use temper_recipe::{Library, Recipe};
 mod args;
 
 /// What is added to a command so that it takes seconds. Every other command is run as it stands.
-const SHORTENED: [(&str, &str); 5] = [
+const SHORTENED: [(&str, &str); 8] = [
     ("demo", "--max-steps 1"),
     // Stopped by SIGTERM after its second update, so that the `resume` that follows has something to do.
     (INTERRUPTED, "--max-steps 6"),
@@ -28,7 +28,12 @@ const SHORTENED: [(&str, &str); 5] = [
         "train rewarm/small --out runs/hotter --set lr.peak=3e-3 --max-steps 100",
         "--set run.stop='2 steps' --set eval.max_tokens=20000",
     ),
+    ("train fastibp/mnist-small --out runs/m", "--max-steps 2 --set eval.attack_images=10"),
+    ("train fastibp/mnist-cnn7 --set model.width=16 --out runs/cnn7", "--max-steps 1 --set eval.attack_images=0"),
+    ("verify runs/m --eps 0.3 --json", "--steps 2 --restarts 1"),
 ];
+/// Commands that are only parsed, since they need the network: tests/fetch.rs runs them against a server of its own.
+const PARSED: [&str; 1] = ["data fetch mnist --out data/mnist"];
 const INTERRUPTED: &str = "train law.toml --out runs/law --max-time 8h";
 
 /// Commands that are not the program's, and why they are not run here.
@@ -51,7 +56,7 @@ run.horizon = "1 steps"
 
 /// What the README takes for granted: a model and texts under the names it uses.
 fn furnish(folder: &Folder) {
-    for made in ["models", "corpus", "corpus/law", "corpus/medicine"] {
+    for made in ["models", "corpus", "corpus/law", "corpus/medicine", "data", "data/mnist"] {
         fs::create_dir(folder.path(made)).expect("a folder");
     }
     let documents = |asset: &str| {
@@ -66,6 +71,22 @@ fn furnish(folder: &Folder) {
     folder.write("corpus/law/law.jsonl", german[..200].concat());
     folder.write("corpus/medicine/medicine.jsonl", german[200..400].concat());
     folder.write("corpus/cases.txt", "Der Antrag ist innerhalb eines Monats zu stellen.");
+    // In the format of MNIST, and as many classes.
+    for (split, count) in [("train", 300u32), ("t10k", 100)] {
+        let number = u32::to_be_bytes;
+        let images = [number(0x803), number(count), number(28), number(28)].concat();
+        let pixels = (0..count * 28 * 28).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+        folder.write(
+            &format!("data/mnist/{split}-images-idx3-ubyte"),
+            images.into_iter().chain(pixels).collect::<Vec<u8>>(),
+        );
+        let labels = [number(0x801), number(count)].concat();
+        let classes = (0..count).map(|i| (i % 10) as u8);
+        folder.write(
+            &format!("data/mnist/{split}-labels-idx1-ubyte"),
+            labels.into_iter().chain(classes).collect::<Vec<u8>>(),
+        );
+    }
     folder.write("model.toml", MODEL);
     folder.ok(&["train", "model.toml", "--out", "model"]);
     folder.ok(&["export", "model", "--out", "models/pythia-70m"]);
@@ -176,6 +197,11 @@ fn commands_run() {
                 let (code, said) = run(&folder, &[command.get_name(), "--help"]);
                 assert_eq!(code, Some(0), "temper {} --help\n{said}", command.get_name());
             }
+            continue;
+        }
+        if PARSED.contains(&line.as_str()) {
+            let parsed = args::Cli::try_parse_from(std::iter::once("temper".to_owned()).chain(words(&line)));
+            assert!(parsed.is_ok(), "temper {line}: {parsed:?}");
             continue;
         }
         let begun = Instant::now();

@@ -15,6 +15,8 @@ pub struct Lengths {
     pub horizon: u64,
     /// Where training stops.
     pub stop: u64,
+    /// Whether `--max-steps` made that earlier than the recipe says.
+    pub cut: bool,
     /// Between evaluations.
     pub eval_every: u64,
     /// Between checkpoints.
@@ -74,7 +76,9 @@ impl Lengths {
             return Err(problems.into());
         }
         let schedule = recipe.schedule(&units, horizon)?;
-        let stop = max_steps.map_or(stop, |max| stop.min(max));
-        Ok(Self { tokens_per_step, horizon, stop, eval_every, checkpoint_every, keep_every, log_every, schedule })
+        let planned = stop;
+        let stop = max_steps.map_or(planned, |max| planned.min(max));
+        let cut = stop < planned;
+        Ok(Self { tokens_per_step, horizon, stop, cut, eval_every, checkpoint_every, keep_every, log_every, schedule })
     }
 }
