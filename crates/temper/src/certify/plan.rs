@@ -13,7 +13,7 @@ use temper_schedule::sparkline::curve;
 use temper_schedule::{EpsSchedule, EpsShape, sparkline};
 use temper_train::certify::checkpoint as content;
 use temper_train::certify::cost::{Memory, calibrate, checkpoint_bytes, evaluation_passes, passes};
-use temper_train::certify::method::{Method, Objective, Radius};
+use temper_train::certify::method::Radius;
 
 use crate::args;
 use crate::certify::images::{self, Size};
@@ -159,13 +159,8 @@ fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> 
 /// Memory of a run of this recipe with so many `images` in all, of which `train` are trained on.
 pub fn memory(recipe: &Recipe, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
     let piece = recipe.usize("batch.images")?.min(train).div_ceil(recipe.usize("batch.accumulate")?);
-    let rows = piece.max(settings::eval(recipe)?.rows.min(images));
-    Memory::of(config, rows, bounds(&settings::method(recipe)?), images)
-}
-
-/// Whether any update computes bounds.
-fn bounds(method: &Method) -> bool {
-    method.tightness || method.relu_balance || matches!(method.objective, Objective::Ibp | Objective::CrownIbp)
+    let eval_rows = settings::eval(recipe)?.rows.min(images);
+    Memory::of(config, &settings::method(recipe)?, piece, eval_rows, images)
 }
 
 impl Plan {
@@ -238,7 +233,10 @@ impl Plan {
                 metric("eps", eps.at(phase.last)),
                 metric("lr", lengths.schedule.at(phase.first)),
                 metric("lr", lengths.schedule.at(phase.last)),
-                phase.measured.map_or_else(|| "-".into(), |(seconds, _)| duration(seconds)),
+                phase.measured.map_or_else(
+                    || "-".into(),
+                    |(seconds, _)| if seconds < 1.0 { format!("{:.0}ms", 1000.0 * seconds) } else { duration(seconds) },
+                ),
             ]);
         }
         let mut out = format!("{}\n\n", table.to_text().trim_end());

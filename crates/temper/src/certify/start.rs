@@ -378,17 +378,12 @@ fn announce(
         epoch,
         epochs(lengths.stop)
     ));
-    printer.say(match eps.shape {
-        EpsShape::Constant => format!(
-            "eps         {} from the first update on",
-            recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string())
-        ),
-        _ => format!(
-            "eps         0 for {:.4} epochs, then {:.4} epochs of ramp, then {}",
-            epochs(eps.first),
-            epochs(eps.last - eps.first),
-            recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string())
-        ),
+    let target = recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string());
+    let (clean, ramp) = (epochs(eps.first), epochs(eps.last - eps.first));
+    printer.say(match (eps.shape, eps.first) {
+        (EpsShape::Constant, _) => format!("eps         {target} from the first update on"),
+        (_, 0) => format!("eps         {ramp:.4} epochs of ramp, then {target}"),
+        _ => format!("eps         0 for {clean:.4} epochs, then {ramp:.4} epochs of ramp, then {target}"),
     });
     for dropped in recipe.dropped() {
         printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));

@@ -42,8 +42,10 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
         let test = images::open(&opened.recipe)?.test;
         open::require_fit(&opened.net, &test, &args.run)?;
         let eps = eps(args, &opened.recipe)?;
-        let rows = look(&opened.net, &test, args.images as usize, eps, Statistics::Running, &device);
-        tell(args, &format!("{} at step {}, running statistics", args.run, opened.step), eps, &[("", rows)], printer);
+        let images = test.len().min(args.images as usize);
+        let rows = look(&opened.net, &test, images, eps, Statistics::Running, &device);
+        let what = format!("{} at step {}, running statistics", args.run, opened.step);
+        tell(args, &what, eps, images, &[("", rows)], printer);
         return Ok(0);
     }
     let mut recipe = Recipe::load(&args.run, &args.overrides.set, &LIBRARY)?;
@@ -55,13 +57,14 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
     let data = images::open(&recipe)?;
     let eps = eps(args, &recipe)?;
     let own = start::fresh(&recipe, &data, &device)?;
+    let images = data.test.len().min(args.images as usize);
     let drawn = |init: ImageInit| {
         let net = ImageNet::new(own.config.clone(), init, recipe.u64("seed")?, &device)
             .normalised(own.mean.clone(), own.std.clone());
-        Ok::<_, Problem>(look(&net, &data.test, args.images as usize, eps, Statistics::Batch, &device))
+        Ok::<_, Problem>(look(&net, &data.test, images, eps, Statistics::Batch, &device))
     };
     let columns = [("default", drawn(ImageInit::Default)?), ("ibp", drawn(ImageInit::Ibp)?)];
-    tell(args, &format!("{}, fresh weights, batch statistics", args.run), eps, &columns, printer);
+    tell(args, &format!("{}, fresh weights, batch statistics", args.run), eps, images, &columns, printer);
     Ok(0)
 }
 
@@ -109,7 +112,7 @@ pub fn look(
     rows.collect()
 }
 
-fn tell(args: &args::Inspect, what: &str, eps: f64, columns: &[(&str, Vec<Row>)], printer: &Printer) {
+fn tell(args: &args::Inspect, what: &str, eps: f64, images: usize, columns: &[(&str, Vec<Row>)], printer: &Printer) {
     if args.json {
         let sets: serde_json::Map<String, serde_json::Value> = columns
             .iter()
@@ -125,7 +128,7 @@ fn tell(args: &args::Inspect, what: &str, eps: f64, columns: &[(&str, Vec<Row>)]
                 ((if name.is_empty() { "run" } else { name }).to_string(), layers.collect())
             })
             .collect();
-        let result = json!({ "what": what, "eps": eps, "images": args.images, "layers": sets });
+        let result = json!({ "what": what, "eps": eps, "images": images, "layers": sets });
         return printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
     }
     let mut table = Table::new().text_column("layer");
@@ -146,7 +149,7 @@ fn tell(args: &args::Inspect, what: &str, eps: f64, columns: &[(&str, Vec<Row>)]
         }
         table.row(row);
     }
-    printer.data(format_args!("{what}, eps {eps:.5}, {} images\n\n{}", args.images, table.to_text().trim_end()));
+    printer.data(format_args!("{what}, eps {eps:.5}, {images} images\n\n{}", table.to_text().trim_end()));
     printer.say(
         "\ngain: mean width of the layer's output over that of the pre-activation it reads; after bn: the same behind its batch norm,\n\
          which takes the scale of the weights out: with full batch norm all first weights give about the same widths there",

@@ -173,7 +173,7 @@ impl Folder {
         let mut events = self.events(run);
         events.retain(|event| event["event"] == kind);
         for event in &mut events {
-            for timing in ["tokens_per_s", "seconds", "time"] {
+            for timing in ["tokens_per_s", "images_per_s", "seconds", "time"] {
                 event.as_object_mut().expect("an object").remove(timing);
             }
         }

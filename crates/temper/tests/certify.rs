@@ -1,0 +1,675 @@
+//! Certified training at the command line: resumed, branched, verified, inspected and planned, and its bad input.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use common::{Folder, says_all, until_won};
+use serde_json::Value;
+
+/// 12 updates of 40 images, 6 an epoch, the last of which has 16; the ramp takes all of the run.
+const TINY: &str = r#"
+task = "certify"
+[model]
+name = "small"
+width = 4
+[data]
+images = "builtin:fashion"
+max_train = 240
+max_test = 60
+holdout = 0.1
+[batch]
+images = 40
+[eps]
+target = 0.1
+length = "12 steps"
+[lr]
+shape = "linear"
+peak = 1e-3
+[run]
+horizon = "12 steps"
+[eval]
+every = "3 steps"
+attack_images = 20
+attack_steps = 3
+[checkpoint]
+every = "3 steps"
+[log]
+every = "1 steps"
+"#;
+
+/// What makes it certify some test images: a longer run at a small radius.
+const CERTIFIES: [&str; 4] = ["eps.target=0.02", "eps.length=20 steps", "run.horizon=40 steps", "lr.peak=5e-3"];
+
+/// The attack of most tests.
+const ATTACK: [&str; 4] = ["--steps", "5", "--restarts", "2"];
+
+fn folder() -> Folder {
+    let folder = Folder::empty();
+    folder.write("tiny.toml", TINY);
+    folder
+}
+
+/// With the run `base`, which certifies some images.
+fn with_base() -> Folder {
+    let folder = folder();
+    train(&folder, "base", &CERTIFIES);
+    folder
+}
+
+fn args<'a>(out: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    ["train", "tiny.toml", "--out", out].into_iter().chain(sets).collect()
+}
+
+fn train(folder: &Folder, out: &str, sets: &[&str]) {
+    folder.ok(&args(out, sets));
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// The cells of a CSV file, its header apart.
+fn csv(folder: &Folder, path: &str) -> Vec<Vec<String>> {
+    let text = String::from_utf8(folder.read(path)).expect("UTF-8");
+    text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+/// `temper verify` of a run into a folder; gives its JSON.
+fn verify(folder: &Folder, run: &str, out: &str, extra: &[&str]) -> Value {
+    json(&folder.ok(&[&["verify", run, "--out", out, "--json"], extra].concat()))
+}
+
+/// MNIST's four files, made up: `images` training and half as many test images of so many classes.
+fn write_idx(folder: &Folder, name: &str, images: usize, side: usize, classes: usize) {
+    fs::create_dir_all(folder.path(name)).unwrap();
+    for (stem, images) in [("train", images), ("t10k", images / 2)] {
+        let number = |n: usize| (n as u32).to_be_bytes();
+        let pixels = (0..images * side * side).map(|i| (i * 37 % 251) as u8);
+        let header = [[0, 0, 8, 3], number(images), number(side), number(side)].concat();
+        folder.write(&format!("{name}/{stem}-images-idx3-ubyte"), header.into_iter().chain(pixels).collect::<Vec<_>>());
+        let labels = (0..images).map(|i| (i % classes) as u8);
+        let header = [[0, 0, 8, 1], number(images)].concat();
+        folder.write(&format!("{name}/{stem}-labels-idx1-ubyte"), header.into_iter().chain(labels).collect::<Vec<_>>());
+    }
+}
+
+fn change(folder: &Folder, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = folder.read(path);
+    change(&mut bytes);
+    folder.write(path, bytes);
+}
+
+#[test]
+fn killed_in_the_ramp_and_resumed() {
+    let folder = folder();
+    let augmented = ["data.flip=true", "data.crop=2", "batch.accumulate=2"];
+    let whole = ["batch.accumulate=2", "batch.statistics=batch", "method.precise_batch_norm=true"];
+    let attacked = ["method.name=pgd", "method.attack_steps=2"];
+    for (name, sets) in [("plain", &[][..]), ("augmented", &augmented), ("whole", &whole), ("pgd", &attacked)] {
+        folder.ok(&[&args(name, sets)[..], &["--threads", "1"]].concat());
+        for (before, after) in [("1", "2"), ("2", "1")] {
+            let run = until_won(|run| {
+                let args = [&args(run, sets)[..], &["--threads", before]].concat();
+                // Killed in the middle of the ramp, between the checkpoints of updates 6 and 9, or a little later.
+                folder.start_until(&args, run, 7).is_some_and(|running| running.kill())
+            });
+            folder.ok(&["resume", &run, "--threads", after]);
+            folder.same_run(name, &run, 12);
+            let resumed = folder.events_of(&run, "resume");
+            assert_eq!(resumed.len(), 1);
+            assert!(resumed[0]["step"].as_u64().unwrap() >= 6);
+            fs::remove_dir_all(folder.path(&run)).unwrap();
+        }
+    }
+    // Other bits, so that this test would notice keys that do nothing.
+    for other in ["augmented", "whole", "pgd"] {
+        assert_ne!(folder.losses("plain"), folder.losses(other), "{other}");
+    }
+    let first = &folder.events_of("plain", "step")[0];
+    assert_eq!((&first["eps"], &first["weight"]), (&Value::from(0.0), &Value::from(0.5)));
+}
+
+#[test]
+fn a_time_limit_leaves_a_checkpoint() {
+    let folder = folder();
+    train(&folder, "base", &[]);
+    let done = folder.temper(&[&args("timed", &[])[..], &["--max-time", "1s"]].concat());
+    assert_eq!(done.code, 75, "{}", done.err);
+    folder.ok(&["resume", "timed"]);
+    folder.same_run("base", "timed", 12);
+    let done = folder.temper(&["resume", "timed"]);
+    assert_eq!(done.code, 0);
+    says_all(&done.err, &["complete, nothing left to do"]);
+}
+
+#[test]
+fn branches() {
+    let folder = folder();
+    train(&folder, "base", &["checkpoint.keep_last=9"]);
+    let keep = r#"
+        task = "certify"
+        clocks = { weights = "keep", moments = "keep", schedule = "keep", data = "keep", rng = "keep" }
+        eval = { every = "3 steps", attack_images = 20, attack_steps = 3 }
+        checkpoint.every = "3 steps"
+    "#;
+    folder.write("keep.toml", keep);
+    folder.ok(&["branch", "base@6", "keep.toml", "--out", "kept"]);
+    for file in ["model.safetensors", "optimizer.safetensors", "network.json"] {
+        let [a, b] = ["base", "kept"].map(|run| folder.read(&Folder::checkpoint(run, 12, file)));
+        assert!(a == b, "{file}");
+    }
+    assert_eq!(folder.events_of("kept", "step"), folder.events_of("base", "step")[6..]);
+    // Two sets, evaluated at 0, 3, 6, 9 and 12; the branch begins with the evaluation at 6.
+    assert_eq!(folder.events_of("kept", "eval"), folder.events_of("base", "eval")[4..]);
+
+    // Network, data and target are those of the base, the ramp is a new one.
+    let new = r#"
+        task = "certify"
+        eps.length = "4 steps"
+        lr = { shape = "constant", peak = 1e-3 }
+        run.horizon = "6 steps"
+        eval.attack_images = 0
+    "#;
+    folder.write("new.toml", new);
+    let done = folder.temper(&["branch", "base", "new.toml", "--out", "new"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    says_all(&done.err, &["keeps weights; resets moments, schedule, data position, random state"]);
+    let eps: Vec<_> = folder.events_of("new", "step").iter().map(|step| step["eps"].as_f64().unwrap()).collect();
+    assert_eq!((eps[0], eps[4], eps[5]), (0.0, 0.1, 0.1));
+    assert!(eps[1] > 0.0 && eps.is_sorted());
+    let [a, b] =
+        [("base", 12), ("new", 0)].map(|(run, step)| folder.read(&Folder::checkpoint(run, step, "model.safetensors")));
+    assert!(a == b, "the weights are kept");
+    assert!(common::all_zero(&folder.read(&Folder::checkpoint("new", 0, "optimizer.safetensors"))));
+    assert_eq!(folder.events_of("new", "start")[0]["parent"]["step"], 12);
+}
+
+#[test]
+fn verdicts_and_their_counts() {
+    let folder = with_base();
+    let result = verify(&folder, "base", "all", &[&ATTACK[..], &["--attack", "all", "--batch", "16"]].concat());
+    let rows = csv(&folder, "all/verdicts.csv");
+    assert_eq!(rows.len(), 60);
+    let count = |outcome: &str| rows.iter().filter(|row| row[3] == outcome).count();
+    for outcome in ["misclassified", "attacked", "certified", "unknown"] {
+        assert_eq!(result[outcome], count(outcome), "{outcome}");
+    }
+    assert_eq!((&result["images"], &result["errors"]), (&60.into(), &0.into()));
+    let errors = ["standard_error", "pgd_error", "certified_error"].map(|error| result[error].as_f64().unwrap());
+    assert!(errors.is_sorted(), "{errors:?}");
+    assert_eq!(errors[0], 100.0 * count("misclassified") as f64 / 60.0);
+    assert_eq!(errors[2], 100.0 - 100.0 * count("certified") as f64 / 60.0);
+    assert!(count("certified") > 5 && count("misclassified") > 5, "{result}");
+    // What the last evaluation of the run has found on the same images.
+    let eval = folder.last_eval("base", "test");
+    for error in ["standard_error", "certified_error"] {
+        assert!((eval[error].as_f64().unwrap() - result[error].as_f64().unwrap()).abs() < 1e-9, "{error}");
+    }
+    // All were attacked; the certified ones in vain, with a margin that is no less than the bound.
+    for row in &rows {
+        let [bound, margin]: [f32; 2] = [&row[5], &row[6]].map(|cell| cell.parse().unwrap());
+        assert!(bound <= margin + 1e-5, "{row:?}");
+        assert_eq!(row[1] == row[2], row[3] != "misclassified", "{row:?}");
+    }
+    let text = folder.ok(&[&["verify", "base", "--out", "all", "--attack", "all"], &ATTACK[..]].concat());
+    says_all(&text, &["60 images of fashion-mnist, eps 0.02", "not rounding-sound", "certified error"]);
+
+    // The size of a batch and the attack decide no certificate, and the better bound loses none.
+    let tenth = verify(&folder, "base", "tenth", &ATTACK);
+    assert_eq!(tenth["certified"], result["certified"]);
+    let none = verify(&folder, "base", "none", &[&ATTACK[..], &["--attack", "uncertified"]].concat());
+    assert_eq!(none["certified"], result["certified"]);
+    let best = verify(&folder, "base", "best", &[&ATTACK[..], &["--bound", "best"]].concat());
+    assert!(best["certified"].as_u64() >= result["certified"].as_u64(), "{best}");
+    for (row, best) in rows.iter().zip(csv(&folder, "best/verdicts.csv")) {
+        assert!(row[3] != "certified" || best[3] == "certified", "{row:?} {best:?}");
+    }
+    // In a box of radius 0 is the image alone.
+    let zero = verify(&folder, "base", "zero", &[&ATTACK[..], &["--eps", "0"]].concat());
+    assert_eq!(zero["standard_error"], zero["certified_error"]);
+    // At the same radius, the best checkpoint is one that was trained at the target.
+    assert!(verify(&folder, "base@best", "marked", &ATTACK)["question"]["step"].as_u64().unwrap() > 20);
+}
+
+#[test]
+fn a_killed_verify_goes_on() {
+    let folder = with_base();
+    let slow = ["--batch", "4", "--steps", "60", "--restarts", "4", "--attack", "all"];
+    let whole = verify(&folder, "base", "whole", &slow);
+    let lines =
+        |out: &str| fs::read_to_string(folder.path(out).join("verdicts.csv")).map_or(0, |csv| csv.lines().count());
+    let out = until_won(|out| {
+        let args = [&["verify", "base", "--out", out], &slow[..]].concat();
+        let mut command = folder.command(&args);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let running = common::Running::from(child);
+        while lines(out) < 1 + 8 {
+            std::thread::sleep(std::time::Duration::from_micros(300));
+        }
+        let seen = lines(out);
+        let killed = running.kill();
+        // Nothing that was there is lost; what was computed since the last batch is.
+        assert!(lines(out) >= seen && (lines(out) - 1).is_multiple_of(4));
+        killed && lines(out) < 1 + 60
+    });
+    let done = folder.temper(&[&["verify", "base", "--out", &out, "--json"], &slow[..]].concat());
+    assert_eq!(done.code, 0, "{}", done.err);
+    says_all(&done.err, &["of 60 images are done already"]);
+    assert_eq!(json(&done.out)["pgd_error"], whole["pgd_error"]);
+    let verdicts = |out: &str| folder.read(&format!("{out}/verdicts.csv"));
+    assert!(verdicts(&out) == verdicts("whole"));
+
+    // A line that was cut short is made again.
+    change(&folder, &format!("{out}/verdicts.csv"), |bytes| bytes.truncate(bytes.len() - 30));
+    verify(&folder, "base", &out, &slow);
+    assert!(verdicts(&out) == verdicts("whole"));
+    // The run may be called by another name.
+    let absolute = folder.path("base");
+    verify(&folder, common::text(&absolute), "whole", &slow);
+
+    // Another question is not answered into the same file.
+    for (extra, says) in [
+        (&["--steps", "61", "--batch", "4", "--restarts", "4", "--attack", "all"][..], "steps = 60, now it is 61"),
+        (&[&slow[..], &["--eps", "0.03"]].concat(), "eps = 0.02, now it is 0.03"),
+        (&[&slow[..], &["--images", "50"]].concat(), "images = 60, now it is 50"),
+        (&[&slow[..], &["--bound", "best"]].concat(), "bound = \"ibp\", now it is \"best\""),
+    ] {
+        folder.fails(
+            &[&["verify", "base", "--out", "whole"], extra].concat(),
+            2,
+            &[says, "whole", "hint: give another folder"],
+        );
+    }
+    folder.fails(&[&["verify", "base@30", "--out", "whole"], &slow[..]].concat(), 2, &["step = 40, now it is 30"]);
+    // A file that is something else is left alone.
+    change(&folder, "whole/verdicts.csv", |bytes| bytes.splice(..5, *b"wrong").for_each(drop));
+    folder.fails(&[&["verify", "base", "--out", "whole"], &slow[..]].concat(), 2, &["whole/verdicts.csv", "hint: "]);
+}
+
+#[test]
+fn certified_radii() {
+    let folder = with_base();
+    verify(&folder, "base", "v", &ATTACK);
+    let result = verify(&folder, "base", "v", &["--radius", "--halvings", "6"]);
+    let (verdicts, radii) = (csv(&folder, "v/verdicts.csv"), csv(&folder, "v/radii.csv"));
+    assert_eq!(radii.len(), 60);
+    let mut sum = 0.0;
+    for (verdict, row) in verdicts.iter().zip(&radii) {
+        let radius = row[2].parse::<f64>();
+        assert_eq!(radius.is_err(), verdict[3] == "misclassified", "{verdict:?} {row:?}");
+        let radius = radius.unwrap_or(0.0);
+        assert!((0.0..=0.02).contains(&radius), "{row:?}");
+        assert_eq!(radius == 0.02, verdict[3] == "certified", "{verdict:?} {row:?}");
+        // The bisection ends between two neighbours.
+        if let Ok(not) = row[3].parse::<f64>() {
+            assert!((not - radius - 0.02 / 64.0).abs() < 1e-9 || verdict[3] == "misclassified", "{row:?}");
+        }
+        sum += radius;
+    }
+    assert!((result["mean"].as_f64().unwrap() - sum / 60.0).abs() < 1e-12);
+    assert!(result["median"].as_f64() <= result["quartiles"][1].as_f64());
+}
+
+#[test]
+fn inspect_of_a_run_and_of_a_recipe() {
+    let folder = with_base();
+    let run = json(&folder.ok(&["inspect", "base", "--json"]));
+    assert_eq!((&run["images"], &run["eps"]), (&60.into(), &0.02.into()));
+    let recipe = json(&folder.ok(&["inspect", "tiny.toml", "--json", "--set", "model.width=16", "--eps", "1/255"]));
+    let layers = |set: &Value| set.as_array().unwrap().clone();
+    for set in [&run["layers"]["run"], &recipe["layers"]["default"], &recipe["layers"]["ibp"]] {
+        let layers = layers(set);
+        assert_eq!(
+            layers.iter().map(|layer| layer["layer"].as_str().unwrap()).collect::<Vec<_>>(),
+            ["conv1", "conv2", "linear1"]
+        );
+        for layer in layers {
+            let shares = ["active", "unstable", "inactive"].map(|share| layer[share].as_f64().unwrap());
+            assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{layer}");
+            assert!(layer["width"].as_f64().unwrap() > 0.0, "{layer}");
+        }
+    }
+    // The paper's initialisation keeps the width of intervals from the second layer on; the usual one lets it grow.
+    for (ibp, default) in layers(&recipe["layers"]["ibp"]).iter().zip(layers(&recipe["layers"]["default"])).skip(1) {
+        let [ibp, default] = [ibp, &default].map(|layer| layer["gain"].as_f64().unwrap());
+        assert!((0.8..1.25).contains(&ibp), "{ibp}");
+        assert!(default > 1.5 * ibp, "{default}");
+    }
+    let text = folder.temper(&["inspect", "tiny.toml"]);
+    says_all(&text.out, &["fresh weights", "60 images", "default init", "ibp init", "unstable"]);
+    says_all(&text.err, &["gain: "]);
+}
+
+#[test]
+fn networks_and_radii_that_do_not_fit() {
+    let folder = folder();
+    let refused = |set: &str, says: &[&str]| {
+        let said = folder.fails(&args("run", &[set]), 2, says);
+        assert!(!folder.path("run").exists(), "a run that never began leaves nothing: {said}");
+    };
+    refused("model.name=smal", &["model.name", "smal", "did you mean small"]);
+    refused("model.width=0", &["model.width", "at least 1"]);
+    refused(
+        r#"model.graph=["conv 4 30", "relu", "flatten", "linear 10"]"#,
+        &["model.graph, line 1 (conv 4 30)", "does not fit", "hint: "],
+    );
+    refused(
+        r#"model.graph=["conv 4 3", "relu", "linear 10"]"#,
+        &["model.graph, line 3 (linear 10)", "needs flat input", "put a flatten before it"],
+    );
+    refused(r#"model.graph=["flatten", "linear 7"]"#, &["line 2 (linear 7)", "7 logits for 10 classes", "hint: "]);
+    for eps in ["-0.1", "0", "1.5", "0.0", "\"3/2\"", "nan"] {
+        refused(&format!("eps.target={eps}"), &["--set eps.target", "above 0 and at most 1"]);
+    }
+    refused("eps.length=13 steps", &["eps.length", "13 updates", "has 12", "hint: shorten eps.length"]);
+    refused("method.name=fats", &["method.name", "\"fats\"", "did you mean \"fast\"?"]);
+    refused("data.seq_len=5", &["data.seq_len", "language models"]);
+    refused("model.layers=5", &["model.layers", "language models"]);
+    refused("data.images=nowhere", &["nowhere", "no such file", "hint: ", "temper data fetch"]);
+    refused("data.images=builtin:fashoin", &["builtin:fashoin", "hint: builtin:fashion"]);
+    refused("data.holdout=0.001", &["data.holdout", "hint: "]);
+    refused("batch.images=0", &["batch.images", "at least 1"]);
+    refused("model.width=500000", &["of memory are needed, this machine has", "temper plan"]);
+    // A run that lets images grow over the machine's memory.
+    let large = ["data.max_train=0", "batch.images=10000", "model.width=4096"];
+    folder.fails(&args("run", &large), 2, &["batch.images", "of memory are needed", "batch.accumulate"]);
+    // A key of certified training in a recipe of a language model.
+    folder.write("lm.toml", "eps.target = 0.1\nmodel.layers = 1\n");
+    folder.fails(&["train", "lm.toml", "--out", "run"], 2, &["lm.toml:1", "eps.target", "certified training"]);
+    // Radii on the command line.
+    train(&folder, "base", &[]);
+    for eps in ["-0.1", "1.01", "x", "8/0", "nan"] {
+        for command in ["verify", "inspect"] {
+            folder.fails(&[command, "base", "--eps", eps], 2, &["--eps", eps, "from 0 to 1", "hint: "]);
+        }
+    }
+    folder.fails(&["verify", "base@5"], 2, &["base@5", "9, 12"]);
+}
+
+#[test]
+fn image_files_that_are_damaged_or_changed() {
+    let folder = folder();
+    write_idx(&folder, "mine", 120, 12, 10);
+    let mine = ["data.images=mine", "data.max_train=0", "data.max_test=0"];
+    train(&folder, "good", &mine);
+    let damaged = |file: &str, damage: fn(&mut Vec<u8>), says: &[&str]| {
+        let path = format!("mine/{file}-ubyte");
+        let before = folder.read(&path);
+        change(&folder, &path, damage);
+        folder.fails(&args("run", &mine), 2, &[&[path.as_str()], says].concat());
+        folder.fails(&["verify", "good", "--data", "mine"], 2, &[&[path.as_str()], says].concat());
+        assert!(!folder.path("run").exists());
+        folder.write(&path, before);
+    };
+    damaged("train-images-idx3", |bytes| bytes[3] = 9, &["starts with 0x00000809", "hint: "]);
+    damaged("t10k-images-idx3", |bytes| bytes.truncate(1000), &["cut short", "hint: "]);
+    damaged("train-labels-idx1", |bytes| bytes[3] = 3, &["0x00000803", "as a file of images", "hint: "]);
+    damaged("t10k-labels-idx1", |bytes| bytes[10] = 99, &["label 99 of image 2", "0 to 9", "hint: "]);
+    damaged("train-labels-idx1", |bytes| bytes[10] = 200, &["label 200 of image 2 is out of range", "hint: "]);
+
+    // Images of other classes, another size, in colour.
+    write_idx(&folder, "three", 60, 12, 3);
+    write_idx(&folder, "large", 60, 16, 10);
+    fs::create_dir(folder.path("colour")).unwrap();
+    for n in 1..=5 {
+        folder.write(&format!("colour/data_batch_{n}.bin"), vec![0; 20 * 3073]);
+    }
+    folder.write("colour/test_batch.bin", vec![0; 20 * 3073]);
+    for (other, is) in [("three", "1x12x12 in 3 classes"), ("large", "1x16x16 in 10"), ("colour", "3x32x32 in 10")] {
+        let says = ["do not fit the network", is, "1x12x12", "hint: "];
+        folder.fails(&["verify", "good", "--data", other], 2, &[&[other], &says[..]].concat());
+        folder.write("next.toml", format!("task = \"certify\"\ndata.images = \"{other}\"\neps.length = 0\nlr = {{ shape = \"constant\", peak = 1e-3 }}\nrun.horizon = 2\n"));
+        folder.fails(
+            &["branch", "good", "next.toml", "--out", "run"],
+            2,
+            &["next.toml:2", "do not fit", is, "clocks.weights"],
+        );
+    }
+
+    // A resumed run must find the images it began with.
+    let done = folder.temper(&[&args("begun", &mine)[..], &["--max-time", "1s"]].concat());
+    assert_eq!(done.code, 75, "{}", done.err);
+    let before = folder.read("mine/train-images-idx3-ubyte");
+    change(&folder, "mine/train-images-idx3-ubyte", |bytes| bytes[500] ^= 1);
+    folder.fails(&["resume", "begun"], 2, &["data.images", "no longer those that the run began with", "hint: "]);
+    fs::rename(folder.path("mine"), folder.path("moved")).unwrap();
+    folder.fails(&["resume", "begun"], 2, &["mine", "no such file", "hint: "]);
+    fs::rename(folder.path("moved"), folder.path("mine")).unwrap();
+    folder.write("mine/train-images-idx3-ubyte", before);
+    folder.ok(&["resume", "begun"]);
+    folder.same_run("good", "begun", 12);
+}
+
+#[test]
+fn runs_of_the_other_task() {
+    let folder = Folder::new();
+    folder.ok(&["train", "tiny.toml", "--out", "lm", "--max-steps", "1"]);
+    folder.write("lm.toml", common::TINY);
+    folder.write("tiny.toml", TINY);
+    train(&folder, "images", &["run.stop=3 steps"]);
+    for command in ["verify", "inspect"] {
+        folder.fails(&[command, "lm"], 2, &["lm", "language model", "hint: "]);
+    }
+    folder.fails(&["inspect", "lm.toml"], 2, &["lm.toml", "language model", "hint: "]);
+    for args in [&["eval", "images"][..], &["sample", "images"], &["export", "images", "--out", "out"]] {
+        let says =
+            ["images", "image classifier, not a language model", "temper verify", "model.safetensors", "network.json"];
+        folder.fails(args, 2, &says);
+    }
+    assert!(!folder.path("out").exists());
+    folder.fails(&["branch", "lm", "tiny.toml", "--out", "out"], 2, &["lm", "task = \"lm\"", "hint: "]);
+    folder.fails(&["branch", "images", "next.toml", "--out", "out"], 2, &["images", "certif", "hint: "]);
+    folder.fails(&["plan", "tiny.toml", "--from", "lm"], 2, &["--from lm", "language model", "hint: "]);
+    folder.fails(&["plan", "lm.toml", "--from", "images"], 2, &["images", "certif", "hint: "]);
+}
+
+#[test]
+fn weights_that_are_not_finite_and_checkpoints_that_are_damaged() {
+    let folder = folder();
+    train(&folder, "base", &[]);
+    let path = Folder::checkpoint("base", 12, "model.safetensors");
+    folder.write("weights.safetensors", folder.read(&path));
+    let from = |sets: &[&'static str]| args("run", &[&["init.from=weights.safetensors"], sets].concat());
+    folder.ok(&from(&[]));
+    // The same weights have the same errors.
+    let first = |run: &str, n: usize| folder.events_of(run, "eval")[n]["certified_error"].clone();
+    assert_eq!(first("run", 1), folder.last_eval("base", "test")["certified_error"]);
+    fs::remove_dir_all(folder.path("run")).unwrap();
+    folder.fails(&from(&["model.width=8"]), 2, &["weights.safetensors", "conv1.weight has shape [4, 1, ", "hint: "]);
+    change(&folder, "weights.safetensors", |bytes| {
+        let at = common::tensor_range(bytes, "conv2.weight").start;
+        bytes[at + 8..at + 12].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    folder.fails(&from(&[]), 3, &["conv2.weight", "entry 2 is NaN", "hint: "]);
+    assert!(!folder.path("run").exists());
+    folder.write("weights.safetensors", "not safetensors");
+    folder.fails(&from(&[]), 2, &["weights.safetensors"]);
+    folder.fails(&args("run", &["init.from=nowhere.safetensors"]), 2, &["nowhere.safetensors", "no such file"]);
+
+    let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+        ("model.safetensors", |bytes| *bytes.last_mut().unwrap() ^= 1),
+        ("model.safetensors", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("network.json", |bytes| bytes.truncate(bytes.len() / 2)),
+    ];
+    for (file, damage) in damages {
+        let path = Folder::checkpoint("base", 12, file);
+        let before = folder.read(&path);
+        change(&folder, &path, damage);
+        for command in ["verify", "inspect", "resume"] {
+            folder.fails(&[command, "base"], 2, &[file]);
+        }
+        folder.write(&path, before);
+    }
+    // A run that diverges stops, and what was there before is still there.
+    let done = folder.temper(&args("wild", &["lr.peak=1e30", "optimizer.clip=0.0"]));
+    assert_eq!(done.code, 3, "{}", done.err);
+    says_all(&done.err, &["hint: "]);
+    assert_eq!(folder.checkpoints("wild").first(), Some(&0));
+}
+
+/// Names of the built-in recipes of certified training.
+fn built_in() -> Vec<String> {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let mut names = vec!["demo/fast".to_string(), "demo/vanilla".to_string()];
+    for entry in fs::read_dir(recipes.join("fastibp")).expect("the recipes") {
+        names.push(format!("fastibp/{}", entry.expect("an entry").path().file_stem().unwrap().to_string_lossy()));
+    }
+    assert!(names.len() > 5);
+    names
+}
+
+#[test]
+fn built_in_recipes() {
+    let folder = Folder::empty();
+    let list = folder.ok(&["recipe", "list"]);
+    for name in built_in() {
+        assert!(list.contains(&name), "{name} is not in the binary");
+        assert!(folder.ok(&["recipe", "show", &name]).contains("about = "), "{name}");
+        let csv = folder.ok(&["schedule", &name, "--csv", "--every", "1000000"]);
+        let rows: Vec<Vec<f64>> =
+            csv.lines().skip(1).map(|line| line.split(',').map(|cell| cell.parse().unwrap()).collect()).collect();
+        assert!(csv.starts_with("step,tokens,lr,eps,weight\n"), "{name}");
+        let plan = json(&folder.ok(&["plan", &name, "--no-calibration", "--json"]));
+        let last = rows.last().unwrap();
+        // Both say the same of where it ends.
+        assert_eq!((plan["steps"].as_f64(), plan["images"].as_f64()), (Some(last[0]), Some(last[1])), "{name}");
+        let phases = plan["phases"].as_array().unwrap();
+        assert_eq!(phases.last().unwrap()["name"], "robust", "{name}");
+        assert_eq!(phases.last().unwrap()["eps_last"].as_f64(), Some(last[3]), "{name}");
+        assert_eq!((rows[0][3], last[4]), (0.0, 0.0), "{name}: radius of the first update, weight of the last");
+        let images: u64 = phases.iter().map(|phase| phase["images"].as_u64().unwrap()).sum();
+        assert_eq!(plan["images"], images, "{name}");
+        let memory = plan["memory_bytes"].as_object().unwrap();
+        let parts: u64 = memory.iter().filter(|(part, _)| *part != "total").map(|(_, n)| n.as_u64().unwrap()).sum();
+        assert_eq!(memory["total"], parts, "{name}");
+        assert_eq!(plan["checkpoint_bytes"].as_u64(), plan["parameters"].as_u64().map(|n| 12 * n), "{name}");
+        assert!(plan["flops"].as_f64() > plan["flops_per_epoch"].as_f64(), "{name}");
+    }
+    // The paper's network: parameters and multiply-adds as published for it.
+    let plan = json(&folder.ok(&["plan", "fastibp/cifar10-cnn7", "--no-calibration", "--json"]));
+    assert_eq!(plan["parameters"], 17_190_602);
+    assert_eq!(plan["steps"], 160 * 391);
+    assert_eq!(plan["images"], 160 * 50_000);
+    let names: Vec<_> =
+        plan["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["clean", "ramp", "robust"]);
+    let warned = |plan: &Value, words: &str| plan["warnings"].to_string().contains(words);
+    assert!(
+        warned(&plan, "data/cifar-10: there is nothing there yet") && warned(&plan, "chosen on the test set"),
+        "{plan}"
+    );
+    let tiny = json(&folder.ok(&["plan", "fastibp/tinyimagenet-cnn7", "--no-calibration", "--json"]));
+    assert!(warned(&tiny, "each of the 2 pieces of a batch is normalised with statistics of its own"), "{tiny}");
+    assert_eq!(tiny["data"]["classes"], 200);
+}
+
+#[test]
+fn plans_and_schedules() {
+    let folder = folder();
+    let plan = json(&folder.ok(&["plan", "tiny.toml", "--json"]));
+    assert_eq!((&plan["steps"], &plan["steps_per_epoch"]), (&12.into(), &6.into()));
+    // Two epochs; the last batch of each has 16 images.
+    assert_eq!(plan["images"], 2 * 216);
+    assert_eq!((&plan["data"]["holdout"], &plan["data"]["test"]), (&24.into(), &60.into()));
+    assert!(plan["seconds"].as_f64().unwrap() > 0.0 && plan["evaluation_seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(plan["values"]["init.weights"]["origin"], "preset fast");
+    assert_eq!(plan["values"]["model.width"]["origin"], "file tiny.toml");
+    // As trained, update for update.
+    train(&folder, "base", &[]);
+    let steps = folder.events_of("base", "step");
+    let csv = folder.ok(&["schedule", "tiny.toml", "--csv"]);
+    for (line, step) in csv.lines().skip(1).zip(&steps) {
+        let cells: Vec<f64> = line.split(',').map(|cell| cell.parse().unwrap()).collect();
+        let recorded = ["step", "tokens", "lr", "eps", "weight"].map(|name| step[name].as_f64().unwrap());
+        assert_eq!(cells, recorded);
+    }
+    assert_eq!(csv.lines().count(), 13);
+    let start = &folder.events_of("base", "start")[0];
+    assert_eq!(start["parameters"], plan["parameters"]);
+
+    let text = folder.temper(&[
+        "plan",
+        "tiny.toml",
+        "--no-calibration",
+        "--set",
+        "batch.accumulate=2",
+        "--set",
+        "batch.statistics=batch",
+    ]);
+    says_all(
+        &text.out,
+        &[
+            "ramp",
+            "216 training images of 1x28x28 in 10 classes",
+            "multiply-adds",
+            "an epoch at the end",
+            "activations",
+            "not measured",
+            "learning rate",
+            "eps",
+        ],
+    );
+    says_all(
+        &text.err,
+        &["no gradient flows through the batch-norm statistics", "no checkpoint will be marked as best"],
+    );
+    // As a branch it has the network and data of its base.
+    folder.write("next.toml", "task = \"certify\"\neps.length = \"1 epoch\"\nlr = { shape = \"constant\", peak = 1e-3 }\nrun.horizon = \"2 epochs\"\n");
+    let plan = json(&folder.ok(&["plan", "next.toml", "--from", "base", "--no-calibration", "--json"]));
+    assert_eq!((&plan["parameters"], &plan["steps"]), (&start["parameters"], &12.into()));
+    assert_eq!(plan["values"]["eps.target"]["origin"], "base run base");
+
+    let drawing = folder.ok(&["schedule", "tiny.toml"]);
+    says_all(
+        &drawing,
+        &["12 updates (432 images)", "an epoch 6 updates (216 images)", "eps: smoothed", "ramp", "weight at first"],
+    );
+    let svg = folder.ok(&["schedule", "tiny.toml", "--svg", "schedule.svg"]);
+    assert_eq!(svg, "schedule.svg\n");
+    assert!(String::from_utf8(folder.read("schedule.svg")).unwrap().contains("eps"));
+    // Without the data: epochs need it, steps do not.
+    folder.ok(&["schedule", "tiny.toml", "--csv", "--set", "data.images=nowhere"]);
+    for command in ["schedule", "plan"] {
+        let args = [command, "tiny.toml", "--set", "data.images=nowhere", "--set", "run.horizon=4 epochs"];
+        folder.fails(&args, 2, &["--set data.images", "there is nothing at nowhere", "hint: ", "fashion-mnist"]);
+    }
+    let known =
+        folder.temper(&["schedule", "tiny.toml", "--set", "data.images=x/mnist", "--set", "run.horizon=4 epochs"]);
+    assert_eq!(known.code, 0, "{}", known.err);
+    says_all(&known.err, &["x/mnist is not here: an epoch is that of mnist"]);
+    // A branch recipe whose base is of the other task.
+    folder.write("odd.toml", format!("base = \"rewarm/small\"\n{TINY}"));
+    folder.fails(&["schedule", "odd.toml"], 2, &["odd.toml:1", "language models", "certified training"]);
+    folder.fails(
+        &["plan", "tiny.toml", "--no-calibration", "--set", "eps.length=13 steps"],
+        2,
+        &["eps.length", "hint: "],
+    );
+}
+
+#[test]
+fn networks_by_name() {
+    let folder = Folder::empty();
+    let text = folder.ok(&["recipe", "networks"]);
+    says_all(&text, &["1x28x28", "3x32x32", "cnn7", "wide-resnet-8-tiny", "resnext", "17.2M", "151M"]);
+    let small = text.lines().find(|line| line.starts_with("small ")).expect("small");
+    says_all(small, &["211k", "273k"]);
+}
+
+#[test]
+fn a_report() {
+    let folder = with_base();
+    train(&folder, "vanilla", &[&CERTIFIES[..], &["method.name=vanilla-ibp"]].concat());
+    let said = folder.temper(&["report", "base", "vanilla", "--out", "report"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let html = String::from_utf8(folder.read("report/report.html")).unwrap();
+    says_all(&html, &["base", "vanilla", "certified", "held out"]);
+    for figure in ["errors", "losses", "layers"] {
+        let svg = String::from_utf8(folder.read(&format!("report/{figure}.svg"))).unwrap();
+        assert!(svg.starts_with("<svg") && !svg.contains("NaN"), "{figure}");
+    }
+}
