@@ -12,7 +12,7 @@ use crate::recipe::{Entry, Origin, Recipe};
 use crate::value::Value;
 
 /// Keys of which the later one given replaces the other.
-const EITHER: [[&str; 2]; 2] = [["lr.min", "lr.min_ratio"], ["lr.cycles", "lr.ends"]];
+const EITHER: [[&str; 2]; 3] = [["lr.min", "lr.min_ratio"], ["lr.cycles", "lr.ends"], ["model.name", "model.graph"]];
 /// What a newly chosen preset decides anew.
 const PRESET: [&str; 4] = ["model.layers", "model.d_model", "model.heads", "model.d_ff"];
 
@@ -278,7 +278,12 @@ impl Resolver {
         }
         match self.recipe.task() {
             Task::Lm => self.check_text(keeps(&self.recipe, "clocks.data")),
-            Task::Certify => self.check_certify(keeps(&self.recipe, "clocks.data")),
+            Task::Certify => {
+                // A branch takes images and target from its base.
+                let branch = self.recipe.is_set("base");
+                let [data, schedule] = ["clocks.data", "clocks.schedule"].map(|clock| keeps(&self.recipe, clock));
+                self.check_certify(data || branch, schedule || branch);
+            }
         }
         if self.recipe.length("log.every").is_ok_and(|every| every.is_zero()) {
             let problem = self.recipe.problem("log.every", "must be at least one step");
@@ -301,23 +306,18 @@ impl Resolver {
         }
     }
 
-    fn check_certify(&mut self, kept: bool) {
+    fn check_certify(&mut self, data_kept: bool, target_kept: bool) {
         let unset = |key: &str| !self.recipe.is_set(key) && !self.refused.contains(key);
         let mut missing = Vec::new();
-        if unset("data.images") && !kept {
+        if unset("data.images") && !data_kept {
             missing.push(("data.images", "there is nothing to train on", "for example data.images = \"data/mnist\""));
         }
-        if unset("eps.target") {
+        if unset("eps.target") && !target_kept {
             missing.push(("eps.target", "it is not set", "for example eps.target = \"8/255\""));
         }
         for (key, why, hint) in missing {
             let problem = self.recipe.problem(key, why);
             self.problems.push(problem.hint(hint));
-        }
-        let network = ["model.name", "model.graph"].map(|key| self.recipe.is_set(key));
-        if network == [true, true] {
-            let problem = self.recipe.problem("model.graph", "it is given together with model.name");
-            self.problems.push(problem.hint("give one of them"));
         }
         let statistics = self.recipe.text("batch.statistics").is_ok_and(|choice| choice == "batch");
         if statistics && self.recipe.usize("batch.accumulate").is_ok_and(|pieces| pieces == 1) {

@@ -45,11 +45,10 @@ pub fn require_fit(net: &ImageNet, images: &Images, place: &str) -> Result<()> {
     if (net.config.input, net.config.classes) == (images.shape, images.classes()) {
         return Ok(());
     }
+    let ([c, h, w], [i, j, k]) = (images.shape, net.config.input);
     let why = format!(
-        "images of {:?} in {} classes do not fit the network, which is for {:?} and {}",
-        images.shape,
+        "images of {c}x{h}x{w} in {} classes do not fit the network, which is for {i}x{j}x{k} and {}",
         images.classes(),
-        net.config.input,
         net.config.classes
     );
     Err(Problem::input("read images", place, why).hint("give the data set that the run was trained on"))

@@ -94,7 +94,14 @@ pub fn branch(
     let data = images::open(&recipe)?;
     let net = if clocks.weights {
         let net = content::read_net(&checkpoint, &device)?;
-        require_fit(&recipe, &net.config, base, data.train.shape, data.train.classes())?;
+        let (input, classes) = (data.train.shape, data.train.classes());
+        require_fit(&recipe, &net.config, base, input, classes)?;
+        if settings::network(&recipe, input, classes)? != net.config {
+            let key = ["model.graph", "model.name"].into_iter().find(|key| recipe.is_set(key)).unwrap_or("model");
+            let why = format!("asks for another network than that of {base}, whose weights are kept");
+            let hint = "leave [model] out, or start from fresh weights: clocks.weights = \"reset\"";
+            return Err(recipe.problem(key, why).hint(hint).into());
+        }
         net
     } else {
         fresh(&recipe, &data, &device)?
@@ -226,7 +233,12 @@ pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Outcome<ImageNet>
 /// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
 fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Outcome<ImageNet> {
     let (mean, std) = (net.mean.clone(), net.std.clone());
-    Ok(stored::read(path, net.config, device)?.normalised(mean, std))
+    let net = stored::read(path, net.config, device).map_err(|problem| match problem.hint {
+        Some(_) => problem,
+        None => problem
+            .hint("init.from names a safetensors file: a PyTorch state dict, or model.safetensors of a checkpoint"),
+    })?;
+    Ok(net.normalised(mean, std))
 }
 
 /// Every length in updates. An epoch is a whole number of updates; its last batch may be smaller.

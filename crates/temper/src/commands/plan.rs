@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use temper_data::{TokenSource, Vocabulary};
 use temper_model::GptNeoxConfig;
 use temper_recipe::{Entry, Origin, Recipe, Task};
+use temper_record::Problem;
 use temper_record::console::{count, duration};
 use temper_report::Table;
 use temper_train::checkpoint;
@@ -169,7 +170,12 @@ pub fn values_json(recipe: &Recipe) -> Value {
 fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
     if let Some(name) = from {
         let (run, checkpoint) = crate::run::checkpoint_of(name)?;
-        start::inherit(recipe, &open::resolved(&run)?, name)?;
+        let base = open::resolved(&run)?;
+        if base.task() != Task::Lm {
+            let problem = Problem::input("plan", format!("--from {name}"), "it is a run of certified training");
+            return Err(problem.hint("a recipe of a language model goes on from a run of its own kind").into());
+        }
+        start::inherit(recipe, &base, name)?;
         let config = checkpoint::read_config(&checkpoint)?;
         if recipe.text("clocks.weights")? == "keep" {
             shape::adopt(recipe, &config, &Origin::Base(name.into()))?;
@@ -199,7 +205,7 @@ fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warning
                     ));
                     Ok(preset.config())
                 }
-                None => Err(temper_record::Problem::input("read model configuration", path.display(), "no such file")
+                None => Err(Problem::input("read model configuration", path.display(), "no such file")
                     .hint("a Hugging Face GPT-NeoX directory is expected")
                     .into()),
             },

@@ -70,7 +70,7 @@ impl Memory {
     ) -> temper_record::Result<Self> {
         let parameters = config.parameters().saturating_mul(4);
         let shapes = config.shapes()?;
-        let size = |shape: &[usize; 3]| shape.iter().map(|n| *n as u64).product::<u64>();
+        let size = |shape: &[usize; 3]| shape.iter().fold(1, |product: u64, n| product.saturating_mul(*n as u64));
         // A flatten gives its input another shape; everything else has an output of its own.
         let kept = config.nodes.iter().zip(&shapes[1..]).filter(|(node, _)| node.op != Op::Flatten);
         let kept = kept.fold(size(&shapes[0]), |sum, (_, shape)| sum.saturating_add(size(shape)));
@@ -87,9 +87,9 @@ impl Memory {
         };
         let bytes = |slabs: u64, rows: usize| move |values: u64| values.saturating_mul(4 * slabs * rows as u64);
         let stacks = bytes(if bounds { 3 } else { 1 }, rows);
-        let training = [stacks(kept.saturating_mul(1 + linear)), stacks(4 * largest + u64::from(regularised) * relus)];
+        let training = [stacks(kept.saturating_mul(1 + linear)), stacks(largest.saturating_mul(4).saturating_add(u64::from(regularised) * relus))];
         let stacks = bytes(3, eval_rows);
-        let evaluation = [stacks(kept), stacks(2 * largest)];
+        let evaluation = [stacks(kept), stacks(largest.saturating_mul(2))];
         let total = |parts: &[u64; 2]| parts[0].saturating_add(parts[1]);
         let [activations, scratch] = if total(&training) > total(&evaluation) { training } else { evaluation };
         Ok(Memory {
