@@ -46,6 +46,9 @@ const CERTIFIES: [&str; 4] = ["eps.target=0.02", "eps.length=20 steps", "run.hor
 /// The attack of most tests.
 const ATTACK: [&str; 4] = ["--steps", "5", "--restarts", "2"];
 
+/// What can happen to a file.
+type Damage = fn(&mut Vec<u8>);
+
 fn folder() -> Folder {
     let folder = Folder::empty();
     folder.write("tiny.toml", TINY);
@@ -400,7 +403,7 @@ fn image_files_that_are_damaged_or_changed() {
     write_idx(&folder, "mine", 120, 12, 10);
     let mine = ["data.images=mine", "data.max_train=0", "data.max_test=0"];
     train(&folder, "good", &mine);
-    let damaged = |file: &str, damage: fn(&mut Vec<u8>), says: &[&str]| {
+    let damaged = |file: &str, damage: Damage, says: &[&str]| {
         let path = format!("mine/{file}-ubyte");
         let before = folder.read(&path);
         change(&folder, &path, damage);
@@ -498,7 +501,7 @@ fn weights_that_are_not_finite_and_checkpoints_that_are_damaged() {
         &["nowhere.safetensors", "No such file", "hint: init.from names"],
     );
 
-    let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+    let damages: [(&str, Damage); 3] = [
         ("model.safetensors", |bytes| *bytes.last_mut().unwrap() ^= 1),
         ("model.safetensors", |bytes| bytes.truncate(bytes.len() / 2)),
         ("network.json", |bytes| bytes.truncate(bytes.len() / 2)),

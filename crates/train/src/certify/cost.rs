@@ -87,7 +87,10 @@ impl Memory {
         };
         let bytes = |slabs: u64, rows: usize| move |values: u64| values.saturating_mul(4 * slabs * rows as u64);
         let stacks = bytes(if bounds { 3 } else { 1 }, rows);
-        let training = [stacks(kept.saturating_mul(1 + linear)), stacks(largest.saturating_mul(4).saturating_add(u64::from(regularised) * relus))];
+        let training = [
+            stacks(kept.saturating_mul(1 + linear)),
+            stacks(largest.saturating_mul(4).saturating_add(u64::from(regularised) * relus)),
+        ];
         let stacks = bytes(3, eval_rows);
         let evaluation = [stacks(kept), stacks(largest.saturating_mul(2))];
         let total = |parts: &[u64; 2]| parts[0].saturating_add(parts[1]);
