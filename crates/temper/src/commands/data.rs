@@ -336,7 +336,9 @@ fn info(args: &Info, printer: &Printer) -> Outcome {
 fn images_of(path: &Path) -> Option<Result<Splits>> {
     let name = path.to_string_lossy();
     let endings = [".images.zst", ".tar.gz"];
-    let is_images = name.starts_with("builtin:") || path.is_dir() || endings.iter().any(|end| name.ends_with(end));
+    // A folder of token files is told that it is a folder.
+    let folder = path.is_dir() && !path.join("train.tokens").exists();
+    let is_images = name.starts_with("builtin:") || folder || endings.iter().any(|end| name.ends_with(end));
     is_images.then(|| certify::images::splits(&name))
 }
 

@@ -167,8 +167,8 @@ fn entry(key: &Key, width: usize) -> String {
     let left = left(key);
     let mut text = left.clone();
     let own = match (key.task, key.certify_default) {
-        (Some(task), _) => format!(" [{}]", task.name()),
-        (None, Some(default)) if key.default.is_some() => format!(" [certify: {default}]"),
+        (Some(task), _) => format!("; task = \"{}\"", task.name()),
+        (None, Some(default)) if key.default.is_some() => format!("; {default} where task = \"certify\""),
         _ => String::new(),
     };
     let unit = if key.unit.is_empty() { String::new() } else { format!(" ({})", key.unit) };
