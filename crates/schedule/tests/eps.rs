@@ -6,11 +6,14 @@ fn smoothed(target: f64, first: u64, last: u64) -> EpsSchedule {
     EpsSchedule { shape: EpsShape::Smoothed, target, first, last }
 }
 
+/// Target, batches an epoch, start and length in epochs, radii by batch.
+type Case = (f64, u64, u64, u64, &'static [(u64, f64)]);
+
 /// The runs of arXiv 2103.17268: target, batches an epoch, start and length in epochs; then batch numbers (from 0) with
 /// the radius there, to the digits that are known.
 #[test]
 fn the_runs_of_the_paper() {
-    let cases: [(f64, u64, u64, u64, &[(u64, f64)]); 4] = [
+    let cases: [Case; 4] = [
         (
             0.03137,
             391,

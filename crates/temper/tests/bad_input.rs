@@ -132,7 +132,8 @@ fn results_that_cannot_be_written() {
         }
     }
     let gone = folder.shell("{ $TEMPER recipe keys; echo $? >&2; } | true");
-    assert_eq!(gone.err.trim(), "0", "a reader that has gone away is no error");
+    // It may still have been there when the keys were written; then more is said.
+    assert_eq!(gone.err.lines().last(), Some("0"), "a reader that has gone away is no error");
 }
 
 #[test]
