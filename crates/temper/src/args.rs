@@ -285,7 +285,7 @@ pub struct Plan {
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  temper schedule rewarm/small\n  temper schedule my.toml --set lr.warmup=5% --csv --every 100 > lr.csv\n\n\
-    A recipe with a `base` takes the tokens of an update from there. Lengths in epochs need images; of text they are\n    not known here: see `temper plan`."
+    A recipe with a `base` takes the tokens of an update from there. Lengths in epochs need images; of text they are not known here: see `temper plan`."
 )]
 pub struct Schedule {
     /// A built-in recipe or a path of a TOML file.

@@ -366,7 +366,7 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, warnings: &mut Warnings) -> Re
     };
     if plan.config.has_batch_norm() && last < 2 * accumulation.pieces {
         warn(
-            format!("the last batch of an epoch has {last} images: too few for the statistics of batch norms"),
+            format!("images in the last batch of an epoch: {last}, too few for the statistics of batch norms"),
             "choose another batch.images or data.max_train",
         );
     }
