@@ -29,6 +29,8 @@ pub struct Attack {
     pub steps: usize,
     /// Starts; with 0 the clean image alone is looked at.
     pub restarts: usize,
+    /// The first start is from a random point too (Madry et al. 2018, for training), not from the clean image.
+    pub random_first: bool,
     /// Length of a step in units of eps. Where it is not given: 2.5 / `steps`, and in every second start from 1 / 4
     /// down to that.
     pub step_size: Option<f64>,
@@ -41,7 +43,7 @@ pub struct Attack {
 impl Default for Attack {
     /// 20 steps from one start: what a training log can afford.
     fn default() -> Self {
-        Self { steps: 20, restarts: 1, step_size: None, loss: AttackLoss::Margin, seed: 0 }
+        Self { steps: 20, restarts: 1, random_first: false, step_size: None, loss: AttackLoss::Margin, seed: 0 }
     }
 }
 
@@ -152,7 +154,7 @@ fn descend(
         let (lower, upper) = (lower.clone(), upper.clone());
         let mut walk = Walk { places: all.clone(), x: images.pixels.to_vec(), lower, upper };
         walk.drop_done(&best, goal);
-        if start > 0 {
+        if start > 0 || attack.random_first {
             walk.scatter(attack.seed, start, images.indices);
         }
         let rivals = (start % 2 == 1).then(|| nearest_rivals(&logits, images.labels, start / 2));

@@ -44,7 +44,8 @@ impl Golden {
     }
 }
 
-const STRONG: Attack = Attack { steps: 20, restarts: 10, step_size: None, loss: AttackLoss::Margin, seed: 1 };
+const STRONG: Attack =
+    Attack { steps: 20, restarts: 10, random_first: false, step_size: None, loss: AttackLoss::Margin, seed: 1 };
 
 /// PyTorch's attack went 200 steps from each of 10 starts. Now and then the one falls into a hole that the other
 /// misses, so that single images may differ; in number ours finds no fewer.

@@ -372,7 +372,12 @@ pub static KEYS: &[Key] = &[
     .default("1000")
     .unit("images"),
     certify("eval.attack_steps", Int(1), "steps of that attack").default("20"),
-    certify("eval.attack_restarts", Int(1), "random starts of that attack").default("1"),
+    certify(
+        "eval.attack_restarts",
+        Int(1),
+        "starts of that attack: the first from the image itself, the others from random points of its box",
+    )
+    .default("1"),
     key("checkpoint.every", Length, "distance between checkpoints; 0 writes only the last")
         .default("\"10%\"")
         .in_certify("\"1 epoch\"")

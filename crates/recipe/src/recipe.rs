@@ -177,6 +177,15 @@ impl Recipe {
         self.entries.contains_key(path)
     }
 
+    /// The value of a key as it was written, without quotes; empty if it is unset.
+    pub fn shown(&self, path: &str) -> String {
+        match self.get(path).map(|entry| &entry.value) {
+            Some(Value::Text(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        }
+    }
+
     /// Where the value of a key comes from; the default if it is unset.
     pub fn origin(&self, path: &str) -> Origin {
         self.get(path).map_or(Origin::Default, |entry| entry.origin.clone())
@@ -326,8 +335,9 @@ impl Recipe {
     pub fn inherit(&mut self, base: &Recipe, key: &str, run: &str) {
         let under = format!("{key}.");
         for (path, entry) in base.entries.iter().filter(|(path, _)| *path == key || path.starts_with(&under)) {
-            // A default of the base is the same default here.
-            if entry.origin != Origin::Default {
+            // A default of the base is the same default here, and what a method decided there it decides anew.
+            let decided = matches!(entry.origin, Origin::Preset(_)) && path.starts_with("method.");
+            if entry.origin != Origin::Default && !decided {
                 self.fill(path, entry.value.clone(), Origin::Base(run.to_owned()));
             }
         }

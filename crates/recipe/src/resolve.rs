@@ -319,6 +319,40 @@ impl Resolver {
             let problem = self.recipe.problem(key, why);
             self.problems.push(problem.hint(hint));
         }
+        if self.recipe.is_set("model.graph") && self.recipe.is_set("model.width") {
+            let problem = self.recipe.problem("model.width", "a list of layers has its own widths");
+            self.problems.push(problem.hint("take it out, or give model.name instead of model.graph"));
+        }
+        if let (Ok(floor), Ok(target)) = (self.recipe.f64("eps.floor"), self.recipe.radius("eps.target"))
+            && floor > target
+        {
+            let problem = self.recipe.problem("eps.floor", format!("{floor} is above eps.target, {target}"));
+            self.problems.push(problem.hint("1e-6 is the paper's: just enough for bounds in single precision"));
+        }
+        let attacked = self.recipe.text("method.name").is_ok_and(|name| name == "pgd");
+        let given = |key: &str| self.recipe.bool(key) == Ok(true);
+        if attacked && (given("method.tightness") || given("method.relu_balance")) {
+            let problem =
+                self.recipe.problem("method.name", "the warmup regularisers need bounds, and \"pgd\" has none");
+            self.problems
+                .push(problem.hint("take method.tightness and method.relu_balance out, or choose another method"));
+        }
+        let tokens = |value: &Value| match value {
+            Value::Length(length) => matches!(length, Length::Tokens(_)),
+            Value::Lengths(lengths) => lengths.iter().any(|length| matches!(length, Length::Tokens(_))),
+            _ => false,
+        };
+        let in_tokens: Vec<String> = self
+            .recipe
+            .entries
+            .iter()
+            .filter(|(_, entry)| tokens(&entry.value))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in in_tokens {
+            let problem = self.recipe.problem(&path, "images have no tokens");
+            self.problems.push(problem.hint("write for example \"2000 steps\", \"3 epochs\" or \"10%\""));
+        }
         let statistics = self.recipe.text("batch.statistics").is_ok_and(|choice| choice == "batch");
         if statistics && self.recipe.usize("batch.accumulate").is_ok_and(|pieces| pieces == 1) {
             let problem = self.recipe.problem("batch.statistics", "a batch in one piece has its own statistics anyway");

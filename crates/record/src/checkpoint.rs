@@ -265,7 +265,7 @@ impl Checkpoint {
     pub fn best(run: &RunDir) -> Result<Self> {
         let best = Best::read(run)?.ok_or_else(|| {
             Problem::input("find checkpoint", format!("{}@best", run.path().display()), "no checkpoint is marked best")
-                .hint("the recipe must ask for it; name a checkpoint by its step, or leave the @ out for the last one")
+                .hint("a language model has one if checkpoint.keep_best asks for it, a classifier once it was evaluated at the target radius; name a checkpoint by its step, or leave the @ out for the last one")
         })?;
         Self::at(run, best.step)
     }

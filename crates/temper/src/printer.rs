@@ -67,6 +67,11 @@ impl Printer {
         }
     }
 
+    /// The width of a drawing: 64 columns, or fewer on a narrow terminal.
+    pub fn drawing(&self) -> usize {
+        self.columns().map_or(64, |columns| columns.saturating_sub(10).clamp(16, 64))
+    }
+
     /// Columns of the terminal that talk goes to; `None` where it goes elsewhere and lines may be of any length.
     pub fn columns(&self) -> Option<usize> {
         self.terminal.as_ref().and_then(Term::size_checked).map(|(_, columns)| columns.into())

@@ -100,12 +100,31 @@ impl Clocks {
 pub struct About {
     /// `lm` or `certify`.
     pub task: &'static str,
+    /// Seed of the order of the data.
+    pub seed: u64,
     /// Trainable parameters.
     pub parameters: u64,
-    /// How the weights came to be: `fresh`, `branch` or `hf`.
+    /// How the weights came to be: `fresh`, `branch`, `hf` or `state-dict`.
     pub start: &'static str,
     /// The run it branches from.
     pub parent: Option<Parent>,
+}
+
+/// The update at which a run was to end when it began: `--max-steps` may have moved it.
+pub fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
+    match series.info.steps {
+        0 => Err(Problem::input("resume", run.metrics().display(), "does not begin with the run's start")
+            .hint("the file is damaged: restore it, or branch from the checkpoint")),
+        steps => Ok(steps),
+    }
+}
+
+/// What to do about a run that is over before it begins.
+pub fn stop_hint(state: &State) -> &'static str {
+    match state.step {
+        0 => "leave run.stop out, or give it at least \"1 steps\"",
+        _ => "with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon",
+    }
 }
 
 /// Writes what a run directory holds from the beginning, and the first lines of its record. `phases` (name, first and last update) are
@@ -136,7 +155,7 @@ pub fn begin(
     recorder.record(&Event::Start(RunInfo {
         task: about.task.into(),
         recipe: recipe.name().into(),
-        seed: recipe.u64("seed")?,
+        seed: about.seed,
         steps: lengths.stop,
         tokens: state.tokens + updates * lengths.tokens_per_step,
         first_step: state.step,
@@ -197,8 +216,11 @@ impl<T: Task> Started<T> {
             Expectation::Check { metric, mean, tolerance } => {
                 let series = RunSeries::read(&self.trainer.run)?;
                 let (set, name) = metric.rsplit_once('/').unwrap_or(("mean:micro", &metric));
-                let Some(&(_, found)) = series.eval_metric(set, name).last() else {
-                    let hint = "SET/METRIC, for example web/perplexity";
+                // Where the best checkpoint was chosen by this very number, that is what is meant.
+                let best = series.best.as_ref().filter(|best| best.set == set && best.metric == name);
+                let last = series.eval_metric(set, name).last().map(|&(_, value)| value);
+                let Some(found) = best.map(|best| best.value).or(last) else {
+                    let hint = "SET/METRIC, for example web/perplexity or test/certified_error";
                     return Err(self
                         .recipe
                         .problem("expect.metric", format!("{metric} is not recorded"))

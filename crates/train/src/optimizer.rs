@@ -74,7 +74,8 @@ impl Optimizer {
             Tensor::<1>::from_data(TensorData::new(vec![0.0f32; len], [len]), device)
         };
         let moments = shapes(model).into_iter().map(|(name, shape)| Moments {
-            decays: decays(&name),
+            // Of batch norms too, whatever they are called.
+            decays: decays(&name) && shape.len() > 1,
             mean: zeros(&shape),
             square: zeros(&shape),
             name,

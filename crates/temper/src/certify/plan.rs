@@ -138,7 +138,8 @@ fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> 
     let phases: Vec<Phase> = eps.bands(lengths.stop).into_iter().map(phase).collect();
     let memory = memory(recipe, &config, size.train + size.holdout + size.test, size.train)?;
     let periodic = lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
-    let best = u64::from(lengths.stop > eps.last);
+    let ramp_end = if eps.shape == EpsShape::Constant { 0 } else { eps.last };
+    let best = u64::from(lengths.stop > ramp_end);
     let kept = recipe.u64("checkpoint.keep_last")? + periodic + best;
     let evaluation = settings::eval(recipe)?;
     let sets = [size.holdout, size.test];
@@ -148,7 +149,6 @@ fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> 
     let every = if lengths.eval_every == 0 { lengths.stop } else { lengths.eval_every };
     // One before the first update, one at the end.
     let until = |step: u64| 1 + (step.min(lengths.stop) / every);
-    let ramp_end = if eps.shape == EpsShape::Constant { 0 } else { eps.last };
     let (in_ramp, all) = (until(ramp_end), until(lengths.stop) + u64::from(!lengths.stop.is_multiple_of(every)));
     let evaluation_passes = in_ramp as f64 * of_sets(true) + (all - in_ramp) as f64 * of_sets(false);
     let evaluation_macs = evaluation_passes * config.macs() as f64;

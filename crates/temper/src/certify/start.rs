@@ -90,6 +90,13 @@ pub fn branch(
     inherit(&mut recipe, &base_recipe, base)?;
     settings::fill_method(&mut recipe)?;
     let clocks = run::Clocks::read(&recipe)?;
+    if recipe.is_set("init.from") {
+        let why = format!("a branch takes its weights from {base}, or none");
+        return Err(recipe
+            .problem("init.from", why)
+            .hint("take the key out, or start a run of its own with `temper train`")
+            .into());
+    }
     let device = Device::flex();
     let data = images::open(&recipe)?;
     let net = if clocks.weights {
@@ -123,7 +130,8 @@ pub fn branch(
         };
         printer.say(format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
         let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
-        let seed = if clocks.rng { base_recipe.u64("seed")? } else { recipe.u64("seed")? };
+        // What the base trained with, which its recipe need not say: it may have kept that of its own base.
+        let seed = if clocks.rng { RunSeries::read(&base_run)?.info.seed } else { recipe.u64("seed")? };
         let new = New { net, optimizer, state: begin, start: "branch", parent: Some(parent), seed };
         build(&recipe, source, run.clone(), new, data, limits, &device, printer)
     })
@@ -146,7 +154,7 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let data = images::open(&recipe)?;
     images::Manifest::read(&run)?.require(&data, &recipe)?;
     let series = RunSeries::read(&run)?;
-    let lengths = lengths(&recipe, data.train.len(), Some(series.info.steps))?;
+    let lengths = lengths(&recipe, data.train.len(), Some(run::planned(&run, &series)?))?;
     if state.step >= lengths.stop {
         return Ok(None);
     }
@@ -174,7 +182,11 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
 /// What a branch takes over from the recipe of its base where its own says nothing: network, data and batches; radius and
 /// learning rate only with the schedule's clock.
 pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
-    for key in ["model", "method", "data", "batch", "optimizer", "eps.target"] {
+    // A network of the branch's own takes nothing from that of the base.
+    if ["model.name", "model.graph"].iter().all(|key| !recipe.is_set(key)) {
+        recipe.inherit(base, "model", name);
+    }
+    for key in ["method", "data", "batch", "optimizer", "eps.target"] {
         recipe.inherit(base, key, name);
     }
     let keeps = |recipe: &Recipe, clock: &str| Ok::<_, Problem>(recipe.text(&format!("clocks.{clock}"))? == "keep");
@@ -232,6 +244,11 @@ pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Outcome<ImageNet>
 
 /// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
 fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Outcome<ImageNet> {
+    if path.is_dir() {
+        return Err(Problem::input("read state dict", path.display(), "it is a folder")
+            .hint("init.from names a safetensors file; to go on from a run: temper branch RUN RECIPE --out DIR")
+            .into());
+    }
     let (mean, std) = (net.mean.clone(), net.std.clone());
     let net = stored::read(path, net.config, device).map_err(|problem| match problem.hint {
         Some(_) => problem,
@@ -239,6 +256,16 @@ fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Outcome<ImageNet> 
             .hint("init.from names a safetensors file: a PyTorch state dict, or model.safetensors of a checkpoint"),
     })?;
     Ok(net.normalised(mean, std))
+}
+
+/// A batch is not larger than the training set: an epoch would be one update of fewer images than asked for.
+fn check_batch(recipe: &Recipe, data: &Data) -> Outcome<()> {
+    let (batch, images) = (recipe.usize("batch.images")?, data.train.len());
+    if batch <= images {
+        return Ok(());
+    }
+    let why = format!("a batch of {batch} is more than the {images} training images");
+    Err(recipe.problem("batch.images", why).hint(format!("at most {images}")).into())
 }
 
 /// Every length in updates. An epoch is a whole number of updates; its last batch may be smaller.
@@ -280,17 +307,18 @@ fn build(
     printer: &Printer,
 ) -> Outcome<(Trainer<CertifyTask>, Lengths)> {
     let New { net, optimizer, state, start, parent, seed } = new;
+    check_batch(recipe, &data)?;
     let lengths = lengths(recipe, data.train.len(), limits.max_steps.map(|n| state.step + n))?;
     if lengths.stop <= state.step {
         return Err(recipe
             .problem("run.stop", format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step))
-            .hint("with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon")
+            .hint(run::stop_hint(&state))
             .into());
     }
     let eps = radius(recipe, data.train.len(), &lengths)?;
     images::Manifest::of(&data).write(&run)?;
     let settings = run::settings(recipe, &lengths, limits)?;
-    let about = About { task: "certify", parameters: net.config.parameters(), start, parent };
+    let about = About { task: "certify", seed, parameters: net.config.parameters(), start, parent };
     let recorder = run::begin(&run, recipe, source, &lengths, &state, about, &eps.bands(lengths.stop), printer)?;
     announce(recipe, &net, &data, &lengths, &eps, printer)?;
     let task = task(recipe, net, optimizer, data, &lengths, seed, device)?;
@@ -400,6 +428,6 @@ fn announce(
     for dropped in recipe.dropped() {
         printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
-    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), 64, 4).trim_end());
+    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), printer.drawing(), 4).trim_end());
     Ok(())
 }

@@ -38,7 +38,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
     let signals = Signals::listen()?;
     let out = folder(args.out.as_deref())?;
     printer.say(format_args!(
-        "English (World English Bible), then German (federal law): four runs in {}\n",
+        "first story: English (World English Bible), then German (federal law); four runs in {}\n",
         out.display()
     ));
 
@@ -77,7 +77,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
     printer.say("");
     tell(&texts, &text_options, printer)?;
 
-    printer.say(format_args!("\n\nFashion-MNIST, certified: two runs in {}", out.display()));
+    printer.say(format_args!("\n\nsecond story: Fashion-MNIST with certificates; two runs in {}", out.display()));
     for name in CLASSIFIERS {
         let source = format!("demo/{name}");
         let recipe = Recipe::load(&source, &[format!("seed={}", args.seed)], &LIBRARY)?;

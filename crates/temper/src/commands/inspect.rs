@@ -8,6 +8,7 @@ use temper_bounds::boxes::boxes;
 use temper_bounds::ibp::{LayerState, difference_gains, layer_states};
 use temper_data::images::Images;
 use temper_model::ImageNet;
+use temper_model::image::names::vanilla_init;
 use temper_model::image::{ImageInit, Op, Statistics};
 use temper_recipe::{Recipe, Task};
 use temper_record::Problem;
@@ -38,6 +39,11 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
     let device = Device::flex();
     let path = Path::new(args.run.split('@').next().unwrap_or(&args.run));
     if path.join("metrics.jsonl").exists() || path.join("resolved.toml").exists() {
+        if !args.overrides.set.is_empty() {
+            let problem =
+                Problem::input("inspect", "--set", "a run is what it is: values can be overridden for a recipe only");
+            return Err(problem.hint("leave --set out, or name the recipe instead of the run").into());
+        }
         let opened = open::open(&args.run, &device)?;
         let test = images::open(&opened.recipe)?.test;
         open::require_fit(&opened.net, &test, &args.run)?;
@@ -63,7 +69,14 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
             .normalised(own.mean.clone(), own.std.clone());
         Ok::<_, Problem>(look(&net, &data.test, images, eps, Statistics::Batch, &device))
     };
-    let columns = [("default", drawn(ImageInit::Default)?), ("ibp", drawn(ImageInit::Ibp)?)];
+    // What the network is drawn with where nothing is said, the paper's, and the recipe's own.
+    let name = recipe.opt("model.name", Recipe::text)?;
+    let vanilla = name.map_or(ImageInit::Default, |name| vanilla_init(&name));
+    let mut columns = vec![("default", drawn(vanilla)?), ("ibp", drawn(ImageInit::Ibp)?)];
+    let (chosen, init) = (recipe.text("init.weights")?, settings::init(&recipe)?);
+    if init != vanilla && init != ImageInit::Ibp {
+        columns.push((&chosen, drawn(init)?));
+    }
     tell(args, &format!("{}, fresh weights, batch statistics", args.run), eps, images, &columns, printer);
     Ok(0)
 }

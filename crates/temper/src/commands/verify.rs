@@ -1,7 +1,7 @@
 //! `temper verify RUN`: standard, attacked and certified error of a classifier on its test set, with a verdict per image.
 //!
 //! Verdicts go to a CSV file, batch by batch, each made durable before the next begins: a killed `verify` loses at most
-//! one batch, and the same command goes on. Beside it, `question.json` says what was asked, so that verdicts of two
+//! one batch, and the same command goes on. Beside it, `verdicts-question.json` (or `radii-question.json`) says what was asked, so that verdicts of two
 //! different questions never end up in one file.
 
 use std::fs::{self, File, OpenOptions};
@@ -43,22 +43,27 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     };
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(&args.run))?;
     let test = args.images.map_or(test.clone(), |count| test.first(count as usize));
-    let eps = match &args.eps {
-        Some(text) => radius(text)?,
-        None => opened.recipe.radius("eps.target")?,
+    let (eps, written) = match &args.eps {
+        Some(text) => (radius(text)?, text.clone()),
+        None => (opened.recipe.radius("eps.target")?, opened.recipe.shown("eps.target")),
     };
     let bound = if args.bound == "best" { Bound::Best } else { Bound::Ibp };
-    let name = format!("step-{}-eps-{}", opened.step, short(eps));
+    let name = folder_name(args, opened.step, &written);
     let kind = if args.radius { "radii" } else { "verdicts" };
     let folder = args.out.clone().unwrap_or_else(|| opened.run.path().join("verify").join(name));
     let seed = opened.recipe.u64("seed")?;
     let attack = Attack { steps: args.steps as usize, restarts: args.restarts as usize, seed, ..Attack::default() };
-    let asked = json!({
+    let mut asked = json!({
         "what": kind, "step": opened.step,
         "model_sha256": opened.sha256, "data": test.name, "images": test.len(), "images_sha256": test.fingerprint(),
-        "eps": eps, "bound": args.bound, "attack": args.attack, "steps": args.steps, "restarts": args.restarts,
-        "halvings": args.halvings, "seed": seed,
+        "eps": eps, "bound": args.bound,
     });
+    // What decides the one file does not bear on the other.
+    let more = match args.radius {
+        true => json!({ "halvings": args.halvings }),
+        false => json!({ "attack": args.attack, "steps": args.steps, "restarts": args.restarts, "seed": seed }),
+    };
+    asked.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
     let header = if args.radius { RADII } else { VERDICTS };
     let mut file = Verdicts::open(&folder, kind, header, &asked)?;
     let mut done = file.lines.len();
@@ -113,10 +118,20 @@ pub fn radius(text: &str) -> Result<f64> {
     })
 }
 
-/// The radius for a folder's name.
-fn short(eps: f64) -> String {
-    let text = format!("{eps:.5}");
-    text.trim_end_matches('0').trim_end_matches('.').to_string()
+/// The folder of these verdicts in the run: the step and the radius as it was written, and whatever is not as usual.
+fn folder_name(args: &args::Verify, step: u64, eps: &str) -> String {
+    let mut name = format!("step-{step}-eps-{}", eps.trim().replace('/', "-"));
+    let usual = [("ibp", &args.bound), ("tenth", &args.attack)];
+    for (_, word) in usual.iter().filter(|(usual, word)| usual != word) {
+        name += &format!("-{word}");
+    }
+    if let Some(images) = args.images {
+        name += &format!("-first-{images}");
+    }
+    if let Some(data) = args.data.as_deref().and_then(|path| Path::new(path).file_name()) {
+        name += &format!("-{}", data.to_string_lossy());
+    }
+    name
 }
 
 /// Some images of the test set.

@@ -210,12 +210,7 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     stream.require(tokenizer.vocabulary())?;
     let sets = text::open_sets(&manifest.sets, &tokenizer)?;
     // The run's own end, as it was told to its record: --max-steps may have moved it.
-    let planned = RunSeries::read(&run)?.info.steps;
-    if planned == 0 {
-        return Err(Problem::input("resume", run.metrics().display(), "does not begin with the run's start")
-            .hint("the file is damaged: restore it, or branch from the checkpoint")
-            .into());
-    }
+    let planned = run::planned(&run, &RunSeries::read(&run)?)?;
     let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), Some(planned))?;
     if state.step >= lengths.stop {
         return Ok(None);
@@ -297,19 +292,13 @@ fn build(
     let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), limits.max_steps.map(|n| state.step + n))?;
     if lengths.stop <= state.step {
         let why = format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step);
-        return Err(recipe
-            .problem("run.stop", why)
-            .hint(match state.step {
-                0 => "leave run.stop out, or give it at least \"1 steps\"",
-                _ => "with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon",
-            })
-            .into());
+        return Err(recipe.problem("run.stop", why).hint(run::stop_hint(&state)).into());
     }
     text::Manifest { stream: spec, sets: set_specs }.write(&run)?;
     let path = run.path().join("tokenizer.json");
     fs::write(&path, tokenizer.to_json()).map_err(|cause| Problem::io("write run", &path, &cause))?;
     let trainer_settings = run::settings(&recipe, &lengths, limits)?;
-    let about = About { task: "lm", parameters: model.config.parameters(), start, parent };
+    let about = About { task: "lm", seed: recipe.u64("seed")?, parameters: model.config.parameters(), start, parent };
     let recorder = run::begin(&run, &recipe, source, &lengths, &state, about, &[], printer)?;
     announce(&recipe, &model, &stream, &sets, &lengths, &state, printer);
     let task = task(&recipe, model, optimizer, stream, sets, &tokenizer)?;
@@ -361,8 +350,7 @@ fn announce(
     for dropped in recipe.dropped() {
         printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
-    let columns = printer.columns().map_or(64, |columns| columns.saturating_sub(10).clamp(16, 64));
-    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), columns, 4).trim_end());
+    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), printer.drawing(), 4).trim_end());
 }
 
 /// What can be found wrong before anything is written.

@@ -195,7 +195,10 @@ pub fn correct(logits: &[f32], labels: &[u32], classes: usize) -> Vec<bool> {
 /// Whether every margin of each row but its label's is above 0; NaN is not.
 pub fn certified(margins: &[f32], labels: &[u32], classes: usize) -> Vec<bool> {
     let rows = margins.chunks(classes).zip(labels);
-    rows.map(|(row, &label)| row.iter().enumerate().all(|(j, &bound)| j == label as usize || bound > 0.0)).collect()
+    rows.map(|(row, &label)| {
+        row.iter().enumerate().all(|(j, &bound)| j == label as usize || (bound > 0.0 && bound.is_finite()))
+    })
+    .collect()
 }
 
 fn matrix(tensor: Tensor<2>) -> Vec<f32> {

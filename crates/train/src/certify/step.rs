@@ -35,7 +35,7 @@ pub struct Accumulation {
 pub struct Outcome {
     /// What was minimised.
     pub loss: f64,
-    /// Cross-entropy of the clean images.
+    /// Cross-entropy of the clean images; of the attacked ones, where these are trained on.
     pub clean_loss: f64,
     /// Cross-entropy of the worst margins, where there are bounds.
     pub robust_loss: Option<f64>,
@@ -112,7 +112,8 @@ pub fn loss_and_gradients(
             Objective::Pgd if radius.eps > 0.0 => {
                 // The network as it is evaluated, with running statistics; every update has random starts of its own.
                 let (steps, seed) = (method.attack_steps, seed ^ (step << 20));
-                let attack = Attack { steps, seed, loss: AttackLoss::CrossEntropy, ..Attack::default() };
+                let attack =
+                    Attack { steps, seed, random_first: true, loss: AttackLoss::CrossEntropy, ..Attack::default() };
                 let first = (index * piece) as u64;
                 Some(adversarial_images(net, pixels, labels, radius.eps, &attack, first, device)?)
             }

@@ -14,7 +14,7 @@ use temper_schedule::EpsSchedule;
 
 use super::checkpoint;
 use super::evaluate::{EvalSettings, evaluate};
-use super::method::{Method, Radius};
+use super::method::{Method, Objective, Radius};
 use super::step::{Accumulation, Batch, train_step};
 use crate::checkpoint::State;
 use crate::optimizer::Optimizer;
@@ -84,7 +84,8 @@ impl Task for CertifyTask {
         state.updates = self.optimizer.updates;
         let mut values = Values::new().with("loss", outcome.loss).with("lr", lr).with("eps", radius.eps);
         values.set("grad_norm", outcome.grad_norm);
-        values.set("clean_loss", outcome.clean_loss);
+        let attacked = self.method.objective == Objective::Pgd && radius.eps > 0.0;
+        values.set(if attacked { "adversarial_loss" } else { "clean_loss" }, outcome.clean_loss);
         let terms = [
             ("robust_loss", outcome.robust_loss),
             ("tightness", outcome.tightness),
