@@ -144,6 +144,9 @@ impl Resolver {
                 }
             }
         }
+        if path == "model.graph" && self.layer_of.get("model.width").is_some_and(|earlier| *earlier < layer) {
+            self.forget("model.width");
+        }
         let entry = Entry { value, origin: origin.clone(), place: item.place.clone() };
         self.recipe.entries.insert(path.to_owned(), entry);
         self.layer_of.insert(path.to_owned(), layer);

@@ -121,6 +121,18 @@ fn tasks_have_their_own_keys() {
     assert_eq!(places, ["lr.peak", "run.horizon", "data.images", "eps.target"]);
 }
 
+/// What the base's method decided is decided anew in a branch; what its recipe said is taken over.
+#[test]
+fn a_branch_decides_its_method_anew() {
+    let mut base = Recipe::from_text("c", &format!("{CERTIFY}[method]\nlambda = 0.2"), &[], &LIBRARY).unwrap();
+    base.fill("method.tightness", Value::Bool(true), Origin::Preset("fast".into()));
+    let mut branch = Recipe::from_text("b", CERTIFY, &["method.name=vanilla-ibp".into()], &LIBRARY).unwrap();
+    branch.inherit(&base, "method", "runs/base");
+    assert!(!branch.is_set("method.tightness"));
+    assert_eq!(branch.f64("method.lambda").unwrap(), 0.2);
+    assert_eq!(branch.text("method.name").unwrap(), "vanilla-ibp");
+}
+
 /// The ramp in updates, and one that does not fit.
 #[test]
 fn the_ramp_of_a_recipe() {
