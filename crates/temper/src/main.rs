@@ -1,9 +1,13 @@
 //! The `temper` binary: the command line, recipes turned into runs, one file a command.
+//!
+//! What every run has is in [`run`], [`lengths`] and [`console`]; what depends on the task in [`lm`] and [`certify`].
 
 mod args;
 mod builtin;
 mod certify;
 mod commands;
+mod console;
+mod lengths;
 mod lm;
 mod printer;
 mod problems;

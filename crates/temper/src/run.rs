@@ -1,6 +1,7 @@
 //! What every run has, whatever it trains: its directory and record from the first moment on, and how it goes to its end.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use temper_recipe::{Expectation, Recipe};
@@ -16,8 +17,8 @@ use temper_train::checkpoint::State;
 use temper_train::optimizer;
 use temper_train::trainer::{End, Interrupt, Settings, Task, Trainer};
 
-use crate::lm::console::{Console, Signals};
-use crate::lm::lengths::Lengths;
+use crate::console::{Console, Signals};
+use crate::lengths::Lengths;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
@@ -108,6 +109,14 @@ pub struct About {
     pub start: &'static str,
     /// The run it branches from.
     pub parent: Option<Parent>,
+}
+
+/// An error if the recipe is one that continues another run: `temper train` starts one.
+pub fn refuse_base(recipe: &Recipe, source: &str, out: &Path) -> Result<()> {
+    let Some(base) = recipe.opt("base", Recipe::text)? else { return Ok(()) };
+    let why = format!("this recipe continues a run of {base}; it does not start one");
+    let then = format!("temper branch runs/base {source} --out {}", out.display());
+    Err(recipe.problem("base", why).hint(format!("temper train {base} --out runs/base, then {then}")))
 }
 
 /// The update at which a run was to end when it began: `--max-steps` may have moved it.
@@ -283,6 +292,14 @@ fn source_text(source: &str, recipe: &Recipe) -> String {
         .filter_map(|key| Some(format!("# --set {key}={}\n", recipe.get(key)?.value)))
         .collect();
     overrides.concat() + &given.unwrap_or_else(|| recipe.to_toml())
+}
+
+/// The resolved recipe of a run.
+pub fn resolved(run: &RunDir) -> Outcome<Recipe> {
+    let path = run.resolved();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|cause| Problem::io("read resolved recipe", &path, &cause).hint("every run has one: restore it"))?;
+    Ok(Recipe::from_resolved(&text, &path.display().to_string())?)
 }
 
 /// The checkpoint that a name means, for commands that only look.

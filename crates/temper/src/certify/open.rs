@@ -8,8 +8,8 @@ use temper_record::run::{RunDir, RunRef};
 use temper_record::{Problem, Result};
 use temper_train::certify::checkpoint;
 
-use crate::lm::open::resolved;
 use crate::problems::Outcome;
+use crate::run::resolved;
 
 /// A classifier with what belongs to it.
 pub struct Opened {

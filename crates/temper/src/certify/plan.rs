@@ -20,11 +20,11 @@ use crate::certify::images::{self, Size};
 use crate::certify::{settings, start};
 use crate::commands::machine;
 use crate::commands::plan::{Warnings, values, values_json};
-use crate::lm::lengths::Lengths;
-use crate::lm::open::resolved;
+use crate::lengths::Lengths;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run;
+use crate::run::resolved;
 
 /// Part of a run between two ends of the ramp.
 struct Phase {

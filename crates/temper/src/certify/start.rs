@@ -25,10 +25,10 @@ use temper_train::trainer::Trainer;
 use crate::certify::images::{self, Data};
 use crate::certify::{plan, settings};
 use crate::commands::machine;
-use crate::lm::lengths::Lengths;
-use crate::lm::open::resolved;
+use crate::lengths::Lengths;
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::run::resolved;
 use crate::run::{self, About, Limits, Started};
 
 /// `temper train`: fresh weights, or those of the state dict that `init.from` names.
@@ -39,15 +39,7 @@ pub fn train(
     limits: Limits,
     printer: &Printer,
 ) -> Outcome<Started<CertifyTask>> {
-    if let Some(base) = recipe.opt("base", Recipe::text)? {
-        return Err(recipe
-            .problem("base", format!("this recipe continues a run of {base}; it does not start one"))
-            .hint(format!(
-                "temper train {base} --out runs/base, then temper branch runs/base {source} --out {}",
-                out.display()
-            ))
-            .into());
-    }
+    run::refuse_base(&recipe, source, out)?;
     settings::fill_method(&mut recipe)?;
     let device = Device::flex();
     let data = images::open(&recipe)?;

@@ -4,7 +4,7 @@ use temper_recipe::{Recipe, Task};
 
 use crate::args::Branch;
 use crate::builtin::LIBRARY;
-use crate::lm::console::Signals;
+use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::Limits;

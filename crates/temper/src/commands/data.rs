@@ -18,7 +18,7 @@ use temper_report::Table;
 
 use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
 use crate::certify;
-use crate::lm::console;
+use crate::console;
 use crate::lm::text::{self, Named};
 use crate::printer::Printer;
 use crate::problems::Outcome;

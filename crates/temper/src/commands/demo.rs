@@ -22,7 +22,7 @@ use crate::args::Demo;
 use crate::builtin::{self, LIBRARY};
 use crate::certify;
 use crate::commands::inspect;
-use crate::lm::console::Signals;
+use crate::console::Signals;
 use crate::lm::start;
 use crate::lm::text;
 use crate::printer::Printer;

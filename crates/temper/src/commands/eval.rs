@@ -9,7 +9,8 @@ use temper_report::Table;
 use temper_train::evaluate::{EvalSet, EvalSettings, evaluate, means};
 
 use crate::args::Eval;
-use crate::lm::{console, open, text};
+use crate::console;
+use crate::lm::{open, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 

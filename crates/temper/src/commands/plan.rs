@@ -18,8 +18,8 @@ use crate::args::Plan;
 use crate::builtin::LIBRARY;
 use crate::certify;
 use crate::commands::machine;
-use crate::lm::lengths::Lengths;
-use crate::lm::{open, shape, start, text};
+use crate::lengths::Lengths;
+use crate::lm::{shape, start, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
@@ -170,7 +170,7 @@ pub fn values_json(recipe: &Recipe) -> Value {
 fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
     if let Some(name) = from {
         let (run, checkpoint) = crate::run::checkpoint_of(name)?;
-        let base = open::resolved(&run)?;
+        let base = crate::run::resolved(&run)?;
         if base.task() != Task::Lm {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of certified training");
             return Err(problem.hint("a recipe of a language model goes on from a run of its own kind").into());

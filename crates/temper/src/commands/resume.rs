@@ -4,8 +4,7 @@ use temper_recipe::Task;
 use temper_record::run::RunRef;
 
 use crate::args::Resume;
-use crate::lm::console::Signals;
-use crate::lm::open;
+use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::Limits;
@@ -15,7 +14,7 @@ use crate::{certify, lm};
 pub fn run(args: &Resume, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: None, max_time: args.limits.max_time };
     let signals = Signals::listen()?;
-    let recipe = open::resolved(&RunRef::parse(&args.run)?.open()?)?;
+    let recipe = crate::run::resolved(&RunRef::parse(&args.run)?.open()?)?;
     let code = match recipe.task() {
         Task::Lm => lm::start::resume(&args.run, limits, printer)?.map(|run| run.go("", &signals, printer)),
         Task::Certify => certify::start::resume(&args.run, limits, printer)?.map(|run| run.go("", &signals, printer)),

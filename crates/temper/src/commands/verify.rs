@@ -22,7 +22,7 @@ use temper_record::{Problem, Result};
 use crate::args;
 use crate::certify::images;
 use crate::certify::open;
-use crate::lm::console::Signals;
+use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::progress::Meter;

@@ -12,6 +12,7 @@ use temper_record::{Problem, Result};
 use temper_train::checkpoint;
 
 use crate::problems::Outcome;
+use crate::run;
 
 /// A model with what belongs to it.
 pub struct Opened {
@@ -40,7 +41,7 @@ pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
         }
         _ => problem,
     })?;
-    let recipe = resolved(&run)?;
+    let recipe = run::resolved(&run)?;
     if recipe.task() != Task::Lm {
         let problem = Problem::input("open run", name, "it is an image classifier, not a language model");
         let hint = "`temper verify` and `temper inspect` look at such a run; each of its checkpoints holds the weights as \
@@ -51,14 +52,6 @@ pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
     let model = checkpoint::read_model(&checkpoint, device)?;
     let tokenizer = Some(Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?);
     Ok(Opened { model, tokenizer, dtype: Dtype::F32, run: Some((run, recipe, checkpoint.step())) })
-}
-
-/// The resolved recipe of a run.
-pub fn resolved(run: &RunDir) -> Outcome<Recipe> {
-    let path = run.resolved();
-    let text = std::fs::read_to_string(&path)
-        .map_err(|cause| Problem::io("read resolved recipe", &path, &cause).hint("every run has one: restore it"))?;
-    Ok(Recipe::from_resolved(&text, &path.display().to_string())?)
 }
 
 /// The tokenizer, or what to do without one.

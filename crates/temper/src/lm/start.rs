@@ -25,8 +25,8 @@ use temper_train::step::Pieces;
 use temper_train::trainer::Trainer;
 
 use crate::commands::machine;
-use crate::lm::lengths::Lengths;
-use crate::lm::{open, shape, text};
+use crate::lengths::Lengths;
+use crate::lm::{shape, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::{self, About, Limits, Started};
@@ -39,15 +39,7 @@ pub fn train(
     limits: Limits,
     printer: &Printer,
 ) -> Outcome<Started<LmTask>> {
-    if let Some(base) = recipe.opt("base", Recipe::text)? {
-        return Err(recipe
-            .problem("base", format!("this recipe continues a run of {base}; it does not start one"))
-            .hint(format!(
-                "temper train {base} --out runs/base, then temper branch runs/base {source} --out {}",
-                out.display()
-            ))
-            .into());
-    }
+    run::refuse_base(&recipe, source, out)?;
     let device = Device::flex();
     let imported = recipe
         .opt("init.from", Recipe::text)?
@@ -111,7 +103,7 @@ pub fn branch(
     let named = RunRef::parse(base)?;
     let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
-    let base_recipe = open::resolved(&base_run)?;
+    let base_recipe = run::resolved(&base_run)?;
     if base_recipe.task() != Task::Lm {
         let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
         return Err(Problem::input("branch", base, why)
@@ -198,7 +190,7 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let lock = run.lock()?;
     let checkpoint = named.checkpoint()?;
     checkpoint.verify()?;
-    let recipe = open::resolved(&run)?;
+    let recipe = run::resolved(&run)?;
     let state = checkpoint::read_state(&checkpoint)?;
     let device = Device::flex();
     let model = checkpoint::read_model(&checkpoint, &device)?;
