@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use temper_recipe::{Expectation, Recipe};
-use temper_record::checkpoint::Checkpoint;
+use temper_record::checkpoint::{Checkpoint, discard_after};
 use temper_record::console::Unit;
 use temper_record::env::{Env, now};
 use temper_record::event::{Event, Parent, RunInfo};
-use temper_record::run::{RunDir, RunLock, RunRef};
+use temper_record::run::{At, RunDir, RunLock, RunRef};
 use temper_record::series::RunSeries;
 use temper_record::sink::Recorder;
 use temper_record::{Problem, Result};
@@ -117,6 +117,20 @@ pub fn refuse_base(recipe: &Recipe, source: &str, out: &Path) -> Result<()> {
     let why = format!("this recipe continues a run of {base}; it does not start one");
     let then = format!("temper branch runs/base {source} --out {}", out.display());
     Err(recipe.problem("base", why).hint(format!("temper train {base} --out runs/base, then {then}")))
+}
+
+/// The record of a run that goes on from the checkpoint of `state`: what came after it is no longer its future.
+pub fn go_on(run: &RunDir, named: &RunRef, state: &State, lengths: &Lengths, printer: &Printer) -> Result<Recorder> {
+    if named.at != At::Last {
+        for step in discard_after(run, state.step)? {
+            printer.say(format_args!("removed the checkpoint of step {step}, which is no longer this run's future"));
+        }
+    }
+    let mut recorder = Recorder::resume(run, state.metrics_bytes)?;
+    printer.keep_log(&run.log())?;
+    recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now() })?;
+    printer.say(format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
+    Ok(recorder)
 }
 
 /// The update at which a run was to end when it began: `--max-steps` may have moved it.

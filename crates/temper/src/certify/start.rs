@@ -8,13 +8,10 @@ use temper_model::ImageNet;
 use temper_model::image::{NetworkConfig, stored};
 use temper_recipe::{Recipe, Task};
 use temper_record::Problem;
-use temper_record::checkpoint::discard_after;
 use temper_record::console::count;
-use temper_record::env::now;
-use temper_record::event::{Event, Parent};
-use temper_record::run::{At, RunDir, RunRef};
+use temper_record::event::Parent;
+use temper_record::run::{RunDir, RunRef};
 use temper_record::series::RunSeries;
-use temper_record::sink::Recorder;
 use temper_schedule::{EpsSchedule, EpsShape, Units};
 use temper_train::certify::checkpoint as content;
 use temper_train::certify::task::CertifyTask;
@@ -150,15 +147,7 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     if state.step >= lengths.stop {
         return Ok(None);
     }
-    if named.at != At::Last {
-        for step in discard_after(&run, checkpoint.step())? {
-            printer.say(format_args!("removed the checkpoint of step {step}, which is no longer this run's future"));
-        }
-    }
-    let mut recorder = Recorder::resume(&run, state.metrics_bytes)?;
-    printer.keep_log(&run.log())?;
-    recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now() })?;
-    printer.say(format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
+    let recorder = run::go_on(&run, &named, &state, &lengths, printer)?;
     let seed = series.info.seed;
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,
