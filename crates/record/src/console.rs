@@ -114,12 +114,15 @@ fn certify_eval(set: &str, values: &Values) -> String {
         line += &format!("  at eps {}", radius(target));
     }
     line += &format!("  {set}");
-    match values.get("certified_error_current") {
-        Some(error) if current < target => {
-            line + &format!(" (certified {} % at eps {})", percent(error), radius(current))
+    if current < target {
+        let now = [("PGD", "pgd_error_current"), ("certified", "certified_error_current")];
+        let now = now.iter().filter_map(|(what, name)| Some(format!("{what} {} %", percent(values.get(name)?))));
+        let now: Vec<String> = now.collect();
+        if !now.is_empty() {
+            line += &format!(" ({} at eps {})", now.join(", "), radius(current));
         }
-        _ => line,
     }
+    line
 }
 
 /// A part in per cent, without the sign.

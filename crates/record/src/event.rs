@@ -64,7 +64,8 @@ pub enum Event {
         set: String,
         /// `loss` (nats per token), `perplexity`, `bits_per_byte`, and the size of the set: `set_tokens`, `set_bytes`. Image
         /// classifiers, in per cent of the `images` at the radius `eps`: `standard_error`, `pgd_error` (of the first
-        /// `pgd_images`), `certified_error`; `certified_error_current` at `eps_current`, the radius of the schedule;
+        /// `pgd_images`), `certified_error`; `pgd_error_current` and `certified_error_current` at `eps_current`, the radius
+        /// of the schedule; `rounding`, the number of images on which bounds and clean pass differ by rounding;
         /// `clean_loss`, `robust_loss`; and for every ReLU layer NAME the shares `active.NAME`, `unstable.NAME`,
         /// `inactive.NAME` and the mean width `width.NAME` of the bounds before it.
         #[serde(flatten)]

@@ -160,7 +160,11 @@ fn console_lines_of_certified_training_align() {
     let eval = |pgd: Option<f64>, certified, current| {
         let values = Values::new().with("standard_error", 3.57).with("certified_error", certified);
         let values = pgd.iter().fold(values, |values, pgd| values.with("pgd_error", *pgd));
-        let values = values.with("certified_error_current", 5.25).with("eps", 0.3).with("eps_current", current);
+        let values = values
+            .with("certified_error_current", 5.25)
+            .with("pgd_error_current", 4.0)
+            .with("eps", 0.3)
+            .with("eps_current", current);
         console_line(&Event::Eval {
             step: 235,
             tokens: 60_000,
@@ -171,7 +175,7 @@ fn console_lines_of_certified_training_align() {
     assert_eq!(
         eval(Some(6.1), 100.0, 8.0 / 255.0),
         "eval      235    60.0k img  standard   3.57 %  PGD   6.10 %  certified 100.00 %  at eps 0.3  test \
-         (certified 5.25 % at eps 8/255)"
+         (PGD 4.00 %, certified 5.25 % at eps 8/255)"
     );
     assert_eq!(
         eval(None, 11.77, 0.3),

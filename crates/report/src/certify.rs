@@ -11,6 +11,9 @@ use crate::options::{Placed, ReportOptions};
 use crate::scale::Kind;
 use crate::text::{Format, metric_name};
 
+/// Errors at the radius that the schedule has reached.
+const CURRENT: [&str; 2] = ["pgd_error_current", "certified_error_current"];
+
 const STATES: [&str; 3] = ["active", "unstable", "inactive"];
 
 /// A metric of the evaluations on one set.
@@ -51,8 +54,8 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
     let attacked = attacked.map_or(String::new(), |images| format!("scaled from the first {images} images"));
     let mut panels: Vec<Panel> = Vec::new();
     if alone {
-        let names = ["standard", "PGD", "certified", "certified, current ε"];
-        let metrics = ERRORS.iter().copied().chain(["certified_error_current"]);
+        let names = ["standard", "PGD", "certified", "PGD, current ε", "certified, current ε"];
+        let metrics = ERRORS.iter().copied().chain(CURRENT);
         let lines = names.iter().zip(metrics).enumerate().flat_map(|(n, (name, metric))| {
             let subjects = placed.iter().filter(|p| !p.faint);
             subjects.filter_map(move |p| {
@@ -74,6 +77,7 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
             ..Panel::default()
         });
     } else {
+        let [pgd_current, certified_current] = CURRENT;
         let titles = [
             (ERRORS[0], format!("{set}: standard error, %")),
             (
@@ -84,7 +88,8 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
                 },
             ),
             (ERRORS[2], format!("{set}: certified error at the target epsilon, %")),
-            ("certified_error_current", format!("{set}: certified error at the current epsilon of the schedule, %")),
+            (pgd_current, format!("{set}: PGD error at the current epsilon of the schedule, %")),
+            (certified_current, format!("{set}: certified error at the current epsilon of the schedule, %")),
         ];
         for (metric, title) in titles {
             let lines = placed.iter().filter_map(|p| error_line(placed, p, set, metric, metric == "certified_error"));

@@ -9,7 +9,7 @@ use temper_record::checkpoint::{Best, Checkpoint, prune};
 use temper_record::event::{Event, Values};
 use temper_record::run::RunDir;
 use temper_record::sink::Recorder;
-use temper_record::{Problem, Result};
+use temper_record::{Problem, Result, RunSeries};
 use temper_schedule::Schedule;
 
 use crate::checkpoint::State;
@@ -88,6 +88,20 @@ pub trait Watch {
     fn signal(&self) -> Option<i32>;
 }
 
+/// The time that a run has taken, all sessions together.
+#[derive(Clone, Copy)]
+struct Clock {
+    begun: Instant,
+    /// Seconds of the sessions before.
+    earlier: f64,
+}
+
+impl Clock {
+    fn seconds(self) -> f64 {
+        self.earlier + self.begun.elapsed().as_secs_f64()
+    }
+}
+
 /// A run in memory. The caller holds the run's lock.
 pub struct Trainer<T> {
     /// Where it is written.
@@ -108,29 +122,30 @@ impl<T: Task> Trainer<T> {
     /// Trains until the end or an interrupt. `fresh` runs are evaluated and checkpointed before the
     /// first update.
     pub fn train(&mut self, fresh: bool, watch: &mut dyn Watch) -> Result<End> {
-        let (begun, earlier) = (Instant::now(), self.state.seconds);
+        let clock = Clock { begun: Instant::now(), earlier: self.state.seconds };
         // What a stop needs: one more update and one checkpoint, at the slowest seen.
         let (mut slowest_step, mut slowest_save) = (Duration::ZERO, Duration::ZERO);
         if fresh {
-            self.evaluate(watch)?;
-            slowest_save = self.save(watch)?;
+            self.evaluate(watch, clock)?;
+            slowest_save = self.save(watch, clock)?;
+        } else {
+            self.mark_again()?;
         }
         while self.state.step < self.settings.stop {
-            let clock = Instant::now();
-            self.update(watch, begun, earlier)?;
+            let begun = Instant::now();
+            self.update(watch, clock)?;
             let step = self.state.step;
             let last = step == self.settings.stop;
             if last || step.is_multiple_of(self.settings.eval_every) {
-                self.evaluate(watch)?;
+                self.evaluate(watch, clock)?;
             }
-            slowest_step = slowest_step.max(clock.elapsed());
+            slowest_step = slowest_step.max(begun.elapsed());
             let margin = 2 * (slowest_step + slowest_save) + Duration::from_secs(1);
             let late = self.settings.deadline.is_some_and(|deadline| Instant::now() + margin >= deadline);
             let interrupt = watch.signal().map(Interrupt::Signal).or(late.then_some(Interrupt::TimeLimit));
             let interrupt = interrupt.filter(|_| !last);
             if last || interrupt.is_some() || step.is_multiple_of(self.settings.checkpoint_every) {
-                self.state.seconds = earlier + begun.elapsed().as_secs_f64();
-                slowest_save = slowest_save.max(self.save(watch)?);
+                slowest_save = slowest_save.max(self.save(watch, clock)?);
             }
             if let Some(interrupt) = interrupt {
                 let reason = match interrupt {
@@ -143,26 +158,23 @@ impl<T: Task> Trainer<T> {
                 return Ok(End::Stopped(interrupt));
             }
         }
-        let seconds = earlier + begun.elapsed().as_secs_f64();
-        self.tell(watch, Event::Done { step: self.state.step, tokens: self.state.tokens, seconds })?;
+        self.tell(watch, Event::Done { step: self.state.step, tokens: self.state.tokens, seconds: clock.seconds() })?;
         Ok(End::Done)
     }
 
     /// One update, with the learning rate that its number decides.
-    fn update(&mut self, watch: &mut dyn Watch, begun: Instant, earlier: f64) -> Result<()> {
-        let clock = Instant::now();
+    fn update(&mut self, watch: &mut dyn Watch, clock: Clock) -> Result<()> {
+        let begun = Instant::now();
         let (n, before) = (self.state.step + 1, self.state.tokens);
         let values = self.task.update(n, self.schedule.at(n), &mut self.state)?;
         self.state.step = n;
         let trained = (self.state.tokens - before) as f64;
-        let values = values
-            .with(T::RATE, trained / clock.elapsed().as_secs_f64())
-            .with("seconds", earlier + begun.elapsed().as_secs_f64());
+        let values = values.with(T::RATE, trained / begun.elapsed().as_secs_f64()).with("seconds", clock.seconds());
         self.tell(watch, Event::Step { step: n, tokens: self.state.tokens, values })
     }
 
     /// Every validation set, their averages, and the mark of the best checkpoint.
-    fn evaluate(&mut self, watch: &mut dyn Watch) -> Result<()> {
+    fn evaluate(&mut self, watch: &mut dyn Watch, clock: Clock) -> Result<()> {
         let (step, tokens) = (self.state.step, self.state.tokens);
         let judged_by = self.task.judged_by(&self.state);
         let mut judged = None;
@@ -178,27 +190,42 @@ impl<T: Task> Trainer<T> {
         for (set, values) in self.task.averages() {
             self.tell(watch, Event::Eval { step, tokens, set: set.into(), values })?;
         }
-        if let Some(judged) = judged {
-            let best = Best::read(&self.run)?;
-            if best.is_none_or(|best| judged.value < best.value) {
-                // The mark must never point at nothing: first the checkpoint, then the mark.
-                self.save(watch)?;
-                judged.write(&self.run)?;
-            }
+        if let Some(judged) = judged
+            && self.is_better(&judged)?
+        {
+            // The mark must never point at nothing: first the checkpoint, then the mark.
+            self.save(watch, clock)?;
+            judged.write(&self.run)?;
         }
         Ok(())
     }
 
-    /// A checkpoint of this moment, and the removal of those no longer kept. Returns how long it took.
-    fn save(&mut self, watch: &mut dyn Watch) -> Result<Duration> {
-        let clock = Instant::now();
+    fn is_better(&self, judged: &Best) -> Result<bool> {
+        Ok(Best::read(&self.run)?.is_none_or(|best| judged.value < best.value))
+    }
+
+    /// Marks the checkpoint that the run goes on from, if it is the best and the run was killed between the two.
+    fn mark_again(&self) -> Result<()> {
+        let Some((set, metric)) = self.task.judged_by(&self.state) else { return Ok(()) };
         let step = self.state.step;
+        let series = RunSeries::read(&self.run)?;
+        let value = series.evals(&set).iter().find(|point| point.step == step).and_then(|p| p.values.get(metric));
+        let Some(value) = value else { return Ok(()) };
+        let judged = Best { step, set, metric: metric.into(), value };
+        if self.is_better(&judged)? { judged.write(&self.run) } else { Ok(()) }
+    }
+
+    /// A checkpoint of this moment, and the removal of those no longer kept. Returns how long it took.
+    fn save(&mut self, watch: &mut dyn Watch, clock: Clock) -> Result<Duration> {
+        let begun = Instant::now();
+        let step = self.state.step;
+        self.state.seconds = clock.seconds();
         self.state.metrics_bytes = self.recorder.sync()?;
         let written = self.task.save(&self.run, &self.state)?;
         let path = written.path().strip_prefix(self.run.path()).unwrap_or(written.path()).display().to_string();
         self.tell(watch, Event::Checkpoint { step, path })?;
         prune(&self.run, self.settings.keep_last, self.settings.keep_every, &[])?;
-        Ok(clock.elapsed())
+        Ok(begun.elapsed())
     }
 
     fn tell(&mut self, watch: &mut dyn Watch, event: Event) -> Result<()> {

@@ -237,6 +237,7 @@ impl Certify {
         values.set("pgd_error", standard + (certified - standard) * 0.45);
         values.set("pgd_images", 1000.0);
         values.set("certified_error", certified);
+        values.set("pgd_error_current", standard + (current - standard) * 0.45);
         values.set("certified_error_current", current);
         values.set("clean_loss", standard / 40.0);
         values.set("robust_loss", certified / 30.0);

@@ -66,7 +66,8 @@ struct Plan {
 pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome {
     let mut warnings = Vec::new();
     let mut plan = resolve(&mut recipe, args.from.as_deref(), &mut warnings)?;
-    look_for_trouble(&recipe, &plan, &mut warnings)?;
+    let fresh = args.from.is_none() || recipe.text("clocks.weights")? != "keep";
+    look_for_trouble(&recipe, &plan, fresh, &mut warnings)?;
     // A network that does not fit is not timed.
     if !args.no_calibration && machine::memory().is_none_or(|machine| plan.memory.total() < machine.total) {
         printer.say("timing a few updates of this network on this machine ...");
@@ -324,7 +325,7 @@ impl Plan {
     }
 }
 
-fn look_for_trouble(recipe: &Recipe, plan: &Plan, warnings: &mut Warnings) -> Result<()> {
+fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Warnings) -> Result<()> {
     let mut warn = |what: String, remedy: &str| warnings.push((what, remedy.into()));
     let Plan { lengths, eps, size, .. } = plan;
     if let Some(machine::Memory { total, .. }) = machine::memory()
@@ -359,16 +360,11 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, warnings: &mut Warnings) -> Re
             ),
         }
     }
-    let batch = recipe.usize("batch.images")?;
-    let last = match size.train % batch {
-        0 => batch.min(size.train),
-        rest => rest,
-    };
-    if plan.config.has_batch_norm() && last < 2 * accumulation.pieces {
-        warn(
-            format!("images in the last batch of an epoch: {last}, too few for the statistics of batch norms"),
-            "choose another batch.images or data.max_train",
-        );
+    if let Some(problem) = settings::small_last_batch(recipe, &plan.config, size.train)? {
+        warn(problem, "choose another batch.images or data.max_train");
+    }
+    for (key, why) in settings::without_effect(recipe, fresh)? {
+        warn(format!("{key} has no effect: {why}"), "leave it out");
     }
     if lengths.stop <= eps.last && eps.shape != EpsShape::Constant {
         warn(

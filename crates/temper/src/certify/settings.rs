@@ -89,6 +89,48 @@ pub fn method(recipe: &Recipe) -> Result<Method> {
     })
 }
 
+/// The keys that the recipe gives and that count for nothing beside its others, and why. `fresh` says whether the weights
+/// are drawn anew.
+pub fn without_effect(recipe: &Recipe, fresh: bool) -> Result<Vec<(&'static str, &'static str)>> {
+    let method = method(recipe)?;
+    let constant = recipe.text("eps.shape")? == "constant";
+    let plain = !method.tightness && !method.relu_balance;
+    let crown = method.objective == Objective::CrownIbp;
+    let rules: [(bool, &'static str, &[&'static str]); 9] = [
+        (constant, "eps.shape is \"constant\"", &["eps.start", "eps.length"]),
+        (plain, "method.tightness and method.relu_balance are off", &["method.lambda", "method.tau", "eps.floor"]),
+        (
+            !crown,
+            "method.name is not \"crown-ibp\"",
+            &["method.loss_fusion", "method.mixing", "method.beta_end", "method.kappa_end"],
+        ),
+        (crown && method.mixing == Mixing::Ramp, "method.mixing is \"ramp\"", &["method.beta_end", "method.kappa_end"]),
+        (method.objective != Objective::Pgd, "method.name is not \"pgd\"", &["method.attack_steps"]),
+        (recipe.usize("batch.accumulate")? == 1, "batch.accumulate is 1", &["batch.statistics"]),
+        (
+            recipe.usize("eval.attack_images")? == 0,
+            "eval.attack_images is 0",
+            &["eval.attack_steps", "eval.attack_restarts"],
+        ),
+        (!fresh, "the weights are those of the base run", &["init.weights", "data.normalise"]),
+        (recipe.is_set("init.from"), "init.from gives the weights", &["init.weights"]),
+    ];
+    let given = |key: &str| matches!(recipe.origin(key), Origin::Recipe(_) | Origin::File(_) | Origin::Set);
+    let idle = rules.iter().filter(|(idle, ..)| *idle);
+    Ok(idle.flat_map(|(_, why, keys)| keys.iter().filter(|key| given(key)).map(|key| (*key, *why))).collect())
+}
+
+/// What is wrong with the last batch of an epoch, if it is too small for the statistics of batch norms.
+pub fn small_last_batch(recipe: &Recipe, config: &NetworkConfig, train: usize) -> Result<Option<String>> {
+    let batch = recipe.usize("batch.images")?;
+    let last = match train % batch {
+        0 => batch.min(train),
+        rest => rest,
+    };
+    let few = config.has_batch_norm() && last < 2 * recipe.usize("batch.accumulate")?;
+    Ok(few.then(|| format!("images in the last batch of an epoch: {last}, too few for the statistics of batch norms")))
+}
+
 /// How batches are cut into pieces.
 pub fn accumulation(recipe: &Recipe) -> Result<Accumulation> {
     Ok(Accumulation {

@@ -105,6 +105,9 @@ pub fn branch(
     check_memory(&recipe, &net.config, &data)?;
     let (run, lock) = RunDir::create(out)?;
     run::tidy_on_failure(&run, || {
+        if clocks.data {
+            require_same_batches(&recipe, &base_recipe, base)?;
+        }
         let settings = run::optimizer_settings(&recipe)?;
         let optimizer = match clocks.moments {
             true => checkpoint::read_optimizer(&checkpoint, settings, &net, state.updates, &device)?,
@@ -201,6 +204,19 @@ pub fn require_fit(
     Err(recipe.problem("data.images", why).hint("clocks.weights = \"reset\" starts a network of their own"))
 }
 
+/// An error unless a position in the base's data, which counts batches, means the same here.
+fn require_same_batches(recipe: &Recipe, base: &Recipe, name: &str) -> temper_record::Result<()> {
+    for key in ["data.images", "data.holdout", "data.max_train", "batch.images"] {
+        if recipe.shown(key) != base.shown(key) {
+            let why =
+                format!("{}, but {} in {name}, whose position in the data is kept", recipe.shown(key), base.shown(key));
+            let hint = format!("leave {key} out, or begin the data anew: clocks.data = \"reset\"");
+            return Err(recipe.problem(key, why).hint(hint));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what cannot fit into this machine's memory: the system would end it without a word.
 fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_record::Result<()> {
     let images = data.train.len() + data.holdout.as_ref().map_or(0, Images::len) + data.test.len();
@@ -288,6 +304,7 @@ fn build(
     printer: &Printer,
 ) -> Outcome<(Trainer<CertifyTask>, Lengths)> {
     let New { net, optimizer, state, start, parent, seed } = new;
+    let fresh = start != "branch" || recipe.text("clocks.weights")? != "keep";
     check_batch(recipe, &data)?;
     let lengths = lengths(recipe, data.train.len(), limits.max_steps.map(|n| state.step + n))?;
     if lengths.stop <= state.step {
@@ -301,7 +318,7 @@ fn build(
     let settings = run::settings(recipe, &lengths, limits)?;
     let about = About { task: "certify", seed, parameters: net.config.parameters(), start, parent };
     let recorder = run::begin(&run, recipe, source, &lengths, &state, about, &eps.bands(lengths.stop), printer)?;
-    announce(recipe, &net, &data, &lengths, &eps, printer)?;
+    announce(recipe, &net, &data, &lengths, &eps, fresh, printer)?;
     let task = task(recipe, net, optimizer, data, &lengths, seed, device)?;
     let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
     trainer.check_weights()?;
@@ -351,6 +368,7 @@ fn announce(
     data: &Data,
     lengths: &Lengths,
     eps: &EpsSchedule,
+    fresh: bool,
     printer: &Printer,
 ) -> Outcome<()> {
     let [c, h, w] = net.config.input;
@@ -406,6 +424,12 @@ fn announce(
         (_, 0) => format!("eps         {ramp:.4} epochs of ramp, then {target}"),
         _ => format!("eps         0 for {clean:.4} epochs, then {ramp:.4} epochs of ramp, then {target}"),
     });
+    if let Some(problem) = settings::small_last_batch(recipe, &net.config, data.train.len())? {
+        printer.warn(problem, Some("choose another batch.images or data.max_train"));
+    }
+    for (key, why) in settings::without_effect(recipe, fresh)? {
+        printer.say(format_args!("left out    {key}: {why}"));
+    }
     for dropped in recipe.dropped() {
         printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }

@@ -37,8 +37,8 @@ pub struct EvalSettings {
     pub seed: u64,
 }
 
-/// Evaluates `net` on `batches` of images at the radius `target`, and certifies also at the radius `current` of the
-/// schedule where that is another one.
+/// Evaluates `net` on `batches` of images at the radius `target`, and also at the radius `current` of the schedule where
+/// that is another one.
 pub fn evaluate(
     net: &ImageNet,
     set: &str,
@@ -50,48 +50,35 @@ pub fn evaluate(
 ) -> Result<Values> {
     let [c, h, w] = net.config.input;
     let mut layers: Vec<LayerState> = Vec::new();
-    let (mut images, mut wrong, mut uncertified, mut uncertified_now) = (0usize, 0usize, 0usize, 0usize);
+    let (mut images, mut wrong) = (0usize, 0usize);
     let (mut clean_loss, mut robust_loss) = (0.0, 0.0);
-    // Images that an attack can turn, those it was tried on, and those it turned.
-    let (mut open, mut tried, mut turned) = (0usize, 0usize, 0usize);
+    let mut at_target = AtRadius::new(target);
+    let mut at_current = (current > 0.0 && current < target).then(|| AtRadius::new(current));
     for batch in batches {
         let rows = batch.labels.len();
         let shape = [rows, c, h, w];
-        let trace =
-            net.trace(boxes::boxes(&batch.pixels, shape, target, &net.mean, &net.std, device), Statistics::Running);
+        let bounds = |eps| {
+            let x = boxes::boxes(&batch.pixels, shape, eps, &net.mean, &net.std, device);
+            let trace = net.trace(x, Statistics::Running);
+            let margins = net.margins(&trace, &batch.labels);
+            (trace, margins)
+        };
+        let (trace, margins) = bounds(target);
         let logits = net.logits(&trace);
-        let margins = net.margins(&trace, &batch.labels);
         clean_loss += rows as f64 * scalar(losses::cross_entropy(logits.clone(), &batch.labels));
         robust_loss += rows as f64 * scalar(losses::robust_loss(margins.clone()));
-        let (logits, margins) = (matrix(logits), matrix(margins));
-        let correct = correct(&logits, &batch.labels, net.config.classes);
-        let mut certified = certified(&margins, &batch.labels, net.config.classes);
-        for i in 0..rows {
-            if certified[i] && !correct[i] {
-                contradiction(&logits, &margins, i, batch.labels[i] as usize, net.config.classes, images, set)?;
-                certified[i] = false;
-            }
-        }
-        if current < target && current > 0.0 {
-            let x = boxes::boxes(&batch.pixels, shape, current, &net.mean, &net.std, device);
-            let margins = net.margins(&net.trace(x, Statistics::Running), &batch.labels);
-            let certified = self::certified(&matrix(margins), &batch.labels, net.config.classes);
-            uncertified_now += certified.iter().filter(|certified| !**certified).count();
-        }
         let states = layer_states(net, &trace);
         match layers.is_empty() {
             true => layers = states,
             false => layers.iter_mut().zip(&states).for_each(|(sum, state)| sum.add(state)),
         }
         drop(trace);
-        wrong += correct.iter().filter(|correct| !**correct).count();
-        uncertified += certified.iter().filter(|certified| !**certified).count();
-        let hopeful: Vec<usize> = (0..rows).filter(|&i| correct[i] && !certified[i]).collect();
-        open += hopeful.len();
-        let attacked = settings.attack_images.saturating_sub(images);
-        let chosen: Vec<usize> = hopeful.into_iter().filter(|&i| i < attacked).collect();
-        tried += chosen.len();
-        turned += attack_some(net, &batch, &chosen, target, images, settings, device)?;
+        let seen = Seen { net, set, batch: &batch, before: images, logits: &matrix(logits), settings, device };
+        at_target.add(&seen, &matrix(margins))?;
+        if let Some(at_current) = &mut at_current {
+            at_current.add(&seen, &matrix(bounds(current).1))?;
+        }
+        wrong += seen.correct().iter().filter(|correct| !**correct).count();
         images += rows;
     }
     for (name, loss) in [("clean loss", clean_loss), ("robust loss", robust_loss)] {
@@ -100,26 +87,26 @@ pub fn evaluate(
                 .hint("the last checkpoint is intact: go on from it with a lower lr.peak or a longer eps.length"));
         }
     }
-    let share = |count: f64| 100.0 * count / images as f64;
-    let percent = |count: usize| share(count as f64);
-    let (standard, certified) = (percent(wrong), percent(uncertified));
-    let mut values = Values::new().with("standard_error", standard);
-    if settings.attack_images > 0 && (tried > 0 || open == 0) {
-        // Scaled as a count: a sum of percentages could be above the certified error by its rounding.
-        let pgd = share(wrong as f64 + (open * turned) as f64 / tried.max(1) as f64);
-        check_order([standard, pgd, certified], set)?;
-        values.set("pgd_error", pgd);
-        values.set("pgd_images", settings.attack_images.min(images) as f64);
-    }
-    values.set("certified_error", certified);
-    let now = if current >= target {
-        uncertified
-    } else if current > 0.0 {
-        uncertified_now
-    } else {
-        wrong
+    let standard = 100.0 * wrong as f64 / images as f64;
+    let [pgd, certified] = at_target.errors(wrong, images, settings, set)?;
+    let [pgd_current, certified_current] = match &at_current {
+        Some(at_current) => at_current.errors(wrong, images, settings, set)?,
+        None if current >= target => [pgd, certified],
+        None => [pgd.map(|_| standard), Some(standard)],
     };
-    values.set("certified_error_current", percent(now));
+    let mut values = Values::new().with("standard_error", standard);
+    let errors = [
+        ("pgd_error", pgd),
+        ("certified_error", certified),
+        ("pgd_error_current", pgd_current),
+        ("certified_error_current", certified_current),
+        ("pgd_images", pgd.map(|_| settings.attack_images.min(images) as f64)),
+        ("rounding", Some(at_target.rounding as f64)),
+    ];
+    errors
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .for_each(|(name, value)| values.set(name, value));
     values.set("clean_loss", clean_loss / images as f64);
     values.set("robust_loss", robust_loss / images as f64);
     values.set("eps", target);
@@ -133,6 +120,79 @@ pub fn evaluate(
         values.set(&format!("width.{}", layer.name), layer.width);
     }
     Ok(values)
+}
+
+/// A batch of the evaluation, after its clean pass.
+struct Seen<'a> {
+    net: &'a ImageNet,
+    set: &'a str,
+    batch: &'a Batch,
+    /// Images of the set before this batch.
+    before: usize,
+    logits: &'a [f32],
+    settings: &'a EvalSettings,
+    device: &'a Device,
+}
+
+impl Seen<'_> {
+    fn correct(&self) -> Vec<bool> {
+        correct(self.logits, &self.batch.labels, self.net.config.classes)
+    }
+}
+
+/// The images so far, in boxes of one radius.
+struct AtRadius {
+    eps: f64,
+    uncertified: usize,
+    /// Classified right and not certified: what an attack can turn.
+    open: usize,
+    /// Of these, attacked.
+    tried: usize,
+    /// Of these, turned.
+    turned: usize,
+    /// Certified by their margins and misclassified, both by rounding; counted as not certified.
+    rounding: usize,
+}
+
+impl AtRadius {
+    fn new(eps: f64) -> Self {
+        Self { eps, uncertified: 0, open: 0, tried: 0, turned: 0, rounding: 0 }
+    }
+
+    fn add(&mut self, seen: &Seen, margins: &[f32]) -> Result<()> {
+        let Seen { net, set, batch, before, logits, settings, device } = *seen;
+        let classes = net.config.classes;
+        let correct = seen.correct();
+        let mut certified = certified(margins, &batch.labels, classes);
+        for i in (0..correct.len()).filter(|&i| !correct[i]) {
+            if certified[i] {
+                contradiction(logits, margins, i, batch.labels[i] as usize, classes, before, set)?;
+                self.rounding += 1;
+                certified[i] = false;
+            }
+        }
+        self.uncertified += certified.iter().filter(|certified| !**certified).count();
+        let open: Vec<usize> = (0..correct.len()).filter(|&i| correct[i] && !certified[i]).collect();
+        self.open += open.len();
+        let attacked = settings.attack_images.saturating_sub(before);
+        let chosen: Vec<usize> = open.into_iter().filter(|&i| i < attacked).collect();
+        self.tried += chosen.len();
+        self.turned += attack_some(net, batch, &chosen, self.eps, before, settings, device)?;
+        Ok(())
+    }
+
+    /// PGD error, if images were attacked, and certified error, of `images` of which `wrong` are misclassified.
+    fn errors(&self, wrong: usize, images: usize, settings: &EvalSettings, set: &str) -> Result<[Option<f64>; 2]> {
+        let share = |count: f64| 100.0 * count / images as f64;
+        let certified = share(self.uncertified as f64);
+        // Scaled as a count: a sum of percentages could be above the certified error by its rounding.
+        let pgd = share(wrong as f64 + (self.open * self.turned) as f64 / self.tried.max(1) as f64);
+        let attacked = settings.attack_images > 0 && (self.tried > 0 || self.open == 0);
+        if attacked {
+            check_order([share(wrong as f64), pgd, certified], set)?;
+        }
+        Ok([attacked.then_some(pgd), Some(certified)])
+    }
 }
 
 /// An error where image `i` of a batch is certified although its largest logit is another class's, by more than rounding.
