@@ -150,6 +150,35 @@ fn a_time_limit_leaves_a_checkpoint() {
 }
 
 #[test]
+fn a_kill_between_the_best_checkpoint_and_its_mark() {
+    let folder = folder();
+    train(&folder, "base", &[&CERTIFIES[..], &["checkpoint.keep_last=99"]].concat());
+    let mark = || json(std::str::from_utf8(&folder.read("base/checkpoints/best.json")).expect("UTF-8"));
+    let best = mark();
+    assert_ne!(best["step"], 40, "a later, equal checkpoint must not have taken the mark");
+    fs::remove_file(folder.path("base/checkpoints/best.json")).unwrap();
+    folder.ok(&["resume", &format!("base@{}", best["step"])]);
+    assert_eq!(mark(), best);
+}
+
+#[test]
+fn keys_without_effect_are_named() {
+    let folder = folder();
+    let sets = ["eps.shape=constant", "method.name=vanilla-ibp", "method.lambda=0.1", "method.mixing=zhang"];
+    let done = folder.temper(&args("idle", &sets));
+    for key in ["eps.length: eps.shape is", "method.lambda: method.tightness", "method.mixing: method.name is not"] {
+        says_all(&done.err, &[&format!("left out    {key}")]);
+    }
+    let plan = folder.temper(&["plan", "tiny.toml", "--no-calibration", "--set", "eps.shape=constant"]);
+    says_all(&plan.err, &["eps.length has no effect: eps.shape is \"constant\""]);
+    // A position in the data counts batches.
+    let branch = ["branch", "idle", "tiny.toml", "--out", "other", "--set", "clocks.data=keep", "--set"];
+    let done = folder.temper(&[&branch[..], &["batch.images=20"]].concat());
+    assert_eq!(done.code, 2, "{}", done.err);
+    says_all(&done.err, &["batch.images", "20, but 40 in idle", "clocks.data"]);
+}
+
+#[test]
 fn branches() {
     let folder = folder();
     train(&folder, "base", &["checkpoint.keep_last=9"]);
