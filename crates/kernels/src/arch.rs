@@ -1,11 +1,48 @@
 //! The instruction set, found once at run time, and a way to compile one body for it.
 //!
-//! [`dispatch`] calls a closure inside a function for which AVX2 and FMA are switched on, if the processor has them.
-//! A closure marked `#[inline(always)]` becomes part of that function, so the compiler vectorises it with 8 lanes;
-//! the same body is compiled a second time for any processor. Multiply-add goes through [`Isa::fma`], because
-//! `f32::mul_add` without the instruction is a slow library call.
+//! [`dispatch`] calls a closure inside a function for which AVX-512, or else AVX2 and FMA, is switched on, if the
+//! processor has it. A closure marked `#[inline(always)]` becomes part of that function, so the compiler vectorises it
+//! with 16 or 8 lanes; the same body is compiled once more for any processor. Multiply-add goes through [`Isa::fma`],
+//! because `f32::mul_add` without the instruction is a slow library call.
 
-/// What the running processor offers; a constant in each of the two copies of a dispatched body.
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What kernels are written for, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InstructionSet {
+    /// What any processor of the target has.
+    Portable,
+    /// AVX2 and FMA: 8 lanes.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL besides: 16 lanes, 32 registers.
+    Avx512,
+}
+
+/// What [`pretend`] was told.
+static CEILING: AtomicU8 = AtomicU8::new(InstructionSet::Avx512 as u8);
+
+/// For tests alone: from now on the whole process acts as if the processor had nothing above `ceiling`.
+#[doc(hidden)]
+pub fn pretend(ceiling: InstructionSet) {
+    CEILING.store(ceiling as u8, Ordering::Relaxed);
+}
+
+/// The best instruction set of the running processor.
+pub fn found() -> InstructionSet {
+    if has_avx512() {
+        InstructionSet::Avx512
+    } else if has_avx2() {
+        InstructionSet::Avx2
+    } else {
+        InstructionSet::Portable
+    }
+}
+
+fn allowed(set: InstructionSet) -> bool {
+    CEILING.load(Ordering::Relaxed) >= set as u8
+}
+
+/// What the running processor offers; a constant in each copy of a dispatched body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa {
     fused: bool,
@@ -28,7 +65,8 @@ impl Isa {
 pub fn has_avx2() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        use std::arch::is_x86_feature_detected as has;
+        allowed(InstructionSet::Avx2) && has!("avx2") && has!("fma")
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -41,7 +79,9 @@ pub fn has_avx2() -> bool {
 pub fn has_avx512() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        has_avx2() && std::arch::is_x86_feature_detected!("avx512f")
+        use std::arch::is_x86_feature_detected as has;
+        let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+        allowed(InstructionSet::Avx512) && wide && has_avx2()
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -53,13 +93,23 @@ pub fn has_avx512() -> bool {
 #[inline]
 pub fn dispatch<R>(body: impl FnOnce(Isa) -> R) -> R {
     #[cfg(target_arch = "x86_64")]
-    if has_avx2() {
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        fn avx512<R>(body: impl FnOnce(Isa) -> R) -> R {
+            body(Isa::FUSED)
+        }
         #[target_feature(enable = "avx2,fma")]
         fn avx2<R>(body: impl FnOnce(Isa) -> R) -> R {
             body(Isa::FUSED)
         }
-        // SAFETY: both features were just found on this processor.
-        return unsafe { avx2(body) };
+        if has_avx512() {
+            // SAFETY: the features were just found on this processor.
+            return unsafe { avx512(body) };
+        }
+        if has_avx2() {
+            // SAFETY: as above.
+            return unsafe { avx2(body) };
+        }
     }
     body(Isa::PORTABLE)
 }

@@ -71,12 +71,19 @@ pub(crate) struct Level {
 static PORTABLE: Level = Level { mr: 4, nr: 8, lanes: 8, avx: false, block: block_portable };
 #[cfg(target_arch = "x86_64")]
 static AVX2: Level = Level { mr: 6, nr: 16, lanes: 8, avx: true, block: block_avx2 };
+#[cfg(target_arch = "x86_64")]
+static AVX512: Level = Level { mr: 14, nr: 32, lanes: 16, avx: true, block: block_avx512 };
 
 /// The best level of the running processor.
 pub(crate) fn level() -> &'static Level {
     #[cfg(target_arch = "x86_64")]
-    if crate::arch::has_avx2() {
-        return &AVX2;
+    {
+        if crate::arch::has_avx512() {
+            return &AVX512;
+        }
+        if crate::arch::has_avx2() {
+            return &AVX2;
+        }
     }
     &PORTABLE
 }
@@ -100,6 +107,14 @@ impl Level {
 unsafe fn block_avx2(m: usize, n: usize, k: usize, alpha: f32, a: Left, b: Right, c: Out, source: Source) {
     // SAFETY: the caller's promise.
     unsafe { block::<__m256, 6, 2>(m, n, k, alpha, a, b, c, source) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[allow(clippy::too_many_arguments)]
+unsafe fn block_avx512(m: usize, n: usize, k: usize, alpha: f32, a: Left, b: Right, c: Out, source: Source) {
+    // SAFETY: the caller's promise.
+    unsafe { block::<__m512, 14, 2>(m, n, k, alpha, a, b, c, source) }
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -231,11 +246,11 @@ unsafe fn edge<V: Vector, const MR: usize, const NV: usize>(
     c: Out,
     source: Source,
 ) {
-    const WIDEST: usize = 48;
-    let mut buffer = [0.0_f32; 8 * WIDEST];
+    const WIDEST: usize = 32;
+    let mut buffer = [0.0_f32; 14 * WIDEST];
     let vectors = columns.div_ceil(V::LANES);
     let cut = !columns.is_multiple_of(V::LANES);
-    // SAFETY: the buffer holds 8 rows of the widest tile; only `columns` of C and of the source are touched.
+    // SAFETY: the buffer holds the rows of the largest tile; only `columns` of C and of the source are touched.
     unsafe {
         let (mut to, mut from) = (c, source);
         if cut {
@@ -261,33 +276,38 @@ unsafe fn edge<V: Vector, const MR: usize, const NV: usize>(
     }
 }
 
-/// Picks the tile with the right number of rows.
+/// Any number of rows up to MR, in tiles of MR, 8, 4, 2 and 1.
 #[inline(always)]
 unsafe fn rows_of<V: Vector, const MR: usize, const NV: usize>(
-    rows: usize,
+    mut rows: usize,
     k: usize,
     alpha: f32,
-    a: Left,
+    mut a: Left,
     b: Right,
-    c: Out,
-    source: Source,
+    mut c: Out,
+    mut source: Source,
 ) {
-    // SAFETY: the caller's promise; arms above MR are never taken.
+    // SAFETY: the caller's promise; no tile has more rows than are left.
     unsafe {
-        match rows {
-            1 => tile::<V, 1, NV>(k, alpha, a, b, c, source),
-            2 => tile::<V, 2, NV>(k, alpha, a, b, c, source),
-            3 => tile::<V, 3, NV>(k, alpha, a, b, c, source),
-            4 => tile::<V, 4, NV>(k, alpha, a, b, c, source),
-            5 if MR > 5 => tile::<V, 5, NV>(k, alpha, a, b, c, source),
-            6 if MR > 6 => tile::<V, 6, NV>(k, alpha, a, b, c, source),
-            7 if MR > 7 => tile::<V, 7, NV>(k, alpha, a, b, c, source),
-            _ => tile::<V, MR, NV>(k, alpha, a, b, c, source),
+        while rows > 0 {
+            let done = match rows {
+                _ if rows >= MR => tile::<V, MR, NV>(k, alpha, a, b, c, source),
+                8.. if MR > 8 => tile::<V, 8, NV>(k, alpha, a, b, c, source),
+                4.. => tile::<V, 4, NV>(k, alpha, a, b, c, source),
+                2.. => tile::<V, 2, NV>(k, alpha, a, b, c, source),
+                _ => tile::<V, 1, NV>(k, alpha, a, b, c, source),
+            };
+            rows -= done;
+            a.start = a.start.wrapping_add(done * a.row);
+            c.start = c.start.wrapping_add(done * c.row);
+            if !source.start.is_null() {
+                source.start = source.start.wrapping_add(done * source.row);
+            }
         }
     }
 }
 
-/// `R` rows and `NV` vectors of C.
+/// `R` rows and `NV` vectors of C; returns R.
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
     k: usize,
@@ -296,7 +316,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
     b: Right,
     c: Out,
     source: Source,
-) {
+) -> usize {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sum = [[V::splat(0.0); NV]; R];
@@ -327,4 +347,5 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
             }
         }
     }
+    R
 }
