@@ -20,19 +20,18 @@ import torch_steps
 
 
 class Conv(nn.Conv2d):
-    """Clean activations and centres share the weight: one convolution of a batch twice as large. Radii take its magnitudes."""
-
-    def forward(self, x, r):                                 # x: [2N, C, H, W], r: [N, C, H, W]
-        return super().forward(x), F.conv2d(r, self.weight.abs(), None, self.stride, self.padding, groups=self.groups)
+    def forward(self, x, c, r):                              # clean activations, centres and radii: [N, C, H, W] each
+        magnitudes = F.conv2d(r, self.weight.abs(), None, self.stride, self.padding, groups=self.groups)
+        return super().forward(x), super().forward(c), magnitudes
 
 
 class Linear(nn.Linear):
-    def forward(self, x, r):                                 # x: [2N, F], r: [N, F]
-        return super().forward(x), F.linear(r, self.weight.abs())
+    def forward(self, x, c, r):                              # [N, F] each
+        return super().forward(x), super().forward(c), F.linear(r, self.weight.abs())
 
 
 class BatchNorm(nn.Module):
-    """The statistics are those of the clean pass."""
+    """The statistics are those of the clean pass, with their gradients."""
 
     def __init__(self, features, eps=1e-5, momentum=0.1):
         super().__init__()
@@ -41,18 +40,27 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(features))
         self.eps, self.momentum = eps, momentum
 
-    def forward(self, x, r):
-        clean = x[:len(r)]
-        over = [d for d in range(x.ndim) if d != 1]
-        var, mean = torch.var_mean(clean, over, correction=0)
+    def forward(self, x, c, r):
+        var, mean = torch.var_mean(x, [d for d in range(x.ndim) if d != 1], correction=0)
         with torch.no_grad():
-            count = clean.numel() / clean.shape[1]
+            count = x.numel() / x.shape[1]
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale
         scale, shift = [v.view(1, -1, *[1] * (x.ndim - 2)) for v in (scale, shift)]
-        return x * scale + shift, r * scale.abs()
+        return x * scale + shift, c * scale + shift, r * scale.abs()
+
+
+class Relu(nn.Module):
+    def forward(self, x, c, r):
+        lower, upper = F.relu(c - r), F.relu(c + r)
+        return F.relu(x), (upper + lower) / 2, (upper - lower) / 2
+
+
+class Flatten(nn.Module):
+    def forward(self, x, c, r):
+        return x.flatten(1), c.flatten(1), r.flatten(1)
 
 
 class IntervalNet(nn.Module):
@@ -60,44 +68,35 @@ class IntervalNet(nn.Module):
 
     def __init__(self, network):
         super().__init__()
-        channels, self.flat, self.order = network["input"][0], None, []
-        size = network["input"][1:]
+        channels, *size = network["input"]
         for i, node in enumerate(network["nodes"]):
             kind, s = next(iter(node["op"].items())) if isinstance(node["op"], dict) else (node["op"], {})
             if node["inputs"] != [i]:
                 raise SystemExit(f"{node['name']}: only sequences of layers are known here")
-            module = None
             if kind == "conv":
                 module = Conv(channels, s["out"], s["kernel"], s["stride"], s["padding"], groups=s["groups"])
                 channels, size = s["out"], [(n + 2 * s["padding"] - s["kernel"]) // s["stride"] + 1 for n in size]
-            elif kind == "flatten":
-                channels *= size[0] * size[1]
             elif kind == "linear":
-                last = i + 1 == len(network["nodes"])
-                module, channels = (nn.Linear if last else Linear)(channels, s["out"]), s["out"]
+                module, channels = Linear(channels, s["out"]), s["out"]
             elif kind == "batch_norm":
                 module = BatchNorm(channels)
-            elif kind != "relu":
-                raise SystemExit(f"{node['name']}: {kind} is not known here")
-            if module is not None:
-                self.add_module(node["name"], module)
-            self.order.append((kind, node["name"]))
-
-    def forward(self, clean, centre, radius):
-        """What the last layer reads, clean and as centre and radius, the last layer itself, and the intervals before every ReLU."""
-        x, r, before = torch.cat((clean, centre)), radius, []
-        n = len(radius)
-        for kind, name in self.order[:-1]:
-            if kind == "flatten":
-                x, r = x.flatten(1), r.flatten(1)
             elif kind == "relu":
-                c = x[n:]
-                before.append((c, r))
-                lower, upper = F.relu(c - r), F.relu(c + r)
-                x, r = torch.cat((F.relu(x[:n]), (upper + lower) / 2)), (upper - lower) / 2
+                module = Relu()
+            elif kind == "flatten":
+                module, channels = Flatten(), channels * size[0] * size[1]
             else:
-                x, r = getattr(self, name)(x, r)
-        return x[:n], x[n:], r, getattr(self, self.order[-1][1]), before
+                raise SystemExit(f"{node['name']}: {kind} is not known here")
+            self.add_module(node["name"], module)
+
+    def forward(self, x, c, r):
+        """Centres and radii that the last layer reads, the last layer itself, and centres and radii before every ReLU."""
+        *layers, last = self.children()
+        before = []
+        for layer in layers:
+            if isinstance(layer, Relu):
+                before.append((c, r))
+            x, c, r = layer(x, c, r)
+        return c, r, last, before
 
 
 def margins(last, c, r, labels):                             # lower bounds of z_y - z_j: [N, K]
@@ -134,7 +133,7 @@ def make_loss(net, mean, std, s):
         lower, upper = (x - s["eps"]).clamp(min=0), (x + s["eps"]).clamp(max=1)
         centre, radius = ((lower + upper) / 2 - mean) / std, (upper - lower) / 2 / std
         clean, centre, radius = ((x - mean) / std).float(), centre.float(), radius.float()
-        _, c, r, last, before = net(clean, centre, radius)
+        c, r, last, before = net(clean, centre, radius)
         total = torch.logsumexp(-margins(last, c, r, labels), 1).mean()
         if s["tightness"]:
             total = total + s["weight"] * tightness(radius.mean(), before, s["tau"])

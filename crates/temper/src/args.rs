@@ -544,7 +544,7 @@ pub struct BenchIbp {
     #[arg(long, default_value = "fast", value_parser = ["plain", "pgd", "vanilla-ibp", "crown-ibp", "fast"])]
     pub method: String,
     /// Radius of the boxes, a quarter of the target: within the ramp, where regularisers act.
-    #[arg(long, value_name = "EPS", default_value_t = 0.01)]
+    #[arg(long, value_name = "EPS", default_value_t = 0.001)]
     pub eps: f64,
     #[command(flatten)]
     pub repeat: Repeat,
