@@ -73,6 +73,9 @@ pub enum Command {
     Data(DataCommand),
     /// Write the model of a run as a Hugging Face directory.
     Export(Export),
+    /// How fast this machine trains: whole updates on made-up data, timed.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Is this machine fit: processor, memory, threads, kernels, disk?
     Doctor(Doctor),
     /// Completions for a shell, on standard output.
@@ -472,6 +475,102 @@ pub enum Dtype {
     Bf16,
 }
 
+/// A size beyond this is a slip of the pen.
+const LARGEST: i64 = 1 << 20;
+
+/// `temper bench`.
+#[derive(Subcommand, Debug)]
+#[command(
+    after_help = "Made-up data, fresh weights; everything else as in training: forward, loss, backward, clipping, optimiser.\n\
+    `bench/compare` times the same updates in PyTorch, in turn with these."
+)]
+pub enum BenchCommand {
+    /// Updates of a GPT-NeoX language model.
+    Lm(BenchLm),
+    /// Updates of an image classifier with interval bounds, or by another method of certified training.
+    Ibp(BenchIbp),
+}
+
+/// `temper bench lm`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example, the shape of pythia-70m:\n  temper bench lm --layers 6 --d-model 512 --heads 8 --vocab 50304 --batch 4"
+)]
+pub struct BenchLm {
+    /// Transformer layers.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
+    pub layers: u32,
+    /// Width of the residual stream.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
+    pub d_model: u32,
+    /// Attention heads in each layer.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
+    pub heads: u32,
+    /// Tokens of the vocabulary.
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
+    pub vocab: u32,
+    /// Sequences of one update.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Tokens of a sequence.
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
+    pub seq: u32,
+    #[command(flatten)]
+    pub repeat: Repeat,
+}
+
+/// `temper bench ibp`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example, the paper's network on CIFAR-10:\n  temper bench ibp --net cnn7 --width 64 --image 3x32x32"
+)]
+pub struct BenchIbp {
+    /// The network; `temper recipe networks` lists the names.
+    #[arg(long, value_name = "NAME", default_value = "cnn7")]
+    pub net: String,
+    /// Channels of its first convolution [default: the network's own].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
+    pub width: Option<u32>,
+    /// Channels, height and width of an image.
+    #[arg(long, value_name = "CxHxW", default_value = "1x28x28", value_parser = image)]
+    pub image: [usize; 3],
+    /// Classes.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
+    pub classes: u32,
+    /// Images of one update; batch norms need two.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..))]
+    pub batch: u32,
+    /// What is trained against; `fast` is arXiv 2103.17268.
+    #[arg(long, default_value = "fast", value_parser = ["plain", "pgd", "vanilla-ibp", "crown-ibp", "fast"])]
+    pub method: String,
+    /// Radius of the boxes, a quarter of the target: within the ramp, where regularisers act.
+    #[arg(long, value_name = "EPS", default_value_t = 0.001)]
+    pub eps: f64,
+    #[command(flatten)]
+    pub repeat: Repeat,
+}
+
+/// How a benchmark is repeated and what becomes of it.
+#[derive(Args, Debug)]
+pub struct Repeat {
+    /// Updates that are timed.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: u32,
+    /// Updates before them that are not.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub warmup: u32,
+    /// Seed of weights and data.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write first weights, batches and settings to this folder, so that another program can make the same updates; must be
+    /// new or empty.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dump: Option<PathBuf>,
+    /// JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `temper doctor`.
 #[derive(Args, Debug)]
 #[command(
@@ -489,6 +588,14 @@ pub struct Doctor {
 pub struct Completions {
     /// The shell.
     pub shell: clap_complete::Shell,
+}
+
+/// `3x32x32`.
+fn image(text: &str) -> Result<[usize; 3], String> {
+    let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
+    sizes
+        .and_then(|sizes| sizes.try_into().ok())
+        .ok_or_else(|| format!("`{text}` is not channels, height and width: 3x32x32"))
 }
 
 /// `90`, `90s`, `45m`, `2h`, `1.5h`.

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::report::run(&args, &printer),
         Command::Data(args) => commands::data::run(&args, &printer),
         Command::Export(args) => commands::export::run(&args, &printer),
+        Command::Bench(args) => commands::bench::run(&args, &printer),
         Command::Doctor(args) => commands::doctor::run(&args, &printer),
         Command::Completions(args) => commands::completions::run(&args, &printer),
     }));

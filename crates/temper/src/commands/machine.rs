@@ -49,6 +49,13 @@ pub fn memory() -> Option<Memory> {
     Some(memory)
 }
 
+/// The most memory in bytes that this process has held at once (on Linux).
+pub fn peak_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
 /// The instruction sets that the arithmetic can make use of and this processor has.
 pub fn instructions() -> Vec<&'static str> {
     #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,6 @@
 //! One file a command. Each has `run(&args, &printer)`, which gives the exit code.
 
+pub mod bench;
 pub mod branch;
 pub mod completions;
 pub mod data;
