@@ -1,0 +1,502 @@
+//! The format of a sweep file.
+//!
+//! ```toml
+//! title = "How long to warm up?"
+//! source = "arXiv 2308.04014, figure 1"
+//! about = "warmups of 0 to 2 % of the horizon"       # one line, for lists
+//! metrics = ["new/loss", "old/loss"]                 # SET/METRIC; old and new are those of the setting
+//!
+//! [all]                                              # what all variants have in common
+//! set.lr.min_ratio = 0.1                             # keys of recipes, as --set
+//!
+//! [[variant]]
+//! name = "warmup 1 %"
+//! set.lr.warmup = "1%"
+//! scale.lr.peak = 0.5                                # half of what recipe and overrides say
+//! from = "base@7%"                                   # where it branches from: base, base@PART, base@STEP steps, none
+//!
+//! [[axis]]                                           # instead of variants: every combination of the axes' values
+//! key = "eps.length"
+//! values = ["25%", "50%"]
+//! labels = ["ramp 25 %", "ramp 50 %"]                # their parts of the variants' names; the values if not given
+//!
+//! [[claim]]
+//! what = "the length of the warmup does not matter in the end"
+//! metric = "new/loss"
+//! at = "final"                                       # start, peak, lowest, final, change, rise, 25%
+//! left = "warmup 1 %"                                # a name or a list: every pair must hold
+//! relation = "about equal"                           # <, >, about equal
+//! right = "warmup 0 %"
+//! within = 0.05                                      # of "about equal": the largest difference that does not matter
+//! # or: relation = "increases with" (or "decreases with"), along = "the maximum", variants = ["x0.5", "x1", "x2"]
+//!
+//! [size.small]                                       # --size small
+//! about = "minutes on two cores"
+//! seeds = 3
+//! base = { recipe = "rewarm/docs", set.run.horizon = "2 Mtok" }      # or run = "runs/docs"
+//! all.recipe = "rewarm/docs-to-german"
+//!
+//! [size.small.setting.german]                        # the same variants under several circumstances: corpora, data sets
+//! old = "docs"
+//! new = "german"
+//! variant."warmup 1 %".set.lr.peak = 1e-3            # only here
+//! ```
+//!
+//! Overrides are layered from general to special: the recipe, `all`, `size.S.all`, the setting, the variant, `size.S.variant`,
+//! `size.S.setting.T.variant`, the command line. Without a base every variant is a run of its own from fresh weights.
+
+use temper_record::Problem;
+use toml::de::DeTable;
+
+use crate::numbers::At;
+use crate::read::{Reader, Section};
+
+/// A sweep, with all its sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sweep {
+    /// The name it is known by, or its path.
+    pub name: String,
+    /// Heading of the report.
+    pub title: String,
+    /// Paper and figure or table.
+    pub source: String,
+    /// One line for lists.
+    pub about: String,
+    /// What is done with each variant.
+    pub measure: Measure,
+    /// `SET/METRIC`, in the order of the report.
+    pub metrics: Vec<String>,
+    /// What all variants have in common.
+    pub all: Layer,
+    /// The variants, in the order of the report.
+    pub variants: Vec<(String, Layer)>,
+    /// What the paper says.
+    pub claims: Vec<Claim>,
+    /// The sizes.
+    pub sizes: Vec<Size>,
+}
+
+/// What is done with each variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Measure {
+    /// It is trained.
+    #[default]
+    Runs,
+    /// The difference gains of its fresh network are taken; nothing is trained.
+    Gains,
+}
+
+/// Recipe and overrides of one level; what a level does not say is said by the one before it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Layer {
+    /// The recipe.
+    pub recipe: Option<String>,
+    /// Where it branches from: `base`, `base@7%`, `none`.
+    pub from: Option<String>,
+    /// Keys and their values as TOML.
+    pub set: Vec<(String, String)>,
+    /// Keys whose number is multiplied.
+    pub scale: Vec<(String, f64)>,
+}
+
+/// The run that variants branch from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Base {
+    /// Trained by the sweep, once for each seed.
+    Recipe {
+        /// The recipe.
+        recipe: String,
+        /// Its overrides.
+        set: Vec<(String, String)>,
+    },
+    /// A run that exists; every seed branches from it.
+    Run(String),
+}
+
+/// One size of a sweep.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Size {
+    /// Its name.
+    pub name: String,
+    /// What it needs and what it takes, in a line.
+    pub about: String,
+    /// How many seeds, unless the command line says.
+    pub seeds: Option<u64>,
+    /// What variants branch from, if they do.
+    pub base: Option<Base>,
+    /// In common in this size.
+    pub all: Layer,
+    /// For single variants in this size.
+    pub variants: Vec<(String, Layer)>,
+    /// The circumstances; one without a name if the file names none.
+    pub settings: Vec<Setting>,
+}
+
+/// One of the circumstances under which the variants are compared.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Setting {
+    /// Its name; empty if there is only one.
+    pub name: String,
+    /// The validation set that metrics call `old`.
+    pub old: Option<String>,
+    /// The validation set that metrics call `new`.
+    pub new: Option<String>,
+    /// In common here.
+    pub layer: Layer,
+    /// For single variants here.
+    pub variants: Vec<(String, Layer)>,
+}
+
+/// How two numbers are to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// Left is lower than right.
+    Less,
+    /// Left is higher than right.
+    Greater,
+    /// They differ by no more than `within`.
+    Equal,
+    /// Each variant is higher than the one before it.
+    Increases,
+    /// Each variant is lower than the one before it.
+    Decreases,
+}
+
+/// A comparison that the paper makes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// In words.
+    pub what: String,
+    /// Where the paper says it, if that is more than the sweep's source.
+    pub source: Option<String>,
+    /// `SET/METRIC`.
+    pub metric: String,
+    /// When.
+    pub at: At,
+    /// How.
+    pub relation: Relation,
+    /// What increases or decreases it.
+    pub along: Option<String>,
+    /// The variants on the left; of `increases with`, all of them in their order.
+    pub left: Vec<String>,
+    /// The variants on the right.
+    pub right: Vec<String>,
+    /// Of [`Relation::Equal`].
+    pub within: f64,
+    /// Only in these settings; in all if empty.
+    pub settings: Vec<String>,
+    /// Where it is written.
+    pub place: String,
+}
+
+impl Sweep {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader { label: name, text, problems: Vec::new() };
+        let table = DeTable::parse(text).map_err(|error| {
+            let place = reader.place(error.span().map_or(0, |span| span.start));
+            vec![
+                Problem::input("read sweep", place, error.message().trim().replace('\n', " "))
+                    .hint("it is not valid TOML; text goes in quotes, for example lr.warmup = \"1%\""),
+            ]
+        })?;
+        let top = Section { name: String::new(), table: table.get_ref(), start: 0 };
+        let sweep = read(&mut reader, name, &top);
+        if reader.problems.is_empty() { Ok(sweep) } else { Err(reader.problems) }
+    }
+}
+
+fn read(reader: &mut Reader, name: &str, top: &Section) -> Sweep {
+    reader.only(top, &["title", "source", "about", "measure", "metrics", "all", "variant", "axis", "claim", "size"]);
+    let title = reader.required(top, "title", "title is the heading of the report");
+    let source = reader.text(top, "source").unwrap_or_default();
+    let about = reader.text(top, "about").unwrap_or_else(|| title.clone());
+    let measure = match reader.text(top, "measure").as_deref() {
+        None | Some("runs") => Measure::Runs,
+        Some("gains") => Measure::Gains,
+        Some(other) => {
+            reader.wrong(0, "measure", format!("`{other}` is neither \"runs\" nor \"gains\""), "");
+            Measure::Runs
+        }
+    };
+    let metrics = reader.texts(top, "metrics");
+    if metrics.is_empty() {
+        reader.wrong(
+            0,
+            "metrics",
+            "there is nothing to compare by",
+            "for example metrics = [\"test/certified_error\"]",
+        );
+    }
+    let mut sweep = Sweep {
+        name: name.to_owned(),
+        title,
+        source,
+        about,
+        measure,
+        metrics,
+        all: reader.table(top, "all").map(|section| layer(reader, &section, &[])).unwrap_or_default(),
+        variants: variants(reader, top),
+        claims: Vec::new(),
+        sizes: Vec::new(),
+    };
+    let names: Vec<String> = sweep.variants.iter().map(|(name, _)| name.clone()).collect();
+    for (name, section) in reader.named(top, "size") {
+        sweep.sizes.push(size(reader, name, &section, &names));
+    }
+    if sweep.sizes.is_empty() {
+        reader.wrong(0, "size", "there is no size", "for example [size.small] with its recipes");
+    }
+    let settings: Vec<String> =
+        sweep.sizes.iter().flat_map(|size| size.settings.iter().map(|setting| setting.name.clone())).collect();
+    for section in reader.tables(top, "claim") {
+        sweep.claims.extend(claim(reader, &section, &names, &settings));
+    }
+    for metric in sweep.metrics.clone() {
+        check_metric(reader, 0, "metrics", &metric);
+    }
+    sweep
+}
+
+/// A level's recipe and overrides; `more` are keys that the caller reads.
+fn layer(reader: &mut Reader, section: &Section, more: &[&str]) -> Layer {
+    reader.only(section, &[&["recipe", "from", "set", "scale"], more].concat());
+    let set = reader.table(section, "set").map(|set| reader.leaves(&set)).unwrap_or_default();
+    let mut scale = Vec::new();
+    if let Some(section) = reader.table(section, "scale") {
+        for (key, text) in reader.leaves(&section) {
+            match text.parse() {
+                Ok(factor) => scale.push((key, factor)),
+                Err(_) => reader.wrong(section.start, &format!("scale.{key}"), format!("{text} is not a number"), ""),
+            }
+        }
+    }
+    let from = reader.text(section, "from");
+    if let Some(from) = from.as_deref().filter(|from| crate::choose::origin(from).is_none()) {
+        let hint = "base, base@7%, base@500 steps, base@2 Mtok, base@best, or none";
+        reader.wrong(section.start, "from", format!("`{from}` is not a place to start from"), hint);
+    }
+    Layer { recipe: reader.text(section, "recipe"), from, set, scale }
+}
+
+fn variants(reader: &mut Reader, top: &Section) -> Vec<(String, Layer)> {
+    let (listed, axes) = (reader.tables(top, "variant"), reader.tables(top, "axis"));
+    let mut variants: Vec<(String, Layer)> = Vec::new();
+    let mut seen: Vec<(String, usize)> = Vec::new();
+    for section in &listed {
+        let name = reader.required(section, "name", "every variant has a name of its own");
+        if let Some((_, first)) = seen.iter().find(|(known, _)| *known == name && !name.is_empty()) {
+            let why = format!("there is a variant {name:?} already, at {}", reader.place(*first));
+            reader.wrong(section.start, "variant.name", why, "give every variant a name of its own");
+        }
+        seen.push((name.clone(), section.start));
+        variants.push((name, layer(reader, section, &["name"])));
+    }
+    match (listed.is_empty(), axes.is_empty()) {
+        (true, true) => reader.wrong(0, "variant", "there is nothing to compare", "give [[variant]]s or [[axis]]es"),
+        (false, false) => {
+            reader.wrong(
+                axes[0].start,
+                "axis",
+                "there are variants already",
+                "give [[variant]]s or [[axis]]es, not both",
+            );
+        }
+        (true, false) => variants.push((String::new(), Layer::default())),
+        (false, true) => {}
+    }
+    for section in &axes {
+        variants = crossed(reader, section, variants);
+    }
+    variants
+}
+
+/// Every variant so far with every value of one more axis.
+fn crossed(reader: &mut Reader, section: &Section, variants: Vec<(String, Layer)>) -> Vec<(String, Layer)> {
+    reader.only(section, &["key", "values", "labels"]);
+    let key = reader.required(section, "key", "the key of recipes that the axis sets");
+    let labels = reader.texts(section, "labels");
+    let list = section.table.get("values").and_then(|item| item.get_ref().as_array());
+    let values: Vec<String> = list.map_or_else(Vec::new, |list| {
+        list.iter().map(|item| reader.text.get(item.span()).unwrap_or_default().to_owned()).collect()
+    });
+    if values.is_empty() {
+        reader.wrong(section.start, "axis.values", "there are none", "for example values = [\"25%\", \"50%\"]");
+    }
+    if !labels.is_empty() && labels.len() != values.len() {
+        let why = format!("{} labels for {} values", labels.len(), values.len());
+        reader.wrong(section.start, "axis.labels", why, "give one for each value, or none");
+    }
+    let mut all = Vec::new();
+    for (name, layer) in &variants {
+        for (n, value) in values.iter().enumerate() {
+            let label = labels.get(n).cloned().unwrap_or_else(|| value.trim_matches('"').to_owned());
+            let mut layer = layer.clone();
+            layer.set.push((key.clone(), value.clone()));
+            all.push((if name.is_empty() { label } else { format!("{name}, {label}") }, layer));
+        }
+    }
+    all
+}
+
+fn size(reader: &mut Reader, name: String, section: &Section, names: &[String]) -> Size {
+    reader.only(section, &["about", "seeds", "base", "all", "variant", "setting"]);
+    let base = reader.table(section, "base").and_then(|section| base(reader, &section));
+    let seeds = reader.number(section, "seeds").map(|seeds| seeds as u64);
+    if seeds == Some(0) {
+        reader.wrong(section.start, "seeds", "there is at least one", "");
+    }
+    let mut settings = Vec::new();
+    for (name, section) in reader.named(section, "setting") {
+        settings.push(Setting {
+            name,
+            old: reader.text(&section, "old"),
+            new: reader.text(&section, "new"),
+            layer: layer(reader, &section, &["old", "new", "variant"]),
+            variants: overlays(reader, &section, names),
+        });
+    }
+    if settings.is_empty() {
+        settings.push(Setting::default());
+    }
+    Size {
+        name,
+        about: reader.text(section, "about").unwrap_or_default(),
+        seeds,
+        base,
+        all: reader.table(section, "all").map(|section| layer(reader, &section, &[])).unwrap_or_default(),
+        variants: overlays(reader, section, names),
+        settings,
+    }
+}
+
+fn base(reader: &mut Reader, section: &Section) -> Option<Base> {
+    reader.only(section, &["recipe", "run", "set"]);
+    let set = reader.table(section, "set").map(|set| reader.leaves(&set)).unwrap_or_default();
+    match (reader.text(section, "recipe"), reader.text(section, "run")) {
+        (Some(recipe), None) => Some(Base::Recipe { recipe, set }),
+        (None, Some(run)) => {
+            if !set.is_empty() {
+                let hint = "take `set` out, or give a recipe instead of a run";
+                reader.wrong(section.start, "base.set", "a run that exists is what it is", hint);
+            }
+            Some(Base::Run(run))
+        }
+        _ => {
+            reader.wrong(
+                section.start,
+                "base",
+                "it needs either a recipe or a run",
+                "base = { recipe = \"rewarm/docs\" }",
+            );
+            None
+        }
+    }
+}
+
+fn overlays(reader: &mut Reader, section: &Section, names: &[String]) -> Vec<(String, Layer)> {
+    let mut overlays = Vec::new();
+    for (name, section) in reader.named(section, "variant") {
+        known(reader, section.start, "variant", &name, names, "variant");
+        overlays.push((name, layer(reader, &section, &[])));
+    }
+    overlays
+}
+
+/// Reports a name that is none of these.
+fn known(reader: &mut Reader, at: usize, key: &str, name: &str, names: &[String], what: &str) {
+    if names.iter().any(|known| known == name) {
+        return;
+    }
+    let hint = match temper_recipe::nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("there are {}", names.join(", ")),
+    };
+    reader.wrong(at, key, format!("there is no {what} {name:?}"), hint);
+}
+
+fn check_metric(reader: &mut Reader, at: usize, key: &str, metric: &str) {
+    if metric.split_once('/').is_none_or(|(set, name)| set.is_empty() || name.is_empty()) {
+        let hint = "SET/METRIC, for example new/loss or test/certified_error";
+        reader.wrong(at, key, format!("`{metric}` names no metric of a validation set"), hint);
+    }
+}
+
+fn claim(reader: &mut Reader, section: &Section, names: &[String], settings: &[String]) -> Option<Claim> {
+    let keys =
+        ["what", "source", "metric", "at", "left", "relation", "right", "within", "along", "variants", "settings"];
+    reader.only(section, &keys);
+    let before = reader.problems.len();
+    let what = reader.required(section, "what", "the claim in words");
+    let metric = reader.required(section, "metric", "SET/METRIC, for example new/loss");
+    if !metric.is_empty() {
+        check_metric(reader, section.start, "claim.metric", &metric);
+    }
+    let at = reader.text(section, "at").unwrap_or_else(|| "final".into());
+    let parsed = at.parse();
+    if parsed.is_err() {
+        reader.wrong(section.start, "claim.at", format!("`{at}` is no time of a run"), At::FORMS);
+    }
+    let text = reader.required(section, "relation", "<, >, about equal, increases with, decreases with");
+    let relation = match text.as_str() {
+        "<" => Some(Relation::Less),
+        ">" => Some(Relation::Greater),
+        "about equal" => Some(Relation::Equal),
+        "increases with" => Some(Relation::Increases),
+        "decreases with" => Some(Relation::Decreases),
+        "" => None,
+        other => {
+            let hint = "<, >, about equal, increases with, decreases with";
+            reader.wrong(section.start, "claim.relation", format!("`{other}` is no relation"), hint);
+            None
+        }
+    };
+    let [mut left, right, row] = ["left", "right", "variants"].map(|key| reader.texts(section, key));
+    let ordered = matches!(relation, Some(Relation::Increases | Relation::Decreases));
+    if ordered {
+        if row.len() < 2 {
+            let hint = "variants = [...], in the order in which it increases or decreases";
+            reader.wrong(section.start, "claim.variants", "it takes two variants at least", hint);
+        }
+        left.clone_from(&row);
+    } else if relation.is_some() && (left.is_empty() || right.is_empty()) {
+        reader.wrong(
+            section.start,
+            "claim",
+            "it needs left and right",
+            "left = \"a\", relation = \"<\", right = \"b\"",
+        );
+    }
+    for name in left.iter().chain(&right) {
+        known(reader, section.start, "claim", name, names, "variant");
+    }
+    let only = reader.texts(section, "settings");
+    for name in &only {
+        known(reader, section.start, "claim.settings", name, settings, "setting");
+    }
+    let within = reader.number(section, "within");
+    if relation == Some(Relation::Equal) && within.is_none_or(|within| within <= 0.0) {
+        let hint = "the largest difference that does not matter, for example within = 0.05";
+        reader.wrong(section.start, "claim.within", "\"about equal\" needs it, above 0", hint);
+    }
+    let (source, along) = (reader.text(section, "source"), reader.text(section, "along"));
+    if reader.problems.len() > before {
+        return None;
+    }
+    Some(Claim {
+        what,
+        source,
+        metric,
+        at: parsed.ok()?,
+        relation: relation?,
+        along,
+        left,
+        right,
+        within: within.unwrap_or(0.0),
+        settings: only,
+        place: format!("{}: claim", reader.place(section.start)),
+    })
+}
