@@ -195,17 +195,28 @@ impl Sweep {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        match Self::read(name, text) {
+            (Some(sweep), problems) if problems.is_empty() => Ok(sweep),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// Reads a file as far as it can be read, so that more can be found wrong with it than its form: what cannot be made sense
+    /// of is left out. `None` if it is not TOML.
+    pub fn read(name: &str, text: &str) -> (Option<Self>, Vec<Problem>) {
         let mut reader = Reader { label: name, text, problems: Vec::new() };
-        let table = DeTable::parse(text).map_err(|error| {
-            let place = reader.place(error.span().map_or(0, |span| span.start));
-            vec![
-                Problem::input("read sweep", place, error.message().trim().replace('\n', " "))
-                    .hint("it is not valid TOML; text goes in quotes, for example lr.warmup = \"1%\""),
-            ]
-        })?;
+        let table = match DeTable::parse(text) {
+            Ok(table) => table,
+            Err(error) => {
+                let place = reader.place(error.span().map_or(0, |span| span.start));
+                let problem = Problem::input("read sweep", place, error.message().trim().replace('\n', " "));
+                let hint = "it is not valid TOML; text goes in quotes, for example lr.warmup = \"1%\"";
+                return (None, vec![problem.hint(hint)]);
+            }
+        };
         let top = Section { name: String::new(), table: table.get_ref(), start: 0 };
         let sweep = read(&mut reader, name, &top);
-        if reader.problems.is_empty() { Ok(sweep) } else { Err(reader.problems) }
+        (Some(sweep), reader.problems)
     }
 }
 

@@ -28,14 +28,26 @@ pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
     if args.show {
         return show(name, printer);
     }
-    let sweep = load(name)?;
-    let chosen = sweep.choose(&args.size, &args.overrides.set, &args.set_base)?;
-    let seeds: Vec<u64> = (1..=args.seeds.or(chosen.size.seeds).unwrap_or(3)).collect();
     let store = Store::new(&args.out);
+    let (sweep, mut problems) = load(name)?;
+    // What is wrong with its form does not keep us from looking for more.
+    let chosen = match sweep.choose(&args.size, &args.overrides.set, &args.set_base) {
+        Ok(chosen) => chosen,
+        Err(more) => return Err([problems, more].concat().into()),
+    };
+    let seeds: Vec<u64> = (1..=args.seeds.or(chosen.size.seeds).unwrap_or(3)).collect();
     if sweep.measure == Measure::Gains {
+        texts::require(&problems)?;
         return measure_gains(args, &sweep, &chosen, &seeds, &store, printer);
     }
-    let tree = tree::grow(&sweep, &chosen, &seeds, &store)?;
+    let tree = match tree::grow(&sweep, &chosen, &seeds, &store) {
+        Ok(tree) if problems.is_empty() => tree,
+        Ok(_) => return Err(problems.into()),
+        Err(more) => {
+            problems.extend(more.0);
+            return Err(problems.into());
+        }
+    };
     let mut clock = (args.dry_run && !args.no_calibration).then(Clock::default);
     if args.dry_run {
         let costs = cost::of_tree(&tree, clock.as_mut(), printer)?;
@@ -49,11 +61,12 @@ pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
     let left = tree.nodes.iter().filter(|node| state(&node.path) != State::Done).count();
     let jobs = match args.jobs {
         Some(jobs) => usize::from(jobs).min(left.max(1)),
+        None if left <= 1 => 1,
         None => {
             let mut clock = Clock::default();
             let costs = cost::of_tree(&tree, Some(&mut clock), printer)?;
             let memory = costs.iter().map(|cost| cost.memory).max().unwrap_or(0);
-            if left > 1 { cost::side_by_side(&clock, left, memory) } else { 1 }
+            cost::side_by_side(&clock, left, memory)
         }
     };
     let costs = cost::of_tree(&tree, None, printer)?;
@@ -99,14 +112,19 @@ fn show(name: &str, printer: &Printer) -> Outcome {
     Ok(0)
 }
 
-fn load(name: &str) -> Outcome<Sweep> {
+/// The sweep of this name or path, as far as it can be read, and what is wrong with it.
+fn load(name: &str) -> Outcome<(Sweep, Vec<Problem>)> {
     let path = Path::new(name);
+    let whole = |(sweep, problems): (Option<Sweep>, Vec<Problem>)| match sweep {
+        Some(sweep) => Ok((sweep, problems)),
+        None => Err(Problems(problems)),
+    };
     if name.ends_with(".toml") || path.is_file() {
         let text = std::fs::read_to_string(path).map_err(|cause| Problem::io("read sweep", path, &cause))?;
-        return Ok(Sweep::parse(name, &text)?);
+        return whole(Sweep::read(name, &text));
     }
     match SWEEPS.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => Ok(Sweep::parse(name, text)?),
+        Some((_, text)) => whole(Sweep::read(name, text)),
         None => {
             let hint = match nearest(name, SWEEPS.iter().map(|(name, _)| *name)) {
                 Some(near) => {

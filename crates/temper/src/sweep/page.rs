@@ -54,6 +54,9 @@ pub fn write(results: &Results, extra: &str, folder: &Path) -> Result<PathBuf> {
         "Mean ± standard deviation over the seeds. Start is the evaluation before the first update, peak the highest value seen, \
          change final minus start.",
     );
+    if !results.sweep.claims.is_empty() {
+        body += &format!("<h2>Claims, pair by pair</h2>{}", pairs(results).to_html());
+    }
     body += extra;
     save("report.html", &document(&sweep.title, &body, env!("CARGO_PKG_VERSION")))
 }
@@ -62,37 +65,50 @@ fn paragraph(class: &str, text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("<p class=\"{class}\">{}</p>", escape(text)) }
 }
 
-/// Every claim with its verdict, for page and terminal.
-pub fn claims_table(results: &Results) -> Table {
-    let mut table = Table::new().text_column("claim").text_column("setting").text_column("verdict");
-    table = table.text_column("number").text_column("pair");
+/// Every claim with its verdict.
+fn verdicts(results: &Results) -> Table {
+    let mut table = Table::new().text_column("claim").text_column("setting").text_column("compared");
+    table = table.text_column("verdict").text_column("paper");
+    for (claim, setting, judged) in results.judged() {
+        let relation = relation(claim);
+        let compared = match &claim.along {
+            Some(along) => format!("{} {} {relation} {along}", claim.metric, claim.at),
+            None => format!("{} {}: {} {relation} {}", claim.metric, claim.at, side(&claim.left), side(&claim.right)),
+        };
+        let source = claim.source.clone().unwrap_or_else(|| results.sweep.source.clone());
+        table.row([claim.what.clone(), setting.name.clone(), compared, judged.verdict.to_string(), source]);
+    }
+    table
+}
+
+fn side(names: &[String]) -> String {
+    if names.len() > 2 { format!("each of {}", names.len()) } else { names.join(" and ") }
+}
+
+/// The pairs that the claims are made of, with their numbers.
+fn pairs(results: &Results) -> Table {
+    let mut table = Table::new().text_column("claim").text_column("setting").text_column("pair");
     for name in ["left", "right", "difference", "spread", "seeds"] {
         table = table.number_column("", name);
     }
+    table = table.text_column("this pair");
     for (claim, setting, judged) in results.judged() {
-        for (n, pair) in judged.comparisons.iter().enumerate() {
-            // Each pair of a claim of several has a verdict of its own.
-            let verdict = match (n, judged.comparisons.len()) {
-                (0, 1) => pair.verdict.to_string(),
-                (0, _) => format!("{} (this pair: {})", judged.verdict, pair.verdict),
-                _ => format!("(this pair: {})", pair.verdict),
-            };
-            let sign = match pair.verdict {
-                _ if relation(claim) == "about equal" => format!("{} ≈ {}", pair.left, pair.right),
-                _ if ["<", "increases with"].contains(&relation(claim)) => format!("{} < {}", pair.left, pair.right),
-                _ => format!("{} > {}", pair.left, pair.right),
-            };
+        let sign = match relation(claim) {
+            "about equal" => "≈",
+            "<" | "increases with" => "<",
+            _ => ">",
+        };
+        for pair in &judged.comparisons {
             table.row([
                 claim.what.clone(),
                 setting.name.clone(),
-                verdict,
-                format!("{} {}", claim.metric, claim.at),
-                sign,
+                format!("{} {sign} {}", pair.left, pair.right),
                 number(pair.means[0]),
                 number(pair.means[1]),
                 number(pair.difference.mean),
                 pair.spread.map_or("–".into(), |spread| digits(spread, 3)),
                 pair.difference.n.to_string(),
+                pair.verdict.to_string(),
             ]);
         }
     }
@@ -111,7 +127,7 @@ fn claims(results: &Results) -> String {
         difference (Student's t): a claim of < or > holds if the difference has its sign and is larger than the spread, does not \
         hold if it has the other sign and is larger, and is undecided otherwise; \"about equal\" holds if difference and spread \
         together stay within the claim's limit. With one seed there is no spread, and nothing is decided.";
-    format!("<h2>Claims</h2>{}{}", claims_table(results).to_html(), paragraph("soft", note))
+    format!("<h2>Claims</h2>{}{}", verdicts(results).to_html(), paragraph("soft", note))
 }
 
 /// Mean and spread of start, peak, final and change of every variant of a setting.
