@@ -181,7 +181,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 /// A path of the repository between backticks is there, and `FILE.rs::NAME` names a function of that file.
 #[test]
 fn documents_name_what_exists() {
-    let tops = ["crates/", "golden/", "scripts/", "recipes/", "bench/", "assets/", "docs/", ".ci/"];
+    let tops = ["crates/", "golden/", "scripts/", "recipes/", "sweeps/", "bench/", "assets/", "docs/", ".ci/"];
     let mut tests = 0;
     for document in ["ARCHITECTURE.md", "README.md", "LOG.md"] {
         for name in quoted(&read(&root().join(document))) {
