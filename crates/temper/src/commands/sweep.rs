@@ -24,7 +24,7 @@ use crate::sweep::{execute, gains, page, texts};
 
 /// Runs the command.
 pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
-    let Some(name) = &args.name else { return list(printer) };
+    let Some(name) = &args.name else { return list("", printer) };
     if args.show {
         return show(name, printer);
     }
@@ -93,12 +93,12 @@ pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
     }
 }
 
-/// The built-in sweeps, a line each.
-pub fn list(printer: &Printer) -> Outcome {
+/// The built-in sweeps, a line each, their names after `before`.
+pub fn list(before: &str, printer: &Printer) -> Outcome {
     let width = SWEEPS.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, text) in SWEEPS {
         let sweep = Sweep::parse(name, text)?;
-        printer.data(format_args!("{name:width$}  {} ({})", sweep.about, sweep.source));
+        printer.data(format_args!("{before}{name:width$}  {} ({})", sweep.about, sweep.source));
     }
     Ok(0)
 }

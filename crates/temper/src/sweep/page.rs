@@ -11,7 +11,7 @@ use temper_report::text::{Format, escape, metric_name};
 use temper_report::{Dots, Table, document};
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
-use temper_sweep::{At, Curve};
+use temper_sweep::{At, Curve, Measure};
 
 use crate::sweep::results::{Results, TIMES, relation, set_of};
 
@@ -46,14 +46,23 @@ pub fn write(results: &Results, extra: &str, folder: &Path) -> Result<PathBuf> {
             body +=
                 &format!("<h2>{}</h2><figure>{}<figcaption>{caption}</figcaption></figure>", escape(&title), svgs[0]);
         }
-        body += "<h2>Start, peak, final and change</h2>";
+        body += match results.sweep.measure {
+            Measure::Runs => "<h2>Start, peak, final and change</h2>",
+            Measure::Gains => "<h2>Fresh weights</h2>",
+        };
         body += &numbers_table(results, &setting.name).to_html();
     }
-    body += &paragraph(
-        "soft",
-        "Mean ± standard deviation over the seeds. Start is the evaluation before the first update, peak the highest value seen, \
-         change final minus start.",
-    );
+    let note = match results.sweep.measure {
+        Measure::Runs => {
+            "Mean ± standard deviation over the seeds. Start is the evaluation before the first update, peak the highest value \
+             seen, change final minus start."
+        }
+        Measure::Gains => {
+            "Mean ± standard deviation over the seeds. Gain: mean width of a layer's output over that of the pre-activation it \
+             reads; after: the same behind its batch norm. Mean (geometric) and largest are over all layers but the first."
+        }
+    };
+    body += &paragraph("soft", note);
     if !results.sweep.claims.is_empty() {
         body += &format!("<h2>Claims, pair by pair</h2>{}", pairs(results).to_html());
     }
@@ -130,11 +139,13 @@ fn claims(results: &Results) -> String {
     format!("<h2>Claims</h2>{}{}", verdicts(results).to_html(), paragraph("soft", note))
 }
 
-/// Mean and spread of start, peak, final and change of every variant of a setting.
+/// Mean and spread of start, peak, final and change of every variant of a setting; where nothing is trained, of the one number
+/// there is.
 pub fn numbers_table(results: &Results, setting: &str) -> Table {
+    let times = times(results);
     let mut table = Table::new().text_column("variant").number_column("", "seeds");
     for metric in &results.sweep.metrics {
-        for (time, _) in TIMES {
+        for (time, _) in times {
             table = table.number_column(&heading(metric), time);
         }
     }
@@ -142,8 +153,8 @@ pub fn numbers_table(results: &Results, setting: &str) -> Table {
         let seeds = results.measured.iter().filter(|run| run.variant == index).count();
         let mut row = vec![name.to_owned(), seeds.to_string()];
         for metric in &results.sweep.metrics {
-            for (_, at) in TIMES {
-                let spread = Spread::of(&results.numbers(index, metric, at));
+            for (_, at) in times {
+                let spread = Spread::of(&results.numbers(index, metric, *at));
                 row.push(match (spread.n, spread.sd) {
                     (0, _) => "–".to_owned(),
                     (_, None) => digits(spread.mean, 4),
@@ -154,6 +165,13 @@ pub fn numbers_table(results: &Results, setting: &str) -> Table {
         table.row(row);
     }
     table
+}
+
+fn times(results: &Results) -> &'static [(&'static str, At)] {
+    match results.sweep.measure {
+        Measure::Runs => &TIMES,
+        Measure::Gains => &[("fresh", At::Final)],
+    }
 }
 
 fn heading(metric: &str) -> String {
@@ -217,13 +235,13 @@ fn figures(results: &Results, setting: &Setting) -> Vec<Drawn> {
     };
     let dots = Dots {
         name: format!("final{ending}"),
-        title: "At the end".into(),
-        description: "The last evaluation of every variant.".into(),
+        title: if courses { "At the end" } else { "Side by side" }.into(),
+        description: "The last number of every variant.".into(),
         columns: metrics.iter().map(|metric| heading(metric)).collect(),
         rows: variants.iter().map(row).collect(),
     };
     let caption =
-        "The last evaluation: every seed a ring, their mean a mark, a bar of one standard deviation to both sides.";
+        "The last number: every seed a ring, their mean a mark, a bar of one standard deviation to both sides.";
     drawn.push((dots.name.clone(), dots.title.clone(), [dots.to_inline_svg(), dots.to_svg()], caption.into()));
     drawn
 }
