@@ -8,6 +8,7 @@ pub mod choose;
 pub mod claim;
 pub mod file;
 pub mod numbers;
+mod parse;
 mod read;
 pub mod stats;
 

@@ -231,6 +231,28 @@ fn what_is_common_is_computed_once() {
     assert!(plan["runs"].as_array().unwrap().iter().all(|run| run["state"] == "to-do"));
 }
 
+/// Two sweeps at the same time, one folder: every run is trained by one of them, and the other waits for it.
+#[test]
+fn two_sweeps_at_once() {
+    let folder = folder();
+    let start = || {
+        let mut command = folder.command(&["sweep", "sweep.toml", "--jobs", "1"]);
+        common::Running::from(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts"))
+    };
+    let (mut first, mut second) = (start(), start());
+    for (code, said) in [first.wait(), second.wait()] {
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let all = runs(&folder, "sweeps");
+    assert_eq!(all.len(), 8);
+    for run in all {
+        for kind in ["start", "done"] {
+            assert_eq!(folder.events_of(&format!("sweeps/runs/{run}"), kind).len(), 1, "{kind} of {run}");
+        }
+        assert!(folder.events_of(&format!("sweeps/runs/{run}"), "resume").is_empty());
+    }
+}
+
 #[test]
 fn a_run_that_fails_does_not_stop_the_others() {
     let folder = folder();

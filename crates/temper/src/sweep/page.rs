@@ -20,7 +20,7 @@ use crate::sweep::results::{Results, TIMES, relation, set_of};
 pub fn write(results: &Results, extra: &str, folder: &Path) -> Result<PathBuf> {
     let save = |name: &str, content: &str| -> Result<PathBuf> {
         // Under another name until it is whole.
-        let (path, making) = (folder.join(name), folder.join(format!(".{name}.tmp")));
+        let (path, making) = (folder.join(name), folder.join(format!(".{name}.{}.tmp", std::process::id())));
         let written = fs::write(&making, content).and_then(|()| fs::rename(&making, &path));
         written.map_err(|cause| Problem::io("write report", &path, &cause)).map(|()| path)
     };
