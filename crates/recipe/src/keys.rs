@@ -384,6 +384,7 @@ pub static KEYS: &[Key] = &[
         .free(),
     key("checkpoint.keep_last", Int(1), "how many of the latest checkpoints are kept").default("2").free(),
     key("checkpoint.keep_every", Length, "checkpoints at multiples of this are kept for ever").free(),
+    key("checkpoint.keep_at", Lengths, "further points at which a checkpoint is taken and kept for ever").free(),
     lm("checkpoint.keep_best", Text, "the validation set whose best checkpoint is kept").free(),
     key("log.every", Length, "distance between log lines").default("\"10 steps\"").free(),
     lm(

@@ -119,9 +119,10 @@ impl RunDir {
 
     /// Its last component: the name of the run in tables and figures.
     pub fn name(&self) -> String {
-        // `runs/a/..` and `.` have no last component of their own.
-        let full = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        full.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
+        // `runs/a/..` and `.` have no last component of their own. A link is a name as good as any.
+        let full = || self.path.canonicalize().ok()?.file_name().map(ToOwned::to_owned);
+        let name = self.path.file_name().map(ToOwned::to_owned).or_else(full);
+        name.map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
     }
 
     /// The recipe as the user gave it.

@@ -75,6 +75,8 @@ pub struct Line {
     pub faint: bool,
     /// From first to last. Points that are not finite interrupt the line.
     pub points: Vec<Point>,
+    /// The spread around it, drawn as an area: place, lower and upper end.
+    pub spread: Vec<(f64, f64, f64)>,
     /// Which points are marked.
     pub marks: Marks,
     /// Which points decide how far the axes reach.

@@ -7,6 +7,7 @@
 
 mod certify;
 pub mod chart;
+pub mod dots;
 pub mod errors;
 mod figures;
 pub mod gains;
@@ -30,9 +31,11 @@ use std::path::{Path, PathBuf};
 use temper_record::{Problem, Result, RunSeries};
 
 pub use chart::Figure;
+pub use dots::Dots;
 pub use errors::{certified_sentence, errors_table};
 pub use gains::{InitGains, gain_table};
 pub use options::{Extra, Origin, ReportOptions, XAxis};
+pub use page::document;
 pub use schedule::{ScheduleCurve, schedule_svg};
 pub use summary::{Summary, change_table, facts_table, final_table, sentence};
 pub use table::Table;

@@ -54,16 +54,21 @@ pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) 
         body += &format!("<h2>Warnings</h2><ul>{}</ul>", warnings.concat());
     }
     let version = runs.first().map_or("", |r| r.info.version.as_str());
-    Ok(format!(
+    Ok(document(&options.title, &body, version))
+}
+
+/// A page of its own around a body that is HTML already. It loads nothing.
+pub fn document(title: &str, body: &str, version: &str) -> String {
+    format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{}</title><style>{}{}</style></head>\n<body><main>{body}\
          <footer>Written by Temper {}. Rest the pointer on a point for its numbers. This page loads nothing from anywhere.</footer>\
          </main></body></html>\n",
-        escape(&options.title),
+        escape(title),
         page_css(),
         figure_css(),
         escape(version),
-    ))
+    )
 }
 
 fn drawn(figure: &Drawn) -> String {

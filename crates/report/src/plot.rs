@@ -50,6 +50,7 @@ impl Plot<'_> {
             bottom - top + 9.0,
         );
         let mut room = Room { frame: self.frame, ..Room::default() };
+        self.panel.lines.iter().for_each(|line| self.draw_spread(body, line));
         for line in &self.panel.lines {
             self.draw_curve(body, line, &mut room);
         }
@@ -118,6 +119,23 @@ impl Plot<'_> {
                 escape(&self.panel.y.label)
             );
         }
+    }
+
+    /// The area of the spread around a line, beneath all lines.
+    fn draw_spread(&self, body: &mut String, line: &Line) {
+        let there: Vec<_> = line.spread.iter().filter(|(x, l, h)| [x, l, h].iter().all(|n| n.is_finite())).collect();
+        if there.len() < 2 {
+            return;
+        }
+        let upper = there.iter().map(|(x, _, high)| (*x, *high));
+        let lower = there.iter().rev().map(|(x, low, _)| (*x, *low));
+        let mut path = String::new();
+        for (n, (x, y)) in upper.chain(lower).enumerate() {
+            let step = if n == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{step}{:.1} {:.1}", self.x.place(x), self.y.place(y));
+        }
+        let style = line.style % STYLES;
+        let _ = write!(body, "<path class=\"f{style}\" fill-opacity=\".16\" stroke=\"none\" d=\"{path}Z\"/>");
     }
 
     fn draw_curve(&self, body: &mut String, line: &Line, room: &mut Room) {

@@ -246,3 +246,38 @@ fn a_report_is_written() {
     std::fs::write(&in_the_way, "").unwrap();
     assert!(report(&four(), &ReportOptions::default()).unwrap().write(&in_the_way).is_err());
 }
+
+/// Final numbers over seeds, and a curve with its spread: well-formed, with every name, and nothing that is not a number.
+#[test]
+fn dots_and_spreads_are_drawn() {
+    let rows = [("x1", vec![3.0, 3.2, 3.1]), ("a <strange> & long name of a variant", vec![4.0]), ("failed", vec![])];
+    let dots = Dots {
+        name: "final".into(),
+        title: "At the end".into(),
+        description: "d".into(),
+        columns: vec!["new: loss".into(), "old: loss".into()],
+        rows: rows.iter().map(|(name, values)| ((*name).to_owned(), vec![values.clone(), vec![f64::NAN]])).collect(),
+    };
+    let svg = dots.to_svg();
+    let found = texts(&svg);
+    for text in ["x1", "failed", "new: loss", "old: loss"] {
+        assert!(found.iter().any(|t| t == text), "{text}: {found:?}");
+    }
+    assert_eq!(svg.matches("<circle").count(), 4, "a ring for every seed");
+    assert!(svg.contains("x1: 3.1000 ± 0.100 (3 seeds)"), "{svg}");
+    assert!(!svg.contains("NaN") && !svg.contains("inf"));
+
+    let points = |values: [f64; 3]| (0..3).zip(values).map(|(x, y)| chart::Point { x: f64::from(x), y, tip: None });
+    let line = chart::Line {
+        name: "mean".into(),
+        style: 1,
+        points: points([3.0, 2.0, 1.0]).collect(),
+        spread: vec![(0.0, 2.9, 3.1), (1.0, 1.8, 2.2), (2.0, f64::NAN, 1.0)],
+        ..chart::Line::default()
+    };
+    let panel = chart::Panel { height: 100.0, lines: vec![line], ..chart::Panel::default() };
+    let svg = Figure { name: "curves".into(), panels: vec![panel], ..Figure::default() }.to_svg();
+    assert_eq!(svg.matches("fill-opacity").count(), 1, "an area of the two places that have a spread");
+    assert!(!svg.contains("NaN"));
+    texts(&svg);
+}

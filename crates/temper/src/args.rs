@@ -63,6 +63,8 @@ pub enum Command {
     Plan(Plan),
     /// Learning rate and radius of a recipe, update by update, without a model.
     Schedule(Schedule),
+    /// A figure or table of a paper as one command: all its runs, one report, and whether its claims hold.
+    Sweep(Sweep),
     /// The built-in recipes, and the keys a recipe may have.
     #[command(subcommand)]
     Recipe(RecipeCommand),
@@ -306,6 +308,52 @@ pub struct Schedule {
     /// Write a figure to this SVG file instead; must not exist.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "csv")]
     pub svg: Option<PathBuf>,
+}
+
+/// `temper sweep`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  temper sweep                                  the built-in sweeps\n  \
+    temper sweep rewarm/max-lr --size tiny        minutes, on text inside the binary\n  \
+    temper sweep rewarm/max-lr --dry-run          what it takes, before anything starts\n  \
+    temper sweep fastibp/ramp --seeds 5 --set model.width=4\n\n\
+    Runs are kept in DIR/runs under the hash of all that decides their numbers, and found again by every sweep with the same \
+    --out: a base is trained once for each seed. Killed or interrupted, the same command goes on. A sweep ends in \
+    DIR/NAME/SIZE: report.html, its figures, table.csv, metrics.json, claims.json, and links to its runs. A run that fails \
+    does not stop the others; the exit code is that of the gravest failure. The format of a sweep of your own is that of \
+    the built-in ones, which --show prints.")]
+pub struct Sweep {
+    /// A built-in sweep or a path of a TOML file; without it, the built-in ones are listed.
+    pub name: Option<String>,
+    /// How many seeds: 1 to N [default: what the sweep says for the size, mostly 3].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: Option<u64>,
+    /// Runs side by side, which share the threads; results do not depend on it [default: what is fastest, measured].
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Which size of the sweep: tiny (data inside the binary), small (this machine), paper, or one of its own.
+    #[arg(long, value_name = "SIZE", default_value = "small")]
+    pub size: String,
+    /// The folder of all sweeps and their runs.
+    #[arg(long, value_name = "DIR", default_value = "sweeps", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Print the file of a built-in sweep; to change one, write this to a file.
+    #[arg(long)]
+    pub show: bool,
+    /// Show the tree of runs with what it takes, and start nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: do not time the models on this machine (seconds to minutes).
+    #[arg(long, requires = "dry_run")]
+    pub no_calibration: bool,
+    /// Values to override in every variant.
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Override one value of the base run's recipe; repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set_base: Vec<String>,
+    /// JSON instead of text: the plan, or the claims.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `temper recipe`.

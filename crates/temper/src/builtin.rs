@@ -21,6 +21,8 @@ pub const LIBRARY: Library<'static> = Library {
         ("rewarm/replay", include_str!("../../../recipes/rewarm/replay.toml")),
         ("rewarm/infinite", include_str!("../../../recipes/rewarm/infinite.toml")),
         ("rewarm/pythia-410m", include_str!("../../../recipes/rewarm/pythia-410m.toml")),
+        ("rewarm/pythia-410m-pile", include_str!("../../../recipes/rewarm/pythia-410m-pile.toml")),
+        ("rewarm/pile-to-slimpajama", include_str!("../../../recipes/rewarm/pile-to-slimpajama.toml")),
         ("fastibp/mnist-small", include_str!("../../../recipes/fastibp/mnist-small.toml")),
         ("fastibp/mnist-cnn7", include_str!("../../../recipes/fastibp/mnist-cnn7.toml")),
         ("fastibp/fashion-cnn7", include_str!("../../../recipes/fastibp/fashion-cnn7.toml")),
@@ -31,6 +33,21 @@ pub const LIBRARY: Library<'static> = Library {
         ("fastibp/tinyimagenet-cnn7", include_str!("../../../recipes/fastibp/tinyimagenet-cnn7.toml")),
     ],
 };
+
+/// The built-in sweeps by name.
+pub const SWEEPS: &[(&str, &str)] = &[
+    ("rewarm/warmup-length", include_str!("../../../sweeps/rewarm/warmup-length.toml")),
+    ("rewarm/max-lr", include_str!("../../../sweeps/rewarm/max-lr.toml")),
+    ("rewarm/same-data", include_str!("../../../sweeps/rewarm/same-data.toml")),
+    ("rewarm/checkpoint", include_str!("../../../sweeps/rewarm/checkpoint.toml")),
+    ("rewarm/replay", include_str!("../../../sweeps/rewarm/replay.toml")),
+    ("rewarm/infinite", include_str!("../../../sweeps/rewarm/infinite.toml")),
+    ("rewarm/optimizer-state", include_str!("../../../sweeps/rewarm/optimizer-state.toml")),
+    ("fastibp/methods", include_str!("../../../sweeps/fastibp/methods.toml")),
+    ("fastibp/ablation", include_str!("../../../sweeps/fastibp/ablation.toml")),
+    ("fastibp/ramp", include_str!("../../../sweeps/fastibp/ramp.toml")),
+    ("fastibp/init-gain", include_str!("../../../sweeps/fastibp/init-gain.toml")),
+];
 
 /// The World English Bible, chapter by chapter.
 const WEB: &[u8] = include_bytes!("../../../assets/web.jsonl.zst");

@@ -23,6 +23,8 @@ pub struct Lengths {
     pub checkpoint_every: u64,
     /// Checkpoints at multiples of it are kept.
     pub keep_every: u64,
+    /// Checkpoints after these updates are taken and kept.
+    pub keep_at: Vec<u64>,
     /// Between lines on the console.
     pub log_every: u64,
     /// The learning rate.
@@ -72,6 +74,8 @@ impl Lengths {
         let stop = if recipe.is_set("run.stop") { every("run.stop") } else { horizon };
         let (eval_every, checkpoint_every) = (every("eval.every"), every("checkpoint.every"));
         let (keep_every, log_every) = (every("checkpoint.keep_every"), every("log.every"));
+        let points = recipe.opt("checkpoint.keep_at", Recipe::lengths)?.unwrap_or_default();
+        let keep_at = points.into_iter().map(|point| steps("checkpoint.keep_at", Ok(point), Some(horizon))).collect();
         if !problems.is_empty() {
             return Err(problems.into());
         }
@@ -79,6 +83,17 @@ impl Lengths {
         let planned = stop;
         let stop = max_steps.map_or(planned, |max| planned.min(max));
         let cut = stop < planned;
-        Ok(Self { tokens_per_step, horizon, stop, cut, eval_every, checkpoint_every, keep_every, log_every, schedule })
+        Ok(Self {
+            tokens_per_step,
+            horizon,
+            stop,
+            cut,
+            eval_every,
+            checkpoint_every,
+            keep_every,
+            keep_at,
+            log_every,
+            schedule,
+        })
     }
 }

@@ -13,6 +13,7 @@ mod printer;
 mod problems;
 mod progress;
 mod run;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Sample(args) => commands::sample::run(&args),
         Command::Plan(args) => commands::plan::run(&args, &printer),
         Command::Schedule(args) => commands::schedule::run(&args, &printer),
+        Command::Sweep(args) => commands::sweep::run(&args, &printer),
         Command::Recipe(args) => commands::recipe::run(&args, &printer),
         Command::Report(args) => commands::report::run(&args, &printer),
         Command::Data(args) => commands::data::run(&args, &printer),

@@ -17,6 +17,8 @@ use temper_record::{Problem, Result};
 /// Where words go.
 pub struct Printer {
     quiet: bool,
+    /// Warnings too go to the log only.
+    mute: bool,
     colour: bool,
     /// Standard error, if it is a terminal that can draw.
     terminal: Option<Term>,
@@ -32,7 +34,19 @@ impl Printer {
         let dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
         let terminal = (io::stderr().is_terminal() && !dumb).then(Term::buffered_stderr);
         let colour = terminal.is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { quiet, colour, terminal, bar: RefCell::new(None), log: RefCell::new(None) }
+        Self { quiet, mute: false, colour, terminal, bar: RefCell::new(None), log: RefCell::new(None) }
+    }
+
+    /// Keeps everything but results for the log: for one of several runs at a time, whose warnings are in its record.
+    pub fn for_log() -> Self {
+        Self {
+            quiet: true,
+            mute: true,
+            colour: false,
+            terminal: None,
+            bar: RefCell::new(None),
+            log: RefCell::new(None),
+        }
     }
 
     /// A result, on standard output.
@@ -80,6 +94,9 @@ impl Printer {
     /// Something the user should know, with the remedy.
     pub fn warn(&self, what: impl Display, hint: Option<&str>) {
         self.log(&format_args!("warning: {what}"));
+        if self.mute {
+            return;
+        }
         self.above_bar(|| _ = writeln!(io::stderr(), "{}: {what}", self.paint("33", "warning")));
         if let Some(hint) = hint {
             self.hint(hint);

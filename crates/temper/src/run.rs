@@ -292,6 +292,7 @@ pub fn settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Se
         checkpoint_every: lengths.checkpoint_every,
         keep_last: recipe.usize("checkpoint.keep_last")?,
         keep_every: lengths.keep_every,
+        keep_at: lengths.keep_at.clone(),
         deadline: limits.max_time.map(|time| Instant::now() + time),
     })
 }

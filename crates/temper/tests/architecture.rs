@@ -7,22 +7,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from bottom to top, each with those it may depend on. ARCHITECTURE.md has the same table.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("schedule", &[]),
     ("record", &[]),
     ("kernels", &[]),
     ("recipe", &["schedule", "record"]),
+    ("sweep", &["schedule", "record", "recipe"]),
     ("data", &["record"]),
     ("report", &["record"]),
     ("ops", &["kernels"]),
     ("model", &["record", "ops"]),
     ("bounds", &["record", "ops", "model"]),
     ("train", &["schedule", "record", "data", "ops", "model", "bounds"]),
-    ("temper", &["schedule", "record", "kernels", "recipe", "data", "report", "ops", "model", "bounds", "train"]),
+    (
+        "temper",
+        &["schedule", "record", "kernels", "recipe", "sweep", "data", "report", "ops", "model", "bounds", "train"],
+    ),
 ];
 
 /// These build and test without a tensor library.
-const WITHOUT_BURN: [&str; 6] = ["schedule", "record", "recipe", "kernels", "data", "report"];
+const WITHOUT_BURN: [&str; 7] = ["schedule", "record", "recipe", "sweep", "kernels", "data", "report"];
 
 /// Parts of Burn that name a backend. Everything above `ops` speaks of tensors and devices only.
 const BACKENDS: [&str; 2] = ["burn-autodiff", "burn-flex"];
@@ -177,7 +181,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 /// A path of the repository between backticks is there, and `FILE.rs::NAME` names a function of that file.
 #[test]
 fn documents_name_what_exists() {
-    let tops = ["crates/", "golden/", "scripts/", "recipes/", "bench/", "assets/", "docs/", ".ci/"];
+    let tops = ["crates/", "golden/", "scripts/", "recipes/", "sweeps/", "bench/", "assets/", "docs/", ".ci/"];
     let mut tests = 0;
     for document in ["ARCHITECTURE.md", "README.md", "LOG.md"] {
         for name in quoted(&read(&root().join(document))) {

@@ -18,7 +18,7 @@ use temper_recipe::{Library, Recipe};
 mod args;
 
 /// What is added to a command so that it takes seconds. Every other command is run as it stands.
-const SHORTENED: [(&str, &str); 8] = [
+const SHORTENED: [(&str, &str); 9] = [
     ("demo", "--max-steps 1"),
     // Stopped by SIGTERM after its second update, so that the `resume` that follows has something to do.
     (INTERRUPTED, "--max-steps 6"),
@@ -30,6 +30,10 @@ const SHORTENED: [(&str, &str); 8] = [
     ),
     ("train fastibp/mnist-small --out runs/m", "--max-steps 2 --set eval.attack_images=10"),
     ("train fastibp/mnist-cnn7 --set model.width=16 --out runs/cnn7", "--max-steps 1 --set eval.attack_images=0"),
+    (
+        "sweep rewarm/max-lr --size tiny",
+        "--seeds 1 --jobs 1 --set run.horizon='10 steps' --set eval.every='5 steps' --set-base run.horizon='20 steps'",
+    ),
     ("verify runs/m --eps 0.3 --json", "--steps 2 --restarts 1"),
 ];
 /// Commands that are only parsed, since they need the network: tests/fetch.rs runs them against a server of its own.

@@ -56,6 +56,8 @@ pub struct Settings {
     pub keep_last: usize,
     /// Keep checkpoints at multiples of this many updates; 0 for none.
     pub keep_every: u64,
+    /// Take checkpoints after these updates, and keep them.
+    pub keep_at: Vec<u64>,
     /// Stop with a checkpoint before this moment.
     pub deadline: Option<Instant>,
 }
@@ -144,7 +146,8 @@ impl<T: Task> Trainer<T> {
             let late = self.settings.deadline.is_some_and(|deadline| Instant::now() + margin >= deadline);
             let interrupt = watch.signal().map(Interrupt::Signal).or(late.then_some(Interrupt::TimeLimit));
             let interrupt = interrupt.filter(|_| !last);
-            if last || interrupt.is_some() || step.is_multiple_of(self.settings.checkpoint_every) {
+            let due = step.is_multiple_of(self.settings.checkpoint_every) || self.settings.keep_at.contains(&step);
+            if last || interrupt.is_some() || due {
                 slowest_save = slowest_save.max(self.save(watch, clock)?);
             }
             if let Some(interrupt) = interrupt {
@@ -224,7 +227,7 @@ impl<T: Task> Trainer<T> {
         let written = self.task.save(&self.run, &self.state)?;
         let path = written.path().strip_prefix(self.run.path()).unwrap_or(written.path()).display().to_string();
         self.tell(watch, Event::Checkpoint { step, path })?;
-        prune(&self.run, self.settings.keep_last, self.settings.keep_every, &[])?;
+        prune(&self.run, self.settings.keep_last, self.settings.keep_every, &self.settings.keep_at)?;
         Ok(begun.elapsed())
     }
 

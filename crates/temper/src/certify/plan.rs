@@ -47,17 +47,20 @@ impl Phase {
 }
 
 /// What a recipe comes to.
-struct Plan {
-    config: NetworkConfig,
+pub struct Plan {
+    /// The network.
+    pub config: NetworkConfig,
     size: Size,
-    lengths: Lengths,
+    /// Its lengths in updates.
+    pub lengths: Lengths,
     eps: EpsSchedule,
     phases: Vec<Phase>,
-    memory: Memory,
+    /// Memory of the run.
+    pub memory: Memory,
     /// Updates of an epoch.
     epoch: u64,
     /// Checkpoints on disk at the end.
-    kept: u64,
+    pub kept: u64,
     /// Multiply-adds of all evaluations, at most.
     evaluation_macs: f64,
 }
@@ -71,11 +74,7 @@ pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome 
     // A network that does not fit is not timed.
     if !args.no_calibration && machine::memory().is_none_or(|machine| plan.memory.total() < machine.total) {
         printer.say("timing a few updates of this network on this machine ...");
-        let (method, accumulation) = (settings::method(&recipe)?, settings::accumulation(&recipe)?);
-        let rows = recipe.usize("batch.images")?.min(plan.size.train);
-        for phase in &mut plan.phases {
-            phase.measured = Some(calibrate(&plan.config, &method, &phase.radius, rows, accumulation, &Device::flex()));
-        }
+        plan.measure(&recipe)?;
     }
     if args.json {
         let mut result = plan.json();
@@ -92,7 +91,8 @@ pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome 
     Ok(0)
 }
 
-fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<Plan> {
+/// Resolves a recipe, as a branch of the run `from` if it is given. Data that is not here is known by its name.
+pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<Plan> {
     let mut kept_network = None;
     if let Some(name) = from {
         let (base, checkpoint) = run::checkpoint_of(name)?;
@@ -141,7 +141,7 @@ fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> 
     let periodic = lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
     let ramp_end = if eps.shape == EpsShape::Constant { 0 } else { eps.last };
     let best = u64::from(lengths.stop > ramp_end);
-    let kept = recipe.u64("checkpoint.keep_last")? + periodic + best;
+    let kept = recipe.u64("checkpoint.keep_last")? + periodic + lengths.keep_at.len() as u64 + best;
     let evaluation = settings::eval(recipe)?;
     let sets = [size.holdout, size.test];
     let of_sets = |in_ramp: bool| -> f64 {
@@ -165,6 +165,39 @@ pub fn memory(recipe: &Recipe, config: &NetworkConfig, images: usize, train: usi
 }
 
 impl Plan {
+    /// Times a few updates of every phase on this machine.
+    pub fn measure(&mut self, recipe: &Recipe) -> Result<()> {
+        let (method, accumulation) = (settings::method(recipe)?, settings::accumulation(recipe)?);
+        let rows = recipe.usize("batch.images")?.min(self.size.train);
+        for phase in &mut self.phases {
+            phase.measured = Some(calibrate(&self.config, &method, &phase.radius, rows, accumulation, &Device::flex()));
+        }
+        Ok(())
+    }
+
+    /// Seconds of an update by phase, and on how many images they were measured; for another run that makes the same updates.
+    pub fn measured(&self) -> Vec<Option<(f64, usize)>> {
+        self.phases.iter().map(|phase| phase.measured).collect()
+    }
+
+    /// Takes over what [`Plan::measured`] gave.
+    pub fn take_measured(&mut self, measured: &[Option<(f64, usize)>]) {
+        for (phase, measured) in self.phases.iter_mut().zip(measured) {
+            phase.measured = *measured;
+        }
+    }
+
+    /// What decides the time of its updates.
+    pub fn kind(&self) -> String {
+        let phases: Vec<_> = self.phases.iter().map(|phase| (phase.name, phase.passes)).collect();
+        format!("{:?} {phases:?}", self.config)
+    }
+
+    /// Images trained on.
+    pub fn images(&self) -> u64 {
+        self.phases.iter().map(|phase| phase.images).sum()
+    }
+
     /// Floating-point operations of an image in a phase.
     fn flops(&self, phase: &Phase) -> f64 {
         2.0 * self.config.macs() as f64 * phase.passes as f64
@@ -175,12 +208,13 @@ impl Plan {
         self.phases.last().map_or(0.0, |phase| self.flops(phase) * self.size.train as f64)
     }
 
-    fn training_flops(&self) -> f64 {
+    /// Floating-point operations of all updates.
+    pub fn training_flops(&self) -> f64 {
         self.phases.iter().map(|phase| self.flops(phase) * phase.images as f64).sum()
     }
 
     /// Seconds of all updates, and of all evaluations at most, at the same pace.
-    fn seconds(&self) -> Option<[f64; 2]> {
+    pub fn seconds(&self) -> Option<[f64; 2]> {
         let of = |phase: &Phase| Some(phase.measured?.0 * phase.updates() as f64);
         let training: f64 = self.phases.iter().map(of).sum::<Option<f64>>()?;
         Some([training, training * 2.0 * self.evaluation_macs / self.training_flops()])
@@ -199,7 +233,7 @@ impl Plan {
         let seconds = self.seconds();
         json!({
             "recipe": null, "values": null, "steps": lengths.stop, "horizon_steps": lengths.horizon,
-            "images": self.phases.iter().map(|phase| phase.images).sum::<u64>(), "images_per_step": lengths.tokens_per_step,
+            "images": self.images(), "images_per_step": lengths.tokens_per_step,
             "steps_per_epoch": self.epoch,
             "data": {
                 "name": size.name, "here": size.here, "shape": size.shape, "classes": size.classes,

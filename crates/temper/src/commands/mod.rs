@@ -18,5 +18,6 @@ pub mod resume;
 pub mod sample;
 pub mod schedule;
 mod selftest;
+pub mod sweep;
 pub mod train;
 pub mod verify;

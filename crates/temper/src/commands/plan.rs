@@ -167,7 +167,7 @@ pub fn values_json(recipe: &Recipe) -> Value {
 }
 
 /// The model's configuration, from wherever it will come.
-fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
+pub fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
     if let Some(name) = from {
         let (run, checkpoint) = crate::run::checkpoint_of(name)?;
         let base = crate::run::resolved(&run)?;
@@ -243,7 +243,7 @@ fn epoch_tokens(recipe: &Recipe) -> Option<u64> {
 fn kept(recipe: &Recipe, lengths: &Lengths) -> Outcome<u64> {
     let last = recipe.u64("checkpoint.keep_last")?;
     let periodic = lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
-    Ok(last + periodic + u64::from(recipe.is_set("checkpoint.keep_best")))
+    Ok(last + periodic + lengths.keep_at.len() as u64 + u64::from(recipe.is_set("checkpoint.keep_best")))
 }
 
 fn look_for_trouble(

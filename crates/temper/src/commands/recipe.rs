@@ -41,7 +41,7 @@ fn list(printer: &Printer) -> Outcome {
         let base = recipe.text("base").map(|base| format!(" (a branch; its base is {base})")).unwrap_or_default();
         printer.data(format_args!("{name:width$}  {}", format!("{about}{base}").trim_start()).to_string().trim_end());
     }
-    Ok(0)
+    super::sweep::list("sweep ", printer)
 }
 
 fn show(name: &str, printer: &Printer) -> Outcome {

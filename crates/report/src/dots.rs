@@ -1,0 +1,123 @@
+//! Final numbers of variants beside each other: a row each, a column for each metric; every seed a dot, their mean a mark, and a
+//! bar of one standard deviation to both sides.
+
+use std::fmt::Write;
+
+use temper_record::console;
+
+use crate::scale::{Kind, Scale};
+use crate::svg::{LEFT, SIZE, SMALL, WIDTH, element, file};
+use crate::text::{Format, escape, pixels, shortened, tick_labels};
+use crate::theme::{STYLES, marker};
+
+/// Height of a row in pixels.
+const ROW: f64 = 26.0;
+
+/// A figure of dots.
+#[derive(Debug, Clone, Default)]
+pub struct Dots {
+    /// File name without ending.
+    pub name: String,
+    /// Title for screen readers.
+    pub title: String,
+    /// What is to be seen, in a sentence.
+    pub description: String,
+    /// What the columns measure.
+    pub columns: Vec<String>,
+    /// The rows: name, and for each column the number of every seed.
+    pub rows: Vec<(String, Vec<Vec<f64>>)>,
+}
+
+impl Dots {
+    /// The figure as a file of its own.
+    pub fn to_svg(&self) -> String {
+        let (body, height) = self.draw();
+        file([&self.name, &self.title, &self.description], &body, height)
+    }
+
+    /// The figure as an element of a page that has the style sheet already.
+    pub fn to_inline_svg(&self) -> String {
+        let (body, height) = self.draw();
+        element("", [&self.name, &self.title, &self.description], &body, height)
+    }
+
+    fn draw(&self) -> (String, f64) {
+        let widest = self.rows.iter().map(|(name, _)| pixels(&shortened(name, 34), SIZE)).fold(0.0, f64::max);
+        let left = (widest + 24.0).max(LEFT);
+        let (top, bottom) = (30.0, 30.0 + ROW * self.rows.len() as f64);
+        let mut body = String::new();
+        for (n, (name, _)) in self.rows.iter().enumerate() {
+            let y = top + ROW * (n as f64 + 0.5);
+            let name = escape(&shortened(name, 34));
+            let _ =
+                write!(body, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>", left - 14.0, y + 4.5);
+            let _ = write!(body, "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{:.1}\"/>", WIDTH - 16.0);
+        }
+        let share = (WIDTH - 16.0 - left) / self.columns.len().max(1) as f64;
+        for (n, title) in self.columns.iter().enumerate() {
+            let from = left + share * n as f64;
+            self.draw_column(&mut body, n, title, (from, from + share - 24.0), (top, bottom));
+        }
+        (body, bottom + 34.0)
+    }
+
+    fn draw_column(
+        &self,
+        body: &mut String,
+        column: usize,
+        title: &str,
+        (from, to): (f64, f64),
+        (top, bottom): (f64, f64),
+    ) {
+        let _ = write!(body, "<text class=\"title\" x=\"{from:.1}\" y=\"18\">{}</text>", escape(title));
+        let of = |row: &'_ (String, Vec<Vec<f64>>)| -> Vec<f64> {
+            row.1.get(column).into_iter().flatten().copied().filter(|value| value.is_finite()).collect()
+        };
+        let all: Vec<f64> = self.rows.iter().flat_map(of).collect();
+        let ends = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+        if all.is_empty() {
+            return;
+        }
+        let scale = Scale::new(Kind::Linear, ends, (from, to)).padded(0.08, 0.08);
+        let ticks = scale.ticks(70.0);
+        for (tick, label) in ticks.iter().zip(tick_labels(&ticks, Format::Plain)) {
+            let x = scale.place(*tick);
+            let _ = write!(body, "<path class=\"grid\" d=\"M{x:.1} {top:.1}V{bottom:.1}\"/>");
+            let _ = write!(
+                body,
+                "<text class=\"soft small\" font-size=\"{SMALL}\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                bottom + 18.0,
+                escape(&label)
+            );
+        }
+        for (n, row) in self.rows.iter().enumerate() {
+            let (values, y, style) = (of(row), top + ROW * (n as f64 + 0.5), 1 + n % (STYLES - 1));
+            if values.is_empty() {
+                continue;
+            }
+            let count = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / count;
+            for value in &values {
+                let _ = write!(
+                    body,
+                    "<circle class=\"h{style}\" stroke-width=\"1.2\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>",
+                    scale.place(*value)
+                );
+            }
+            let mut tip = format!("{}: {}", row.0, console::digits(mean, 5));
+            if values.len() > 1 {
+                let sd = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
+                let (low, high) = (scale.place(mean - sd), scale.place(mean + sd));
+                let _ = write!(body, "<path class=\"curve s{style}\" d=\"M{low:.1} {y:.1}H{high:.1}\"/>");
+                tip += &format!(" ± {} ({} seeds)", console::digits(sd, 3), values.len());
+            }
+            let _ = write!(
+                body,
+                "<path class=\"f{style}\" transform=\"translate({:.1} {y:.1})\" d=\"{}\"><title>{}</title></path>",
+                scale.place(mean),
+                marker(style, 5.0),
+                escape(&tip)
+            );
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! `temper sweep`: a figure or table of a paper as one command.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use temper_recipe::nearest;
+use temper_record::Problem;
+use temper_record::console::{count, duration};
+use temper_report::Table;
+use temper_sweep::{Chosen, Measure, Sweep};
+
+use crate::args;
+use crate::builtin::SWEEPS;
+use crate::commands::machine;
+use crate::console::Signals;
+use crate::printer::Printer;
+use crate::problems::{Outcome, Problems};
+use crate::progress::Meter;
+use crate::sweep::cost::{self, Clock, Cost};
+use crate::sweep::results::{self, Results};
+use crate::sweep::store::{State, Store, state};
+use crate::sweep::tree::{self, Parent, Tree};
+use crate::sweep::{execute, gains, page, texts};
+
+/// Runs the command.
+pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
+    let Some(name) = &args.name else { return list("", printer) };
+    if args.show {
+        return show(name, printer);
+    }
+    let store = Store::new(&args.out);
+    let (sweep, mut problems) = load(name)?;
+    // What is wrong with its form does not keep us from looking for more.
+    let chosen = match sweep.choose(&args.size, &args.overrides.set, &args.set_base) {
+        Ok(chosen) => chosen,
+        Err(more) => return Err([problems, more].concat().into()),
+    };
+    let seeds: Vec<u64> = (1..=args.seeds.or(chosen.size.seeds).unwrap_or(3)).collect();
+    if sweep.measure == Measure::Gains {
+        texts::require(&problems)?;
+        return measure_gains(args, &sweep, &chosen, &seeds, &store, printer);
+    }
+    let tree = match tree::grow(&sweep, &chosen, &seeds, &store) {
+        Ok(tree) if problems.is_empty() => tree,
+        Ok(_) => return Err(problems.into()),
+        Err(more) => {
+            problems.extend(more.0);
+            return Err(problems.into());
+        }
+    };
+    let mut clock = (args.dry_run && !args.no_calibration).then(Clock::default);
+    if args.dry_run {
+        let costs = cost::of_tree(&tree, clock.as_mut(), printer)?;
+        plan(args, &sweep, &chosen, &tree, &costs, printer);
+        return Ok(0);
+    }
+    texts::require(&tree.texts.missing)?;
+    let signals = Signals::listen()?;
+    store.create()?;
+    tree.texts.tokenise(printer)?;
+    let left = tree.nodes.iter().filter(|node| state(&node.path) != State::Done).count();
+    let jobs = match args.jobs {
+        Some(jobs) => usize::from(jobs).min(left.max(1)),
+        None if left <= 1 => 1,
+        None => {
+            let mut clock = Clock::default();
+            let costs = cost::of_tree(&tree, Some(&mut clock), printer)?;
+            let memory = costs.iter().map(|cost| cost.memory).max().unwrap_or(0);
+            cost::side_by_side(&clock, left, memory)
+        }
+    };
+    let costs = cost::of_tree(&tree, None, printer)?;
+    let weights: Vec<f64> = costs.iter().map(|cost| cost.flops).collect();
+    printer.say(format_args!("{}: {} runs, {left} of them to do, {jobs} at a time", sweep.name, tree.nodes.len(),));
+    let ended = execute::run(&tree, &store, jobs, &weights, &signals, printer)?;
+    if let Some(signal) = ended.signal {
+        printer.say("stopped; the same command goes on");
+        return Ok((128 + signal) as u8);
+    }
+    let results =
+        Results { sweep: &sweep, chosen: &chosen, seeds: &seeds, measured: results::read(&sweep, &chosen, &tree)? };
+    let folder = store.sweep(&short_name(&sweep), &chosen.size.name);
+    let report = page::write(&results, &runs_html(&chosen, &tree), &folder)?;
+    link(&chosen, &tree, &folder);
+    tell(args, &results, &report, printer);
+    match ended.failed.is_empty() {
+        true => Ok(0),
+        false => {
+            let all: Vec<Problem> = ended.failed.into_iter().flat_map(|(_, problems)| problems.0).collect();
+            printer.warn(format_args!("runs that failed: {}; the report is without them", all.len()), None);
+            Ok(Problems(all).exit_code())
+        }
+    }
+}
+
+/// The built-in sweeps, a line each, their names after `before`.
+pub fn list(before: &str, printer: &Printer) -> Outcome {
+    let width = SWEEPS.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, text) in SWEEPS {
+        let sweep = Sweep::parse(name, text)?;
+        printer.data(format_args!("{before}{name:width$}  {} ({})", sweep.about, sweep.source));
+    }
+    Ok(0)
+}
+
+fn show(name: &str, printer: &Printer) -> Outcome {
+    load(name)?;
+    match SWEEPS.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => printer.data(text.trim_end()),
+        None => printer.say("this is a file: any editor shows it"),
+    }
+    Ok(0)
+}
+
+/// The sweep of this name or path, as far as it can be read, and what is wrong with it.
+fn load(name: &str) -> Outcome<(Sweep, Vec<Problem>)> {
+    let path = Path::new(name);
+    let whole = |(sweep, problems): (Option<Sweep>, Vec<Problem>)| match sweep {
+        Some(sweep) => Ok((sweep, problems)),
+        None => Err(Problems(problems)),
+    };
+    if name.ends_with(".toml") || path.is_file() {
+        let text = std::fs::read_to_string(path).map_err(|cause| Problem::io("read sweep", path, &cause))?;
+        return whole(Sweep::read(name, &text));
+    }
+    match SWEEPS.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => whole(Sweep::read(name, text)),
+        None => {
+            let hint = match nearest(name, SWEEPS.iter().map(|(name, _)| *name)) {
+                Some(near) => {
+                    format!("did you mean `{near}`? `temper sweep` without a name lists all; a path ends in .toml")
+                }
+                None => "`temper sweep` without a name lists all; a path ends in .toml".to_owned(),
+            };
+            Err(Problem::input("find sweep", name, "there is no sweep of that name and no such file").hint(hint).into())
+        }
+    }
+}
+
+/// The name of its folder: a file's without folder and ending.
+fn short_name(sweep: &Sweep) -> String {
+    match sweep.name.strip_suffix(".toml") {
+        Some(path) => Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        None => sweep.name.clone(),
+    }
+}
+
+fn measure_gains(
+    args: &args::Sweep,
+    sweep: &Sweep,
+    chosen: &Chosen,
+    seeds: &[u64],
+    store: &Store,
+    printer: &Printer,
+) -> Outcome {
+    let recipes = gains::recipes(sweep, chosen, seeds)?;
+    if args.dry_run {
+        let text = format!("{} networks to draw and look at; nothing is trained", recipes.len());
+        match args.json {
+            true => printer.data(
+                json!({ "sweep": sweep.name, "size": chosen.size.name, "seeds": seeds, "networks": recipes.len() }),
+            ),
+            false => printer.data(text),
+        }
+        return Ok(0);
+    }
+    let meter = Meter::begin(printer, "networks", recipes.len() as u64);
+    let (measured, tables) = gains::measure(chosen, &recipes, &meter)?;
+    drop(meter);
+    let results = Results { sweep, chosen, seeds, measured };
+    let report = page::write(&results, &tables, &store.sweep(&short_name(sweep), &chosen.size.name))?;
+    tell(args, &results, &report, printer);
+    Ok(0)
+}
+
+/// What the sweep found.
+fn tell(args: &args::Sweep, results: &Results, report: &Path, printer: &Printer) {
+    if args.json {
+        let mut found = results.claims_json();
+        found["report"] = report.display().to_string().into();
+        return printer.data(serde_json::to_string_pretty(&found).expect("plain data"));
+    }
+    for setting in &results.chosen.size.settings {
+        let name = if setting.name.is_empty() { String::new() } else { format!("{}\n", setting.name) };
+        printer.data(format_args!("{name}{}", page::numbers_table(results, &setting.name).to_text()));
+    }
+    for (claim, setting, judged) in results.judged() {
+        let place = if setting.name.is_empty() { String::new() } else { format!(" ({})", setting.name) };
+        printer.data(format_args!("{:14} {}{place}", judged.verdict.to_string(), claim.what));
+    }
+    printer.data(format_args!("\nreport: {}", report.display()));
+}
+
+/// Which run is which variant.
+fn runs_html(chosen: &Chosen, tree: &Tree) -> String {
+    let mut table = Table::new().text_column("variant").text_column("setting");
+    table = table.number_column("", "seed").text_column("run").text_column("recipe").text_column("overrides");
+    for row in &tree.rows {
+        let (variant, node) = (&chosen.variants[row.variant], &tree.nodes[row.node]);
+        let name = node.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let shown: Vec<&str> =
+            node.overrides.iter().map(String::as_str).filter(|set| !set.starts_with("data.")).collect();
+        table.row([
+            variant.name.clone(),
+            variant.setting.clone(),
+            row.seed.to_string(),
+            name,
+            node.source.clone(),
+            shown.join("  "),
+        ]);
+    }
+    format!("<h2>Runs</h2>{}", table.to_html())
+}
+
+/// Names the runs by what they are in this sweep, for `temper report` and people.
+fn link(chosen: &Chosen, tree: &Tree, folder: &Path) {
+    #[cfg(unix)]
+    {
+        let links = folder.join("runs");
+        _ = std::fs::create_dir_all(&links);
+        let safe = |text: &str| -> String {
+            text.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
+        };
+        for row in &tree.rows {
+            let variant = &chosen.variants[row.variant];
+            let parts = [safe(&variant.setting), safe(&variant.name), format!("seed{}", row.seed)];
+            let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            let (path, link) = (&tree.nodes[row.node].path, links.join(parts.join("-")));
+            if let Ok(path) = path.canonicalize() {
+                _ = std::fs::remove_file(&link);
+                // A convenience: where links cannot be made, the store has the runs all the same.
+                _ = std::os::unix::fs::symlink(path, link);
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (chosen, tree, folder);
+    }
+}
+
+/// `--dry-run`: the tree, what it shares, and what it takes.
+fn plan(args: &args::Sweep, sweep: &Sweep, chosen: &Chosen, tree: &Tree, costs: &[Cost], printer: &Printer) {
+    let to_do = |index: usize| state(&tree.nodes[index].path) != State::Done;
+    let left: Vec<usize> = (0..tree.nodes.len()).filter(|index| to_do(*index)).collect();
+    let total = |of: &dyn Fn(&Cost) -> u64| left.iter().map(|index| of(&costs[*index])).sum::<u64>();
+    let seconds: Option<f64> = left.iter().map(|index| costs[*index].seconds).sum();
+    let memory = costs.iter().map(|cost| cost.memory).max().unwrap_or(0);
+    if args.json {
+        return printer
+            .data(serde_json::to_string_pretty(&plan_json(sweep, chosen, tree, costs, seconds)).expect("plain data"));
+    }
+    let mut table = Table::new().text_column("run").number_column("", "updates");
+    for name in ["trained on", "time", "memory", "disk"] {
+        table = table.number_column("", name);
+    }
+    table = table.text_column("state");
+    let first = tree.nodes.first().map(|node| node.seed).unwrap_or(1);
+    let mut line = |name: String, index: usize, state: String| {
+        let cost = &costs[index];
+        table.row([
+            name,
+            cost.steps.to_string(),
+            format!("{} {}", count(cost.amount as f64), cost.unit),
+            cost.seconds.map_or("–".into(), duration),
+            format!("{}B", count(cost.memory as f64)),
+            format!("{}B", count(cost.disk as f64)),
+            state,
+        ]);
+    };
+    let standing = |index: usize| match state(&tree.nodes[index].path) {
+        State::Done => "done".to_owned(),
+        State::Partial(step) => format!("goes on after step {step}"),
+        State::Begun | State::Absent => "to do".to_owned(),
+    };
+    let mut shown = Vec::new();
+    for (index, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.seed == first && node.label == "base") {
+        line(format!("base: {}", node.source), index, standing(index));
+        shown.push(index);
+    }
+    for row in tree.rows.iter().filter(|row| row.seed == first) {
+        let (variant, node) = (&chosen.variants[row.variant], &tree.nodes[row.node]);
+        let place = if variant.setting.is_empty() { String::new() } else { format!("{}: ", variant.setting) };
+        let from = match &node.parent {
+            None => "",
+            Some((Parent::Node(_) | Parent::Run(_), _)) => "└ ",
+        };
+        let at = match &node.parent {
+            Some((_, tree::Point::Step(step))) => format!(" from @{step}"),
+            Some((_, tree::Point::Best)) => " from @best".to_owned(),
+            _ => String::new(),
+        };
+        let same = shown.contains(&row.node);
+        let standing = if same { format!("the same run as {}", node.label) } else { standing(row.node) };
+        line(format!("{from}{place}{}{at}", variant.name), row.node, standing);
+        shown.push(row.node);
+    }
+    printer.data(format_args!("{}\n{}\n", sweep.title, sweep.source));
+    printer.data(table.to_text());
+    let seeds = tree.rows.iter().map(|row| row.seed).max().unwrap_or(1);
+    let free = machine::free_disk(existing(&args.out));
+    printer.data(format_args!(
+        "{} seeds of this: {} runs, {} to do; {} updates, {}; {} one at a time; {}B of memory a run; {}B of disk{}",
+        seeds,
+        tree.nodes.len(),
+        left.len(),
+        total(&|cost| cost.steps),
+        amounts(&left, costs),
+        seconds.map_or("time not measured".into(), duration),
+        count(memory as f64),
+        count(total(&|cost| cost.disk) as f64),
+        free.map_or(String::new(), |free| format!(", {}B are free", count(free as f64))),
+    ));
+    for problem in &tree.texts.missing {
+        printer.warn(problem, problem.hint.as_deref());
+    }
+}
+
+fn amounts(left: &[usize], costs: &[Cost]) -> String {
+    let of = |unit: &str| -> u64 {
+        left.iter().map(|index| &costs[*index]).filter(|cost| cost.unit == unit).map(|cost| cost.amount).sum()
+    };
+    let parts = ["tokens", "images"].map(|unit| (of(unit), unit));
+    let parts: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{} {unit}", count(*n as f64))).collect();
+    if parts.is_empty() { "nothing".into() } else { parts.join(" and ") }
+}
+
+/// The nearest folder that exists.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."))
+}
+
+fn plan_json(sweep: &Sweep, chosen: &Chosen, tree: &Tree, costs: &[Cost], seconds: Option<f64>) -> Value {
+    let nodes = tree.nodes.iter().zip(costs).map(|(node, cost)| {
+        let (standing, step) = match state(&node.path) {
+            State::Done => ("done", cost.steps),
+            State::Partial(step) => ("partial", step),
+            State::Begun | State::Absent => ("to-do", 0),
+        };
+        json!({
+            "run": node.path.display().to_string(), "label": node.label, "seed": node.seed, "recipe": node.source,
+            "overrides": node.overrides, "from": node.parent_name(tree), "state": standing, "step": step,
+            "steps": cost.steps, cost.unit: cost.amount, "parameters": cost.parameters, "flops": cost.flops,
+            "seconds": cost.seconds, "memory_bytes": cost.memory, "disk_bytes": cost.disk,
+        })
+    });
+    let rows = tree.rows.iter().map(|row| {
+        let variant = &chosen.variants[row.variant];
+        json!({
+            "setting": variant.setting, "variant": variant.name, "seed": row.seed,
+            "run": tree.nodes[row.node].path.display().to_string(),
+        })
+    });
+    json!({
+        "sweep": sweep.name, "size": chosen.size.name, "seconds_to_do": seconds,
+        "runs": nodes.collect::<Vec<_>>(), "variants": rows.collect::<Vec<_>>(),
+        "missing": tree.texts.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,150 @@
+//! One run of a sweep, brought to its end from wherever it is.
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+
+use temper_recipe::{Recipe, Task};
+use temper_record::console::Unit;
+use temper_record::event::Event;
+use temper_record::sink::Recorder;
+use temper_record::{Checkpoint, Problem, RunDir};
+use temper_train::checkpoint::read_state;
+use temper_train::trainer::{End, Task as Trained, Watch};
+
+use crate::console::{Console, Signals};
+use crate::printer::Printer;
+use crate::problems::Outcome;
+use crate::run::{Limits, Started};
+use crate::sweep::store::{State, state};
+use crate::{certify, lm};
+
+/// What a run tells the sweep while it goes on.
+pub enum News {
+    /// It goes from this update to that one.
+    Began(usize, u64, u64),
+    /// Updates made.
+    Step(usize, u64),
+    /// Something the user should know.
+    Warning(usize, String),
+    /// It ended.
+    Ended(usize, Outcome<End>),
+    /// Another sweep is at it.
+    Waits(usize),
+}
+
+/// What to run.
+pub struct Job<'a> {
+    /// Its number in the tree.
+    pub index: usize,
+    /// The recipe, resolved.
+    pub recipe: Recipe,
+    /// Its name or path.
+    pub source: &'a str,
+    /// The checkpoint that it branches from.
+    pub parent: Option<String>,
+    /// Its directory.
+    pub path: &'a Path,
+}
+
+impl Job<'_> {
+    /// Starts or resumes the run, and trains to its end or a signal.
+    pub fn go(&self, signals: &Signals, news: &Sender<News>) -> Outcome<End> {
+        let printer = Printer::for_log();
+        let name = self.path.display().to_string();
+        let limits = Limits::default();
+        match state(self.path) {
+            State::Done => return Ok(End::Done),
+            State::Partial(_) => {
+                return match self.recipe.task() {
+                    Task::Lm => match lm::start::resume(&name, limits, &printer)? {
+                        Some(started) => self.train(started, signals, news, &printer),
+                        None => self.finish(),
+                    },
+                    Task::Certify => match certify::start::resume(&name, limits, &printer)? {
+                        Some(started) => self.train(started, signals, news, &printer),
+                        None => self.finish(),
+                    },
+                };
+            }
+            // Killed before its first checkpoint: nothing is lost but what can be done again.
+            State::Begun => {
+                fs::remove_dir_all(self.path).map_err(|cause| Problem::io("begin run again", self.path, &cause))?
+            }
+            State::Absent => {}
+        }
+        let (recipe, source, path) = (self.recipe.clone(), self.source, self.path);
+        match (self.recipe.task(), &self.parent) {
+            (Task::Lm, None) => {
+                self.train(lm::start::train(recipe, source, path, limits, &printer)?, signals, news, &printer)
+            }
+            (Task::Lm, Some(parent)) => {
+                self.train(lm::start::branch(recipe, source, parent, path, limits, &printer)?, signals, news, &printer)
+            }
+            (Task::Certify, None) => {
+                self.train(certify::start::train(recipe, source, path, limits, &printer)?, signals, news, &printer)
+            }
+            (Task::Certify, Some(parent)) => self.train(
+                certify::start::branch(recipe, source, parent, path, limits, &printer)?,
+                signals,
+                news,
+                &printer,
+            ),
+        }
+    }
+
+    fn train<T: Trained>(
+        &self,
+        mut started: Started<T>,
+        signals: &Signals,
+        news: &Sender<News>,
+        printer: &Printer,
+    ) -> Outcome<End> {
+        let (first, stop) = (started.trainer.state.step, started.lengths.stop);
+        let unit = Unit::of_task(self.recipe.task().name());
+        let console = Console::new(printer, signals.clone(), "", unit, started.lengths.log_every, first, stop);
+        let mut told = Told { console, index: self.index, news };
+        told.tell(News::Began(self.index, first, stop));
+        Ok(started.trainer.train(started.fresh, &mut told)?)
+    }
+
+    /// A run that was killed after its last checkpoint and before it could say that it is complete.
+    fn finish(&self) -> Outcome<End> {
+        let run = RunDir::open(self.path)?;
+        let _lock = run.lock()?;
+        let state = read_state(&Checkpoint::latest(&run)?)?;
+        let mut recorder = Recorder::resume(&run, state.metrics_bytes)?;
+        recorder.record(&Event::Done { step: state.step, tokens: state.tokens, seconds: state.seconds })?;
+        recorder.sync()?;
+        Ok(End::Done)
+    }
+}
+
+/// Writes the log of a run and tells the sweep.
+struct Told<'a, 'p> {
+    console: Console<'p>,
+    index: usize,
+    news: &'a Sender<News>,
+}
+
+impl Told<'_, '_> {
+    fn tell(&self, news: News) {
+        // Nobody listens any more once the sweep has ended.
+        _ = self.news.send(news);
+    }
+}
+
+impl Watch for Told<'_, '_> {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Step { step, .. } => self.tell(News::Step(self.index, *step)),
+            Event::Warning { message, .. } => self.tell(News::Warning(self.index, message.clone())),
+            _ => {}
+        }
+        self.console.event(event);
+    }
+
+    fn signal(&self) -> Option<i32> {
+        self.console.signal()
+    }
+}

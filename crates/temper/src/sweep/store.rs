@@ -1,0 +1,118 @@
+//! Where the runs of sweeps lie, by the hash of what decides their numbers:
+//!
+//! ```text
+//! sweeps/runs/docs-3f2a91bc04de/         a run, as `temper train` or `temper branch` leaves it
+//! sweeps/runs/.3f2a91bc04de.lock         held while a sweep works on it
+//! sweeps/tokens/docs-91bc04de3f2a/       tokens of a text
+//! sweeps/rewarm/max-lr/small/            a sweep: its report, and `runs/` with links to its runs
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use temper_record::event::Event;
+use temper_record::run::RunDir;
+use temper_record::{Checkpoint, Problem, Result, RunSeries};
+
+/// The folder of all sweeps.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// There is none.
+    Absent,
+    /// It was begun, and there is no checkpoint to go on from.
+    Begun,
+    /// It can be resumed after so many updates.
+    Partial(u64),
+    /// It is complete.
+    Done,
+}
+
+impl Store {
+    /// In this folder, which need not exist.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Makes the folders.
+    pub fn create(&self) -> Result<()> {
+        for folder in ["runs", "tokens"].map(|name| self.root.join(name)) {
+            fs::create_dir_all(&folder).map_err(|cause| {
+                Problem::io("make folder", &folder, &cause).hint("choose another folder with --out")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The folder of a sweep in one size.
+    pub fn sweep(&self, name: &str, size: &str) -> PathBuf {
+        self.root.join(name).join(size)
+    }
+
+    /// The folder of a text's tokens.
+    pub fn tokens(&self, name: &str, hash: &str) -> PathBuf {
+        self.root.join("tokens").join(format!("{name}-{hash}"))
+    }
+
+    /// The run of this hash, whatever it is called; where it would be, if there is none.
+    pub fn run(&self, name: &str, hash: &str) -> PathBuf {
+        let (runs, ending) = (self.root.join("runs"), format!("-{hash}"));
+        let entries = fs::read_dir(&runs).into_iter().flatten().flatten();
+        let found = entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with(&ending));
+        found.unwrap_or_else(|| runs.join(format!("{name}-{hash}")))
+    }
+
+    /// The right to work on the run of this hash, given up when the process ends, however it ends. `None` if another has it.
+    pub fn lock(&self, hash: &str) -> Result<Option<File>> {
+        let path = self.root.join("runs").join(format!(".{hash}.lock"));
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|cause| Problem::io("lock run", &path, &cause))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            // A file system without locks: the user's own care has to do.
+            Err(TryLockError::Error(cause)) if cause.kind() == ErrorKind::Unsupported => Ok(Some(file)),
+            Err(TryLockError::Error(cause)) => Err(Problem::io("lock run", &path, &cause)),
+        }
+    }
+}
+
+/// How far the run in this directory is.
+pub fn state(path: &Path) -> State {
+    if !path.exists() {
+        return State::Absent;
+    }
+    let Ok(run) = RunDir::open(path) else { return State::Begun };
+    if last_event(&run).is_some_and(|event| matches!(event, Event::Done { .. })) {
+        return State::Done;
+    }
+    Checkpoint::latest(&run).map_or(State::Begun, |checkpoint| State::Partial(checkpoint.step()))
+}
+
+/// The last event of a run's record, without reading all of it.
+fn last_event(run: &RunDir) -> Option<Event> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = File::open(run.metrics()).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(8192))).ok()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    text.ends_with('\n').then(|| Event::from_line(text.lines().last()?).ok())?
+}
+
+/// Whether a run that exists has the checkpoint of this step.
+pub fn has_checkpoint(path: &Path, step: u64) -> bool {
+    RunDir::open(path).and_then(|run| Checkpoint::at(&run, step)).is_ok()
+}
+
+/// Its record.
+pub fn series(path: &Path) -> Result<RunSeries> {
+    RunSeries::read(&RunDir::open(path)?)
+}

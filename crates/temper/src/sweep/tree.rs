@@ -1,0 +1,393 @@
+//! The tree of a sweep's runs: resolved, checked, and known by what decides their numbers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+use temper_recipe::{Recipe, Task, Value, find_key};
+use temper_record::run::RunRef;
+use temper_record::{Problem, RunSeries};
+use temper_sweep::file::Base;
+use temper_sweep::{Chosen, Start, Sweep, Variant};
+
+use crate::builtin::LIBRARY;
+use crate::certify;
+use crate::lengths::Lengths;
+use crate::problems::{Outcome, Problems};
+use crate::sweep::store::{self, State, Store};
+use crate::sweep::texts::{self, Texts};
+
+/// A run of the tree.
+pub struct Node {
+    /// What it is called: the base, or the first variant that it stands for.
+    pub label: String,
+    /// Seed.
+    pub seed: u64,
+    /// The recipe's name or path.
+    pub source: String,
+    /// Overrides of it.
+    pub overrides: Vec<String>,
+    /// What that comes to.
+    pub recipe: Recipe,
+    /// The run it branches from, and after how many updates; `None` of updates is the last checkpoint or the best.
+    pub parent: Option<(Parent, Point)>,
+    /// Of everything that decides its numbers.
+    pub hash: String,
+    /// Where it is, or will be.
+    pub path: PathBuf,
+}
+
+/// A run that others branch from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parent {
+    /// Of the tree.
+    Node(usize),
+    /// One that exists.
+    Run(PathBuf),
+}
+
+/// A checkpoint of the parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// After so many updates.
+    Step(u64),
+    /// The last.
+    Last,
+    /// The best.
+    Best,
+}
+
+/// A variant with one seed, and the run that it is.
+pub struct Row {
+    /// Index of the variant in [`Chosen::variants`].
+    pub variant: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Index of its run in [`Tree::nodes`].
+    pub node: usize,
+}
+
+/// All runs of a sweep.
+pub struct Tree {
+    /// The runs, parents before their branches; equal ones are one.
+    pub nodes: Vec<Node>,
+    /// The variants.
+    pub rows: Vec<Row>,
+    /// What they train on.
+    pub texts: Texts,
+}
+
+impl Node {
+    /// As the command line names the checkpoint that it branches from.
+    pub fn parent_name(&self, tree: &Tree) -> Option<String> {
+        let (parent, point) = self.parent.as_ref()?;
+        let path = match parent {
+            Parent::Node(index) => &tree.nodes[*index].path,
+            Parent::Run(path) => path,
+        };
+        Some(match point {
+            Point::Last => path.display().to_string(),
+            Point::Best => format!("{}@best", path.display()),
+            Point::Step(step) => format!("{}@{step}", path.display()),
+        })
+    }
+}
+
+/// Expands a sweep for these seeds. Everything that is wrong with it is reported at once.
+pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Outcome<Tree> {
+    let mut tree = Tree { nodes: Vec::new(), rows: Vec::new(), texts: Texts::default() };
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut keep = |problem: Problem| {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
+    let bases = match bases(chosen, seeds, store, &mut tree) {
+        Ok(bases) => bases,
+        Err(found) => {
+            found.0.into_iter().for_each(&mut keep);
+            Vec::new()
+        }
+    };
+    let mut wanted: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    for (n, &seed) in seeds.iter().enumerate() {
+        for (index, variant) in chosen.variants.iter().enumerate() {
+            let base = (variant.start != Start::Fresh).then(|| bases.get(n));
+            // Without its base nothing can be said about a branch.
+            if matches!(base, Some(None)) {
+                continue;
+            }
+            let added = branch(variant, seed, base.flatten(), store, &mut tree);
+            match added.and_then(|node| {
+                check_metrics(sweep, chosen, variant, &tree.nodes[node], base.flatten()).map(|()| node)
+            }) {
+                Ok(node) => {
+                    if let Some((Parent::Node(parent), Point::Step(step))) = &tree.nodes[node].parent {
+                        wanted.entry(*parent).or_default().push(*step);
+                    }
+                    tree.rows.push(Row { variant: index, seed, node });
+                }
+                Err(found) => found.0.into_iter().for_each(&mut keep),
+            }
+        }
+    }
+    for (base, mut steps) in wanted {
+        steps.sort_unstable();
+        steps.dedup();
+        let found =
+            keep_checkpoints(&mut tree.nodes[base], &steps).map_err(|found| found.0.into_iter().for_each(&mut keep));
+        if found.is_ok() {
+            gone(&tree.nodes[base], &steps).into_iter().for_each(&mut keep);
+        }
+    }
+    if problems.is_empty() { Ok(tree) } else { Err(problems.into()) }
+}
+
+/// A base with its resolved recipe, tokenizer, length and hash.
+struct Trunk {
+    parent: Parent,
+    hash: String,
+    recipe: Recipe,
+    tokenizer: Option<String>,
+    stop: u64,
+    tokens_per_step: u64,
+}
+
+/// The base of every seed.
+fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Outcome<Vec<Trunk>> {
+    if let Some(Base::Run(run)) = &chosen.size.base {
+        let named = RunRef::parse(run)?;
+        let dir = named.open()?;
+        named.checkpoint()?;
+        let recipe = crate::run::resolved(&dir)?;
+        let info = RunSeries::read(&dir)?.info;
+        let tokens_per_step = lengths(&recipe)?.tokens_per_step;
+        let trunk = || Trunk {
+            parent: Parent::Run(named.dir.clone()),
+            hash: format!("run {} of {}", named.dir.display(), info.time),
+            recipe: recipe.clone(),
+            tokenizer: (recipe.task() == Task::Lm).then(|| texts::tokenizer_of(&named.dir.display().to_string())),
+            stop: info.steps,
+            tokens_per_step,
+        };
+        return Ok(seeds.iter().map(|_| trunk()).collect());
+    }
+    let Some((source, overrides)) = &chosen.base else { return Ok(Vec::new()) };
+    let mut trunks = Vec::new();
+    for &seed in seeds {
+        let node = add("base", source, overrides.clone(), seed, None, None, store, tree)?;
+        let recipe = tree.nodes[node].recipe.clone();
+        let lengths = lengths(&recipe)?;
+        trunks.push(Trunk {
+            parent: Parent::Node(node),
+            hash: tree.nodes[node].hash.clone(),
+            tokenizer: recipe.opt("data.tokenizer", Recipe::text)?,
+            stop: lengths.stop,
+            tokens_per_step: lengths.tokens_per_step,
+            recipe,
+        });
+    }
+    Ok(trunks)
+}
+
+/// Every length of a recipe in updates, data that is not here included where it is known.
+pub fn lengths(recipe: &Recipe) -> Outcome<Lengths> {
+    match recipe.task() {
+        Task::Lm => Lengths::resolve(recipe, None, None),
+        Task::Certify => certify::start::lengths(recipe, certify::images::size(recipe)?.train, None),
+    }
+}
+
+fn branch(variant: &Variant, seed: u64, base: Option<&Trunk>, store: &Store, tree: &mut Tree) -> Outcome<usize> {
+    let mut overrides = variant.set.clone();
+    if !variant.scale.is_empty() {
+        let recipe = Recipe::load(&variant.recipe, &overrides, &LIBRARY)?;
+        for (key, factor) in &variant.scale {
+            let number = recipe.f64(key)?;
+            // Twelve digits: 0.1 times 3e-3 is 3e-4 and nothing else.
+            let scaled: f64 = format!("{:.11e}", number * factor).parse().unwrap_or(number * factor);
+            overrides.retain(|set| !set.starts_with(&format!("{key}=")));
+            overrides.push(format!("{key}={scaled:?}"));
+        }
+    }
+    let point = |trunk: &Trunk| -> Outcome<Point> {
+        Ok(match variant.start {
+            Start::Best => Point::Best,
+            Start::At(length) => {
+                let units = temper_schedule::Units { tokens_per_step: trunk.tokens_per_step, tokens_per_epoch: None };
+                let step = length.steps(&units, Some(trunk.stop)).map_err(|cause| {
+                    Problem::input("read sweep", format!("variant {:?}: from", variant.name), cause)
+                })?;
+                if step > trunk.stop {
+                    let why = format!("step {step} is after the end of the base, {}", trunk.stop);
+                    return Err(Problem::input("read sweep", format!("variant {:?}: from", variant.name), why).into());
+                }
+                if step == trunk.stop { Point::Last } else { Point::Step(step) }
+            }
+            _ => Point::Last,
+        })
+    };
+    let parent = base.map(|trunk| Ok::<_, Problems>((trunk, point(trunk)?))).transpose()?;
+    let label = if variant.setting.is_empty() {
+        variant.name.clone()
+    } else {
+        format!("{}: {}", variant.setting, variant.name)
+    };
+    let tokenizer = base.and_then(|trunk| trunk.tokenizer.as_deref());
+    let node = add(&label, &variant.recipe, overrides, seed, parent, tokenizer, store, tree)?;
+    if let Some((Parent::Run(run), Point::Step(step))) = &tree.nodes[node].parent
+        && !store::has_checkpoint(run, *step)
+    {
+        let named = RunRef { dir: run.clone(), at: temper_record::At::Step(*step) };
+        named.checkpoint()?;
+    }
+    Ok(node)
+}
+
+/// Adds a run to the tree, or finds an equal one there.
+#[allow(clippy::too_many_arguments)]
+fn add(
+    label: &str,
+    source: &str,
+    mut overrides: Vec<String>,
+    seed: u64,
+    parent: Option<(&Trunk, Point)>,
+    tokenizer: Option<&str>,
+    store: &Store,
+    tree: &mut Tree,
+) -> Outcome<usize> {
+    overrides.push(format!("seed={seed}"));
+    let plain = Recipe::load(source, &overrides, &LIBRARY)?;
+    if parent.is_none() && plain.is_set("base") {
+        let base = plain.text("base")?;
+        return Err(plain
+            .problem("base", format!("this recipe continues a run of {base}, and the sweep gives it none"))
+            .hint(format!("base = {{ recipe = {base:?} }} in the sweep's size"))
+            .into());
+    }
+    let replaced = match plain.task() {
+        Task::Lm => tree.texts.prepared(&plain, tokenizer, store)?,
+        Task::Certify => Vec::new(),
+    };
+    let mut hash = Sha256::new();
+    hash.update("run 1\n");
+    for (key, entry) in plain.entries() {
+        let value = match replaced.iter().find(|(replaced, _, _)| replaced == key) {
+            Some((_, _, stands)) => stands.clone(),
+            None => match (&entry.value, key) {
+                (Value::Text(name), "data.tokenizer") => tree.texts.tokenizer(name),
+                (value, _) => value.to_string(),
+            },
+        };
+        if find_key(key).is_none_or(|key| key.bears) {
+            hash.update(format!("{key}={value}\n"));
+        }
+    }
+    if let Some((trunk, point)) = &parent {
+        hash.update(format!("branch of {} at {point:?}\n", trunk.hash));
+    }
+    let hash = texts::short(hash);
+    if let Some(known) = tree.nodes.iter().position(|node| node.hash == hash) {
+        return Ok(known);
+    }
+    overrides.extend(replaced.into_iter().map(|(_, path, _)| path).filter(|path| !path.is_empty()));
+    let recipe = Recipe::load(source, &overrides, &LIBRARY)?;
+    let leaf = source.rsplit('/').next().unwrap_or(source).trim_end_matches(".toml");
+    let path = store.run(leaf, &hash);
+    let parent = parent.map(|(trunk, point)| (trunk.parent.clone(), point));
+    tree.nodes.push(Node {
+        label: label.to_owned(),
+        seed,
+        source: source.to_owned(),
+        overrides,
+        recipe,
+        parent,
+        hash,
+        path,
+    });
+    Ok(tree.nodes.len() - 1)
+}
+
+/// Has the base keep the checkpoints that variants branch from.
+fn keep_checkpoints(base: &mut Node, steps: &[u64]) -> Outcome<()> {
+    let own = base.recipe.opt("checkpoint.keep_at", Recipe::lengths)?.unwrap_or_default();
+    let points: Vec<String> = own
+        .iter()
+        .map(|point| format!("\"{point}\""))
+        .chain(steps.iter().map(|step| format!("\"{step} steps\"")))
+        .collect();
+    base.overrides.retain(|set| !set.starts_with("checkpoint.keep_at="));
+    base.overrides.push(format!("checkpoint.keep_at=[{}]", points.join(", ")));
+    base.recipe = Recipe::load(&base.source, &base.overrides, &LIBRARY)?;
+    Ok(())
+}
+
+/// What a base that is there already lacks.
+fn gone(base: &Node, steps: &[u64]) -> Vec<Problem> {
+    let reached = match store::state(&base.path) {
+        State::Done => u64::MAX,
+        State::Partial(step) => step,
+        State::Absent | State::Begun => return Vec::new(),
+    };
+    let missing = steps.iter().filter(|step| **step <= reached && !store::has_checkpoint(&base.path, **step));
+    let problem = |step: &u64| {
+        let why = "a variant branches from this checkpoint, and it is gone";
+        Problem::input("find checkpoint", format!("{}@{step}", base.path.display()), why)
+            .hint("move the run away, and the sweep trains it anew and keeps the checkpoint")
+    };
+    missing.map(problem).collect()
+}
+
+/// Metrics that an evaluation of a run records, and the sets that it is evaluated on.
+fn recorded(node: &Recipe, base: Option<&Trunk>) -> Outcome<(Vec<String>, Vec<&'static str>)> {
+    if node.task() == Task::Certify {
+        let mut sets = vec!["test".to_owned()];
+        let holdout = node.f64("data.holdout")? > 0.0;
+        sets.extend(holdout.then(|| "validation".to_owned()));
+        let mut metrics =
+            vec!["standard_error", "certified_error", "clean_loss", "robust_loss", "certified_error_current"];
+        metrics.extend((node.u64("eval.attack_images")? > 0).then_some("pgd_error"));
+        return Ok((sets, metrics));
+    }
+    let mut sets = Vec::new();
+    for recipe in std::iter::once(node).chain(base.map(|trunk| &trunk.recipe)) {
+        for part in ["data.train", "data.validation"] {
+            sets.extend(recipe.names(part).into_iter().map(str::to_owned));
+        }
+    }
+    sets.sort();
+    sets.dedup();
+    Ok((sets, vec!["loss", "perplexity", "bits_per_byte"]))
+}
+
+/// Every metric of the sweep and of its claims is one that this run will record.
+fn check_metrics(sweep: &Sweep, chosen: &Chosen, variant: &Variant, node: &Node, base: Option<&Trunk>) -> Outcome<()> {
+    let (sets, metrics) = recorded(&node.recipe, base)?;
+    let setting = chosen.size.settings.iter().find(|setting| setting.name == variant.setting);
+    let claims =
+        sweep.claims.iter().filter(|claim| claim.settings.is_empty() || claim.settings.contains(&variant.setting));
+    let asked = claims.map(|claim| (claim.place.clone(), &claim.metric));
+    let asked = sweep.metrics.iter().map(|metric| (format!("{}: metrics", sweep.name), metric)).chain(asked);
+    let mut problems = Vec::new();
+    for (place, metric) in asked {
+        let Some((set, name)) = metric.split_once('/') else { continue };
+        let known = |candidates: Vec<&str>| candidates.join(", ");
+        let problem = match super::results::set_of(set, setting) {
+            None => {
+                Problem::input("read sweep", place, format!("{metric}: the setting does not say which set is {set}"))
+                    .hint(format!("{set} = \"...\" in the setting; the sets are {}", sets.join(", ")))
+            }
+            Some(set) if !sets.iter().any(|known| *known == set) => {
+                Problem::input("read sweep", place, format!("{metric}: no run is evaluated on a set {set}"))
+                    .hint(format!("the sets are {}", sets.join(", ")))
+            }
+            Some(_) if !metrics.contains(&name) => {
+                Problem::input("read sweep", place, format!("{metric}: no evaluation records {name}"))
+                    .hint(format!("recorded are {}", known(metrics.clone())))
+            }
+            Some(_) => continue,
+        };
+        problems.push(problem);
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
+}
