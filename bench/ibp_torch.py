@@ -53,8 +53,8 @@ class BatchNorm(nn.Module):
 
 
 class Relu(nn.Module):
-    def forward(self, x, c, r):
-        lower, upper = F.relu(c - r), F.relu(c + r)
+    def forward(self, x, lower, upper):
+        lower, upper = F.relu(lower), F.relu(upper)
         return F.relu(x), (upper + lower) / 2, (upper - lower) / 2
 
 
@@ -89,13 +89,15 @@ class IntervalNet(nn.Module):
             self.add_module(node["name"], module)
 
     def forward(self, x, c, r):
-        """Centres and radii that the last layer reads, the last layer itself, and centres and radii before every ReLU."""
+        """Centres and radii that the last layer reads, the last layer itself, and (lower, upper, centre, radius) before every ReLU."""
         *layers, last = self.children()
         before = []
         for layer in layers:
             if isinstance(layer, Relu):
-                before.append((c, r))
-            x, c, r = layer(x, c, r)
+                before.append((c - r, c + r, c, r))
+                x, c, r = layer(x, *before[-1][:2])
+            else:
+                x, c, r = layer(x, c, r)
         return c, r, last, before
 
 
@@ -106,17 +108,17 @@ def margins(last, c, r, labels):                             # lower bounds of z
 
 
 def tightness(input_radius, before, tau):
-    losses = [F.relu(tau - input_radius / r.mean().clamp(min=1e-12)) / tau for _, r in before]
+    losses = [F.relu(tau - input_radius / r.mean().clamp(min=1e-12)) / tau for *_, r in before]
     return sum(losses) / len(losses)
 
 
 def relu_balance(before, tau):
     """By case, as the paper's code: without inactive units a layer is left out; without active ones it counts 2 and has no gradient."""
     total = 0.0
-    for c, r in before:
-        active, inactive = (c - r > 0).float(), (c + r < 0).float()
+    for lower, upper, c, _ in before:
+        active, inactive = lower > 0, upper < 0
         off = (c - c.mean()).square()
-        any_active, any_inactive = active.sum() > 0, inactive.sum() > 0
+        any_active, any_inactive = active.any(), inactive.any()
         both = any_active & any_inactive
         loss = 0.0
         for above, below in (((c * active).mean(), -(c * inactive).mean()), ((off * active).sum(), (off * inactive).sum())):
