@@ -10,6 +10,7 @@ pub(crate) mod tile;
 use crate::scratch::{self, Shared};
 use pack::View;
 use rayon::prelude::*;
+use std::ops::Range;
 use tile::{Left, Level, Out, Right, Source};
 
 /// How an operand is stored.
@@ -71,8 +72,10 @@ pub(crate) enum Start<'a> {
 const DEPTH: usize = 256;
 /// Columns of a block: with `DEPTH` steps of B, half of a second-level cache of 512 KiB.
 const COLUMNS: usize = 256;
-/// Numbers in the shared copy of B at most; beyond that C is made in several passes over the columns.
-const PACKED: usize = 1 << 22;
+/// Numbers in the shared copy of B at most; beyond that C is made in several passes over its columns, and a sum that is
+/// longer than `LONG` in several passes over k, so that A is not read again for every few columns.
+const PACKED: usize = 1 << 21;
+const LONG: usize = 1 << 12;
 
 /// [`gemm`] that ends every block of C by calling `finish(row, columns, block row)`, while it is in the cache, for
 /// each of its rows.
@@ -89,7 +92,7 @@ pub(crate) fn product(
     entries: Entries,
     c: &mut [f32],
     start: Start,
-    finish: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync,
+    finish: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
 ) {
     assert_eq!(a.len(), m * k, "gemm: a");
     assert_eq!(b.len(), k * n, "gemm: b");
@@ -103,29 +106,36 @@ pub(crate) fn product(
     let level = tile::level();
     let (a, b) = (a_layout.view(a, m, k), b_layout.view(b, k, n));
     let a = SharedView(a);
+    let (total, row) = (k, n);
     let (rows, width) = (block_rows(level, m, n), COLUMNS.next_multiple_of(level.nr));
-    let pass = (PACKED / k.max(1)).max(COLUMNS) / level.nr * level.nr;
+    let pass = (PACKED / k.clamp(1, LONG)).max(COLUMNS) / level.nr * level.nr;
+    let pass = pass.min(n.next_multiple_of(level.nr));
+    let depth = (PACKED / pass).max(DEPTH) / DEPTH * DEPTH;
     let c = Shared::new(c);
-    let mut packed = scratch::take(pack::right_len(level, k, n.min(pass)));
+    let mut packed = scratch::take(pack::right_len(level, k.min(depth), pass));
     for first in (0..n).step_by(pass) {
         let columns = pass.min(n - first);
-        // SAFETY: columns first..first + columns of the operand.
-        pack_shared(level, k, columns, unsafe { b.from(0, first) }, entries, &mut packed);
         let blocks = columns.div_ceil(width);
-        let packed = &packed;
-        (0..m.div_ceil(rows) * blocks).into_par_iter().for_each(|task| {
-            let (i, j) = (task / blocks * rows, task % blocks * width);
-            let block = Block { level, i, m: rows.min(m - i), j: first + j, n: width.min(columns - j), k, alpha };
-            // SAFETY: the operands were checked above; no two tasks have the same block of C.
-            unsafe {
-                let out = Out { start: c.part((i * n) + first + j, 1).as_mut_ptr(), row: n };
-                block.run(a.get(), packed.as_ptr(), j, columns, out, start);
-                for r in 0..block.m {
-                    let row = c.part((i + r) * n + block.j, block.n);
-                    finish(i + r, block.j..block.j + block.n, row);
+        // k = 0 still has to write the start.
+        for p in (0..k.max(1)).step_by(depth) {
+            let k = Range { start: p, end: k.min(p + depth) };
+            // SAFETY: steps k and columns first..first + columns of the operand.
+            pack_shared(level, k.len(), columns, unsafe { b.from(p, first) }, entries, &mut packed);
+            let (packed, last) = (&packed, k.end == total);
+            (0..m.div_ceil(rows) * blocks).into_par_iter().for_each(|task| {
+                let (i, j) = (task / blocks * rows, task % blocks * width);
+                let (m, n) = (rows.min(m - i), width.min(columns - j));
+                let block = Block { level, i, m, j: first + j, n, k: k.clone(), alpha };
+                // SAFETY: the operands were checked above; no two tasks have the same block of C.
+                unsafe {
+                    let out = Out { start: c.part(i * row + first + j, 1).as_mut_ptr(), row };
+                    block.run(a.get(), packed.as_ptr(), j, columns, out, if p > 0 { Start::Accumulate } else { start });
+                    for r in if last { 0..m } else { 0..0 } {
+                        finish(i + r, block.j..block.j + n, c.part((i + r) * row + block.j, n));
+                    }
                 }
-            }
-        });
+            });
+        }
     }
 }
 
@@ -178,14 +188,16 @@ struct Block<'a> {
     m: usize,
     j: usize,
     n: usize,
-    k: usize,
+    /// The steps of this pass.
+    k: Range<usize>,
     alpha: f32,
 }
 
 impl Block<'_> {
     /// Sums all cuts of k. `packed` is what `pack_shared` made of `columns` columns, of which the block starts at `j`.
     unsafe fn run(&self, a: View, packed: *const f32, j: usize, columns: usize, out: Out, start: Start) {
-        let Self { level, i, m, n, k, alpha, .. } = *self;
+        let Self { level, i, m, n, alpha, .. } = *self;
+        let k = self.k.len();
         let padded = columns.next_multiple_of(level.nr);
         let mut strips = scratch::take(if a.column == 1 { 0 } else { pack::left_len(level, m, DEPTH.min(k)) });
         let mut source = match start {
@@ -196,9 +208,9 @@ impl Block<'_> {
         // k = 0 still has to write the start.
         for p in (0..k.max(1)).step_by(DEPTH) {
             let steps = DEPTH.min(k - p);
-            // SAFETY: rows i..i + m and steps p..p + steps of A, and the panels of B from column j on.
+            // SAFETY: rows i..i + m and `steps` steps of A, and the panels of B from column j on.
             unsafe {
-                let a = a.from(i, p);
+                let a = a.from(i, self.k.start + p);
                 let left = if a.column == 1 {
                     Left { start: a.start, strip: level.mr * a.row, row: a.row, step: 1 }
                 } else {
