@@ -118,7 +118,7 @@ pub(crate) fn product(
         let blocks = columns.div_ceil(width);
         // k = 0 still has to write the start.
         for p in (0..k.max(1)).step_by(depth) {
-            let k = Range { start: p, end: k.min(p + depth) };
+            let k = p..k.min(p + depth);
             // SAFETY: steps k and columns first..first + columns of the operand.
             pack_shared(level, k.len(), columns, unsafe { b.from(p, first) }, entries, &mut packed);
             let (packed, last) = (&packed, k.end == total);
@@ -130,8 +130,10 @@ pub(crate) fn product(
                 unsafe {
                     let out = Out { start: c.part(i * row + first + j, 1).as_mut_ptr(), row };
                     block.run(a.get(), packed.as_ptr(), j, columns, out, if p > 0 { Start::Accumulate } else { start });
-                    for r in if last { 0..m } else { 0..0 } {
-                        finish(i + r, block.j..block.j + n, c.part((i + r) * row + block.j, n));
+                    if last {
+                        for r in 0..m {
+                            finish(i + r, block.j..block.j + n, c.part((i + r) * row + block.j, n));
+                        }
                     }
                 }
             });

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use temper_record::console;
 
 use crate::scale::{Kind, Scale};
-use crate::svg::{LEFT, SIZE, SMALL, WIDTH, element, file};
+use crate::svg::{Drawing, LEFT, SIZE, SMALL, WIDTH};
 use crate::text::{Format, escape, pixels, shortened, tick_labels};
 use crate::theme::{STYLES, marker};
 
@@ -28,17 +28,9 @@ pub struct Dots {
     pub rows: Vec<(String, Vec<Vec<f64>>)>,
 }
 
-impl Dots {
-    /// The figure as a file of its own.
-    pub fn to_svg(&self) -> String {
-        let (body, height) = self.draw();
-        file([&self.name, &self.title, &self.description], &body, height)
-    }
-
-    /// The figure as an element of a page that has the style sheet already.
-    pub fn to_inline_svg(&self) -> String {
-        let (body, height) = self.draw();
-        element("", [&self.name, &self.title, &self.description], &body, height)
+impl Drawing for Dots {
+    fn names(&self) -> [&str; 3] {
+        [&self.name, &self.title, &self.description]
     }
 
     fn draw(&self) -> (String, f64) {
@@ -60,7 +52,9 @@ impl Dots {
         }
         (body, bottom + 34.0)
     }
+}
 
+impl Dots {
     fn draw_column(
         &self,
         body: &mut String,

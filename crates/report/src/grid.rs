@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::chart::{Axis, Band, Figure, Line, Names, Panel};
 use crate::plot::Plot;
 use crate::scale::{Kind, Scale};
-use crate::svg::{LEFT, SIZE, SMALL, WIDTH, draw_entries, element, file};
+use crate::svg::{Drawing, LEFT, SIZE, SMALL, WIDTH, draw_entries};
 use crate::text::{escape, pixels, shortened, tick_labels};
 
 /// Columns of one block; more go into further blocks below.
@@ -65,17 +65,9 @@ pub(crate) struct Shares {
     pub tip: String,
 }
 
-impl Grid {
-    /// The grid as a file of its own.
-    pub fn to_svg(&self) -> String {
-        let (body, height) = self.draw();
-        file([&self.name, &self.title, &self.description], &body, height)
-    }
-
-    /// The grid as an element of a page that has the style sheet already.
-    pub fn to_inline_svg(&self) -> String {
-        let (body, height) = self.draw();
-        element("", [&self.name, &self.title, &self.description], &body, height)
+impl Drawing for Grid {
+    fn names(&self) -> [&str; 3] {
+        [&self.name, &self.title, &self.description]
     }
 
     fn draw(&self) -> (String, f64) {
@@ -129,7 +121,9 @@ impl Grid {
         );
         (body, top + 28.0)
     }
+}
 
+impl Grid {
     fn x_scale(&self, from: f64, to: f64) -> Scale {
         Scale::new(Kind::Linear, self.x.range.unwrap_or((0.0, 1.0)), (from, to))
     }

@@ -38,6 +38,7 @@ pub use options::{Extra, Origin, ReportOptions, XAxis};
 pub use page::document;
 pub use schedule::{ScheduleCurve, schedule_svg};
 pub use summary::{Summary, change_table, facts_table, final_table, sentence};
+pub use svg::Drawing;
 pub use table::Table;
 
 /// The figures that a report can have; `layers-2` and so on join them where runs have different layers.

@@ -1,6 +1,7 @@
 //! The picture of a schedule, for `temper schedule --svg`.
 
 use crate::chart::{Axis, Band, Figure, Line, Names, Panel, Point};
+use crate::svg::Drawing;
 use crate::text::Format;
 
 /// One scheduled quantity.

@@ -14,15 +14,31 @@ pub(crate) const LEFT: f64 = 66.0;
 pub(crate) const SIZE: f64 = 13.0;
 pub(crate) const SMALL: f64 = 12.0;
 
-/// A drawing as a file of its own, with its style sheet.
-pub(crate) fn file(names: [&str; 3], body: &str, height: f64) -> String {
-    let paper = "<rect class=\"paper\" width=\"100%\" height=\"100%\"/>";
-    let body = format!("<style>{}</style>{paper}{body}", figure_css());
-    element("xmlns=\"http://www.w3.org/2000/svg\" ", names, &body, height) + "\n"
+/// Something that is drawn as SVG.
+pub trait Drawing {
+    /// Its name (that of its file), title and description.
+    fn names(&self) -> [&str; 3];
+
+    /// Its content, and how high that is.
+    fn draw(&self) -> (String, f64);
+
+    /// The drawing as a file of its own, with its style sheet.
+    fn to_svg(&self) -> String {
+        let (body, height) = self.draw();
+        let paper = "<rect class=\"paper\" width=\"100%\" height=\"100%\"/>";
+        let body = format!("<style>{}</style>{paper}{body}", figure_css());
+        element("xmlns=\"http://www.w3.org/2000/svg\" ", self.names(), &body, height) + "\n"
+    }
+
+    /// The drawing as an element of a page that has the style sheet already.
+    fn to_inline_svg(&self) -> String {
+        let (body, height) = self.draw();
+        element("", self.names(), &body, height)
+    }
 }
 
 /// A drawing as an element, `WIDTH` pixels wide; its name, title and description.
-pub(crate) fn element(space: &str, [name, title, description]: [&str; 3], body: &str, height: f64) -> String {
+fn element(space: &str, [name, title, description]: [&str; 3], body: &str, height: f64) -> String {
     format!(
         "<svg {space}class=\"fig\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" role=\"img\" \
          aria-labelledby=\"{id}-title {id}-desc\"><title id=\"{id}-title\">{}</title><desc id=\"{id}-desc\">{}</desc>{body}</svg>",
@@ -32,20 +48,11 @@ pub(crate) fn element(space: &str, [name, title, description]: [&str; 3], body: 
     )
 }
 
-impl Figure {
-    /// The figure as a file of its own, with its style sheet.
-    pub fn to_svg(&self) -> String {
-        let (body, height) = self.draw();
-        file([&self.name, &self.title, &self.description], &body, height)
+impl Drawing for Figure {
+    fn names(&self) -> [&str; 3] {
+        [&self.name, &self.title, &self.description]
     }
 
-    /// The figure as an element of a page that has the style sheet already.
-    pub fn to_inline_svg(&self) -> String {
-        let (body, height) = self.draw();
-        element("", [&self.name, &self.title, &self.description], &body, height)
-    }
-
-    /// Its content, and how high that is.
     fn draw(&self) -> (String, f64) {
         let right = WIDTH - self.margin();
         let x = self.x_scale((LEFT, right));
@@ -108,7 +115,9 @@ impl Figure {
         }
         (body, height)
     }
+}
 
+impl Figure {
     /// Room for the names at the right.
     fn margin(&self) -> f64 {
         if self.names != Names::Margin {

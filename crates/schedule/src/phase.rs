@@ -189,7 +189,10 @@ impl Schedule {
         for phase in self.phases.iter().take_while(|phase| phase.first <= stop) {
             let last = phase.last.min(stop);
             match bands.last_mut() {
-                Some(band) if band.name == phase.name => (band.last, band.end) = (last, phase.at(last)),
+                // The steps of a multi-step schedule are constants of their own.
+                Some(band) if band.name == phase.name && (phase.shape != Shape::Hold || phase.from == band.end) => {
+                    (band.last, band.end) = (last, phase.at(last))
+                }
                 _ => bands.push(Band {
                     name: phase.name,
                     first: phase.first,

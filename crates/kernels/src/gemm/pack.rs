@@ -52,7 +52,7 @@ pub(crate) unsafe fn pack_panels(nr: usize, avx: bool, k: usize, n: usize, b: Vi
             if b.column == 1 {
                 match columns {
                     16 => copy_rows::<16>(k, from.start, b.row, to, nr),
-                    32 => copy_rows::<32>(k, from.start, b.row, to, nr),
+                    48 => copy_rows::<48>(k, from.start, b.row, to, nr),
                     _ => copy_any(k, columns, from.start, b.row, to, nr),
                 }
             } else {
@@ -84,7 +84,7 @@ pub(crate) unsafe fn pack_left(level: &Level, m: usize, k: usize, a: View, to: *
                 let (from, to) = (a.from(i, p).start, to.add(s * mr * k + p * mr));
                 match rows {
                     6 => copy_rows::<6>(steps, from, a.column, to, mr),
-                    14 => copy_rows::<14>(steps, from, a.column, to, mr),
+                    8 => copy_rows::<8>(steps, from, a.column, to, mr),
                     _ => copy_any(steps, rows, from, a.column, to, mr),
                 }
             }

@@ -8,7 +8,7 @@ use temper_record::{Problem, Result};
 use temper_report::chart::{Axis, Figure, Line, Marks, Names, Panel, Point};
 use temper_report::scale::Kind;
 use temper_report::text::{Format, escape, metric_name};
-use temper_report::{Dots, Table, document};
+use temper_report::{Dots, Drawing, Table, document};
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
 use temper_sweep::{At, Curve, Measure};
