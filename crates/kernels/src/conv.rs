@@ -155,12 +155,12 @@ impl Pass {
         let group = strips * mr * taps;
         let mut weight = scratch::take(shape.groups * group);
         weight.par_chunks_mut((mr * taps).max(1)).enumerate().for_each(|(strip, to)| {
-            let (g, first) = (strip / strips, strip % strips * mr);
+            let (g, members) = (strip / strips, tile::strip_rows(outputs, mr, strip % strips));
             let [rows, columns] = geometry.taps;
             for (t, to) in to.chunks_exact_mut(mr).enumerate() {
                 let tap = [t / (rows * columns), t / columns % rows, t % columns];
                 for (i, to) in to.iter_mut().enumerate() {
-                    *to = if first + i < outputs { value(g, first + i, tap) } else { 0.0 };
+                    *to = if i < members.len() { value(g, members.start + i, tap) } else { 0.0 };
                 }
             }
         });

@@ -10,6 +10,7 @@
 
 use super::window::Window;
 use crate::gemm::tile::Vector;
+use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -19,7 +20,7 @@ pub(crate) struct Correlation<'a> {
     pub window: &'a Window,
     /// Of every tap of every channel.
     pub offsets: &'a [usize],
-    /// Strips of MR output channels, each `[taps, MR]`.
+    /// Strips of output channels ([`strip_rows`]), each `[taps, MR]`.
     pub weight: *const f32,
     /// Output channels.
     pub outputs: usize,
@@ -69,7 +70,7 @@ pub(crate) struct Level {
 static PORTABLE: Level =
     Level { lanes: 8, mr: 4, panel: 8, correlate: correlate_portable, sum_weights: sum_weights_portable };
 #[cfg(target_arch = "x86_64")]
-static AVX2: Level = Level { lanes: 8, mr: 4, panel: 16, correlate: correlate_avx2, sum_weights: sum_weights_avx2 };
+static AVX2: Level = Level { lanes: 8, mr: 6, panel: 16, correlate: correlate_avx2, sum_weights: sum_weights_avx2 };
 #[cfg(target_arch = "x86_64")]
 static AVX512: Level =
     Level { lanes: 16, mr: 8, panel: 32, correlate: correlate_avx512, sum_weights: sum_weights_avx512 };
@@ -123,7 +124,7 @@ unsafe fn sum_weights_portable(s: WeightSum, buffer: *mut f32) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn correlate_avx2(c: Correlation, buffer: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { correlate::<__m256, 4, 3>(c, buffer) }
+    unsafe { correlate::<__m256, 6, 2>(c, buffer) }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -145,6 +146,13 @@ unsafe fn correlate_avx512(c: Correlation, buffer: *mut f32) {
 unsafe fn sum_weights_avx512(s: WeightSum, buffer: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe { sum_weights::<__m512, 8, 2>(s, buffer) }
+}
+
+/// The output channels of a strip: all strips have about the same height, because a low tile does not keep the multipliers
+/// busy.
+pub(crate) fn strip_rows(outputs: usize, mr: usize, strip: usize) -> Range<usize> {
+    let strips = outputs.div_ceil(mr);
+    strip * outputs / strips..(strip + 1) * outputs / strips
 }
 
 /// Numbers of packed weights above which they do not stay in the second-level cache beside the window.
@@ -190,10 +198,11 @@ unsafe fn strip_of<V: Vector, const MR: usize, const NV: usize>(
 ) {
     const WIDEST: usize = 8 * 3 * 16;
     let mut cut = [0.0_f32; WIDEST];
-    let rows = MR.min(c.outputs - strip * MR);
+    let Range { start: first, end } = strip_rows(c.outputs, MR, strip);
+    let rows = end - first;
     // SAFETY: the caller's promise; `cut` holds NV blocks of MR vectors.
     unsafe {
-        let out = c.out.add(strip * MR * c.plane);
+        let out = c.out.add(first * c.plane);
         let mut x = [buffer; NV];
         let mut to = [out; NV];
         for v in 0..count {
@@ -203,7 +212,7 @@ unsafe fn strip_of<V: Vector, const MR: usize, const NV: usize>(
         let tile = Tile {
             weight: c.weight.add(strip * MR * c.offsets.len()),
             mr: MR,
-            bias: if c.bias.is_null() { c.bias } else { c.bias.add(strip * MR) },
+            bias: if c.bias.is_null() { c.bias } else { c.bias.add(first) },
             row: if lanes == V::LANES { c.plane } else { V::LANES },
         };
         match count {
