@@ -10,7 +10,7 @@ use temper_kernels::conv;
 use temper_kernels::cross_entropy::{self, HeadDims};
 use temper_kernels::gelu::{self, Gelu};
 use temper_kernels::linear::{self, Dims};
-use temper_kernels::{embedding, layer_norm, norm};
+use temper_kernels::{channel_affine, channel_moments, embedding, interval_moments, layer_norm, norm, relu};
 
 /// Times `work`, which does `amount` of `unit` (in units of 1e9).
 fn time(name: &str, amount: f64, unit: &str, mut work: impl FnMut()) {
@@ -128,7 +128,7 @@ fn elementwise_times(rows: usize, width: usize, vocab: usize) {
     });
     for kind in [Gelu::Erf, Gelu::Tanh] {
         time(&name(&format!("gelu {kind:?} forward")), 2.0 * bytes, "GB/s", || gelu::forward(kind, &x, &mut y));
-        time(&name(&format!("gelu {kind:?} backward")), 3.0 * bytes, "GB/s", || gelu::backward(kind, &x, &g, &mut dx));
+        time(&name(&format!("gelu {kind:?} backward")), 3.0 * bytes, "GB/s", || gelu::backward(kind, &x, &mut dx));
     }
     let table = numbers(vocab * width);
     let ids: Vec<u32> = (0..rows).map(|i| (i * 7919 % vocab) as u32).collect();
@@ -138,6 +138,44 @@ fn elementwise_times(rows: usize, width: usize, vocab: usize) {
     });
     time(&name(&format!("embedding {vocab} backward")), 4.0 * de.len() as f64 + bytes, "GB/s", || {
         embedding::backward(&g, &ids, width, &mut de)
+    });
+}
+
+/// What lies between the convolutions of a stack: batch norm, ReLU, statistics.
+fn stack_times(images: usize, channels: usize, plane: usize) {
+    let slab = images * channels * plane;
+    let mut x = numbers(3 * slab);
+    x[2 * slab..].iter_mut().for_each(|r| *r = r.abs());
+    let (mut y, mut g) = (x.clone(), x.clone());
+    let (scale, shift) = (numbers(channels), numbers(channels));
+    let (mut ds, mut dt, mut moments) = (scale.clone(), scale.clone(), numbers(2 * channels));
+    let dims = channel_affine::Dims { slabs: 3, channels, plane };
+    let (bytes, one) = (12.0 * slab as f64, 4.0 * slab as f64);
+    let name = |what: &str| format!("{what} 3x{images}x{channels}x{plane}");
+    time(&name("channel_moments forward"), one, "GB/s", || {
+        channel_moments::forward(&x[..slab], &mut moments, channels, plane)
+    });
+    let gm = numbers(2 * channels);
+    time(&name("channel_moments backward"), 2.0 * one, "GB/s", || {
+        channel_moments::backward(&x[..slab], &moments, &gm, &mut y[..slab], channels, plane)
+    });
+    time(&name("channel_affine forward"), 2.0 * bytes, "GB/s", || {
+        channel_affine::forward(&x, &scale, &shift, &mut y, dims)
+    });
+    time(&name("channel_affine backward"), 3.0 * bytes, "GB/s", || {
+        channel_affine::backward(&x, &scale, &mut g, [&mut ds, &mut dt], dims)
+    });
+    g.copy_from_slice(&x);
+    time(&name("relu forward"), 2.0 * bytes, "GB/s", || relu::forward(&x, &mut y, 3));
+    time(&name("relu backward"), 3.0 * bytes, "GB/s", || relu::backward(&x, &mut g, 3));
+    let (c, r) = x[slab..].split_at(slab);
+    let sums = interval_moments::forward(c, r);
+    time(&name("interval_moments forward"), 2.0 * one, "GB/s", || {
+        std::hint::black_box(interval_moments::forward(c, r));
+    });
+    let (dc, dr) = y[slab..].split_at_mut(slab);
+    time(&name("interval_moments backward"), 4.0 * one, "GB/s", || {
+        interval_moments::backward(c, r, &sums, &[0.1; 7], dc, dr)
     });
 }
 
@@ -194,6 +232,10 @@ fn main() {
         if ["layer_norm", "gelu", "embedding"].iter().any(|kind| wanted(kind)) {
             elementwise_times(rows, width, 50304);
         }
+    }
+    if ["channel_", "relu", "interval_moments"].iter().any(|kind| wanted(kind)) {
+        stack_times(128, 16, 28 * 28);
+        stack_times(128, 32, 14 * 14);
     }
     if ["adamw", "sum_of_squares", "first_non_finite", "axpy"].iter().any(|kind| wanted(kind)) {
         vector_times(70_000_000);

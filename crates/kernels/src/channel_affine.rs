@@ -5,7 +5,7 @@
 
 use crate::arch::dispatch;
 use crate::dense::sign;
-use crate::math::sum_by;
+use crate::math::{sum, sum_by};
 use rayon::prelude::*;
 
 /// Sizes of a stack `[slabs, images, channels, plane]`.
@@ -55,26 +55,25 @@ pub fn forward(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32], dims: Dim
     });
 }
 
-/// The gradients `dx`, and `[dscale, dshift]`, each `[channels]`, for the gradient `g` of the output; all overwritten.
-pub fn backward(x: &[f32], scale: &[f32], g: &[f32], dx: &mut [f32], sums: [&mut [f32]; 2], dims: Dims) {
+/// Replaces the gradient `g` of the output by that of `x`, and overwrites `[dscale, dshift]`, each `[channels]`.
+pub fn backward(x: &[f32], scale: &[f32], g: &mut [f32], sums: [&mut [f32]; 2], dims: Dims) {
     dims.check(x.len(), scale.len());
-    assert!(g.len() == x.len() && dx.len() == x.len(), "channel_affine: g, dx");
+    assert!(g.len() == x.len(), "channel_affine: g");
     let [dscale, dshift] = sums;
     assert!(dscale.len() == scale.len() && dshift.len() == scale.len(), "channel_affine: sums");
     let (channels, plane) = (dims.channels, dims.plane);
     let image = channels * plane;
     let plain = dims.plain(x.len());
     let mut partial = vec![[0.0_f32; 2]; x.len() / plane];
-    let gradients = g.par_chunks(image).zip(x.par_chunks(image));
-    dx.par_chunks_mut(image).zip(gradients).zip(partial.par_chunks_mut(channels)).enumerate().for_each(
-        |(i, ((dx, (g, x)), partial))| {
+    g.par_chunks_mut(image).zip(x.par_chunks(image)).zip(partial.par_chunks_mut(channels)).enumerate().for_each(
+        |(i, ((g, x), partial))| {
             dispatch(
                 #[inline(always)]
                 |_| {
-                    let planes = dx.chunks_exact_mut(plane).zip(g.chunks_exact(plane).zip(x.chunks_exact(plane)));
-                    for ((dx, (g, x)), (partial, &scale)) in planes.zip(partial.iter_mut().zip(scale)) {
+                    let planes = g.chunks_exact_mut(plane).zip(x.chunks_exact(plane));
+                    for ((g, x), (partial, &scale)) in planes.zip(partial.iter_mut().zip(scale)) {
                         let factor = if i < plain { scale } else { scale.abs() };
-                        *partial = plane_backward(x, g, factor, dx);
+                        *partial = plane_backward(x, g, factor);
                         if i >= plain {
                             *partial = [sign(scale) * partial[0], 0.0];
                         }
@@ -93,23 +92,17 @@ pub fn backward(x: &[f32], scale: &[f32], g: &[f32], dx: &mut [f32], sums: [&mut
     }
 }
 
-/// `dx = factor * g`; returns the sums of `g x` and of `g`.
+/// The sums of `g x` and of `g`; then `g` is multiplied by `factor`.
 #[inline(always)]
-fn plane_backward(x: &[f32], g: &[f32], factor: f32, dx: &mut [f32]) -> [f32; 2] {
-    let n = x.len();
-    let (g, dx) = (&g[..n], &mut dx[..n]);
-    for (dx, g) in dx.iter_mut().zip(g) {
-        *dx = factor * g;
-    }
+fn plane_backward(x: &[f32], g: &mut [f32], factor: f32) -> [f32; 2] {
     let with_x = sum_by(
-        n,
+        [g, x],
         #[inline(always)]
-        |i| g[i] * x[i],
+        |[g, x]| g * x,
     );
-    let alone = sum_by(
-        n,
-        #[inline(always)]
-        |i| g[i],
-    );
+    let alone = sum(g);
+    for g in g {
+        *g *= factor;
+    }
     [with_x, alone]
 }

@@ -16,6 +16,7 @@ mod window;
 use crate::arch::dispatch;
 use crate::dense::sign;
 use crate::gemm::pack::{self, View};
+use crate::math;
 use crate::scratch::{self, Scratch, Shared};
 use rayon::prelude::*;
 use tile::{Correlation, Level, WeightSum};
@@ -400,7 +401,10 @@ pub fn backward_weight(x: &[f32], g: &[f32], w: &[f32], dw: &mut [f32], db: Opti
                         level.sum_weights(sum, buffer.as_mut_ptr());
                     }
                     for (total, g) in totals.iter_mut().skip(group * outputs).zip(g.chunks_exact(plane)) {
-                        *total += f64::from(sum_of(&g[start..][..pixels]));
+                        *total += f64::from(dispatch(
+                            #[inline(always)]
+                            |_| math::sum(&g[start..][..pixels]),
+                        ));
                     }
                 }
             }
@@ -462,21 +466,4 @@ fn combine(
             *db = plain.chunks_exact(all).map(|sums| f64::from(sums[weights + o])).sum::<f64>() as f32;
         }
     }
-}
-
-/// Sum in 16 lanes.
-fn sum_of(x: &[f32]) -> f32 {
-    dispatch(
-        #[inline(always)]
-        |_| {
-            let mut lanes = [0.0_f32; 16];
-            let (whole, rest) = x.as_chunks::<16>();
-            for part in whole {
-                for (lane, v) in lanes.iter_mut().zip(part) {
-                    *lane += v;
-                }
-            }
-            lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
-        },
-    )
 }

@@ -2,7 +2,7 @@
 
 use crate::arch::dispatch;
 use crate::gemm::{Layout, gemm};
-use crate::math::{exp, max, sum_by};
+use crate::math::{exp, max, sum};
 use crate::scratch;
 use rayon::prelude::*;
 
@@ -80,14 +80,7 @@ fn softmax(row: &mut [f32], target: usize, scale: Option<f32>) -> f32 {
             for v in row.iter_mut() {
                 *v = exp(isa, *v - top);
             }
-            let total = {
-                let row = &*row;
-                sum_by(
-                    row.len(),
-                    #[inline(always)]
-                    |i| row[i],
-                )
-            };
+            let total = sum(row);
             if let Some(scale) = scale {
                 let factor = scale / total;
                 for v in row.iter_mut() {

@@ -29,22 +29,21 @@ pub fn forward(kind: Gelu, x: &[f32], y: &mut [f32]) {
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| forward_chunk(kind, x, y));
 }
 
-/// `dx = g * gelu'(pre)`.
-pub fn backward(kind: Gelu, pre: &[f32], g: &[f32], dx: &mut [f32]) {
+/// Multiplies the gradient `g` of the output by `gelu'(pre)`: it becomes that of the input.
+pub fn backward(kind: Gelu, pre: &[f32], g: &mut [f32]) {
     assert_eq!(pre.len(), g.len(), "gelu: g");
-    assert_eq!(pre.len(), dx.len(), "gelu: dx");
-    dx.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK)).zip(g.par_chunks(CHUNK)).for_each(|((dx, pre), g)| {
+    g.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK)).for_each(|(g, pre)| {
         dispatch(
             #[inline(always)]
             |isa| match kind {
                 Gelu::Erf => {
-                    for ((d, &x), &g) in dx.iter_mut().zip(pre).zip(g) {
-                        *d = g * normal_slope(isa, x);
+                    for (g, &x) in g.iter_mut().zip(pre) {
+                        *g *= normal_slope(isa, x);
                     }
                 }
                 Gelu::Tanh => {
-                    for ((d, &x), &g) in dx.iter_mut().zip(pre).zip(g) {
-                        *d = g * tanh_derivative(isa, x);
+                    for (g, &x) in g.iter_mut().zip(pre) {
+                        *g *= tanh_derivative(isa, x);
                     }
                 }
             },

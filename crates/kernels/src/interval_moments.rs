@@ -2,15 +2,17 @@
 //! section 4.2).
 //!
 //! One pass sums radius, centre and, over the active (`c - r > 0`) and the inactive (`c + r < 0`), count, centre and
-//! squared centre, in `f64`; chunks of 8192 elements are added up in order. A spread around the mean follows from
+//! squared centre; pieces of 256 elements in `f32`, then in `f64`, chunks of 8192 in order. A spread around the mean follows from
 //! these: `sum (c - m)^2 = sum c^2 - 2 m sum c + n m^2`.
 
 use crate::arch::dispatch;
+use crate::math::sum;
 use rayon::prelude::*;
 
 /// Elements a task works on.
 const CHUNK: usize = 1 << 13;
-const LANES: usize = 8;
+/// Elements that are summed in `f32`, in 16 lanes, before they are added up in `f64`.
+const PIECE: usize = 256;
 
 /// Sums over all intervals.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -69,31 +71,37 @@ fn chunk(c: &[f32], r: &[f32]) -> [f64; 8] {
     dispatch(
         #[inline(always)]
         |_| {
-            let mut sums = [[0.0_f64; LANES]; 8];
-            let ((whole, rest), (radii, last)) = (c.as_chunks::<LANES>(), r.as_chunks::<LANES>());
-            for (c, r) in whole.iter().zip(radii) {
-                for lane in 0..LANES {
-                    add(&mut sums, lane, c[lane], r[lane]);
+            let mut sums = [0.0; 8];
+            let mut terms = [[0.0; PIECE]; 6];
+            for (c, r) in c.chunks(PIECE).zip(r.chunks(PIECE)) {
+                let n = c.len();
+                let (c, r) = (&c[..n], &r[..n]);
+                let n = c.len();
+                let r = &r[..n];
+                let [active, a, aa, inactive, i, ii] = terms.each_mut().map(
+                    #[inline(always)]
+                    |terms| &mut terms[..n],
+                );
+                // A product with the mask, not a choice: a NaN must come out.
+                for k in 0..n {
+                    active[k] = if c[k] - r[k] > 0.0 { 1.0 } else { 0.0 };
+                    a[k] = c[k] * active[k];
+                    aa[k] = c[k] * a[k];
+                }
+                for k in 0..n {
+                    inactive[k] = if c[k] + r[k] < 0.0 { 1.0 } else { 0.0 };
+                    i[k] = c[k] * inactive[k];
+                    ii[k] = c[k] * i[k];
+                }
+                sums[0] += f64::from(sum(r));
+                sums[1] += f64::from(sum(c));
+                for (total, terms) in sums[2..].iter_mut().zip([active, a, aa, inactive, i, ii]) {
+                    *total += f64::from(sum(terms));
                 }
             }
-            for (lane, (&c, &r)) in rest.iter().zip(last).enumerate() {
-                add(&mut sums, lane, c, r);
-            }
-            sums.map(|lanes| lanes.iter().sum())
+            sums
         },
     )
-}
-
-#[inline(always)]
-fn add(sums: &mut [[f64; LANES]; 8], lane: usize, c: f32, r: f32) {
-    let active = if c - r > 0.0 { 1.0 } else { 0.0 };
-    let inactive = if c + r < 0.0 { 1.0 } else { 0.0 };
-    let c = f64::from(c);
-    // A product with the mask, not a choice: a NaN must come out.
-    let (a, i) = (c * active, c * inactive);
-    for (sum, v) in sums.iter_mut().zip([f64::from(r), c, active, a, a * c, inactive, i, i * c]) {
-        sum[lane] += v;
-    }
 }
 
 /// The gradients `dc` and `dr` for the gradient `g` of the moments; the counts have none.

@@ -6,7 +6,7 @@
 //! `db = sum g`; the sums over rows are made in pieces of 64 rows which are then added in order.
 
 use crate::arch::{Isa, dispatch};
-use crate::math::sum_by;
+use crate::math::{sum, sum_by};
 use crate::norm;
 use crate::scratch;
 use rayon::prelude::*;
@@ -43,15 +43,11 @@ pub fn forward(x: &[f32], w: &[f32], b: &[f32], eps: f32, y: &mut [f32], mean: &
 fn forward_row(isa: Isa, x: &[f32], w: &[f32], b: &[f32], eps: f32, y: &mut [f32]) -> (f32, f32) {
     let n = x.len();
     let (w, b, y) = (&w[..n], &b[..n], &mut y[..n]);
-    let mean = sum_by(
-        n,
-        #[inline(always)]
-        |i| x[i],
-    ) / n as f32;
+    let mean = sum(x) / n as f32;
     let variance = sum_by(
-        n,
+        [x],
         #[inline(always)]
-        |i| (x[i] - mean) * (x[i] - mean),
+        |[x]| (x - mean) * (x - mean),
     ) / n as f32;
     let rstd = 1.0 / (variance + eps).sqrt();
     for i in 0..n {
@@ -116,14 +112,14 @@ fn backward_row(
     let n = x.len();
     let (w, g, dx, dw, db) = (&w[..n], &g[..n], &mut dx[..n], &mut dw[..n], &mut db[..n]);
     let mean_h = sum_by(
-        n,
+        [g, w],
         #[inline(always)]
-        |i| g[i] * w[i],
+        |[g, w]| g * w,
     ) / n as f32;
     let mean_hn = sum_by(
-        n,
+        [g, w, x],
         #[inline(always)]
-        |i| g[i] * w[i] * ((x[i] - mean) * rstd),
+        |[g, w, x]| g * w * ((x - mean) * rstd),
     ) / n as f32;
     for i in 0..n {
         let normal = (x[i] - mean) * rstd;

@@ -26,11 +26,11 @@ pub fn forward(c: &[f32], r: &[f32], w: &[f32], b: &[f32], labels: &[u32], y: &m
             |_| {
                 for (j, (y, w)) in y.iter_mut().zip(w.chunks_exact(width)).enumerate() {
                     let sum = sum_by(
-                        width,
+                        [own, w, c, r],
                         #[inline(always)]
-                        |d| {
-                            let row = own[d] - w[d];
-                            row * c[d] - row.abs() * r[d]
+                        |[own, w, c, r]| {
+                            let row = own - w;
+                            row * c - row.abs() * r
                         },
                     );
                     *y = sum + (b[label] - b[j]);

@@ -143,18 +143,37 @@ fn tree(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0]
 }
 
-/// Sum over `i` of `term(i)`, for i in 0..n, in a fixed order (16 partial sums).
+/// Sum of `term` over the numbers at the same place of every input, in a fixed order (16 partial sums). All inputs are as
+/// long as the first.
 #[inline(always)]
-pub fn sum_by(n: usize, term: impl Fn(usize) -> f32) -> f32 {
+pub fn sum_by<const K: usize>(inputs: [&[f32]; K], term: impl Fn([f32; K]) -> f32) -> f32 {
+    let n = inputs[0].len();
+    // Whole chunks are arrays, so that no bound is checked within.
+    let mut chunks: [&[[f32; LANES]]; K] = [&[]; K];
+    let mut rests: [&[f32]; K] = [&[]; K];
+    for k in 0..K {
+        (chunks[k], rests[k]) = inputs[k][..n].as_chunks();
+    }
     let mut lanes = [0.0; LANES];
-    let whole = n / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
+    for c in 0..n / LANES {
+        let mut chunk = [&[0.0; LANES]; K];
+        for k in 0..K {
+            chunk[k] = &chunks[k][c];
+        }
         for (l, lane) in lanes.iter_mut().enumerate() {
-            *lane += term(start + l);
+            let mut numbers = [0.0; K];
+            for k in 0..K {
+                numbers[k] = chunk[k][l];
+            }
+            *lane += term(numbers);
         }
     }
-    for i in whole..n {
-        lanes[i - whole] += term(i);
+    for (l, lane) in lanes.iter_mut().enumerate().take(n % LANES) {
+        let mut numbers = [0.0; K];
+        for k in 0..K {
+            numbers[k] = rests[k][l];
+        }
+        *lane += term(numbers);
     }
     tree(
         lanes,
@@ -186,19 +205,9 @@ pub fn max(x: &[f32]) -> f32 {
 /// Sum of the elements in a fixed order.
 #[inline(always)]
 pub fn sum(x: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane += v;
-        }
-    }
-    for (lane, &v) in lanes.iter_mut().zip(rest) {
-        *lane += v;
-    }
-    tree(
-        lanes,
+    sum_by(
+        [x],
         #[inline(always)]
-        |a, b| a + b,
+        |[x]| x,
     )
 }

@@ -17,45 +17,38 @@ fn positive(v: f32) -> f32 {
 
 /// `y[slabs, ..]` of `x[slabs, ..]`.
 pub fn forward(x: &[f32], y: &mut [f32], slabs: usize) {
-    chunks(x, x, y, slabs, clean_forward, interval_forward);
+    chunks(x, y, slabs, clean_forward, interval_forward);
 }
 
-/// `dx` for the input `x` and the gradient `g` of the output; the slope at 0 is 0.
-pub fn backward(x: &[f32], g: &[f32], dx: &mut [f32], slabs: usize) {
-    chunks(x, g, dx, slabs, clean_backward, interval_backward);
+/// Replaces the gradient `g` of the output by that of the input `x`; the slope at 0 is 0.
+pub fn backward(x: &[f32], g: &mut [f32], slabs: usize) {
+    chunks(x, g, slabs, clean_backward, interval_backward);
 }
 
-/// Inputs, gradients and results, each of centres and radii.
-type Interval = fn([&[f32]; 2], [&[f32]; 2], [&mut [f32]; 2]);
+/// Centres and radii of the input, then what is written.
+type Interval = fn([&[f32]; 2], [&mut [f32]; 2]);
 
-/// Runs `clean(x, g, out)` on chunks of the first slab, `interval([c, r], [gc, gr], [out c, out r])` on the others.
-fn chunks(
-    x: &[f32],
-    g: &[f32],
-    out: &mut [f32],
-    slabs: usize,
-    clean: fn(&[f32], &[f32], &mut [f32]),
-    interval: Interval,
-) {
+/// Runs `clean(x, out)` on chunks of the first slab, `interval([c, r], [out c, out r])` on the others.
+fn chunks(x: &[f32], out: &mut [f32], slabs: usize, clean: fn(&[f32], &mut [f32]), interval: Interval) {
     assert!(slabs == 1 || slabs == 3, "relu: {slabs} slabs");
-    assert!(x.len() == g.len() && x.len() == out.len() && x.len().is_multiple_of(slabs), "relu: lengths");
+    assert!(x.len() == out.len() && x.len().is_multiple_of(slabs), "relu: lengths");
     let slab = x.len() / slabs;
     let out = Shared::new(out);
     (0..slab.div_ceil(CHUNK)).into_par_iter().for_each(|chunk| {
         let (start, n) = (chunk * CHUNK, CHUNK.min(slab - chunk * CHUNK));
         // SAFETY: every task has its own chunk of every slab.
         unsafe {
-            clean(&x[start..][..n], &g[start..][..n], out.part(start, n));
+            clean(&x[start..][..n], out.part(start, n));
             if slabs == 3 {
                 let at = [slab + start, 2 * slab + start];
                 let [c, r] = at.map(|at| out.part(at, n));
-                interval(at.map(|at| &x[at..][..n]), at.map(|at| &g[at..][..n]), [c, r]);
+                interval(at.map(|at| &x[at..][..n]), [c, r]);
             }
         }
     });
 }
 
-fn clean_forward(x: &[f32], _: &[f32], y: &mut [f32]) {
+fn clean_forward(x: &[f32], y: &mut [f32]) {
     dispatch(
         #[inline(always)]
         |_| {
@@ -66,7 +59,7 @@ fn clean_forward(x: &[f32], _: &[f32], y: &mut [f32]) {
     );
 }
 
-fn interval_forward([c, r]: [&[f32]; 2], _: [&[f32]; 2], [yc, yr]: [&mut [f32]; 2]) {
+fn interval_forward([c, r]: [&[f32]; 2], [yc, yr]: [&mut [f32]; 2]) {
     dispatch(
         #[inline(always)]
         |_| {
@@ -79,27 +72,26 @@ fn interval_forward([c, r]: [&[f32]; 2], _: [&[f32]; 2], [yc, yr]: [&mut [f32]; 
     );
 }
 
-fn clean_backward(x: &[f32], g: &[f32], dx: &mut [f32]) {
+fn clean_backward(x: &[f32], g: &mut [f32]) {
     dispatch(
         #[inline(always)]
         |_| {
-            for (dx, (&x, &g)) in dx.iter_mut().zip(x.iter().zip(g)) {
-                *dx = if x > 0.0 { g } else { 0.0 };
+            for (g, &x) in g.iter_mut().zip(x) {
+                *g = if x > 0.0 { *g } else { 0.0 };
             }
         },
     );
 }
 
-fn interval_backward([c, r]: [&[f32]; 2], [gc, gr]: [&[f32]; 2], [dc, dr]: [&mut [f32]; 2]) {
+fn interval_backward([c, r]: [&[f32]; 2], [gc, gr]: [&mut [f32]; 2]) {
     dispatch(
         #[inline(always)]
         |_| {
-            let gradients = gc.iter().zip(gr);
-            for (((&c, &r), (&gc, &gr)), (dc, dr)) in c.iter().zip(r).zip(gradients).zip(dc.iter_mut().zip(dr)) {
-                let upper = if c + r > 0.0 { 0.5 * (gc + gr) } else { 0.0 };
-                let lower = if c - r > 0.0 { 0.5 * (gc - gr) } else { 0.0 };
-                *dc = upper + lower;
-                *dr = upper - lower;
+            for ((&c, &r), (gc, gr)) in c.iter().zip(r).zip(gc.iter_mut().zip(gr)) {
+                let upper = if c + r > 0.0 { 0.5 * (*gc + *gr) } else { 0.0 };
+                let lower = if c - r > 0.0 { 0.5 * (*gc - *gr) } else { 0.0 };
+                *gc = upper + lower;
+                *gr = upper - lower;
             }
         },
     );

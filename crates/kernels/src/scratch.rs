@@ -1,9 +1,11 @@
-//! Temporary memory without allocation: buffers are taken from the thread's pool and go back when dropped.
+//! Temporary memory without allocation: buffers are taken from the thread's pool and go back when dropped; and room for
+//! outputs that is not cleared first.
 //!
 //! A buffer is taken, not borrowed, because a thread that waits inside rayon may start another task that wants one.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One cache line.
 #[derive(Clone, Copy)]
@@ -73,6 +75,28 @@ impl DerefMut for Scratch {
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
+}
+
+/// What [`poison_outputs`] was told.
+static POISON: AtomicBool = AtomicBool::new(false);
+
+/// For tests alone: from now on the outputs of all kernels begin as NaN, so that a number which a kernel does not write shows.
+#[doc(hidden)]
+pub fn poison_outputs() {
+    POISON.store(true, Ordering::Relaxed);
+}
+
+/// Room for the output of a kernel, which must write every number of it: clearing it first would take as long as a simple
+/// kernel.
+#[allow(clippy::uninit_vec)]
+pub fn unwritten(len: usize) -> Vec<f32> {
+    if POISON.load(Ordering::Relaxed) {
+        return vec![f32::NAN; len];
+    }
+    let mut room = Vec::with_capacity(len);
+    // SAFETY: the capacity is there, any bits are an f32, and the kernel writes before anyone reads.
+    unsafe { room.set_len(len) };
+    room
 }
 
 /// A mutable slice that several tasks write at once, each its own part.

@@ -83,7 +83,7 @@ fn sigmoid_is_within_its_stated_error() {
 fn sums_and_maxima_of_any_length() {
     for n in 0..100 {
         let x: Vec<f32> = (0..n).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
-        assert_eq!(sum_by(n, |i| x[i]), x.iter().sum::<f32>(), "sum of {n}");
+        assert_eq!(sum_by([&x], |[x]| x), x.iter().sum::<f32>(), "sum of {n}");
         assert_eq!(max(&x), x.iter().copied().fold(f32::NEG_INFINITY, f32::max), "max of {n}");
     }
 }

@@ -96,7 +96,8 @@ fn affine_maps_of_channels() {
             let (mut y, mut dx) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
             let (mut dscale, mut dshift) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
             channel_affine::forward(&x, &scale, &shift, &mut y, dims);
-            channel_affine::backward(&x, &scale, &g, &mut dx, [&mut dscale, &mut dshift], dims);
+            dx.copy_from_slice(&g);
+            channel_affine::backward(&x, &scale, &mut dx, [&mut dscale, &mut dshift], dims);
             let (mut ey, mut edx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
             let (mut es, mut et) = (vec![0.0; channels], vec![0.0; channels]);
             for i in 0..x.len() {
@@ -124,7 +125,8 @@ fn relu_of_stacks() {
             x[0] = 0.0;
             let (mut y, mut dx) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
             relu::forward(&x, &mut y, slabs);
-            relu::backward(&x, &g, &mut dx, slabs);
+            dx.copy_from_slice(&g);
+            relu::backward(&x, &mut dx, slabs);
             let (mut ey, mut edx) = (wide(&y), wide(&dx));
             let step = |v: f64| f64::from(u8::from(v > 0.0));
             for i in 0..slab {
@@ -171,8 +173,11 @@ fn moments_of_intervals() {
             active.iter().sum(),
             inactive.iter().sum(),
         ];
+        let squares = c64.iter().map(|c| c * c).sum::<f64>();
         for (got, expected) in sums.moments().iter().zip(expected) {
-            assert!((f64::from(*got) - expected).abs() <= 1e-6 * expected.abs() + 1e-12, "{n}: {got} {expected}");
+            // Squares and sums of pieces are rounded to f32, and the spread is a difference of such sums.
+            let rounding = 1e-6 * expected.abs() + 1e-7 * squares;
+            assert!((f64::from(*got) - expected).abs() <= rounding, "{n}: {got} {expected}");
         }
         let pull = |mask: &[f64]| -2.0 / count * over(mask, &|c| c - mean);
         let edc: Vec<f64> = (0..n)
@@ -243,10 +248,12 @@ fn everything(x: &[f32], [n, channels, plane]: [usize; 3]) -> Vec<Vec<f32>> {
     channel_moments::backward(&x[..slab], &moments, &g[..2 * channels], &mut dm, channels, plane);
     let (mut affine, mut da, mut ds, mut dt) = (zeros(3 * slab), zeros(3 * slab), zeros(channels), zeros(channels));
     channel_affine::forward(x, &scale, &scale, &mut affine, dims);
-    channel_affine::backward(x, &scale, &g, &mut da, [&mut ds, &mut dt], dims);
+    da.copy_from_slice(&g);
+    channel_affine::backward(x, &scale, &mut da, [&mut ds, &mut dt], dims);
     let (mut active, mut dr) = (zeros(3 * slab), zeros(3 * slab));
     relu::forward(x, &mut active, 3);
-    relu::backward(x, &g, &mut dr, 3);
+    dr.copy_from_slice(&g);
+    relu::backward(x, &mut dr, 3);
     let sums = interval_moments::forward(c, r);
     let (mut dc, mut drr) = (zeros(slab), zeros(slab));
     interval_moments::backward(c, r, &sums, &scale.repeat(7)[..7], &mut dc, &mut drr);

@@ -6,6 +6,7 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::cross_entropy::{self as kernel, HeadDims};
+use temper_kernels::scratch::unwritten;
 
 use crate::composed;
 use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
@@ -63,7 +64,7 @@ impl Fused<2> for CrossEntropy {
             kernel::forward(values(&x), values(&weight), &self.targets, &mut nll, dims);
             return (self.loss(&nll), None);
         }
-        let (mut dx, mut dw) = (vec![0.0; dims.rows * dims.dim], vec![0.0; dims.vocab * dims.dim]);
+        let (mut dx, mut dw) = (unwritten(dims.rows * dims.dim), unwritten(dims.vocab * dims.dim));
         kernel::forward_backward(
             values(&x),
             values(&weight),

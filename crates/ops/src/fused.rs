@@ -105,6 +105,14 @@ pub(crate) fn values(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().expect("apply hands out contiguous f32 tensors")
 }
 
+/// The values of a gradient that an operation replaces; they are copied first where something else has them too.
+pub(crate) fn values_mut(gradient: &mut FlexTensor) -> &mut [f32] {
+    if gradient.storage::<f32>().len() != values(gradient).len() {
+        *gradient = tensor(values(gradient).to_vec(), gradient.layout().shape().clone());
+    }
+    gradient.storage_mut()
+}
+
 /// Takes a vector over as a tensor without copying it.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.into()))

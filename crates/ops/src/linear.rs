@@ -4,9 +4,10 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::gelu::{self, Gelu};
 use temper_kernels::linear::{self as kernel, Dims};
+use temper_kernels::scratch::unwritten;
 
 use crate::composed;
-use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
+use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values, values_mut};
 
 /// `x wᵀ + b`; `x` is `[N, I]`, `weight` `[O, I]`, `bias` `[O]`; the result is `[N, O]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
@@ -34,12 +35,12 @@ fn dims(x: &FlexTensor, weight: &FlexTensor) -> Dims {
 fn gradients(x: &FlexTensor, weight: &FlexTensor, g: &[f32], needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
     let dims = dims(x, weight);
     let dx = needed[0].then(|| {
-        let mut dx = vec![0.0; dims.rows * dims.inputs];
+        let mut dx = unwritten(dims.rows * dims.inputs);
         kernel::backward_input(g, values(weight), &mut dx, dims);
         tensor(dx, [dims.rows, dims.inputs])
     });
     let dw = needed[1].then(|| {
-        let mut dw = vec![0.0; dims.outputs * dims.inputs];
+        let mut dw = unwritten(dims.outputs * dims.inputs);
         kernel::backward_weight(g, values(x), &mut dw, dims);
         tensor(dw, [dims.outputs, dims.inputs])
     });
@@ -59,7 +60,7 @@ impl Fused<3> for Linear {
 
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let dims = dims(&x, &weight);
-        let mut y = vec![0.0; dims.rows * dims.outputs];
+        let mut y = unwritten(dims.rows * dims.outputs);
         kernel::forward(values(&x), values(&weight), Some(values(&bias)), &mut y, dims);
         (tensor(y, [dims.rows, dims.outputs]), (x, weight))
     }
@@ -80,7 +81,7 @@ impl Fused<3> for LinearGelu {
 
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let dims = dims(&x, &weight);
-        let (mut pre, mut y) = (vec![0.0; dims.rows * dims.outputs], vec![0.0; dims.rows * dims.outputs]);
+        let (mut pre, mut y) = (unwritten(dims.rows * dims.outputs), unwritten(dims.rows * dims.outputs));
         kernel::forward_gelu(values(&x), values(&weight), Some(values(&bias)), self.kind, &mut pre, &mut y, dims);
         (tensor(y, [dims.rows, dims.outputs]), (x, weight, pre))
     }
@@ -88,11 +89,11 @@ impl Fused<3> for LinearGelu {
     fn backward(
         &self,
         (x, weight, pre): Self::Saved,
-        gradient: FlexTensor,
+        mut gradient: FlexTensor,
         needed: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
-        let mut g = vec![0.0; pre.len()];
-        gelu::backward(self.kind, &pre, values(&gradient), &mut g);
-        gradients(&x, &weight, &g, needed)
+        let g = values_mut(&mut gradient);
+        gelu::backward(self.kind, &pre, g);
+        gradients(&x, &weight, g, needed)
     }
 }

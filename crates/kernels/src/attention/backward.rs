@@ -121,9 +121,9 @@ fn score_gradient(p: &mut [f32], ds: &mut [f32], lse: f32, g: &[f32], out: &[f32
         #[inline(always)]
         |isa| {
             let dot = sum_by(
-                g.len(),
+                [g, out],
                 #[inline(always)]
-                |i| g[i] * out[i],
+                |[g, out]| g * out,
             );
             let lse = lse * LOG2_E;
             for (p, ds) in p.iter_mut().zip(ds) {

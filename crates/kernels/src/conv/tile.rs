@@ -10,9 +10,9 @@
 
 use super::window::Window;
 use crate::gemm::tile::Vector;
-use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// One correlation of the channels of a window with all kernels of a group.
 #[derive(Clone, Copy)]
@@ -164,14 +164,12 @@ unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation,
     let per_run = length.div_ceil(V::LANES);
     let vectors = runs * per_run;
     let (groups, strips) = (vectors.div_ceil(NV), c.outputs.div_ceil(MR));
-    // The innermost loop is the one whose operand stays in the cache.
-    let strips_first = c.outputs * c.offsets.len() > WEIGHTS;
     // SAFETY: all places are inside the window and the block of output.
     unsafe {
         c.window.fill(c.source, c.y, buffer);
-        for i in 0..groups * strips {
-            let (group, strip) = if strips_first { (i % groups, i / groups) } else { (i / strips, i % strips) };
-            // Groups of about the same size: one vector alone would not keep the multipliers busy.
+        // The places of the vectors of a group, and how many: groups have about the same size, because one vector alone
+        // would not keep the multipliers busy.
+        let group = |group: usize| {
             let first = group * vectors / groups;
             let count = (group + 1) * vectors / groups - first;
             let mut places = [(0, 0); NV];
@@ -181,7 +179,22 @@ unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation,
                 let x = x.min(length.saturating_sub(V::LANES));
                 *place = (run * c.window.pitch + x, run * length + x);
             }
-            strip_of::<V, MR, NV>(&c, buffer, strip, &places, count, length.min(V::LANES));
+            (places, count)
+        };
+        let lanes = length.min(V::LANES);
+        // The innermost loop is the one whose operand stays in the cache.
+        if c.outputs * c.offsets.len() > WEIGHTS {
+            for strip in 0..strips {
+                for (places, count) in (0..groups).map(group) {
+                    strip_of::<V, MR, NV>(&c, buffer, strip, &places, count, lanes);
+                }
+            }
+        } else {
+            for (places, count) in (0..groups).map(group) {
+                for strip in 0..strips {
+                    strip_of::<V, MR, NV>(&c, buffer, strip, &places, count, lanes);
+                }
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::channel_affine::{self as kernel, Dims};
+use temper_kernels::scratch::unwritten;
 
 use super::sizes;
 use crate::composed;
-use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
+use crate::fused::{Fused, Input, apply, on_cpu, tensor, values, values_mut};
 
 /// `scale * x + shift` per channel for clean and centre, `|scale| * r` for the radius; scale and shift are `[C]`.
 pub fn channel_affine(x: Tensor<5>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<5> {
@@ -29,17 +30,16 @@ impl Fused<3> for ChannelAffine {
     type Saved = (FlexTensor, FlexTensor);
 
     fn forward(&self, [x, scale, shift]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
-        let mut y = vec![0.0; values(&x).len()];
+        let mut y = unwritten(values(&x).len());
         kernel::forward(values(&x), values(&scale), values(&shift), &mut y, dims(&x));
         (tensor(y, sizes(&x)), (x, scale))
     }
 
-    fn backward(&self, (x, scale): Self::Saved, gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
+    fn backward(&self, (x, scale): Self::Saved, mut gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let dims = dims(&x);
-        let mut dx = vec![0.0; values(&x).len()];
         let (mut dscale, mut dshift) = (vec![0.0; dims.channels], vec![0.0; dims.channels]);
         let sums = [&mut dscale[..], &mut dshift[..]];
-        kernel::backward(values(&x), values(&scale), values(&gradient), &mut dx, sums, dims);
-        [Some(tensor(dx, sizes(&x))), Some(tensor(dscale, [dims.channels])), Some(tensor(dshift, [dims.channels]))]
+        kernel::backward(values(&x), values(&scale), values_mut(&mut gradient), sums, dims);
+        [Some(gradient), Some(tensor(dscale, [dims.channels])), Some(tensor(dshift, [dims.channels]))]
     }
 }

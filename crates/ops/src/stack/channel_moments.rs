@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::channel_moments as kernel;
+use temper_kernels::scratch::unwritten;
 
 use super::sizes;
 use crate::composed;
@@ -34,11 +35,12 @@ impl Fused<1> for ChannelMoments {
 
     fn backward(&self, (x, moments): Self::Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let [slabs, _, channels, height, width] = sizes(&x);
-        let mut dx = vec![0.0; values(&x).len()];
-        let clean = values(&x).len() / slabs;
-        let x_clean = &values(&x)[..clean];
+        let mut dx = unwritten(values(&x).len());
+        let (clean, intervals) = dx.split_at_mut(values(&x).len() / slabs);
+        let x_clean = &values(&x)[..clean.len()];
         let (moments, g) = (values(&moments), values(&gradient));
-        kernel::backward(x_clean, moments, g, &mut dx[..clean], channels, height * width);
+        kernel::backward(x_clean, moments, g, clean, channels, height * width);
+        intervals.fill(0.0);
         [Some(tensor(dx, sizes(&x)))]
     }
 }

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::interval_moments::{self as kernel, Sums};
+use temper_kernels::scratch::unwritten;
 
 use super::{intervals, sizes};
 use crate::composed;
@@ -34,8 +35,10 @@ impl Fused<1> for IntervalMoments {
 
     fn backward(&self, (x, sums): Self::Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let (c, r) = intervals(&x);
-        let mut dx = vec![0.0; values(&x).len()];
-        let (dc, dr) = dx[c.len()..].split_at_mut(c.len());
+        let mut dx = unwritten(values(&x).len());
+        let (clean, intervals) = dx.split_at_mut(c.len());
+        let (dc, dr) = intervals.split_at_mut(c.len());
+        clean.fill(0.0);
         kernel::backward(c, r, &sums, values(&gradient), dc, dr);
         [Some(tensor(dx, sizes(&x)))]
     }

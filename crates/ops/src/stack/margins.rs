@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::margins as kernel;
+use temper_kernels::scratch::unwritten;
 
 use super::{intervals, sizes};
 use crate::composed;
@@ -30,7 +31,7 @@ impl Fused<3> for Margins {
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let (c, r) = intervals(&x);
         let [classes, _] = matrix(&weight);
-        let mut y = vec![0.0; self.labels.len() * classes];
+        let mut y = unwritten(self.labels.len() * classes);
         kernel::forward(c, r, values(&weight), values(&bias), &self.labels, &mut y);
         (tensor(y, [self.labels.len(), classes]), (x, weight))
     }
@@ -39,15 +40,17 @@ impl Fused<3> for Margins {
         let (c, r) = intervals(&x);
         let ([classes, width], w, g) = (matrix(&weight), values(&weight), values(&gradient));
         let dx = needed[0].then(|| {
-            let mut dx = vec![0.0; values(&x).len()];
-            let (dc, dr) = dx[c.len()..].split_at_mut(c.len());
+            let mut dx = unwritten(values(&x).len());
+            let (clean, intervals) = dx.split_at_mut(c.len());
+            let (dc, dr) = intervals.split_at_mut(c.len());
+            clean.fill(0.0);
             kernel::backward_input(g, w, &self.labels, dc, dr, classes);
             tensor(dx, sizes(&x))
         });
         if !needed[1] && !needed[2] {
             return [dx, None, None];
         }
-        let (mut dw, mut db) = (vec![0.0; w.len()], vec![0.0; classes]);
+        let (mut dw, mut db) = (unwritten(w.len()), vec![0.0; classes]);
         kernel::backward_weight(c, r, g, w, &self.labels, &mut dw, &mut db);
         [dx, Some(tensor(dw, [classes, width])), Some(tensor(db, [classes]))]
     }

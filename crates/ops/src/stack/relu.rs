@@ -3,10 +3,11 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::relu as kernel;
+use temper_kernels::scratch::unwritten;
 
 use super::sizes;
 use crate::composed;
-use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
+use crate::fused::{Fused, Input, apply, on_cpu, tensor, values, values_mut};
 
 /// ReLU of the clean activations and of both ends of the intervals.
 pub fn relu(x: Tensor<5>) -> Tensor<5> {
@@ -23,14 +24,13 @@ impl Fused<1> for Relu {
     type Saved = FlexTensor;
 
     fn forward(&self, [x]: [FlexTensor; 1], _: bool) -> (FlexTensor, FlexTensor) {
-        let mut y = vec![0.0; values(&x).len()];
+        let mut y = unwritten(values(&x).len());
         kernel::forward(values(&x), &mut y, sizes(&x)[0]);
         (tensor(y, sizes(&x)), x)
     }
 
-    fn backward(&self, x: FlexTensor, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let mut dx = vec![0.0; values(&x).len()];
-        kernel::backward(values(&x), values(&gradient), &mut dx, sizes(&x)[0]);
-        [Some(tensor(dx, sizes(&x)))]
+    fn backward(&self, x: FlexTensor, mut gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        kernel::backward(values(&x), values_mut(&mut gradient), sizes(&x)[0]);
+        [Some(gradient)]
     }
 }
