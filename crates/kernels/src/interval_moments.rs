@@ -120,11 +120,14 @@ pub fn backward(c: &[f32], r: &[f32], sums: &Sums, g: &[f32], dc: &mut [f32], dr
     dc.par_chunks_mut(CHUNK).zip(dr.par_chunks_mut(CHUNK)).zip(inputs).for_each(|((dc, dr), (c, r))| {
         dispatch(
             #[inline(always)]
-            |isa| {
+            move |isa| {
                 for (dc, (&c, &r)) in dc.iter_mut().zip(c.iter().zip(r)) {
+                    // Both are computed before they are chosen: a choice of values becomes vectors, a branch does not.
                     let from_mean = c - mean;
-                    let a = if c - r > 0.0 { isa.fma(active_slope, from_mean, active) } else { 0.0 };
-                    let i = if c + r < 0.0 { isa.fma(inactive_slope, from_mean, inactive) } else { 0.0 };
+                    let a = isa.fma(active_slope, from_mean, active);
+                    let i = isa.fma(inactive_slope, from_mean, inactive);
+                    let a = if c - r > 0.0 { a } else { 0.0 };
+                    let i = if c + r < 0.0 { i } else { 0.0 };
                     *dc = a + i + constant;
                 }
                 dr.fill(radius);

@@ -98,6 +98,16 @@ impl Window {
         for c in 0..channels {
             // SAFETY: channel c of the source.
             let image = unsafe { source.add(c * height * width) };
+            if self.flat && step == 1 && self.pitch == width {
+                for b in 0..self.wide {
+                    // SAFETY: a copy of the channel for one column of the kernel.
+                    unsafe {
+                        self.copy_plane(image, y, b as isize - pad[1], to);
+                        to = to.add(self.plane);
+                    }
+                }
+                continue;
+            }
             for a in 0..self.tall {
                 for b in 0..self.wide {
                     for r in 0..self.plane / self.pitch {
@@ -114,6 +124,36 @@ impl Window {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// One copy of a flat window whose rows are as long as the source's: a single run of numbers, `shift` further on, in
+    /// which the columns that came from a neighbouring row are then cleared.
+    #[inline(always)]
+    unsafe fn copy_plane(&self, image: *const f32, y: usize, shift: isize, to: *mut f32) {
+        let Geometry { source: [height, width], pad, .. } = self.geometry;
+        let rows = self.plane / self.pitch;
+        // Source row 0 and one past the last, counted in rows of the copy.
+        let first = (pad[0] - y as isize).clamp(0, rows as isize) as usize;
+        let end = (pad[0] - y as isize + height as isize).clamp(first as isize, rows as isize) as usize;
+        let n = (end - first) * width;
+        let gap = shift.unsigned_abs().min(width);
+        // SAFETY: rows first..end are inside both, the others inside the copy.
+        unsafe {
+            let from = image.offset((y as isize + first as isize - pad[0]) * width as isize);
+            let block = std::slice::from_raw_parts_mut(to, rows * width);
+            block[..first * width].fill(0.0);
+            block[end * width..].fill(0.0);
+            let block = &mut block[first * width..end * width];
+            let length = n.saturating_sub(gap);
+            let (at, skip) = if shift < 0 { (gap, 0) } else { (0, gap) };
+            if length > 0 {
+                std::ptr::copy_nonoverlapping(from.add(skip), block.as_mut_ptr().add(at), length);
+            }
+            for row in block.chunks_exact_mut(width) {
+                let cleared = if shift < 0 { 0..gap } else { width - gap..width };
+                row[cleared].fill(0.0);
             }
         }
     }
