@@ -1,9 +1,10 @@
 //! An affine map per channel of a stack: `scale * x + shift` for clean activations and centres, `|scale| * r` for radii.
 //!
-//! With the right scale and shift this is batch normalisation. Backward, the sums of scale and shift are made in one
-//! piece an image and channel and then added up in order in `f64`.
+//! With scale and shift from given statistics this is batch normalisation ([`batch_norm`](crate::batch_norm) is the one
+//! with the statistics of the batch itself). Backward, the sums of scale and shift are made in one piece an image and
+//! channel and then added up in order in `f64`.
 
-use crate::arch::dispatch;
+use crate::arch::{Isa, dispatch};
 use crate::dense::sign;
 use crate::math::{sum, sum_by};
 use rayon::prelude::*;
@@ -57,52 +58,70 @@ pub fn forward(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32], dims: Dim
 
 /// Replaces the gradient `g` of the output by that of `x`, and overwrites `[dscale, dshift]`, each `[channels]`.
 pub fn backward(x: &[f32], scale: &[f32], g: &mut [f32], sums: [&mut [f32]; 2], dims: Dims) {
-    dims.check(x.len(), scale.len());
-    assert!(g.len() == x.len(), "channel_affine: g");
     let [dscale, dshift] = sums;
     assert!(dscale.len() == scale.len() && dshift.len() == scale.len(), "channel_affine: sums");
-    let (channels, plane) = (dims.channels, dims.plane);
-    let image = channels * plane;
-    let plain = dims.plain(x.len());
-    let mut partial = vec![[0.0_f32; 2]; x.len() / plane];
-    g.par_chunks_mut(image).zip(x.par_chunks(image)).zip(partial.par_chunks_mut(channels)).enumerate().for_each(
-        |(i, ((g, x), partial))| {
-            dispatch(
-                #[inline(always)]
-                |_| {
-                    let planes = g.chunks_exact_mut(plane).zip(x.chunks_exact(plane));
-                    for ((g, x), (partial, &scale)) in planes.zip(partial.iter_mut().zip(scale)) {
-                        let factor = if i < plain { scale } else { scale.abs() };
-                        *partial = plane_backward(x, g, factor);
-                        if i >= plain {
-                            *partial = [sign(scale) * partial[0], 0.0];
-                        }
-                    }
-                },
-            );
-        },
-    );
-    for (c, (dscale, dshift)) in dscale.iter_mut().zip(dshift).enumerate() {
-        let (mut with_x, mut alone) = (0.0_f64, 0.0_f64);
-        for [a, b] in partial.iter().skip(c).step_by(channels) {
-            with_x += f64::from(*a);
-            alone += f64::from(*b);
-        }
+    let found = gradient_sums(x, scale, g, dims);
+    for ((dscale, dshift), [with_x, alone]) in dscale.iter_mut().zip(dshift).zip(found) {
         (*dscale, *dshift) = (with_x as f32, alone as f32);
     }
+    scale_gradient(scale, g, dims, |_, _, _, _| ());
 }
 
-/// The sums of `g x` and of `g`; then `g` is multiplied by `factor`.
-#[inline(always)]
-fn plane_backward(x: &[f32], g: &mut [f32], factor: f32) -> [f32; 2] {
-    let with_x = sum_by(
-        [g, x],
-        #[inline(always)]
-        |[g, x]| g * x,
-    );
-    let alone = sum(g);
-    for g in g {
-        *g *= factor;
+/// For every channel the gradients of scale and shift for the gradient `g` of the output.
+pub(crate) fn gradient_sums(x: &[f32], scale: &[f32], g: &[f32], dims: Dims) -> Vec<[f64; 2]> {
+    dims.check(x.len(), scale.len());
+    assert!(g.len() == x.len(), "channel_affine: g");
+    let (channels, plane) = (dims.channels, dims.plane);
+    let plain = dims.plain(x.len());
+    let mut partial = vec![[0.0_f32; 2]; x.len() / plane];
+    let images = g.par_chunks(channels * plane).zip(x.par_chunks(channels * plane));
+    images.zip(partial.par_chunks_mut(channels)).enumerate().for_each(|(i, ((g, x), partial))| {
+        dispatch(
+            #[inline(always)]
+            |_| {
+                let planes = g.chunks_exact(plane).zip(x.chunks_exact(plane));
+                for ((g, x), (partial, &scale)) in planes.zip(partial.iter_mut().zip(scale)) {
+                    let with_x = sum_by(
+                        [g, x],
+                        #[inline(always)]
+                        |[g, x]| g * x,
+                    );
+                    *partial = if i < plain { [with_x, sum(g)] } else { [sign(scale) * with_x, 0.0] };
+                }
+            },
+        );
+    });
+    let mut sums = vec![[0.0_f64; 2]; channels];
+    for image in partial.chunks_exact(channels) {
+        for (sum, part) in sums.iter_mut().zip(image) {
+            sum[0] += f64::from(part[0]);
+            sum[1] += f64::from(part[1]);
+        }
     }
-    [with_x, alone]
+    sums
+}
+
+/// Multiplies the gradient by the scale, or its magnitude for radii, and then calls `more(isa, image, channel, gradient)`
+/// for every plane, while it is in the cache.
+pub(crate) fn scale_gradient(
+    scale: &[f32],
+    g: &mut [f32],
+    dims: Dims,
+    more: impl Fn(Isa, usize, usize, &mut [f32]) + Sync,
+) {
+    let plain = dims.plain(g.len());
+    g.par_chunks_mut(dims.channels * dims.plane).enumerate().for_each(|(i, g)| {
+        dispatch(
+            #[inline(always)]
+            |isa| {
+                for (c, (g, &scale)) in g.chunks_exact_mut(dims.plane).zip(scale).enumerate() {
+                    let factor = if i < plain { scale } else { scale.abs() };
+                    for g in g.iter_mut() {
+                        *g *= factor;
+                    }
+                    more(isa, i, c, g);
+                }
+            },
+        );
+    });
 }

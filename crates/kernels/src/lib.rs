@@ -16,6 +16,7 @@
 pub mod adamw;
 pub mod arch;
 pub mod attention;
+pub mod batch_norm;
 pub mod channel_affine;
 pub mod channel_moments;
 pub mod conv;

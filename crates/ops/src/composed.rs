@@ -162,6 +162,15 @@ pub fn channel_affine(x: Tensor<5>, scale: Tensor<1>, shift: Tensor<1>) -> Tenso
     stacked(plain(clean), interval.map(|[c, r]| [plain(c), r * scale.clone().abs()]))
 }
 
+/// See [`crate::stack::batch_norm`].
+pub fn batch_norm(x: Tensor<5>, weight: Tensor<1>, bias: Tensor<1>, eps: f32) -> Tensor<5> {
+    let moments = channel_moments(x.clone());
+    let row = |i: usize| moments.clone().narrow(0, i, 1).squeeze_dim::<1>(0);
+    let scale = weight / (row(1) + eps).sqrt();
+    let shift = bias - row(0) * scale.clone();
+    channel_affine(x, scale, shift)
+}
+
 /// See [`crate::stack::relu`].
 pub fn relu(x: Tensor<5>) -> Tensor<5> {
     let (clean, interval) = parts(x);

@@ -95,6 +95,25 @@ const CONVOLUTIONS: [[usize; 9]; 9] = [
 ];
 
 #[test]
+fn batch_norm() {
+    for slabs in [1, 3] {
+        for (n, c, h, w) in [(1, 1, 1, 2), (2, 3, 5, 7), (9, 4, 1, 1), (3, 17, 8, 8)] {
+            let x = stack_of(1, [slabs, n, c, h, w]) + 0.5;
+            compare(
+                &format!("batch_norm S {slabs}, {n} {c}x{h}x{w}"),
+                &(x, random(2, [c]), random(3, [c])),
+                ALL,
+                |x, weight, bias| {
+                    let moments = stack::channel_moments(x.clone());
+                    stack::batch_norm(x, weight, bias, &moments, 1e-5)
+                },
+                |x, weight, bias| composed::batch_norm(x, weight, bias, 1e-5),
+            );
+        }
+    }
+}
+
+#[test]
 fn conv2d() {
     for slabs in [1, 3] {
         for [n, i, o, groups, h, w, k, stride, padding] in CONVOLUTIONS {

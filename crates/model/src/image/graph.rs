@@ -191,7 +191,12 @@ impl ImageNet {
                     let row = |i: usize| moments.clone().narrow(0, i, 1).squeeze_dim::<1>(0);
                     let scale = weight.clone() / (row(1) + BATCH_NORM_EPS).sqrt();
                     let shift = bias.clone() - row(0) * scale.clone();
-                    let output = stack::channel_affine(x, scale.clone(), shift.clone());
+                    let output = match statistics {
+                        Statistics::Batch => {
+                            stack::batch_norm(x, weight.clone(), bias.clone(), &moments, BATCH_NORM_EPS as f32)
+                        }
+                        _ => stack::channel_affine(x, scale.clone(), shift.clone()),
+                    };
                     trace.moments.push(moments);
                     trace.scales.push([scale, shift]);
                     output

@@ -1,0 +1,55 @@
+//! Batch normalisation on the statistics of the batch.
+
+use burn::backend::Flex;
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use temper_kernels::channel_affine::{self, Dims};
+use temper_kernels::{batch_norm as kernel, scratch::unwritten};
+
+use super::sizes;
+use crate::composed;
+use crate::fused::{Fused, Input, apply, on_cpu, tensor, values, values_mut};
+
+/// Batch normalisation of a stack on the statistics of its *clean* activations: `moments` is what
+/// [`channel_moments`](super::channel_moments) says of the same `x`, and the gradient goes through them, whether they are
+/// on the tape or not. `weight` and `bias` are `[C]`.
+pub fn batch_norm(x: Tensor<5>, weight: Tensor<1>, bias: Tensor<1>, moments: &Tensor<2>, eps: f32) -> Tensor<5> {
+    if !on_cpu(&x) {
+        return composed::batch_norm(x, weight, bias, eps);
+    }
+    let moments = if moments.is_autodiff() { moments.clone().inner() } else { moments.clone() };
+    let moments = moments.try_into_primitive::<Flex>().expect("a CPU tensor off the tape");
+    apply(BatchNorm { moments, eps }, [Input::new(x), Input::new(weight), Input::new(bias)])
+}
+
+#[derive(Debug, Clone)]
+struct BatchNorm {
+    moments: FlexTensor,
+    eps: f32,
+}
+
+fn dims(x: &FlexTensor) -> Dims {
+    let [slabs, _, channels, height, width] = sizes(x);
+    Dims { slabs, channels, plane: height * width }
+}
+
+impl Fused<3> for BatchNorm {
+    /// Input and weight.
+    type Saved = (FlexTensor, FlexTensor);
+
+    fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
+        let [scale, shift] = kernel::scale_and_shift(values(&self.moments), values(&weight), values(&bias), self.eps);
+        let mut y = unwritten(values(&x).len());
+        channel_affine::forward(values(&x), &scale, &shift, &mut y, dims(&x));
+        (tensor(y, sizes(&x)), (x, weight))
+    }
+
+    fn backward(&self, (x, weight): Self::Saved, mut gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let dims = dims(&x);
+        let (mut dweight, mut dbias) = (vec![0.0; dims.channels], vec![0.0; dims.channels]);
+        let gradients = [&mut dweight[..], &mut dbias[..]];
+        let g = values_mut(&mut gradient);
+        kernel::backward(values(&x), values(&self.moments), values(&weight), self.eps, g, gradients, dims);
+        [Some(gradient), Some(tensor(dweight, [dims.channels])), Some(tensor(dbias, [dims.channels]))]
+    }
+}
