@@ -203,8 +203,8 @@ impl Attention {
 
 impl Mlp {
     fn forward(&self, x: Tensor<2>, gelu: Gelu) -> Tensor<2> {
-        let Linear { weight, bias } = self.dense_h_to_4h.clone();
-        self.dense_4h_to_h.forward(ops::linear_gelu(x, weight, bias, gelu)) // [N, F] -> [N, D]
+        let parts = |linear: &Linear| (linear.weight.clone(), linear.bias.clone());
+        ops::mlp(x, parts(&self.dense_h_to_4h), parts(&self.dense_4h_to_h), gelu) // [N, D] -> [N, F] -> [N, D]
     }
 }
 

@@ -33,6 +33,11 @@ pub fn gelu(x: Tensor<2>, kind: Gelu) -> Tensor<2> {
     }
 }
 
+/// See [`crate::mlp`].
+pub fn mlp(x: Tensor<2>, first: (Tensor<2>, Tensor<1>), second: (Tensor<2>, Tensor<1>), kind: Gelu) -> Tensor<2> {
+    linear(gelu(linear(x, first.0, first.1), kind), second.0, second.1)
+}
+
 /// See [`crate::causal_attention`].
 pub fn causal_attention(qkv: Tensor<2>, rotary: &Rotary, shape: Shape) -> Tensor<2> {
     let Shape { batch, seq, heads, head_dim } = shape;

@@ -24,7 +24,7 @@ pub use attention::{Rotary, Shape, causal_attention};
 pub use cross_entropy::{cross_entropy, token_nll};
 pub use embedding::embedding;
 pub use layer_norm::layer_norm;
-pub use linear::{linear, linear_gelu};
+pub use linear::{linear, mlp};
 pub use optimizer::{AdamW, adamw, first_non_finite, sum_of_squares};
 
 pub use temper_kernels::gelu::Gelu;

@@ -1,4 +1,4 @@
-//! Linear layers, alone and with GELU. Weights are `[outputs, inputs]`, as checkpoints store them.
+//! Linear layers, alone and two with GELU between them. Weights are `[outputs, inputs]`, as checkpoints store them.
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
@@ -7,7 +7,7 @@ use temper_kernels::linear::{self as kernel, Dims};
 use temper_kernels::scratch::unwritten;
 
 use crate::composed;
-use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values, values_mut};
+use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
 
 /// `x wᵀ + b`; `x` is `[N, I]`, `weight` `[O, I]`, `bias` `[O]`; the result is `[N, O]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
@@ -17,12 +17,17 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     apply(Linear, [Input::new(x), Input::new(weight), Input::new(bias)])
 }
 
-/// `gelu(x wᵀ + b)`, shapes as in [`linear`].
-pub fn linear_gelu(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, kind: Gelu) -> Tensor<2> {
+/// The feed-forward part of a block: `gelu(x w1ᵀ + b1) w2ᵀ + b2`; `x` is `[N, I]`, `first` `[F, I]` and `[F]`, `second` `[O, F]`
+/// and `[O]`; the result is `[N, O]`.
+///
+/// What is saved is the input and the values before GELU. Those after it, as many again, are made once more in the
+/// backward pass: an elementwise function of what is there.
+pub fn mlp(x: Tensor<2>, first: (Tensor<2>, Tensor<1>), second: (Tensor<2>, Tensor<1>), kind: Gelu) -> Tensor<2> {
     if !on_cpu(&x) {
-        return composed::gelu(composed::linear(x, weight, bias), kind);
+        return composed::mlp(x, first, second, kind);
     }
-    apply(LinearGelu { kind }, [Input::new(x), Input::new(weight), Input::new(bias)])
+    let inputs = [Input::new(x), Input::new(first.0), Input::new(first.1), Input::new(second.0), Input::new(second.1)];
+    apply(Mlp { kind }, inputs)
 }
 
 fn dims(x: &FlexTensor, weight: &FlexTensor) -> Dims {
@@ -31,9 +36,8 @@ fn dims(x: &FlexTensor, weight: &FlexTensor) -> Dims {
     Dims { rows, inputs, outputs }
 }
 
-/// The gradients of input, weight and bias for the gradient `g` of `x wᵀ + b`.
-fn gradients(x: &FlexTensor, weight: &FlexTensor, g: &[f32], needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
-    let dims = dims(x, weight);
+/// The gradients of input `x`, weight and bias for the gradient `g` of `x wᵀ + b`.
+fn gradients(x: &[f32], weight: &FlexTensor, g: &[f32], dims: Dims, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
     let dx = needed[0].then(|| {
         let mut dx = unwritten(dims.rows * dims.inputs);
         kernel::backward_input(g, values(weight), &mut dx, dims);
@@ -41,7 +45,7 @@ fn gradients(x: &FlexTensor, weight: &FlexTensor, g: &[f32], needed: [bool; 3]) 
     });
     let dw = needed[1].then(|| {
         let mut dw = unwritten(dims.outputs * dims.inputs);
-        kernel::backward_weight(g, values(x), &mut dw, dims);
+        kernel::backward_weight(g, x, &mut dw, dims);
         tensor(dw, [dims.outputs, dims.inputs])
     });
     let db = needed[2].then(|| {
@@ -66,34 +70,51 @@ impl Fused<3> for Linear {
     }
 
     fn backward(&self, (x, weight): Self::Saved, gradient: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        gradients(&x, &weight, values(&gradient), needed)
+        gradients(values(&x), &weight, values(&gradient), dims(&x, &weight), needed)
     }
 }
 
 #[derive(Debug, Clone)]
-struct LinearGelu {
+struct Mlp {
     kind: Gelu,
 }
 
-impl Fused<3> for LinearGelu {
-    /// Input, weight, and the values before GELU.
-    type Saved = (FlexTensor, FlexTensor, Vec<f32>);
+/// The sizes of both layers of an [`mlp`].
+fn layers(x: &FlexTensor, w1: &FlexTensor, w2: &FlexTensor) -> [Dims; 2] {
+    let (first, [outputs, inputs]) = (dims(x, w1), matrix(w2));
+    assert_eq!(first.outputs, inputs, "mlp: the second weight is [{outputs}, {inputs}], the first layer {first:?}");
+    [first, Dims { rows: first.rows, inputs, outputs }]
+}
 
-    fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
-        let dims = dims(&x, &weight);
-        let (mut pre, mut y) = (unwritten(dims.rows * dims.outputs), unwritten(dims.rows * dims.outputs));
-        kernel::forward_gelu(values(&x), values(&weight), Some(values(&bias)), self.kind, &mut pre, &mut y, dims);
-        (tensor(y, [dims.rows, dims.outputs]), (x, weight, pre))
+impl Fused<5> for Mlp {
+    /// Input, both weights, and the values before GELU.
+    type Saved = ([FlexTensor; 3], Vec<f32>);
+
+    fn forward(&self, [x, w1, b1, w2, b2]: [FlexTensor; 5], _: bool) -> (FlexTensor, Self::Saved) {
+        let [first, second] = layers(&x, &w1, &w2);
+        let width = first.rows * first.outputs;
+        let (mut pre, mut hidden) = (unwritten(width), unwritten(width));
+        kernel::forward_gelu(values(&x), values(&w1), Some(values(&b1)), self.kind, &mut pre, &mut hidden, first);
+        let mut y = unwritten(second.rows * second.outputs);
+        kernel::forward(&hidden, values(&w2), Some(values(&b2)), &mut y, second);
+        (tensor(y, [second.rows, second.outputs]), ([x, w1, w2], pre))
     }
 
     fn backward(
         &self,
-        (x, weight, pre): Self::Saved,
-        mut gradient: FlexTensor,
-        needed: [bool; 3],
-    ) -> [Option<FlexTensor>; 3] {
-        let g = values_mut(&mut gradient);
-        gelu::backward(self.kind, &pre, g);
-        gradients(&x, &weight, g, needed)
+        ([x, w1, w2], pre): Self::Saved,
+        gradient: FlexTensor,
+        [nx, nw1, nb1, nw2, nb2]: [bool; 5],
+    ) -> [Option<FlexTensor>; 5] {
+        let [first, second] = layers(&x, &w1, &w2);
+        let g = values(&gradient);
+        let mut hidden = unwritten(pre.len());
+        gelu::forward(self.kind, &pre, &mut hidden);
+        let [_, dw2, db2] = gradients(&hidden, &w2, g, second, [false, nw2, nb2]);
+        // Its gradient takes its place.
+        kernel::backward_input(g, values(&w2), &mut hidden, second);
+        gelu::backward(self.kind, &pre, &mut hidden);
+        let [dx, dw1, db1] = gradients(values(&x), &w1, &hidden, first, [nx, nw1, nb1]);
+        [dx, dw1, db1, dw2, db2]
     }
 }

@@ -85,19 +85,26 @@ fn layer_norm() {
 }
 
 #[test]
-fn linear_and_gelu() {
+fn linear_and_mlp() {
     for (rows, inputs, outputs) in [(1, 5, 3), (67, 24, 40), (130, 7, 1)] {
         let (m, v) = ([matrix(1, rows, inputs), matrix(2, outputs, inputs)], [vector(3, outputs)]);
-        let plain = |m: &[Tensor<2>], v: &[Tensor<1>]| composed::linear(m[0].clone(), m[1].clone(), v[0].clone());
-        let what = format!("linear {rows}x{inputs}->{outputs}");
-        compare(&what, &m, &v, |m, v| ops::linear(m[0].clone(), m[1].clone(), v[0].clone()), plain);
+        let what = format!("{rows}x{inputs}->{outputs}");
+        compare(
+            &format!("linear {what}"),
+            &m,
+            &v,
+            |m, v| ops::linear(m[0].clone(), m[1].clone(), v[0].clone()),
+            |m, v| composed::linear(m[0].clone(), m[1].clone(), v[0].clone()),
+        );
+        let (m, v) = ([m[0].clone(), m[1].clone(), matrix(4, 9, outputs)], [v[0].clone(), vector(5, 9)]);
+        let layer = |m: &[Tensor<2>], v: &[Tensor<1>], i: usize| (m[i + 1].clone(), v[i].clone());
         for kind in [Gelu::Erf, Gelu::Tanh] {
             compare(
-                &format!("{what} {kind:?}"),
+                &format!("mlp {what}->9 {kind:?}"),
                 &m,
                 &v,
-                |m, v| ops::linear_gelu(m[0].clone(), m[1].clone(), v[0].clone(), kind),
-                |m, v| composed::gelu(plain(m, v), kind),
+                |m, v| ops::mlp(m[0].clone(), layer(m, v, 0), layer(m, v, 1), kind),
+                |m, v| composed::mlp(m[0].clone(), layer(m, v, 0), layer(m, v, 1), kind),
             );
         }
     }

@@ -1,0 +1,255 @@
+//! EVIDENCE.md is made of the committed metrics under `evidence/` and the claims of the sweeps, and of nothing else: this test
+//! makes it again and compares. After a change of either,
+//!
+//! ```text
+//! TEMPER_WRITE=1 cargo test --release -p temper-sweep --test evidence
+//! ```
+//!
+//! writes it. A folder under `evidence/` is named after its sweep and holds `metrics.json` and the figures as
+//! `temper sweep` leaves them, and `about.toml`: command, commit, date, machine, time, and a sentence on why for every
+//! claim that is not found to hold.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use temper_record::console::digits;
+use temper_sweep::file::Setting;
+use temper_sweep::stats::Spread;
+use temper_sweep::{Claim, Curve, Judged, Measure, Relation, Sweep, Verdict, judge};
+
+const HEAD: &str = "# Evidence
+
+What both papers claim and what was measured here, at the scale of a machine with two cores: a GPT-NeoX of 1.2 million
+parameters on Debian's documentation (old) and German or English prose (new), CNN-7 of width 8 on MNIST at epsilon 0.3. This
+says whether an effect shows at this scale; it does not reproduce the papers' numbers.
+
+A claim *holds* where the mean difference over the seeds, paired seed by seed, has the claimed sign and is larger than half the
+width of its 95 % confidence interval (Student's t, the number after ±), *does not hold* where it has the other sign and is
+larger, and is *undecided* otherwise; one that is made of several pairs holds if every pair does. Numbers of a variant are
+mean ± sample standard deviation over the seeds. Losses are in nats a token, errors in parts of 1.
+
+This file is made of the metrics under `evidence/` by `crates/sweep/tests/evidence.rs`, which fails where a number differs.
+";
+
+#[test]
+fn evidence_is_what_the_metrics_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (made, path) = (document(&root), root.join("EVIDENCE.md"));
+    if std::env::var_os("TEMPER_WRITE").is_some() {
+        fs::write(&path, &made).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    let differs = made.lines().zip(found.lines()).position(|(made, found)| made != found);
+    if let Some(line) = differs {
+        let [made, found] = [&made, &found].map(|text| text.lines().nth(line).unwrap());
+        panic!("EVIDENCE.md, line {}, is\n{found}\nand the metrics say\n{made}", line + 1);
+    }
+    assert_eq!(made.lines().count(), found.lines().count(), "EVIDENCE.md ends elsewhere");
+}
+
+#[test]
+fn the_evidence_is_small() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../evidence");
+    let bytes: u64 = files(&root).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(bytes <= 5_000_000, "{bytes} bytes");
+}
+
+/// One sweep that was run.
+struct Run {
+    name: String,
+    sweep: Sweep,
+    metrics: Value,
+    about: toml::Table,
+    figures: Vec<String>,
+}
+
+impl Run {
+    fn read(root: &Path, folder: &Path) -> Self {
+        let name = folder.strip_prefix(root.join("evidence")).unwrap().to_string_lossy().replace('\\', "/");
+        let text =
+            |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()));
+        let sweep = Sweep::parse(&name, &text(root.join(format!("sweeps/{name}.toml")))).expect("a sweep");
+        let metrics = serde_json::from_str(&text(folder.join("metrics.json"))).expect("metrics");
+        let about = text(folder.join("about.toml")).parse().expect("about.toml");
+        let svg = |path: PathBuf| Some(path.strip_prefix(folder).ok()?.to_str()?.strip_suffix(".svg")?.to_owned());
+        let mut figures: Vec<String> = files(folder).into_iter().filter_map(svg).collect();
+        figures.sort();
+        Self { name, sweep, metrics, about, figures }
+    }
+
+    fn about(&self, key: &str) -> &str {
+        let found = self.about.get(key).and_then(toml::Value::as_str);
+        found.unwrap_or_else(|| panic!("evidence/{}/about.toml: no {key}", self.name))
+    }
+
+    fn seeds(&self) -> Vec<u64> {
+        self.metrics["seeds"].as_array().expect("seeds").iter().filter_map(Value::as_u64).collect()
+    }
+
+    fn settings(&self) -> &[Setting] {
+        let size = self.metrics["size"].as_str().expect("size");
+        &self.sweep.sizes.iter().find(|known| known.name == size).expect("a size of the sweep").settings
+    }
+
+    /// The metric of a claim at its time, for one variant and seed.
+    fn number(&self, claim: &Claim, setting: &str, variant: &str, seed: u64) -> Option<f64> {
+        let runs = self.metrics["runs"].as_array()?;
+        let run = runs
+            .iter()
+            .find(|run| run["setting"] == setting && run["variant"] == variant && run["seed"].as_u64() == Some(seed))?;
+        let amount = run["tokens"].as_f64().or(run["images"].as_f64()).unwrap_or(1.0).max(1.0);
+        let points = run["metrics"][&claim.metric].as_array()?.iter();
+        let points =
+            points.filter_map(|point| Some((point[0].as_f64()? / amount, point[1].as_f64().unwrap_or(f64::NAN))));
+        Curve(points.collect()).at(claim.at)
+    }
+
+    fn judged(&self) -> Vec<(&Claim, &str, Judged)> {
+        let mut all = Vec::new();
+        for claim in &self.sweep.claims {
+            for setting in self.settings() {
+                if claim.settings.is_empty() || claim.settings.contains(&setting.name) {
+                    let number = |variant: &str, seed: u64| self.number(claim, &setting.name, variant, seed);
+                    all.push((claim, setting.name.as_str(), judge(claim, &self.seeds(), number)));
+                }
+            }
+        }
+        all
+    }
+
+    /// Why a claim is not found to hold.
+    fn note(&self, claim: &Claim, setting: &str) -> &str {
+        let notes = self.about.get("note").and_then(toml::Value::as_array).into_iter().flatten();
+        let meant = |note: &&toml::Value| {
+            let is = |key: &str, value: &str| note.get(key).and_then(toml::Value::as_str) == Some(value);
+            is("claim", &claim.what) && (setting.is_empty() || note.get("setting").is_none() || is("setting", setting))
+        };
+        let found = notes.into_iter().find(meant).and_then(|note| note.get("why")?.as_str());
+        found.unwrap_or_else(|| {
+            panic!("evidence/{}/about.toml: why does `{}` not hold ({setting})?", self.name, claim.what)
+        })
+    }
+}
+
+fn document(root: &Path) -> String {
+    let mut folders: Vec<PathBuf> = files(&root.join("evidence"))
+        .into_iter()
+        .filter(|path| path.ends_with("metrics.json"))
+        .map(|path| path.parent().unwrap().to_owned())
+        .collect();
+    // Continual pre-training first.
+    folders.sort_by_key(|folder| (folder.components().any(|part| part.as_os_str() == "fastibp"), folder.clone()));
+    let runs: Vec<Run> = folders.iter().map(|folder| Run::read(root, folder)).collect();
+    let mut out = HEAD.to_owned();
+    let all: Vec<Verdict> = runs.iter().flat_map(|run| run.judged()).map(|(_, _, judged)| judged.verdict).collect();
+    let count = |verdict| all.iter().filter(|found| **found == verdict).count();
+    let [holds, not, undecided] = [Verdict::Holds, Verdict::DoesNotHold, Verdict::Undecided].map(count);
+    let _ = writeln!(
+        out,
+        "\nOf {} claims, each on each pair of data it was tried on, {holds} hold, {not} do not, {undecided} are undecided.\n",
+        all.len()
+    );
+    out += "| sweep | claim | data | verdict |\n|---|---|---|---|\n";
+    for run in &runs {
+        for (claim, setting, judged) in run.judged() {
+            let _ = writeln!(out, "| `{}` | {} | {setting} | {} |", run.name, claim.what, bold(judged.verdict));
+        }
+    }
+    for run in &runs {
+        out += &section(run);
+    }
+    out
+}
+
+fn section(run: &Run) -> String {
+    let mut out = format!("\n## {}: {}\n\n", run.name, run.sweep.title);
+    let seeds: Vec<String> = run.seeds().iter().map(u64::to_string).collect();
+    let _ = writeln!(
+        out,
+        "{}. `{}`, commit {}, {}, {}, {}; seeds {}.\n",
+        run.sweep.source,
+        run.about("command"),
+        run.about("commit"),
+        run.about("date"),
+        run.about("machine"),
+        run.about("time"),
+        seeds.join(", ")
+    );
+    for figure in &run.figures {
+        let _ = writeln!(out, "![{} of {}](evidence/{}/{figure}.svg)", figure.replace('-', " "), run.name, run.name);
+    }
+    if !run.figures.is_empty() {
+        out.push('\n');
+    }
+    out += "| claim | data | pair | left | right | difference | verdict |\n|---|---|---|---|---|---|---|\n";
+    let mut notes = String::new();
+    for (claim, setting, judged) in run.judged() {
+        let single = judged.comparisons.len() == 1;
+        let what = format!("{} ({} {})", claim.what, claim.metric, claim.at);
+        if !single {
+            let _ = writeln!(out, "| {what} | {setting} | | | | | {} |", bold(judged.verdict));
+        }
+        for pair in &judged.comparisons {
+            let side = |name: &str| {
+                let numbers: Vec<f64> =
+                    run.seeds().iter().filter_map(|seed| run.number(claim, setting, name, *seed)).collect();
+                let spread = Spread::of(&numbers);
+                spread.sd.map_or(number(spread.mean), |sd| format!("{} ± {}", number(spread.mean), digits(sd, 2)))
+            };
+            let half = pair.spread.map_or(String::new(), |half| format!(" ± {}", digits(half, 2)));
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} {} {} | {} | {} | {}{half} | {} |",
+                if single { what.as_str() } else { "" },
+                if single { setting } else { "" },
+                pair.left,
+                sign(claim),
+                pair.right,
+                side(&pair.left),
+                side(&pair.right),
+                digits(pair.difference.mean, 3),
+                if single { bold(judged.verdict) } else { pair.verdict.to_string() },
+            );
+        }
+        if judged.verdict != Verdict::Holds {
+            let place = if setting.is_empty() { String::new() } else { format!(", {setting}") };
+            let _ = writeln!(notes, "* *{}*{place}: {}: {}", claim.what, judged.verdict, run.note(claim, setting));
+        }
+    }
+    if run.sweep.measure == Measure::Gains {
+        out += "\nNothing is trained here: the networks are drawn and looked at.\n";
+    }
+    if !notes.is_empty() {
+        let _ = write!(out, "\n{notes}");
+    }
+    out
+}
+
+fn bold(verdict: Verdict) -> String {
+    format!("**{verdict}**")
+}
+
+fn sign(claim: &Claim) -> &'static str {
+    match claim.relation {
+        Relation::Less | Relation::Increases => "<",
+        Relation::Greater | Relation::Decreases => ">",
+        Relation::Equal => "≈",
+    }
+}
+
+fn number(value: f64) -> String {
+    digits(value, 4)
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.path() {
+            path if path.is_dir() => all.extend(files(&path)),
+            path => all.push(path),
+        }
+    }
+    all
+}
