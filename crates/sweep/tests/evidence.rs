@@ -151,10 +151,18 @@ fn document(root: &Path) -> String {
         "\nOf {} claims, each on each pair of data it was tried on, {holds} hold, {not} do not, {undecided} are undecided.\n",
         all.len()
     );
-    out += "| sweep | claim | data | verdict |\n|---|---|---|---|\n";
+    out += "| sweep | claim | holds | does not hold | undecided |\n|---|---|---|---|---|\n";
     for run in &runs {
-        for (claim, setting, judged) in run.judged() {
-            let _ = writeln!(out, "| `{}` | {} | {setting} | {} |", run.name, claim.what, bold(judged.verdict));
+        let judged = run.judged();
+        for claim in &run.sweep.claims {
+            let cell = |verdict| {
+                let found = judged.iter().filter(|(known, _, judged)| known == &claim && judged.verdict == verdict);
+                let names: Vec<&str> =
+                    found.map(|(_, setting, _)| if setting.is_empty() { "yes" } else { setting }).collect();
+                names.join(", ")
+            };
+            let [holds, not, undecided] = [Verdict::Holds, Verdict::DoesNotHold, Verdict::Undecided].map(cell);
+            let _ = writeln!(out, "| `{}` | {} | {holds} | {not} | {undecided} |", run.name, claim.what);
         }
     }
     for run in &runs {
