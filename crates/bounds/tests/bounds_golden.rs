@@ -18,7 +18,7 @@ fn statistics(case: &str) -> Statistics<'static> {
 }
 
 fn moments(net: &ImageNet, trace: &Trace) -> Vec<Tensor<1>> {
-    net.config.relus().iter().map(|(_, value)| stack::interval_moments(trace.values[*value].clone())).collect()
+    net.config.relus().iter().map(|(_, value)| trace.interval_moments(*value)).collect()
 }
 
 fn input_radius(trace: &Trace) -> f64 {

@@ -56,6 +56,27 @@ pub fn forward(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32], dims: Dim
     });
 }
 
+/// Makes the planes of one channel of one image again, `[slabs, plane]`, as [`forward`] made them.
+#[inline(always)]
+pub(crate) fn planes(
+    isa: Isa,
+    x: &[f32],
+    [scale, shift]: [f32; 2],
+    image: usize,
+    channel: usize,
+    y: &mut [f32],
+    dims: Dims,
+) {
+    let slab = x.len() / dims.slabs;
+    for (s, y) in y.chunks_exact_mut(dims.plane).enumerate() {
+        let (scale, shift) = if s < 2 { (scale, shift) } else { (scale.abs(), 0.0) };
+        let x = &x[s * slab + (image * dims.channels + channel) * dims.plane..][..dims.plane];
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = isa.fma(x, scale, shift);
+        }
+    }
+}
+
 /// Replaces the gradient `g` of the output by that of `x`, and overwrites `[dscale, dshift]`, each `[channels]`.
 pub fn backward(x: &[f32], scale: &[f32], g: &mut [f32], sums: [&mut [f32]; 2], dims: Dims) {
     let [dscale, dshift] = sums;

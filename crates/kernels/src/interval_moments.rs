@@ -5,8 +5,10 @@
 //! squared centre; pieces of 256 elements in `f32`, then in `f64`, chunks of 8192 in order. A spread around the mean follows from
 //! these: `sum (c - m)^2 = sum c^2 - 2 m sum c + n m^2`.
 
-use crate::arch::dispatch;
+use crate::arch::{Isa, dispatch};
+use crate::channel_affine::{self, Dims};
 use crate::math::sum;
+use crate::scratch;
 use rayon::prelude::*;
 
 /// Elements a task works on.
@@ -75,8 +77,6 @@ fn chunk(c: &[f32], r: &[f32]) -> [f64; 8] {
             let mut terms = [[0.0; PIECE]; 6];
             for (c, r) in c.chunks(PIECE).zip(r.chunks(PIECE)) {
                 let n = c.len();
-                let (c, r) = (&c[..n], &r[..n]);
-                let n = c.len();
                 let r = &r[..n];
                 let [active, a, aa, inactive, i, ii] = terms.each_mut().map(
                     #[inline(always)]
@@ -107,31 +107,88 @@ fn chunk(c: &[f32], r: &[f32]) -> [f64; 8] {
 /// The gradients `dc` and `dr` for the gradient `g` of the moments; the counts have none.
 pub fn backward(c: &[f32], r: &[f32], sums: &Sums, g: &[f32], dc: &mut [f32], dr: &mut [f32]) {
     assert!(r.len() == c.len() && dc.len() == c.len() && dr.len() == c.len(), "interval_moments: lengths");
-    assert_eq!(g.len(), 7, "interval_moments: g");
-    let g: Vec<f64> = g.iter().map(|&g| f64::from(g)).collect();
-    let (n, mean) = (sums.count, sums.mean());
-    // Through the mean centre: d/dm sum (c - m)^2 = -2 sum (c - m).
-    let pull = |[count, sum, _]: [f64; 3]| -2.0 * (sum - count * mean) / n;
-    let constant = (g[3] * pull(sums.active) + g[4] * pull(sums.inactive)) as f32;
-    let (active, inactive) = ((g[1] / n) as f32, (-g[2] / n) as f32);
-    let (active_slope, inactive_slope) = ((2.0 * g[3]) as f32, (2.0 * g[4]) as f32);
-    let (mean, radius) = (mean as f32, (g[0] / n) as f32);
+    let slope = Slope::new(sums, g);
     let inputs = c.par_chunks(CHUNK).zip(r.par_chunks(CHUNK));
     dc.par_chunks_mut(CHUNK).zip(dr.par_chunks_mut(CHUNK)).zip(inputs).for_each(|((dc, dr), (c, r))| {
         dispatch(
             #[inline(always)]
-            move |isa| {
-                for (dc, (&c, &r)) in dc.iter_mut().zip(c.iter().zip(r)) {
-                    // Both are computed before they are chosen: a choice of values becomes vectors, a branch does not.
-                    let from_mean = c - mean;
-                    let a = isa.fma(active_slope, from_mean, active);
-                    let i = isa.fma(inactive_slope, from_mean, inactive);
-                    let a = if c - r > 0.0 { a } else { 0.0 };
-                    let i = if c + r < 0.0 { i } else { 0.0 };
-                    *dc = a + i + constant;
-                }
-                dr.fill(radius);
-            },
+            |isa| slope.apply(isa, c, r, dc, dr),
         );
     });
+}
+
+/// [`backward`] for intervals that are not kept: they are [`channel_affine`] of the stack `x`, and made again plane by
+/// plane, in the cache. `dc` and `dr` are those of the intervals, not of `x`.
+#[allow(clippy::too_many_arguments)]
+pub fn backward_after(
+    x: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    sums: &Sums,
+    g: &[f32],
+    dc: &mut [f32],
+    dr: &mut [f32],
+    dims: Dims,
+) {
+    assert_eq!(dims.slabs, 3, "interval_moments: a stack without intervals");
+    assert!(3 * dc.len() == x.len() && dr.len() == dc.len(), "interval_moments: lengths");
+    let (slope, plane) = (Slope::new(sums, g), dims.plane);
+    let image = dims.channels * plane;
+    dc.par_chunks_mut(image).zip(dr.par_chunks_mut(image)).enumerate().for_each(|(image, (dc, dr))| {
+        let mut input = scratch::take(3 * plane);
+        for (channel, (dc, dr)) in dc.chunks_exact_mut(plane).zip(dr.chunks_exact_mut(plane)).enumerate() {
+            dispatch(
+                #[inline(always)]
+                |isa| {
+                    let map = [scale[channel], shift[channel]];
+                    channel_affine::planes(isa, x, map, image, channel, &mut input, dims);
+                    slope.apply(isa, &input[plane..2 * plane], &input[2 * plane..], dc, dr);
+                },
+            );
+        }
+    });
+}
+
+/// The gradient of the moments as a function of an interval.
+#[derive(Clone, Copy)]
+struct Slope {
+    mean: f32,
+    radius: f32,
+    constant: f32,
+    /// Constant and slope where active, and where inactive.
+    active: [f32; 2],
+    inactive: [f32; 2],
+}
+
+impl Slope {
+    fn new(sums: &Sums, g: &[f32]) -> Self {
+        assert_eq!(g.len(), 7, "interval_moments: g");
+        let g: Vec<f64> = g.iter().map(|&g| f64::from(g)).collect();
+        let (n, mean) = (sums.count, sums.mean());
+        // Through the mean centre: d/dm sum (c - m)^2 = -2 sum (c - m).
+        let pull = |[count, sum, _]: [f64; 3]| -2.0 * (sum - count * mean) / n;
+        let constant = (g[3] * pull(sums.active) + g[4] * pull(sums.inactive)) as f32;
+        Self {
+            mean: mean as f32,
+            radius: (g[0] / n) as f32,
+            constant,
+            active: [(g[1] / n) as f32, (2.0 * g[3]) as f32],
+            inactive: [(-g[2] / n) as f32, (2.0 * g[4]) as f32],
+        }
+    }
+
+    #[inline(always)]
+    fn apply(self, isa: Isa, c: &[f32], r: &[f32], dc: &mut [f32], dr: &mut [f32]) {
+        let Self { mean, radius, constant, active, inactive } = self;
+        for (dc, (&c, &r)) in dc.iter_mut().zip(c.iter().zip(r)) {
+            // Both are computed before they are chosen: a choice of values becomes vectors, a branch does not.
+            let from_mean = c - mean;
+            let a = isa.fma(active[1], from_mean, active[0]);
+            let i = isa.fma(inactive[1], from_mean, inactive[0]);
+            let a = if c - r > 0.0 { a } else { 0.0 };
+            let i = if c + r < 0.0 { i } else { 0.0 };
+            *dc = a + i + constant;
+        }
+        dr.fill(radius);
+    }
 }

@@ -3,7 +3,8 @@
 //! With `u = relu(c + r)` and `l = relu(c - r)` the new centre is `(u + l) / 2` and the new radius `(u - l) / 2`.
 
 use crate::arch::dispatch;
-use crate::scratch::Shared;
+use crate::channel_affine::{self, Dims};
+use crate::scratch::{self, Shared};
 use rayon::prelude::*;
 
 /// Elements of a slab that a task works on.
@@ -23,6 +24,33 @@ pub fn forward(x: &[f32], y: &mut [f32], slabs: usize) {
 /// Replaces the gradient `g` of the output by that of the input `x`; the slope at 0 is 0.
 pub fn backward(x: &[f32], g: &mut [f32], slabs: usize) {
     chunks(x, g, slabs, clean_backward, interval_backward);
+}
+
+/// [`backward`] for an input that is not kept: it is [`channel_affine`](crate::channel_affine) of `x`, and made again plane
+/// by plane, in the cache.
+pub fn backward_after(x: &[f32], scale: &[f32], shift: &[f32], g: &mut [f32], dims: Dims) {
+    let (slab, plane) = (x.len() / dims.slabs, dims.plane);
+    assert!(g.len() == x.len() && scale.len() == dims.channels && shift.len() == dims.channels, "relu: lengths");
+    let g = Shared::new(g);
+    (0..slab / (dims.channels * plane)).into_par_iter().for_each(|image| {
+        let mut input = scratch::take(dims.slabs * plane);
+        for channel in 0..dims.channels {
+            let map = [scale[channel], shift[channel]];
+            dispatch(
+                #[inline(always)]
+                |isa| channel_affine::planes(isa, x, map, image, channel, &mut input, dims),
+            );
+            let start = (image * dims.channels + channel) * plane;
+            // SAFETY: every task has its own planes of every slab.
+            unsafe {
+                clean_backward(&input[..plane], g.part(start, plane));
+                if dims.slabs == 3 {
+                    let [c, r] = [slab + start, 2 * slab + start].map(|at| g.part(at, plane));
+                    interval_backward([&input[plane..2 * plane], &input[2 * plane..]], [c, r]);
+                }
+            }
+        }
+    });
 }
 
 /// Centres and radii of the input, then what is written.

@@ -96,7 +96,7 @@ impl<const N: usize, F: Fused<N>> Backward<Flex, N> for Node<F> {
     }
 }
 
-fn contiguous(tensor: FlexTensor) -> FlexTensor {
+pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() }
 }
 

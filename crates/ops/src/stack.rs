@@ -5,6 +5,7 @@
 //! once for all three. Flat activations of width F are `[S, N, F, 1, 1]`. The rules are those of interval bound
 //! propagation (Gowal et al. 2018; arXiv 2103.17268, section 3).
 
+mod affine;
 mod batch_norm;
 mod channel_affine;
 mod channel_moments;
@@ -14,14 +15,15 @@ mod interval_moments;
 mod margins;
 mod relu;
 
+pub use affine::Affine;
 pub use batch_norm::batch_norm;
 pub use channel_affine::channel_affine;
 pub use channel_moments::channel_moments;
 pub use conv2d::{conv2d, conv2d_adjoint};
 pub use dense::dense;
-pub use interval_moments::interval_moments;
+pub use interval_moments::{interval_moments, interval_moments_after};
 pub use margins::margins;
-pub use relu::relu;
+pub use relu::{relu, relu_after};
 
 use burn_flex::FlexTensor;
 

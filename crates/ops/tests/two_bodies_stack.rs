@@ -94,6 +94,35 @@ const CONVOLUTIONS: [[usize; 9]; 9] = [
     [1, 3, 2, 1, 5, 6, 5, 1, 2],
 ];
 
+/// What follows an affine map and makes its output again must have the very gradients of what keeps it.
+#[test]
+fn outputs_that_are_made_again() {
+    for slabs in [1, 3] {
+        let x = stack_of(1, [slabs, 3, 5, 6, 7]);
+        let inputs = (x.clone(), random(2, [5]), random(3, [5]));
+        let made = stack::Affine::new(&x, &inputs.1, &inputs.2).expect("planes are large enough");
+        let relu = |again: bool| {
+            let made = made.clone();
+            run(&inputs, ALL, move |x, scale, shift| {
+                let y = stack::channel_affine(x, scale, shift);
+                if again { stack::relu_after(y, &made) } else { stack::relu(y) }
+            })
+        };
+        assert_eq!(relu(true), relu(false), "relu, S {slabs}");
+        if slabs == 3 {
+            let moments = |again: bool| {
+                let made = made.clone();
+                run(&inputs, ALL, move |x, scale, shift| {
+                    let y = stack::channel_affine(x, scale, shift);
+                    if again { stack::interval_moments_after(y, &made) } else { stack::interval_moments(y) }
+                })
+            };
+            assert_eq!(moments(true), moments(false), "interval moments");
+        }
+    }
+    assert!(stack::Affine::new(&stack_of(1, [3, 2, 4, 1, 1]), &random(2, [4]), &random(3, [4])).is_none());
+}
+
 #[test]
 fn batch_norm() {
     for slabs in [1, 3] {

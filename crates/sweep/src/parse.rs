@@ -97,9 +97,9 @@ fn layer(reader: &mut Reader, section: &Section, more: &[&str]) -> Layer {
     let mut scale = Vec::new();
     if let Some(section) = reader.table(section, "scale") {
         for (key, text) in reader.leaves(&section) {
-            match text.parse() {
-                Ok(factor) => scale.push((key, factor)),
-                Err(_) => reader.wrong(section.start, &format!("scale.{key}"), format!("{text} is not a number"), ""),
+            match text.parse::<f64>() {
+                Ok(factor) if factor.is_finite() => scale.push((key, factor)),
+                _ => reader.wrong(section.start, &format!("scale.{key}"), format!("{text} is not a number"), ""),
             }
         }
     }
@@ -140,6 +140,11 @@ fn variants(reader: &mut Reader, top: &Section) -> Vec<(String, Layer)> {
     for section in &axes {
         variants = crossed(reader, section, variants);
     }
+    let twice = (1..variants.len()).find(|n| variants[..*n].iter().any(|(name, _)| *name == variants[*n].0));
+    if let (Some(n), Some(axis)) = (twice, axes.first()) {
+        let why = format!("two variants are called {:?}", variants[n].0);
+        reader.wrong(axis.start, "axis.labels", why, "give every value of an axis a label of its own");
+    }
     variants
 }
 
@@ -171,15 +176,26 @@ fn crossed(reader: &mut Reader, section: &Section, variants: Vec<(String, Layer)
     all
 }
 
+/// Folders and figures are named after sizes and settings.
+fn file_name(reader: &mut Reader, start: usize, what: &str, name: &str) {
+    if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c)) {
+        let why = format!("{name:?} cannot be part of a file's name");
+        reader.wrong(start, what, why, "letters, digits, - and _");
+    }
+}
+
 fn size(reader: &mut Reader, name: String, section: &Section, names: &[String]) -> Size {
     reader.only(section, &["about", "seeds", "base", "all", "variant", "setting"]);
     let base = reader.table(section, "base").and_then(|section| base(reader, &section));
-    let seeds = reader.number(section, "seeds").map(|seeds| seeds as u64);
-    if seeds == Some(0) {
-        reader.wrong(section.start, "seeds", "there is at least one", "");
+    let seeds = reader.number(section, "seeds");
+    if seeds.is_some_and(|seeds| seeds.fract() != 0.0 || !(1.0..=1000.0).contains(&seeds)) {
+        reader.wrong(section.start, "seeds", "it is a whole number from 1 to 1000", "for example seeds = 3");
     }
+    let seeds = seeds.map(|seeds| seeds as u64);
+    file_name(reader, section.start, "size", &name);
     let mut settings = Vec::new();
     for (name, section) in reader.named(section, "setting") {
+        file_name(reader, section.start, "setting", &name);
         settings.push(Setting {
             name,
             old: reader.text(&section, "old"),

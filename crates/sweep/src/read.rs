@@ -166,8 +166,11 @@ impl Reader<'_> {
 
 pub(crate) fn number(item: &Item) -> Option<f64> {
     match item.get_ref() {
-        DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
-        DeValue::Integer(integer) => integer.as_str().replace('_', "").parse().ok(),
+        DeValue::Float(float) => float.as_str().replace('_', "").parse().ok().filter(|number: &f64| number.is_finite()),
+        DeValue::Integer(integer) => {
+            let digits = integer.as_str().replace('_', "");
+            i64::from_str_radix(&digits, integer.radix()).ok().map(|number| number as f64)
+        }
         _ => None,
     }
 }

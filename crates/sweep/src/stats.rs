@@ -33,7 +33,9 @@ pub fn t95(degrees: usize) -> f64 {
         12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
         2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
     ];
-    TABLE.get(degrees.max(1) - 1).copied().unwrap_or(1.96)
+    // Above: the first terms of the expansion around the normal quantile.
+    let far = 1.96 + 2.372 / degrees as f64 + 2.82 / (degrees as f64).powi(2);
+    TABLE.get(degrees.max(1) - 1).copied().unwrap_or(far)
 }
 
 #[cfg(test)]
@@ -47,6 +49,9 @@ mod tests {
         // 4.303 / sqrt(3)
         assert!((spread.half_width().unwrap() - 2.4843).abs() < 1e-3);
         assert_eq!(Spread::of(&[5.0]).half_width(), None);
+        for (degrees, quantile) in [(30, 2.042), (31, 2.0395), (60, 2.0003), (120, 1.9799)] {
+            assert!((t95(degrees) - quantile).abs() < 1e-3, "{degrees}");
+        }
         assert!(Spread::of(&[]).mean.is_nan());
     }
 }

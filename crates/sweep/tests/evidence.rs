@@ -28,7 +28,7 @@ says whether an effect shows at this scale; it does not reproduce the papers' nu
 A claim *holds* where the mean difference over the seeds, paired seed by seed, has the claimed sign and is larger than half the
 width of its 95 % confidence interval (Student's t, the number after ±), *does not hold* where it has the other sign and is
 larger, and is *undecided* otherwise; one that is made of several pairs holds if every pair does. Numbers of a variant are
-mean ± sample standard deviation over the seeds. Losses are in nats a token, errors in parts of 1.
+mean ± sample standard deviation over the seeds. Losses are in nats a token, errors in per cent.
 
 This file is made of the metrics under `evidence/` by `crates/sweep/tests/evidence.rs`, which fails where a number differs.
 ";

@@ -81,10 +81,23 @@ pub enum Statistics<'a> {
 pub struct Trace {
     /// 0 is the input, i + 1 the output of node i, for all nodes but the last; `[S, N, C, H, W]`.
     pub values: Vec<Tensor<5>>,
+    /// How a value is made again out of an earlier one, for those of batch norms where that is worth it.
+    made: Vec<Option<stack::Affine>>,
     /// Per batch norm, in node order, the mean and the variance it used, `[2, C]`.
     pub moments: Vec<Tensor<2>>,
     /// Per batch norm, in node order, scale and shift `[C]` of the affine map that it is, with gradient.
     pub scales: Vec<[Tensor<1>; 2]>,
+}
+
+impl Trace {
+    /// [`stack::interval_moments`] of a value.
+    pub fn interval_moments(&self, value: usize) -> Tensor<1> {
+        let x = self.values[value].clone();
+        match &self.made[value] {
+            Some(made) => stack::interval_moments_after(x, made),
+            None => stack::interval_moments(x),
+        }
+    }
 }
 
 /// Layer by layer, a weight before its bias.
@@ -175,10 +188,11 @@ impl ImageNet {
     /// Every activation for the normalised images `x`, `[S, N, C, H, W]`, up to the input of the last layer.
     pub fn trace(&self, x: Tensor<5>, statistics: Statistics) -> Trace {
         assert_eq!(x.dims()[2..], self.config.input, "images of the network's size");
-        let mut trace = Trace { values: vec![x], moments: Vec::new(), scales: Vec::new() };
+        let mut trace = Trace { values: vec![x], made: vec![None], moments: Vec::new(), scales: Vec::new() };
         let hidden = self.layers.len() - 1;
         for (node, layer) in self.config.nodes[..hidden].iter().zip(&self.layers) {
             let x = trace.values[node.inputs[0]].clone();
+            let mut made = None;
             let output = match (node.op, layer) {
                 (_, Layer::Conv { weight, bias, conv }) => stack::conv2d(x, weight.clone(), bias.clone(), *conv),
                 (_, Layer::Linear { weight, bias }) => stack::dense(x, weight.clone(), bias.clone()),
@@ -193,15 +207,19 @@ impl ImageNet {
                     let shift = bias.clone() - row(0) * scale.clone();
                     let output = match statistics {
                         Statistics::Batch => {
-                            stack::batch_norm(x, weight.clone(), bias.clone(), &moments, BATCH_NORM_EPS as f32)
+                            stack::batch_norm(x.clone(), weight.clone(), bias.clone(), &moments, BATCH_NORM_EPS as f32)
                         }
-                        _ => stack::channel_affine(x, scale.clone(), shift.clone()),
+                        _ => stack::channel_affine(x.clone(), scale.clone(), shift.clone()),
                     };
+                    made = stack::Affine::new(&x, &scale, &shift);
                     trace.moments.push(moments);
                     trace.scales.push([scale, shift]);
                     output
                 }
-                (Op::Relu, _) => stack::relu(x),
+                (Op::Relu, _) => match &trace.made[node.inputs[0]] {
+                    Some(made) => stack::relu_after(x, made),
+                    None => stack::relu(x),
+                },
                 // Lower and upper ends add up, so centres and radii do.
                 (Op::Add, _) => x + trace.values[node.inputs[1]].clone(),
                 (Op::Flatten, _) => {
@@ -214,6 +232,7 @@ impl ImageNet {
                 }
             };
             trace.values.push(output);
+            trace.made.push(made);
         }
         trace
     }

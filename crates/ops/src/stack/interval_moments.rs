@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 use temper_kernels::interval_moments::{self as kernel, Sums};
 use temper_kernels::scratch::unwritten;
 
-use super::{intervals, sizes};
+use super::{Affine, intervals, sizes};
 use crate::composed;
 use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
 
@@ -19,6 +19,11 @@ pub fn interval_moments(x: Tensor<5>) -> Tensor<1> {
         return composed::interval_moments(x);
     }
     apply(IntervalMoments, [Input::new(x)])
+}
+
+/// [`interval_moments`] of a stack that `made` makes again in the backward pass, so that `x` itself need not be kept.
+pub fn interval_moments_after(x: Tensor<5>, made: &Affine) -> Tensor<1> {
+    apply(IntervalMomentsAfter(made.clone()), [Input::new(x)])
 }
 
 #[derive(Debug, Clone)]
@@ -41,5 +46,29 @@ impl Fused<1> for IntervalMoments {
         clean.fill(0.0);
         kernel::backward(c, r, &sums, values(&gradient), dc, dr);
         [Some(tensor(dx, sizes(&x)))]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct IntervalMomentsAfter(Affine);
+
+impl Fused<1> for IntervalMomentsAfter {
+    /// The sizes of the stack.
+    type Saved = ([usize; 5], Sums);
+
+    fn forward(&self, [x]: [FlexTensor; 1], tracked: bool) -> (FlexTensor, Self::Saved) {
+        let (moments, (x, sums)) = IntervalMoments.forward([x], tracked);
+        (moments, (sizes(&x), sums))
+    }
+
+    fn backward(&self, (sizes, sums): Self::Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let Self(made) = self;
+        let mut dx = unwritten(sizes.iter().product());
+        let (clean, intervals) = dx.split_at_mut(made.x().len() / 3);
+        let (dc, dr) = intervals.split_at_mut(clean.len());
+        clean.fill(0.0);
+        let (x, scale, shift) = (made.x(), made.scale(), made.shift());
+        kernel::backward_after(x, scale, shift, &sums, values(&gradient), dc, dr, made.dims());
+        [Some(tensor(dx, sizes))]
     }
 }

@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 use temper_kernels::relu as kernel;
 use temper_kernels::scratch::unwritten;
 
-use super::sizes;
+use super::{Affine, sizes};
 use crate::composed;
 use crate::fused::{Fused, Input, apply, on_cpu, tensor, values, values_mut};
 
@@ -15,6 +15,11 @@ pub fn relu(x: Tensor<5>) -> Tensor<5> {
         return composed::relu(x);
     }
     apply(Relu, [Input::new(x)])
+}
+
+/// [`relu`] of a stack that `made` makes again in the backward pass, so that `x` itself need not be kept.
+pub fn relu_after(x: Tensor<5>, made: &Affine) -> Tensor<5> {
+    apply(ReluAfter(made.clone()), [Input::new(x)])
 }
 
 #[derive(Debug, Clone)]
@@ -31,6 +36,23 @@ impl Fused<1> for Relu {
 
     fn backward(&self, x: FlexTensor, mut gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         kernel::backward(values(&x), values_mut(&mut gradient), sizes(&x)[0]);
+        [Some(gradient)]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct ReluAfter(Affine);
+
+impl Fused<1> for ReluAfter {
+    type Saved = ();
+
+    fn forward(&self, inputs: [FlexTensor; 1], tracked: bool) -> (FlexTensor, ()) {
+        (Relu.forward(inputs, tracked).0, ())
+    }
+
+    fn backward(&self, (): (), mut gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let Self(made) = self;
+        kernel::backward_after(made.x(), made.scale(), made.shift(), values_mut(&mut gradient), made.dims());
         [Some(gradient)]
     }
 }

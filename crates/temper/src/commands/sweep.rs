@@ -77,8 +77,12 @@ pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
         printer.say("stopped; the same command goes on");
         return Ok((128 + signal) as u8);
     }
-    let results =
-        Results { sweep: &sweep, chosen: &chosen, seeds: &seeds, measured: results::read(&sweep, &chosen, &tree)? };
+    let results = Results {
+        sweep: &sweep,
+        chosen: &chosen,
+        seeds: &seeds,
+        measured: results::read(&sweep, &chosen, &tree, printer),
+    };
     let folder = store.sweep(&short_name(&sweep), &chosen.size.name);
     let report = page::write(&results, &runs_html(&chosen, &tree), &folder)?;
     link(&chosen, &tree, &folder);
@@ -137,11 +141,11 @@ fn load(name: &str) -> Outcome<(Sweep, Vec<Problem>)> {
     }
 }
 
-/// The name of its folder: a file's without folder and ending.
+/// The name of its folder: a built-in sweep's own, a file's without folder and ending.
 fn short_name(sweep: &Sweep) -> String {
-    match sweep.name.strip_suffix(".toml") {
-        Some(path) => Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        None => sweep.name.clone(),
+    match SWEEPS.iter().any(|(known, _)| *known == sweep.name) {
+        true => sweep.name.clone(),
+        false => Path::new(&sweep.name).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     }
 }
 

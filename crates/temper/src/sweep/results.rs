@@ -4,11 +4,11 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use temper_record::Result;
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
 use temper_sweep::{At, Chosen, Claim, Curve, Judged, Sweep, judge};
 
+use crate::printer::Printer;
 use crate::sweep::store;
 use crate::sweep::tree::Tree;
 
@@ -67,14 +67,21 @@ pub fn metrics(sweep: &Sweep) -> Vec<&String> {
 }
 
 /// Reads the runs of a tree that are complete.
-pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree) -> Result<Vec<Measured>> {
+pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree, printer: &Printer) -> Vec<Measured> {
     let mut measured = Vec::new();
     for row in &tree.rows {
         let node = &tree.nodes[row.node];
         if store::state(&node.path) != store::State::Done {
             continue;
         }
-        let run = store::series(&node.path)?;
+        // A record that cannot be read any more is one variant less, not a report less.
+        let run = match store::series(&node.path) {
+            Ok(run) => run,
+            Err(problem) => {
+                printer.warn(&problem, problem.hint.as_deref());
+                continue;
+            }
+        };
         let variant = &chosen.variants[row.variant];
         let setting = chosen.size.settings.iter().find(|setting| setting.name == variant.setting);
         let curve = |metric: &&String| {
@@ -91,7 +98,7 @@ pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree) -> Result<Vec<Measured>
             curves: metrics(sweep).iter().filter_map(curve).collect(),
         });
     }
-    Ok(measured)
+    measured
 }
 
 impl Results<'_> {

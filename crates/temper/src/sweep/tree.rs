@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 use temper_recipe::{Recipe, Task, Value, find_key};
-use temper_record::run::RunRef;
+use temper_record::run::{At, RunRef};
 use temper_record::{Problem, RunSeries};
 use temper_sweep::file::Base;
 use temper_sweep::{Chosen, Start, Sweep, Variant};
@@ -159,6 +159,18 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Outc
         let named = RunRef::parse(run)?;
         let dir = named.open()?;
         named.checkpoint()?;
+        let wrong = |why: &str, hint: &str| Err(Problem::input("read sweep", run, why).hint(hint).into());
+        if named.at != At::Last {
+            return wrong(
+                "a base is a whole run",
+                "name the directory, and say from = \"base@500 steps\" in the variants",
+            );
+        }
+        if store::state(&named.dir) != State::Done {
+            let hint =
+                "`temper resume` brings it to its end: variants of a run that goes on would begin at different places";
+            return wrong("this run is not complete", hint);
+        }
         let recipe = crate::run::resolved(&dir)?;
         let info = RunSeries::read(&dir)?.info;
         let tokens_per_step = lengths(&recipe)?.tokens_per_step;

@@ -5,7 +5,6 @@ use temper_bounds::attack::{Attack, AttackLoss, adversarial_images};
 use temper_bounds::{boxes, crown, losses};
 use temper_model::image::{Statistics, Trace};
 use temper_model::{ImageNet, Parameters};
-use temper_ops::stack;
 use temper_record::{Problem, Result};
 
 use super::method::{Method, Objective, Radius};
@@ -187,12 +186,7 @@ fn piece_loss(
     if method.regularised(radius) {
         let radii = trace.values[0].clone().narrow(0, 2, 1);
         let input = f64::from(radii.mean().into_scalar::<f32>());
-        let moments: Vec<_> = net
-            .config
-            .relus()
-            .into_iter()
-            .map(|(_, value)| stack::interval_moments(trace.values[value].clone()))
-            .collect();
+        let moments: Vec<_> = net.config.relus().into_iter().map(|(_, value)| trace.interval_moments(value)).collect();
         tightness = method.tightness.then(|| losses::tightness(&moments, input, method.tau));
         relu_balance = method.relu_balance.then(|| losses::relu_balance(&moments, method.tau));
         for term in [&tightness, &relu_balance].into_iter().flatten() {
