@@ -145,6 +145,8 @@ fn tree(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// Sum of `term` over the numbers at the same place of every input, in a fixed order (16 partial sums). All inputs are as
 /// long as the first.
+// Iterators over arrays of slices are not inlined here.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 pub fn sum_by<const K: usize>(inputs: [&[f32]; K], term: impl Fn([f32; K]) -> f32) -> f32 {
     let n = inputs[0].len();
