@@ -3,7 +3,7 @@
 use crate::arch::dispatch;
 use crate::gemm::{Layout, gemm};
 use crate::math::{exp, max, sum};
-use crate::scratch;
+use crate::scratch::unwritten;
 use rayon::prelude::*;
 
 /// Sizes of the head.
@@ -17,13 +17,14 @@ pub struct HeadDims {
     pub vocab: usize,
 }
 
-/// Rows of which the logits exist at a time.
+/// Rows of which the logits exist at a time. Their memory is given back at the end, not kept as scratch: it is as large as a
+/// layer's activations, and the backward pass can use it.
 const ROWS: usize = 256;
 
 /// `nll[i] = log sum_j exp(x_i . w_j) - x_i . w_target(i)`, in nats.
 pub fn forward(x: &[f32], w: &[f32], targets: &[u32], nll: &mut [f32], dims: HeadDims) {
     check(x, w, targets, nll, dims);
-    let mut logits = scratch::take(ROWS.min(dims.rows) * dims.vocab);
+    let mut logits = unwritten(ROWS.min(dims.rows) * dims.vocab);
     for (c, nll) in nll.chunks_mut(ROWS).enumerate() {
         let rows = nll.len();
         let x = &x[c * ROWS * dims.dim..][..rows * dims.dim];
@@ -54,7 +55,7 @@ pub fn forward_backward(
     if dims.rows == 0 {
         dw.fill(0.0);
     }
-    let mut logits = scratch::take(ROWS.min(dims.rows) * dims.vocab);
+    let mut logits = unwritten(ROWS.min(dims.rows) * dims.vocab);
     for (c, nll) in nll.chunks_mut(ROWS).enumerate() {
         let rows = nll.len();
         let x = &x[c * ROWS * dims.dim..][..rows * dims.dim];
