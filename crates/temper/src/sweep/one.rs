@@ -69,6 +69,11 @@ impl Job<'_> {
             }
             // Killed before its first checkpoint: nothing is lost but what can be done again.
             State::Begun => {
+                // Taking the lock puts back a checkpoint that a kill between two renames left aside.
+                _ = RunDir::open(self.path).and_then(|run| run.lock().map(drop));
+                if state(self.path) != State::Begun {
+                    return self.go(signals, news);
+                }
                 fs::remove_dir_all(self.path).map_err(|cause| Problem::io("begin run again", self.path, &cause))?
             }
             State::Absent => {}
