@@ -1,5 +1,5 @@
-//! Batch normalisation of a stack on the statistics of its clean activations (Ioffe & Szegedy 2015; for intervals
-//! arXiv 2103.17268, section 4.3): an affine map per channel whose scale and shift depend on the batch.
+//! Batch normalisation of a stack on the statistics of its clean activations (Ioffe & Szegedy 2015; the full
+//! batch norm of arXiv 2103.17268): an affine map per channel whose scale and shift depend on the batch.
 //!
 //! Forward it is [`channel_affine`] with what [`scale_and_shift`] makes of the moments. Backward, the gradient through the
 //! moments is added while the gradient through the map is in the cache: two passes, one for the sums of a channel, one

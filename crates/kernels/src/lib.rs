@@ -8,7 +8,8 @@
 //! * **The result does not depend on the number of threads.** Work is cut into pieces whose size depends on the shape
 //!   alone, and partial results are combined in the order of the pieces, whoever computed them.
 //! * **A NaN that goes in comes out**, so that the training loop can see it.
-//! * **No allocation in the steady state**: temporary memory comes from [`scratch`] and goes back there.
+//! * **No large allocation in the steady state**: temporary memory comes from [`scratch`] and goes back there; the logits of
+//!   [`cross_entropy`] alone are given back.
 //!
 //! The instruction set is found at run time ([`arch`]); results are the same bits for the same instruction set.
 #![allow(unsafe_code)]

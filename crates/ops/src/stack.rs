@@ -26,6 +26,7 @@ pub use margins::margins;
 pub use relu::{relu, relu_after};
 
 use burn_flex::FlexTensor;
+use temper_kernels::channel_affine::Dims;
 
 use crate::fused::values;
 
@@ -50,6 +51,12 @@ impl Conv {
 /// The sizes of a stack.
 fn sizes(stack: &FlexTensor) -> [usize; 5] {
     stack.layout().shape().dims()
+}
+
+/// The sizes of a stack as maps per channel see them.
+fn channels(stack: &FlexTensor) -> Dims {
+    let [slabs, _, channels, height, width] = sizes(stack);
+    Dims { slabs, channels, plane: height * width }
 }
 
 /// Centres and radii of a stack that has them.

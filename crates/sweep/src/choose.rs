@@ -126,12 +126,14 @@ impl Sweep {
         let (mut merged, mut scale) = (Vec::new(), Vec::<(String, f64)>::new());
         for layer in &layers {
             merge(&mut merged, &layer.set);
+            // What a later level sets is meant as it is.
+            scale.retain(|(known, _)| layer.set.iter().all(|(key, _)| key != known));
             for (key, factor) in &layer.scale {
                 scale.retain(|(known, _)| known != key);
                 scale.push((key.clone(), *factor));
             }
         }
-        // What was set after a scale is meant as it is.
+        // What the command line sets is scaled: it moves all variants, and keeps them apart.
         let set = merged.iter().map(join).chain(set.iter().cloned()).collect();
         Ok(Variant { name: name.to_owned(), setting: setting.name.clone(), recipe, set, scale, start })
     }

@@ -12,7 +12,7 @@
 //! [[variant]]
 //! name = "warmup 1 %"
 //! set.lr.warmup = "1%"
-//! scale.lr.peak = 0.5                                # half of what recipe and overrides say, the command line included
+//! scale.lr.peak = 0.5                                # half of what the levels before this one say, or the command line
 //! from = "base@7%"                                   # where it branches from: base, base@PART, base@STEP steps, none
 //!
 //! [[axis]]                                           # instead of variants: every combination of the axes' values

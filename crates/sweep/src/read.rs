@@ -99,7 +99,7 @@ impl Reader<'_> {
         let item = section.table.get(key)?;
         let number = number(item);
         if number.is_none() {
-            self.other(section, key, item, "a number");
+            self.other(section, key, item, "a finite number");
         }
         number
     }

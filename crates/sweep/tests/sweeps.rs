@@ -112,6 +112,42 @@ recipe = "fastibp/mnist-cnn7"
 
 /// Everything that is wrong, at once, each with its line and a way out.
 #[test]
+fn a_later_level_replaces_a_scaled_value() {
+    let text = GOOD
+        .replace("variant.x2.set.lr.peak = 3e-3", "variant.x2.set.lr.peak = 3e-3\nvariant.x1.set.lr.min_ratio = 0.3");
+    let sweep = Sweep::parse("good.toml", &text).unwrap();
+    let chosen = sweep.choose("small", &[], &[]).unwrap();
+    let scale = |setting: &str| {
+        let found = chosen.variants.iter().find(|variant| variant.name == "x2" && variant.setting == setting);
+        found.expect("the variant").scale.clone()
+    };
+    assert_eq!(scale("german"), [("lr.peak".to_owned(), 2.0)]);
+    assert_eq!(scale("prose"), []);
+}
+
+#[test]
+fn numbers_and_names_that_cannot_be_meant() {
+    let axes = "title = \"t\"\nsource = \"s\"\nmetrics = [\"new/loss\"]\n[[axis]]\nkey = \"eps.length\"\nvalues = [\"25%\", \"50%\"]\n\
+                labels = [\"a\", \"a\"]\n[size.small]\nall.recipe = \"r\"\n";
+    let cases = [
+        (GOOD.replace("seeds = 2", "seeds = inf"), "small.seeds: expected a finite number"),
+        (GOOD.replace("seeds = 2", "seeds = 2.5"), "it is a whole number from 1 to 1000"),
+        (GOOD.replace("seeds = 2", "seeds = 1e12"), "it is a whole number from 1 to 1000"),
+        (GOOD.replace("within = 0.05", "within = nan"), "within: expected a finite number"),
+        (GOOD.replace("scale.lr.peak = 2", "scale.lr.peak = inf"), "inf is not a number"),
+        (GOOD.replace("setting.german", "setting.\"en/de\""), "\"en/de\" cannot be part of a file's name"),
+        (axes.to_owned(), "two variants are called \"a\""),
+    ];
+    for (text, words) in cases {
+        let problems = Sweep::parse("bad.toml", &text).expect_err(words);
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.contains(words)), "`{words}` is not in {said:?}");
+    }
+    let sweep = Sweep::parse("hex.toml", &GOOD.replace("seeds = 2", "seeds = 0x10")).unwrap();
+    assert_eq!(sweep.sizes[0].seeds, Some(16));
+}
+
+#[test]
 fn all_problems_at_once() {
     let text = r#"
 titel = "misspelt"

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::channel_affine::Dims;
 
-use super::sizes;
+use super::channels;
 use crate::fused::{contiguous, on_cpu, values};
 
 /// An affine map per channel of a stack that is kept: what [`relu_after`](super::relu_after) and
@@ -50,8 +50,7 @@ impl Affine {
     }
 
     pub(super) fn dims(&self) -> Dims {
-        let [slabs, _, channels, height, width] = sizes(&self.0.x);
-        Dims { slabs, channels, plane: height * width }
+        channels(&self.0.x)
     }
 }
 

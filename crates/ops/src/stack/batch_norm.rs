@@ -3,10 +3,10 @@
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use temper_kernels::channel_affine::{self, Dims};
-use temper_kernels::{batch_norm as kernel, scratch::unwritten};
+use temper_kernels::scratch::unwritten;
+use temper_kernels::{batch_norm as kernel, channel_affine};
 
-use super::sizes;
+use super::{channels, sizes};
 use crate::composed;
 use crate::fused::{Fused, Input, apply, on_cpu, tensor, values, values_mut};
 
@@ -28,11 +28,6 @@ struct BatchNorm {
     eps: f32,
 }
 
-fn dims(x: &FlexTensor) -> Dims {
-    let [slabs, _, channels, height, width] = sizes(x);
-    Dims { slabs, channels, plane: height * width }
-}
-
 impl Fused<3> for BatchNorm {
     /// Input and weight.
     type Saved = (FlexTensor, FlexTensor);
@@ -40,12 +35,12 @@ impl Fused<3> for BatchNorm {
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let [scale, shift] = kernel::scale_and_shift(values(&self.moments), values(&weight), values(&bias), self.eps);
         let mut y = unwritten(values(&x).len());
-        channel_affine::forward(values(&x), &scale, &shift, &mut y, dims(&x));
+        channel_affine::forward(values(&x), &scale, &shift, &mut y, channels(&x));
         (tensor(y, sizes(&x)), (x, weight))
     }
 
     fn backward(&self, (x, weight): Self::Saved, mut gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let dims = dims(&x);
+        let dims = channels(&x);
         let (mut dweight, mut dbias) = (vec![0.0; dims.channels], vec![0.0; dims.channels]);
         let gradients = [&mut dweight[..], &mut dbias[..]];
         let g = values_mut(&mut gradient);

@@ -2,10 +2,10 @@
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use temper_kernels::channel_affine::{self as kernel, Dims};
+use temper_kernels::channel_affine as kernel;
 use temper_kernels::scratch::unwritten;
 
-use super::sizes;
+use super::{channels, sizes};
 use crate::composed;
 use crate::fused::{Fused, Input, apply, on_cpu, tensor, values, values_mut};
 
@@ -20,23 +20,18 @@ pub fn channel_affine(x: Tensor<5>, scale: Tensor<1>, shift: Tensor<1>) -> Tenso
 #[derive(Debug, Clone)]
 struct ChannelAffine;
 
-fn dims(x: &FlexTensor) -> Dims {
-    let [slabs, _, channels, height, width] = sizes(x);
-    Dims { slabs, channels, plane: height * width }
-}
-
 impl Fused<3> for ChannelAffine {
     /// Input and scale.
     type Saved = (FlexTensor, FlexTensor);
 
     fn forward(&self, [x, scale, shift]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let mut y = unwritten(values(&x).len());
-        kernel::forward(values(&x), values(&scale), values(&shift), &mut y, dims(&x));
+        kernel::forward(values(&x), values(&scale), values(&shift), &mut y, channels(&x));
         (tensor(y, sizes(&x)), (x, scale))
     }
 
     fn backward(&self, (x, scale): Self::Saved, mut gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let dims = dims(&x);
+        let dims = channels(&x);
         let (mut dscale, mut dshift) = (vec![0.0; dims.channels], vec![0.0; dims.channels]);
         let sums = [&mut dscale[..], &mut dshift[..]];
         kernel::backward(values(&x), values(&scale), values_mut(&mut gradient), sums, dims);
