@@ -341,6 +341,8 @@ setting.words = { old = "old", new = "new" }
     );
     assert_eq!(err.matches("error: ").count(), 6, "{err}");
     assert!(!folder.path("sweeps").exists());
+    folder.write("part.toml", wrong.replace("base.run = \"base\"", "base.run = \"base@35\""));
+    folder.fails(&["sweep", "part.toml"], 2, &["base@35: a base is a whole run", "from = \"base@500 steps\""]);
     folder.fails(&["sweep", "rewarm/max-rl"], 2, &["did you mean `rewarm/max-lr`?"]);
     folder.fails(&["sweep", "nowhere.toml"], 2, &["nowhere.toml"]);
     folder.fails(&["sweep", "rewarm/max-lr", "--size", "huge"], 2, &["tiny, small, paper"]);
