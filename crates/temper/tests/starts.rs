@@ -105,3 +105,21 @@ fn looking_changes_nothing() {
     }
     assert_eq!(folder.read("base/metrics.jsonl"), before);
 }
+
+/// Killed after its last checkpoint, and before it could mark the best one and say that it is complete.
+#[test]
+fn complete_but_for_its_last_words() {
+    let folder = Folder::new();
+    folder.ok(&["train", "tiny.toml", "--set", "checkpoint.keep_best=old", "--out", "run"]);
+    let best = folder.read("run/checkpoints/best.json");
+    assert!(String::from_utf8_lossy(&best).contains("40"), "the last evaluation of this run is its best");
+    let record = String::from_utf8(folder.read("run/metrics.jsonl")).unwrap();
+    let (kept, last) = record.trim_end().rsplit_once('\n').unwrap();
+    assert!(last.contains("\"done\""), "{last}");
+    folder.write("run/metrics.jsonl", format!("{kept}\n"));
+    std::fs::remove_file(folder.path("run/checkpoints/best.json")).unwrap();
+    folder.ok(&["resume", "run"]);
+    assert_eq!(folder.events_of("run", "done").len(), 1);
+    assert_eq!(folder.read("run/checkpoints/best.json"), best);
+    assert!(folder.temper(&["resume", "run"]).err.contains("complete, nothing left to do"));
+}

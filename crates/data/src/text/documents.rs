@@ -228,6 +228,14 @@ impl Documents {
         self.total
     }
 
+    /// The files still to be read, in order; texts in memory are left out.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.as_slice().iter().filter_map(|part| match &part.bytes {
+            Bytes::File(path) => Some(path.as_path()),
+            Bytes::Memory(_) => None,
+        })
+    }
+
     /// The counters, which go on while documents are read.
     pub fn counts(&self) -> Arc<ReadCount> {
         self.count.clone()

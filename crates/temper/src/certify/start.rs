@@ -147,7 +147,7 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     images::Manifest::read(&run)?.require(&data, &recipe)?;
     let series = RunSeries::read(&run)?;
     let lengths = lengths(&recipe, data.train.len(), Some(run::planned(&run, &series)?))?;
-    if state.step >= lengths.stop {
+    if state.step >= lengths.stop && series.done.is_some() {
         return Ok(None);
     }
     let recorder = run::go_on(&run, &named, &state, &lengths, printer)?;

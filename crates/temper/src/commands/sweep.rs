@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use temper_recipe::nearest;
+use temper_recipe::{Task, nearest};
 use temper_record::Problem;
 use temper_record::console::{count, duration};
 use temper_report::Table;
@@ -28,6 +28,23 @@ pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
     if args.show {
         return show(name, printer);
     }
+    let given: Vec<&String> = args.overrides.set.iter().chain(&args.set_base).collect();
+    sweep_of(name, args, printer).map_err(|mut problems| {
+        problems.0.iter_mut().for_each(|problem| in_the_file(problem, name, &given));
+        problems
+    })
+}
+
+/// An override that the command line did not give is one of the sweep's own.
+fn in_the_file(problem: &mut Problem, name: &str, given: &[&String]) {
+    if let Some(key) = problem.place.strip_prefix("--set ")
+        && given.iter().all(|set| set.split('=').next() != Some(key))
+    {
+        problem.place = format!("{name}: set.{key}");
+    }
+}
+
+fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     let store = Store::new(&args.out);
     let (sweep, mut problems) = load(name)?;
     // What is wrong with its form does not keep us from looking for more.
@@ -57,11 +74,13 @@ pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
     texts::require(&tree.texts.missing)?;
     let signals = Signals::listen()?;
     store.create()?;
-    tree.texts.tokenise(printer)?;
+    tree.texts.tokenise(&store, printer)?;
     let left = tree.nodes.iter().filter(|node| state(&node.path) != State::Done).count();
     let jobs = match args.jobs {
         Some(jobs) => usize::from(jobs).min(left.max(1)),
         None if left <= 1 => 1,
+        // Their large batches keep all threads busy.
+        None if tree.nodes.iter().all(|node| node.recipe.task() == Task::Certify) => 1,
         None => {
             let mut clock = Clock::default();
             let costs = cost::of_tree(&tree, Some(&mut clock), printer)?;

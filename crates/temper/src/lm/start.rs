@@ -180,7 +180,8 @@ pub fn branch(
     .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
 
-/// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete.
+/// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete; one that was killed
+/// after its last update and before its record said so has no update left and is brought to its end.
 pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<Started<LmTask>>> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
@@ -199,9 +200,9 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     stream.require(tokenizer.vocabulary())?;
     let sets = text::open_sets(&manifest.sets, &tokenizer)?;
     // The run's own end, as it was told to its record: --max-steps may have moved it.
-    let planned = run::planned(&run, &RunSeries::read(&run)?)?;
-    let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), Some(planned))?;
-    if state.step >= lengths.stop {
+    let series = RunSeries::read(&run)?;
+    let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), Some(run::planned(&run, &series)?))?;
+    if state.step >= lengths.stop && series.done.is_some() {
         return Ok(None);
     }
     let recorder = run::go_on(&run, &named, &state, &lengths, printer)?;

@@ -164,8 +164,7 @@ fn classifier(node: &Node, base: Option<Recipe>, clock: Option<&mut Clock>, prin
     })
 }
 
-/// How many runs side by side are fastest on these threads: measured with the tree's largest language model; small networks of
-/// images, whose batches are large, keep all threads busy by themselves.
+/// How many runs side by side are fastest on these threads: measured with the tree's largest language model.
 pub fn side_by_side(clock: &Clock, runs: usize, memory: u64) -> usize {
     let threads = rayon::current_num_threads();
     let Some((config, batch, seq, pieces)) = clock.kinds.iter().max_by_key(|(config, ..)| config.parameters()) else {

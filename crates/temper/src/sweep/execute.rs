@@ -189,6 +189,7 @@ fn worker(
             recipe: node.recipe.clone(),
             source: &node.source,
             parent: node.parent_name(tree),
+            keep_at: &node.keep_at,
             path: &node.path,
         };
         let go = || job.go(signals, news);

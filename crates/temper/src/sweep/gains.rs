@@ -30,6 +30,15 @@ pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Outcome<Vec<(us
             Problem::input("read sweep", &sweep.name, format!("{metric}: a sweep of gains has no such metric"));
         problems.push(problem.hint(format!("there are {}", METRICS.join(", "))));
     }
+    if chosen.size.base.is_some() {
+        let problem =
+            Problem::input("read sweep", &sweep.name, "a sweep of gains looks at fresh networks and has no base");
+        problems.push(problem.hint(format!("take base out of size {}", chosen.size.name)));
+    }
+    for variant in chosen.variants.iter().filter(|variant| !variant.scale.is_empty()) {
+        let place = format!("{}: variant {:?}", sweep.name, variant.name);
+        problems.push(Problem::input("read sweep", place, "a sweep of gains scales nothing").hint("set the value"));
+    }
     for (index, variant) in chosen.variants.iter().enumerate() {
         for &seed in seeds {
             let overrides = [variant.set.as_slice(), &[format!("seed={seed}")]].concat();
@@ -84,7 +93,6 @@ pub fn measure(chosen: &Chosen, recipes: &[(usize, u64, Recipe)], meter: &Meter)
             seed: *seed,
             unit: "images",
             amount: 0.0,
-            seconds: None,
             run: String::new(),
             curves: curves.collect(),
         });

@@ -7,9 +7,7 @@ use std::sync::mpsc::Sender;
 use temper_recipe::{Recipe, Task};
 use temper_record::console::Unit;
 use temper_record::event::Event;
-use temper_record::sink::Recorder;
 use temper_record::{Checkpoint, Problem, RunDir};
-use temper_train::checkpoint::read_state;
 use temper_train::trainer::{End, Task as Trained, Watch};
 
 use crate::console::{Console, Signals};
@@ -43,6 +41,8 @@ pub struct Job<'a> {
     pub source: &'a str,
     /// The checkpoint that it branches from.
     pub parent: Option<String>,
+    /// Updates after which others branch from it.
+    pub keep_at: &'a [u64],
     /// Its directory.
     pub path: &'a Path,
 }
@@ -59,20 +59,23 @@ impl Job<'_> {
                 return match self.recipe.task() {
                     Task::Lm => match lm::start::resume(&name, limits, &printer)? {
                         Some(started) => self.train(started, signals, news, &printer),
-                        None => self.finish(),
+                        None => Ok(End::Done),
                     },
                     Task::Certify => match certify::start::resume(&name, limits, &printer)? {
                         Some(started) => self.train(started, signals, news, &printer),
-                        None => self.finish(),
+                        None => Ok(End::Done),
                     },
                 };
             }
             // Killed before its first checkpoint: nothing is lost but what can be done again.
             State::Begun => {
-                // Taking the lock puts back a checkpoint that a kill between two renames left aside.
-                _ = RunDir::open(self.path).and_then(|run| run.lock().map(drop));
-                if state(self.path) != State::Begun {
-                    return self.go(signals, news);
+                if let Ok(run) = RunDir::open(self.path) {
+                    // Taking the lock puts back a checkpoint that a kill between two renames left aside.
+                    let lock = run.lock()?;
+                    if !Checkpoint::list(&run)?.is_empty() {
+                        drop(lock);
+                        return self.go(signals, news);
+                    }
                 }
                 fs::remove_dir_all(self.path).map_err(|cause| Problem::io("begin run again", self.path, &cause))?
             }
@@ -105,23 +108,14 @@ impl Job<'_> {
         news: &Sender<News>,
         printer: &Printer,
     ) -> Outcome<End> {
+        // A run that was begun for another sweep keeps what that one branches from; this one's points come on top.
+        started.trainer.settings.keep_at.extend(self.keep_at);
         let (first, stop) = (started.trainer.state.step, started.lengths.stop);
         let unit = Unit::of_task(self.recipe.task().name());
         let console = Console::new(printer, signals.clone(), "", unit, started.lengths.log_every, first, stop);
         let mut told = Told { console, index: self.index, news };
         told.tell(News::Began(self.index, first, stop));
         Ok(started.trainer.train(started.fresh, &mut told)?)
-    }
-
-    /// A run that was killed after its last checkpoint and before it could say that it is complete.
-    fn finish(&self) -> Outcome<End> {
-        let run = RunDir::open(self.path)?;
-        let _lock = run.lock()?;
-        let state = read_state(&Checkpoint::latest(&run)?)?;
-        let mut recorder = Recorder::resume(&run, state.metrics_bytes)?;
-        recorder.record(&Event::Done { step: state.step, tokens: state.tokens, seconds: state.seconds })?;
-        recorder.sync()?;
-        Ok(End::Done)
     }
 }
 

@@ -26,8 +26,6 @@ pub struct Measured {
     pub unit: &'static str,
     /// How much it was trained on.
     pub amount: f64,
-    /// How long that took.
-    pub seconds: Option<f64>,
     /// The name of its directory.
     pub run: String,
     /// The sweep's metrics and those of its claims.
@@ -93,7 +91,6 @@ pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree, printer: &Printer) -> V
             seed: row.seed,
             unit: temper_record::Unit::of_task(&run.info.task).name(),
             amount: (run.last_tokens() - run.info.first_tokens) as f64,
-            seconds: run.done,
             run: run.name.clone(),
             curves: metrics(sweep).iter().filter_map(curve).collect(),
         });
@@ -174,7 +171,7 @@ impl Results<'_> {
                 .collect();
             json!({
                 "setting": variant.setting, "variant": variant.name, "seed": run.seed, "run": run.run,
-                run.unit: run.amount, "seconds": run.seconds, "metrics": curves,
+                run.unit: run.amount, "metrics": curves,
             })
         });
         let runs: Vec<Value> = runs.collect();

@@ -68,6 +68,17 @@ impl Store {
         found.unwrap_or_else(|| runs.join(format!("{name}-{hash}")))
     }
 
+    /// The right to make the tokens of this folder, once nobody else has it.
+    pub fn wait_for_tokens(&self, folder: &Path) -> Result<File> {
+        let path = self.root.join("tokens").join(format!(".{}.lock", folder.file_name().unwrap_or_default().display()));
+        let problem = |cause: &_| Problem::io("lock tokens", &path, cause);
+        let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(|e| problem(&e))?;
+        match file.lock() {
+            Err(cause) if cause.kind() != ErrorKind::Unsupported => Err(problem(&cause)),
+            _ => Ok(file),
+        }
+    }
+
     /// The right to work on the run of this hash, given up when the process ends, however it ends. `None` if another has it.
     pub fn lock(&self, hash: &str) -> Result<Option<File>> {
         let path = self.root.join("runs").join(format!(".{hash}.lock"));

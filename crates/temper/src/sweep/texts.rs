@@ -1,8 +1,10 @@
 //! What the runs of a sweep train on: text is known by the hash of its content, and tokenised once for all of them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 use temper_data::{Documents, Input, PrepareOptions, Tokenizer};
@@ -69,9 +71,9 @@ impl Texts {
                 let inputs = match text::look(&paths)? {
                     text::Named::Text(inputs) => inputs,
                     // Tokens are used where they are.
-                    text::Named::Tokens(train, _) => {
-                        let tokens = self.hash_of_tokens(&train)?;
-                        found.push((key, String::new(), tokens));
+                    text::Named::Tokens(train, validation) => {
+                        let parts = std::iter::once(&train).chain(&validation).map(|path| of_tokens(path));
+                        found.push((key, String::new(), parts.collect::<Result<Vec<_>>>()?.join(", ")));
                         continue;
                     }
                 };
@@ -93,25 +95,21 @@ impl Texts {
     }
 
     /// Tokenises what is not tokenised yet.
-    pub fn tokenise(&self, printer: &Printer) -> Outcome<()> {
+    pub fn tokenise(&self, store: &Store, printer: &Printer) -> Outcome<()> {
         for (folder, text) in &self.texts {
+            // Another sweep may be at the same text.
+            let _lock = store.wait_for_tokens(folder)?;
             if folder.exists() {
                 continue;
             }
             let tokenizer = text::tokenizer(&text.tokenizer)?;
             // Under another name until it is whole: a kill leaves nothing that counts.
-            let making = folder.with_file_name(format!(
-                ".{}-{}",
-                folder.file_name().unwrap_or_default().display(),
-                std::process::id()
-            ));
-            _ = fs::remove_dir_all(&making);
-            text::tokenise(&text.name, &text.inputs, &tokenizer, &making, &text.options, printer)?;
-            match fs::rename(&making, folder) {
-                Err(_) if folder.exists() => _ = fs::remove_dir_all(&making),
-                Err(cause) => return Err(Problem::io("keep tokens", folder, &cause).into()),
-                Ok(()) => {}
+            let making = folder.with_file_name(format!(".{}", folder.file_name().unwrap_or_default().display()));
+            if making.exists() {
+                fs::remove_dir_all(&making).map_err(|cause| Problem::io("begin tokens again", &making, &cause))?;
             }
+            text::tokenise(&text.name, &text.inputs, &tokenizer, &making, &text.options, printer)?;
+            fs::rename(&making, folder).map_err(|cause| Problem::io("keep tokens", folder, &cause))?;
         }
         Ok(())
     }
@@ -149,7 +147,12 @@ impl Texts {
         for input in inputs {
             all.update(match input {
                 Input::Memory { name, .. } => name.clone(),
-                Input::Path(path) => self.once(format!("file {}", path.display()), || content(path, options))?,
+                Input::Path(path) if path.is_file() => self.content_of(path)?,
+                // Of a folder or a pattern, every file that is read.
+                Input::Path(_) => {
+                    let documents = Documents::open(std::slice::from_ref(input), &options.read)?;
+                    documents.files().map(|path| self.content_of(path)).collect::<Result<String>>()?
+                }
             });
         }
         all.update(self.tokenizer(tokenizer));
@@ -157,20 +160,58 @@ impl Texts {
         Ok(short(all))
     }
 
-    fn hash_of_tokens(&mut self, path: &Path) -> Outcome<String> {
-        let size = fs::metadata(path).map_err(|cause| Problem::io("find data", path, &cause))?.len();
-        Ok(format!("tokens at {}, {size} bytes", path.display()))
+    /// The content of a file or of everything below a folder; the path itself where there is nothing, and of what is built in.
+    pub fn content_of(&mut self, path: &Path) -> Result<String> {
+        if path.is_dir() {
+            let entries = fs::read_dir(path).map_err(|cause| Problem::io("read folder", path, &cause))?;
+            let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            inside.sort();
+            let mut all = Sha256::new();
+            for entry in inside {
+                all.update(format!("{}\n", entry.file_name().unwrap_or_default().display()));
+                all.update(self.content_of(&entry)?);
+            }
+            return Ok(short(all));
+        }
+        match path.is_file() {
+            true => self.once(format!("file {}", path.display()), || of_file(path)),
+            false => Ok(path.display().to_string()),
+        }
     }
 }
 
-/// The content of a file; of a folder or a pattern, its name and how much text there is.
-fn content(path: &Path, options: &PrepareOptions) -> Result<String> {
-    if path.is_file() {
-        let bytes = fs::read(path).map_err(|cause| Problem::io("read text", path, &cause))?;
-        return Ok(short(Sha256::new_with_prefix(bytes)));
+/// The hash of a file's bytes.
+fn of_file(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash));
+    copied.map_err(|cause| Problem::io("read file", path, &cause))?;
+    Ok(short(hash))
+}
+
+/// What stands for tokens, which may be too large to be read for a hash: their place, size and time.
+fn of_tokens(path: &Path) -> Result<String> {
+    let found = fs::metadata(path).and_then(|meta| Ok((meta.len(), meta.modified()?)));
+    let (size, modified) = found.map_err(|cause| Problem::io("find data", path, &cause))?;
+    let modified = modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    Ok(format!("tokens at {}, {size} bytes of {modified}", path.display()))
+}
+
+/// The sets that a run of this recipe is evaluated on: its validation sets and what is held out of its training sets. Data that
+/// is not here, or not tokenised yet, is taken to be text.
+pub fn validated(recipe: &Recipe) -> Outcome<Vec<String>> {
+    let mut sets: Vec<String> = recipe.names("data.validation").into_iter().map(str::to_owned).collect();
+    for name in recipe.names("data.train") {
+        let paths = recipe.texts(&format!("data.train.{name}.path"))?;
+        let looked = paths.iter().all(|path| there(path)).then(|| text::look(&paths)).transpose()?;
+        let held_out = match looked {
+            Some(text::Named::Tokens(_, validation)) => validation.is_some(),
+            _ => recipe.f64("data.validation_fraction")? > 0.0,
+        };
+        if held_out && sets.iter().all(|set| set != name) {
+            sets.push(name.to_owned());
+        }
     }
-    let documents = Documents::open(&[Input::from(path)], &options.read)?;
-    Ok(format!("{} {}", path.display(), documents.total_bytes()))
+    Ok(sets)
 }
 
 fn there(path: &str) -> bool {

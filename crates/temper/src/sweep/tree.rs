@@ -1,7 +1,7 @@
 //! The tree of a sweep's runs: resolved, checked, and known by what decides their numbers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use temper_recipe::{Recipe, Task, Value, find_key};
@@ -31,6 +31,8 @@ pub struct Node {
     pub recipe: Recipe,
     /// The run it branches from, and after how many updates; `None` of updates is the last checkpoint or the best.
     pub parent: Option<(Parent, Point)>,
+    /// Updates after which variants branch from it.
+    pub keep_at: Vec<u64>,
     /// Of everything that decides its numbers.
     pub hash: String,
     /// Where it is, or will be.
@@ -245,13 +247,19 @@ fn branch(variant: &Variant, seed: u64, base: Option<&Trunk>, store: &Store, tre
     } else {
         format!("{}: {}", variant.setting, variant.name)
     };
+    let unmarked = |(trunk, point): &(&Trunk, Point)| {
+        *point == Point::Best && trunk.recipe.task() == Task::Lm && !trunk.recipe.is_set("checkpoint.keep_best")
+    };
+    if parent.as_ref().is_some_and(unmarked) {
+        let place = format!("variant {:?}: from", variant.name);
+        return Err(Problem::input("read sweep", place, "the base marks no checkpoint as its best")
+            .hint("checkpoint.keep_best = \"SET\" in the base's recipe, or base.set.checkpoint.keep_best")
+            .into());
+    }
     let tokenizer = base.and_then(|trunk| trunk.tokenizer.as_deref());
     let node = add(&label, &variant.recipe, overrides, seed, parent, tokenizer, store, tree)?;
-    if let Some((Parent::Run(run), Point::Step(step))) = &tree.nodes[node].parent
-        && !store::has_checkpoint(run, *step)
-    {
-        let named = RunRef { dir: run.clone(), at: temper_record::At::Step(*step) };
-        named.checkpoint()?;
+    if let Some((Parent::Run(_), _)) = &tree.nodes[node].parent {
+        RunRef::parse(&tree.nodes[node].parent_name(tree).expect("it has a parent"))?.checkpoint()?;
     }
     Ok(node)
 }
@@ -288,15 +296,21 @@ fn add(
             Some((_, _, stands)) => stands.clone(),
             None => match (&entry.value, key) {
                 (Value::Text(name), "data.tokenizer") => tree.texts.tokenizer(name),
+                (Value::Text(path), "data.images" | "init.from") => tree.texts.content_of(Path::new(path))?,
+                (Value::Text(run), "data.replay.from") => identity(run),
                 (value, _) => value.to_string(),
             },
         };
-        if find_key(key).is_none_or(|key| key.bears) {
+        // The order of a sum decides its last bits.
+        if find_key(key).is_none_or(|key| key.bears) || key == "batch.micro" {
             hash.update(format!("{key}={value}\n"));
         }
     }
     if let Some((trunk, point)) = &parent {
         hash.update(format!("branch of {} at {point:?}\n", trunk.hash));
+        if let (Point::Best, Some(set)) = (point, trunk.recipe.opt("checkpoint.keep_best", Recipe::text)?) {
+            hash.update(format!("best on {set}\n"));
+        }
     }
     let hash = texts::short(hash);
     if let Some(known) = tree.nodes.iter().position(|node| node.hash == hash) {
@@ -314,6 +328,7 @@ fn add(
         overrides,
         recipe,
         parent,
+        keep_at: Vec::new(),
         hash,
         path,
     });
@@ -330,6 +345,7 @@ fn keep_checkpoints(base: &mut Node, steps: &[u64]) -> Outcome<()> {
         .collect();
     base.overrides.retain(|set| !set.starts_with("checkpoint.keep_at="));
     base.overrides.push(format!("checkpoint.keep_at=[{}]", points.join(", ")));
+    base.keep_at = steps.to_vec();
     base.recipe = Recipe::load(&base.source, &base.overrides, &LIBRARY)?;
     Ok(())
 }
@@ -350,6 +366,12 @@ fn gone(base: &Node, steps: &[u64]) -> Vec<Problem> {
     missing.map(problem).collect()
 }
 
+/// A run that is named by its directory, told from one made there anew.
+fn identity(run: &str) -> String {
+    let time = RunRef::parse(run).and_then(|named| named.open()).and_then(|dir| RunSeries::read(&dir));
+    format!("run {run} of {}", time.map_or(String::new(), |series| series.info.time.to_string()))
+}
+
 /// Metrics that an evaluation of a run records, and the sets that it is evaluated on.
 fn recorded(node: &Recipe, base: Option<&Trunk>) -> Outcome<(Vec<String>, Vec<&'static str>)> {
     if node.task() == Task::Certify {
@@ -363,9 +385,7 @@ fn recorded(node: &Recipe, base: Option<&Trunk>) -> Outcome<(Vec<String>, Vec<&'
     }
     let mut sets = Vec::new();
     for recipe in std::iter::once(node).chain(base.map(|trunk| &trunk.recipe)) {
-        for part in ["data.train", "data.validation"] {
-            sets.extend(recipe.names(part).into_iter().map(str::to_owned));
-        }
+        sets.extend(texts::validated(recipe)?);
     }
     sets.sort();
     sets.dedup();
