@@ -12,6 +12,7 @@
 
 mod tile;
 mod window;
+mod winograd;
 
 use crate::arch::dispatch;
 use crate::dense::sign;
@@ -21,6 +22,7 @@ use crate::scratch::{self, Scratch, Shared};
 use rayon::prelude::*;
 use tile::{Correlation, Level, WeightSum};
 use window::{Geometry, Window};
+use winograd::Rows;
 
 /// Sizes of a convolution of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,12 +143,12 @@ struct Pass {
 }
 
 impl Pass {
-    /// `value` is the weight of group, output channel and (channel, row, column).
+    /// `value` is the weight, or with `true` its magnitude, of group, output channel and (channel, row, column).
     fn new(
         shape: &Shape,
         geometry: Geometry,
         outputs: usize,
-        value: impl Fn(usize, usize, [usize; 3]) -> f32 + Sync,
+        value: impl Fn(bool, usize, usize, [usize; 3]) -> f32 + Sync,
     ) -> Self {
         let window = Window::new(geometry, flat_pays(&geometry, outputs));
         let level = tile::level(window.runs(window.rows).0);
@@ -154,21 +156,22 @@ impl Pass {
         let (mr, taps) = (level.mr, offsets.len());
         let strips = outputs.div_ceil(mr);
         let group = strips * mr * taps;
-        let mut weight = scratch::take(shape.groups * group);
-        weight.par_chunks_mut((mr * taps).max(1)).enumerate().for_each(|(strip, to)| {
-            let (g, members) = (strip / strips, tile::strip_rows(outputs, mr, strip % strips));
-            let [rows, columns] = geometry.taps;
-            for (t, to) in to.chunks_exact_mut(mr).enumerate() {
-                let tap = [t / (rows * columns), t / columns % rows, t % columns];
-                for (i, to) in to.iter_mut().enumerate() {
-                    *to = if i < members.len() { value(g, members.start + i, tap) } else { 0.0 };
+        let pack = |radius: bool| {
+            let mut packed = scratch::take(shape.groups * group);
+            packed.par_chunks_mut((mr * taps).max(1)).enumerate().for_each(|(strip, to)| {
+                let (g, members) = (strip / strips, tile::strip_rows(outputs, mr, strip % strips));
+                let [rows, columns] = geometry.taps;
+                for (t, to) in to.chunks_exact_mut(mr).enumerate() {
+                    let tap = [t / (rows * columns), t / columns % rows, t % columns];
+                    for (i, to) in to.iter_mut().enumerate() {
+                        *to = if i < members.len() { value(radius, g, members.start + i, tap) } else { 0.0 };
+                    }
                 }
-            }
-        });
-        let mut magnitude = scratch::take(if shape.slabs == 3 { weight.len() } else { 0 });
-        for (to, from) in magnitude.iter_mut().zip(&weight[..]) {
-            *to = from.abs();
-        }
+            });
+            packed
+        };
+        let weight = pack(false);
+        let magnitude = if shape.slabs == 3 { pack(true) } else { scratch::take(0) };
         Self { geometry, window, level, offsets, outputs, group, weight, magnitude }
     }
 
@@ -177,15 +180,16 @@ impl Pass {
         self.window.len(self.level.lanes)
     }
 
-    /// The output rows from `y` on, as many as a window serves, of one group.
+    /// `rows` output rows from `y` on, no more than a window serves, of one group.
     #[allow(clippy::too_many_arguments)]
     fn block<'a>(
         &'a self,
         group: usize,
         radius: bool,
-        bias: *const f32,
+        bias: Option<&[f32]>,
         source: &'a [f32],
         y: usize,
+        rows: usize,
         out: *mut f32,
         plane: usize,
     ) -> Correlation<'a> {
@@ -195,14 +199,121 @@ impl Pass {
             offsets: &self.offsets,
             weight: weight[group * self.group..].as_ptr(),
             outputs: self.outputs,
-            bias,
+            bias: bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
             source: source.as_ptr(),
             y,
-            rows: self.window.rows.min(self.geometry.out[0] - y),
+            rows,
             out,
             plane,
         }
     }
+
+    /// All output rows below `rows` of one group: `out` is where they begin, and how far apart the planes are.
+    ///
+    /// # Safety
+    /// `source` and `bias` must be those of the group, `out` the group's own and large enough, `buffer` as [`Pass::buffer`] says.
+    unsafe fn rows(&self, of: Part, rows: usize, (out, plane): (*mut f32, usize), buffer: *mut f32) {
+        let Part { group, radius, bias, source } = of;
+        for y in (0..rows).step_by(self.window.rows) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let out = out.add(y * self.geometry.out[1]);
+                let block = self.block(group, radius, bias, source, y, self.window.rows.min(rows - y), out, plane);
+                self.level.correlate(block, buffer);
+            }
+        }
+    }
+}
+
+/// A group of channels of one image.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    group: usize,
+    /// Whether the image is one of radii.
+    radius: bool,
+    bias: Option<&'a [f32]>,
+    source: &'a [f32],
+}
+
+/// A correlation with a stride of 1: tap by tap, or where that is less work at the points of [`winograd`].
+struct Whole {
+    geometry: Geometry,
+    outputs: usize,
+    /// One pass, or one a point.
+    passes: Vec<Pass>,
+    /// Tiles of a block; 0 for tap by tap.
+    tiles: usize,
+}
+
+impl Whole {
+    /// As [`Pass::new`].
+    fn new(
+        shape: &Shape,
+        geometry: Geometry,
+        outputs: usize,
+        value: impl Fn(bool, usize, usize, [usize; 3]) -> f32 + Sync,
+    ) -> Self {
+        if !winograd::pays(&geometry, outputs) {
+            return Self { geometry, outputs, passes: vec![Pass::new(shape, geometry, outputs, value)], tiles: 0 };
+        }
+        let tiles = winograd::tiles(&geometry, outputs);
+        let rows = winograd::geometry(&geometry, tiles);
+        let at = |point: usize| {
+            Pass::new(shape, rows, outputs, |radius, g, o, [c, _, kx]| {
+                winograd::weight(point, |ky| value(radius, g, o, [c, ky, kx]))
+            })
+        };
+        Self { geometry, outputs, passes: (0..winograd::POINTS).map(at).collect(), tiles }
+    }
+
+    /// Numbers of the buffers that [`Whole::image`] takes: a window, the transformed input, the transformed output.
+    fn buffers(&self) -> [usize; 3] {
+        let window = self.passes.iter().map(Pass::buffer).max().unwrap_or(0);
+        let [input, output] = [self.input(0).apart(), self.made(0).apart()];
+        [window, winograd::POINTS * input, winograd::POINTS * output]
+    }
+
+    fn input(&self, tile: usize) -> Rows {
+        let (planes, size) = (self.geometry.channels, self.geometry.source);
+        winograd_rows(&self.geometry, planes, size, tile, self.tiles, -self.geometry.pad[0])
+    }
+
+    fn made(&self, tile: usize) -> Rows {
+        winograd_rows(&self.geometry, self.outputs, self.geometry.out, tile, self.tiles, 0)
+    }
+
+    /// One group of one image.
+    ///
+    /// # Safety
+    /// `of` and `out` must be the group's own, the buffers as large as [`Whole::buffers`] says.
+    unsafe fn image(&self, of: Part, out: &mut [f32], [window, input, made]: &mut [Scratch; 3]) {
+        let [height, width] = self.geometry.out;
+        if self.tiles == 0 {
+            // SAFETY: the caller's promise.
+            unsafe { self.passes[0].rows(of, height, (out.as_mut_ptr(), height * width), window.as_mut_ptr()) };
+            return;
+        }
+        for tile in (0..height.div_ceil(winograd::TILE)).step_by(self.tiles) {
+            let (from, to) = (self.input(tile), self.made(tile));
+            winograd::input(of.source, input, from);
+            for (point, pass) in self.passes.iter().enumerate() {
+                let source = &input[point * from.apart()..][..from.apart()];
+                // SAFETY: every point has its own part of both buffers.
+                unsafe {
+                    let out = made.as_mut_ptr().add(point * to.apart());
+                    let of = Part { source, bias: None, ..of };
+                    pass.rows(of, from.tiles, (out, self.tiles * width), window.as_mut_ptr());
+                }
+            }
+            winograd::output(made, of.bias, out, to);
+        }
+    }
+}
+
+/// The rows of a block of tiles from `tile` on; tile 0 of the image begins at row `first`.
+fn winograd_rows(geometry: &Geometry, planes: usize, size: [usize; 2], tile: usize, room: usize, first: isize) -> Rows {
+    let tiles = room.min(geometry.out[0].div_ceil(winograd::TILE) - tile);
+    Rows { planes, size, first: first + (tile * winograd::TILE) as isize, tiles, room }
 }
 
 /// True where copying every pixel once for every column of the kernel costs less than the lanes that rows shorter or
@@ -229,26 +340,29 @@ pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], shape:
     if y.is_empty() {
         return;
     }
-    let geometry = shape.geometry();
-    let (inputs, outputs) = (shape.inputs / shape.groups, shape.outputs / shape.groups);
-    let taps = shape.taps();
-    let k = shape.kernel;
-    let pass =
-        Pass::new(&shape, geometry, outputs, |g, o, [c, ky, kx]| w[(g * outputs + o) * taps + (c * k + ky) * k + kx]);
-    let (source, plane) = (shape.size[0] * shape.size[1], geometry.out[0] * geometry.out[1]);
+    let (outputs, taps, k) = (shape.outputs / shape.groups, shape.taps(), shape.kernel);
+    let whole = Whole::new(&shape, shape.geometry(), outputs, |radius, g, o, [c, ky, kx]| {
+        let w = w[(g * outputs + o) * taps + (c * k + ky) * k + kx];
+        if radius { w.abs() } else { w }
+    });
+    correlate(&whole, x, bias, y, &shape);
+}
+
+/// Every group of every image of a stack.
+fn correlate(pass: &Whole, x: &[f32], bias: Option<&[f32]>, y: &mut [f32], shape: &Shape) {
+    let (from, to) = (x.len() / (shape.slabs * shape.images), y.len() / (shape.slabs * shape.images));
     let y = Shared::new(y);
     (0..shape.slabs * shape.images).into_par_iter().for_each(|image| {
         let radius = image >= 2 * shape.images;
-        let mut buffer = scratch::take(pass.buffer());
-        for g in 0..shape.groups {
-            let x = &x[(image * shape.inputs + g * inputs) * source..][..inputs * source];
+        let mut buffers = pass.buffers().map(scratch::take);
+        for group in 0..shape.groups {
+            let part = |whole: usize| (image * shape.groups + group) * (whole / shape.groups);
+            let source = &x[part(from)..][..from / shape.groups];
+            let bias = bias.filter(|_| !radius).map(|bias| &bias[group * pass.outputs..][..pass.outputs]);
             // SAFETY: every image and group has its own part of the output.
-            let y = unsafe { y.part((image * shape.outputs + g * outputs) * plane, outputs * plane) };
-            let bias = bias.filter(|_| !radius).map_or(std::ptr::null(), |bias| bias[g * outputs..].as_ptr());
-            for row in (0..geometry.out[0]).step_by(pass.window.rows) {
-                let out = y[row * geometry.out[1]..].as_mut_ptr();
-                // SAFETY: the parts were cut to what the geometry addresses.
-                unsafe { pass.level.correlate(pass.block(g, radius, bias, x, row, out, plane), buffer.as_mut_ptr()) };
+            unsafe {
+                let y = y.part(part(to), to / shape.groups);
+                pass.image(Part { group, radius, bias, source }, y, &mut buffers);
             }
         }
     });
@@ -262,24 +376,29 @@ pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape) {
     }
     let (inputs, outputs) = (shape.inputs / shape.groups, shape.outputs / shape.groups);
     let (k, s, taps) = (shape.kernel, shape.stride, shape.taps());
-    let phases: Vec<(Phase, Pass)> = (0..s * s)
-        .filter_map(|i| shape.phase([i / s, i % s]))
-        .map(|phase| {
-            let [rows, columns] = phase.geometry.taps;
-            let pass = Pass::new(&shape, phase.geometry, inputs, |g, c, [o, u, v]| {
-                let ky = phase.phase[0] + s * (rows - 1 - u);
-                let kx = phase.phase[1] + s * (columns - 1 - v);
-                w[(g * outputs + o) * taps + (c * k + ky) * k + kx]
-            });
-            (phase, pass)
-        })
-        .collect();
+    let mirrored = |phase: &Phase, radius: bool, g: usize, c: usize, [o, u, v]: [usize; 3]| {
+        let [ky, kx] = [(0, u), (1, v)].map(|(d, tap)| phase.phase[d] + s * (phase.geometry.taps[d] - 1 - tap));
+        let w = w[(g * outputs + o) * taps + (c * k + ky) * k + kx];
+        if radius { w.abs() } else { w }
+    };
+    let phases = (0..s * s).filter_map(|i| shape.phase([i / s, i % s]));
+    if s == 1 {
+        for phase in phases {
+            let value = |radius, g, c, tap| mirrored(&phase, radius, g, c, tap);
+            correlate(&Whole::new(&shape, phase.geometry, inputs, value), g, None, dx, &shape);
+        }
+        return;
+    }
+    let with_pass = |phase: Phase| {
+        (phase, Pass::new(&shape, phase.geometry, inputs, |radius, g, c, tap| mirrored(&phase, radius, g, c, tap)))
+    };
+    let phases: Vec<(Phase, Pass)> = phases.map(with_pass).collect();
     // Pixels that no output saw.
     let partial = s > k;
     let output: usize = shape.output().iter().product();
     let plane = shape.size[0] * shape.size[1];
     let buffers = phases.iter().map(|(_, pass)| pass.buffer()).max().unwrap_or(0);
-    let block = |pass: &Pass| if s == 1 { 0 } else { inputs * pass.window.rows * pass.geometry.out[1] };
+    let block = |pass: &Pass| inputs * pass.window.rows * pass.geometry.out[1];
     let blocks = phases.iter().map(|(_, pass)| block(pass)).max().unwrap_or(0);
     let dx = Shared::new(dx);
     (0..shape.slabs * shape.images).into_par_iter().for_each(|image| {
@@ -296,17 +415,10 @@ pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape) {
                 let [height, width] = pass.geometry.out;
                 for row in (0..height).step_by(pass.window.rows) {
                     let rows = pass.window.rows.min(height - row);
-                    let (out, apart) = if s == 1 {
-                        (dx[row * width..].as_mut_ptr(), plane)
-                    } else {
-                        (made.as_mut_ptr(), rows * width)
-                    };
-                    let block = pass.block(group, radius, std::ptr::null(), g, row, out, apart);
+                    let block = pass.block(group, radius, None, g, row, rows, made.as_mut_ptr(), rows * width);
                     // SAFETY: the parts were cut to what the geometry addresses.
                     unsafe { pass.level.correlate(block, buffer.as_mut_ptr()) };
-                    if s > 1 {
-                        spread(&made[..inputs * rows * width], dx, phase, row, rows, &shape);
-                    }
+                    spread(&made[..inputs * rows * width], dx, phase, row, rows, &shape);
                 }
             }
         }
@@ -342,6 +454,114 @@ fn spread(made: &[f32], dx: &mut [f32], phase: &Phase, row: usize, rows: usize, 
     );
 }
 
+/// The weight gradient of one group: tap by tap, or where that is less work at the points of [`winograd`].
+struct WeightPass {
+    /// Of the convolution.
+    geometry: Geometry,
+    /// Of the window: the same, or that of a point.
+    each: Geometry,
+    window: Window,
+    offsets: Vec<usize>,
+    level: &'static Level,
+    outputs: usize,
+    /// Output channels of a panel, and all of them in whole panels.
+    nr: usize,
+    padded: usize,
+    /// Tiles of a block; 0 for tap by tap.
+    tiles: usize,
+}
+
+impl WeightPass {
+    fn new(geometry: Geometry, outputs: usize) -> Self {
+        let tiles = if winograd::pays(&geometry, outputs) { winograd::tiles(&geometry, outputs) } else { 0 };
+        let each = if tiles > 0 { winograd::geometry(&geometry, tiles) } else { geometry };
+        let window = Window::new(each, false);
+        let level = tile::level(outputs);
+        let nr = outputs.next_multiple_of(level.lanes).min(level.panel);
+        let (offsets, padded) = (window.offsets(), outputs.next_multiple_of(nr));
+        Self { geometry, each, window, offsets, level, outputs, nr, padded, tiles }
+    }
+
+    /// Numbers of the buffers that [`WeightPass::add`] takes: a window, panels, the transformed input and gradient.
+    fn buffers(&self) -> [usize; 4] {
+        let points = if self.tiles > 0 { winograd::POINTS } else { 0 };
+        let panels = self.padded * self.window.rows * self.each.out[1];
+        let [input, gradient] = [self.input(0).apart(), self.gradient(0).apart()];
+        [self.window.len(self.level.lanes), panels, points * input, points * gradient]
+    }
+
+    /// Numbers that [`WeightPass::add`] adds to: `[taps, padded]`, or that for every point.
+    fn sums(&self) -> usize {
+        self.offsets.len() * self.padded * if self.tiles > 0 { winograd::POINTS } else { 1 }
+    }
+
+    fn input(&self, tile: usize) -> Rows {
+        let (planes, size) = (self.geometry.channels, self.geometry.source);
+        winograd_rows(&self.geometry, planes, size, tile, self.tiles, -self.geometry.pad[0])
+    }
+
+    fn gradient(&self, tile: usize) -> Rows {
+        winograd_rows(&self.geometry, self.outputs, self.geometry.out, tile, self.tiles, 0)
+    }
+
+    /// Adds the group's part of an image.
+    fn add(&self, x: &[f32], g: &[f32], sums: &mut [f32], buffers: &mut [Scratch; 4]) {
+        let [window, panels, input, gradient] = buffers;
+        if self.tiles == 0 {
+            return self.add_rows(x, g, self.geometry.out[0], sums, window, panels);
+        }
+        for tile in (0..self.geometry.out[0].div_ceil(winograd::TILE)).step_by(self.tiles) {
+            let (from, to) = (self.input(tile), self.gradient(tile));
+            winograd::input(x, input, from);
+            winograd::gradient(g, gradient, to);
+            for (point, sums) in sums.chunks_exact_mut(self.offsets.len() * self.padded).enumerate() {
+                let x = &input[point * from.apart()..][..from.apart()];
+                let g = &gradient[point * to.apart()..][..to.apart()];
+                self.add_rows(x, g, from.tiles, sums, window, panels);
+            }
+        }
+    }
+
+    /// Adds the first `rows` rows of planes.
+    fn add_rows(&self, x: &[f32], g: &[f32], rows: usize, sums: &mut [f32], window: &mut [f32], panels: &mut [f32]) {
+        let [height, width] = self.each.out;
+        for y in (0..rows).step_by(self.window.rows) {
+            let rows = self.window.rows.min(rows - y);
+            let view = View { start: g[y * width..].as_ptr(), row: 1, column: height * width };
+            let sum = WeightSum {
+                window: &self.window,
+                offsets: &self.offsets,
+                source: x.as_ptr(),
+                y,
+                rows,
+                width,
+                gradient: panels.as_ptr(),
+                nr: self.nr,
+                outputs: self.padded,
+                sums: sums.as_mut_ptr(),
+            };
+            // SAFETY: the parts were cut to what the geometry addresses, the panels to the largest block.
+            unsafe {
+                let avx2 = crate::arch::has_avx2();
+                pack::pack_panels(self.nr, avx2, rows * width, self.outputs, view, panels.as_mut_ptr());
+                self.level.sum_weights(sum, window.as_mut_ptr());
+            }
+        }
+    }
+
+    /// The sums of the taps, `[taps, padded]`, from what was added up.
+    fn finish(&self, added: &[f32], sums: &mut [f32]) {
+        if self.tiles == 0 {
+            return sums.copy_from_slice(added);
+        }
+        // Of a channel, at a point or in the kernel: three taps a row.
+        let row = 3 * self.padded;
+        for (channel, to) in sums.chunks_exact_mut(3 * row).enumerate() {
+            winograd::weight_gradient(&added[channel * row..], self.geometry.channels * row, to, row);
+        }
+    }
+}
+
 /// Images whose weight gradient one task sums, and how many tasks a slab has: a task has enough to do, and the sums
 /// of all tasks stay small.
 fn image_groups(shape: &Shape) -> (usize, usize) {
@@ -356,58 +576,33 @@ pub fn backward_weight(x: &[f32], g: &[f32], w: &[f32], dw: &mut [f32], db: Opti
     shape.check(x.len(), w.len(), g.len());
     assert_eq!(dw.len(), w.len(), "conv: gradient of the weight");
     let geometry = shape.geometry();
-    let window = Window::new(geometry, false);
-    let offsets = window.offsets();
     let (inputs, outputs, taps) = (shape.inputs / shape.groups, shape.outputs / shape.groups, shape.taps());
     let (source, plane) = (shape.size[0] * shape.size[1], geometry.out[0] * geometry.out[1]);
-    let level = tile::level(outputs);
-    let nr = outputs.next_multiple_of(level.lanes).min(level.panel);
-    let padded = outputs.next_multiple_of(nr);
-    let (images, tasks) = image_groups(&shape);
+    let pass = WeightPass::new(geometry, outputs);
     // For every task the sums of the weight, [groups][taps][outputs rounded up], then those of the bias.
+    let padded = pass.padded;
     let (weights, all) = (shape.groups * taps * padded, shape.groups * taps * padded + shape.outputs);
+    let (images, tasks) = image_groups(&shape);
     let mut sums = scratch::take(shape.slabs * tasks * all);
     sums.par_chunks_mut(all.max(1)).enumerate().for_each(|(task, sums)| {
-        sums.fill(0.0);
         let (slab, first) = (task / tasks, task % tasks * images);
         let (sums, bias) = sums.split_at_mut(weights);
-        let mut buffer = scratch::take(window.len(level.lanes));
-        let mut panels = scratch::take(padded * window.rows * geometry.out[1]);
+        let mut buffers = pass.buffers().map(scratch::take);
         let mut totals = vec![0.0_f64; if slab < 2 { shape.outputs } else { 0 }];
-        for image in slab * shape.images + first..slab * shape.images + shape.images.min(first + images) {
-            for group in 0..shape.groups {
+        for (group, sums) in sums.chunks_exact_mut((taps * padded).max(1)).enumerate() {
+            let mut at_points = scratch::zeros(pass.sums());
+            for image in slab * shape.images + first..slab * shape.images + shape.images.min(first + images) {
                 let x = &x[(image * shape.inputs + group * inputs) * source..][..inputs * source];
                 let g = &g[(image * shape.outputs + group * outputs) * plane..][..outputs * plane];
-                for y in (0..geometry.out[0]).step_by(window.rows) {
-                    let rows = window.rows.min(geometry.out[0] - y);
-                    let pixels = rows * geometry.out[1];
-                    let start = y * geometry.out[1];
-                    let view = View { start: g[start..].as_ptr(), row: 1, column: plane };
-                    let sum = WeightSum {
-                        window: &window,
-                        offsets: &offsets,
-                        source: x.as_ptr(),
-                        y,
-                        rows,
-                        width: geometry.out[1],
-                        gradient: panels.as_ptr(),
-                        nr,
-                        outputs: padded,
-                        sums: sums[group * taps * padded..].as_mut_ptr(),
-                    };
-                    // SAFETY: the parts were cut to what the geometry addresses, the panels to the largest block.
-                    unsafe {
-                        pack::pack_panels(nr, crate::arch::has_avx2(), pixels, outputs, view, panels.as_mut_ptr());
-                        level.sum_weights(sum, buffer.as_mut_ptr());
-                    }
-                    for (total, g) in totals.iter_mut().skip(group * outputs).zip(g.chunks_exact(plane)) {
-                        *total += f64::from(dispatch(
-                            #[inline(always)]
-                            |_| math::sum(&g[start..][..pixels]),
-                        ));
-                    }
+                pass.add(x, g, &mut at_points, &mut buffers);
+                for (total, g) in totals.iter_mut().skip(group * outputs).zip(g.chunks_exact(plane)) {
+                    *total += f64::from(dispatch(
+                        #[inline(always)]
+                        |_| math::sum(g),
+                    ));
                 }
             }
+            pass.finish(&at_points, sums);
         }
         for (bias, total) in bias.iter_mut().zip(totals) {
             *bias = total as f32;

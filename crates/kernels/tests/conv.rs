@@ -4,7 +4,7 @@ use common::*;
 use temper_kernels::conv::{self, Shape};
 
 /// Slabs, images, inputs, outputs, groups, height, width, kernel, stride, padding.
-const SHAPES: [[usize; 10]; 24] = [
+const SHAPES: [[usize; 10]; 29] = [
     [1, 1, 1, 1, 1, 1, 1, 1, 1, 0],
     [3, 2, 1, 8, 1, 9, 11, 3, 1, 1],
     [3, 3, 3, 16, 1, 32, 32, 3, 1, 1],
@@ -29,6 +29,12 @@ const SHAPES: [[usize; 10]; 24] = [
     [3, 1, 24, 65, 1, 20, 40, 3, 1, 1],
     [1, 1, 2, 3, 1, 40, 1, 3, 1, 1],
     [1, 1, 260, 200, 1, 6, 6, 3, 1, 1],
+    // At Winograd's points: rows that are no whole tile, groups, little and much padding, more than one block of tiles.
+    [3, 2, 16, 16, 1, 13, 14, 3, 1, 1],
+    [3, 2, 32, 48, 2, 9, 10, 3, 1, 1],
+    [1, 2, 20, 16, 1, 11, 12, 3, 1, 0],
+    [3, 1, 16, 18, 1, 7, 8, 3, 1, 2],
+    [1, 1, 70, 64, 1, 30, 33, 3, 1, 1],
 ];
 
 fn shape([slabs, images, inputs, outputs, groups, h, w, kernel, stride, padding]: [usize; 10]) -> Shape {
@@ -134,6 +140,21 @@ fn threads_do_not_matter() {
             conv::backward_weight(&t.x, &t.g, &t.w, &mut dw, Some(&mut db), s);
             vec![y, dx, dw, db]
         });
+    }
+}
+
+/// At Winograd's points it also reaches its neighbours in the tile, but no other image.
+#[test]
+fn a_nan_comes_out_of_tiles() {
+    let s = shape([3, 2, 16, 16, 1, 12, 9, 3, 1, 1]);
+    let mut t = data(s);
+    t.x[(2 * 16 + 3) * 108 + 6 * 9 + 4] = f32::NAN;
+    let mut y = vec![0.0; s.output_len()];
+    conv::forward(&t.x, &t.w, None, &mut y, s);
+    for (i, v) in y.iter().enumerate() {
+        let (image, row, column) = (i / 108 / 16, i % 108 / 9, i % 9);
+        let seen = image == 2 && (5..8).contains(&row) && (3..6).contains(&column);
+        assert!(if seen { v.is_nan() } else { image == 2 || !v.is_nan() }, "image {image}, row {row}, column {column}");
     }
 }
 

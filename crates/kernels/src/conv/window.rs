@@ -151,9 +151,10 @@ impl Window {
             if length > 0 {
                 std::ptr::copy_nonoverlapping(from.add(skip), block.as_mut_ptr().add(at), length);
             }
-            for row in block.chunks_exact_mut(width) {
-                let cleared = if shift < 0 { 0..gap } else { width - gap..width };
-                row[cleared].fill(0.0);
+            if gap > 0 {
+                for row in block.chunks_exact_mut(width) {
+                    clear(row.as_mut_ptr().add(if shift < 0 { 0 } else { width - gap }), gap);
+                }
             }
         }
     }
@@ -167,12 +168,8 @@ unsafe fn copy_row(from: *const f32, width: usize, first: isize, step: usize, to
     let end = (width as isize - first).max(0).unsigned_abs().div_ceil(step).clamp(start, count);
     // SAFETY: x from start to end address the row, and the copy has `count` numbers.
     unsafe {
-        for x in 0..start {
-            *to.add(x) = 0.0;
-        }
-        for x in end..count {
-            *to.add(x) = 0.0;
-        }
+        clear(to, start);
+        clear(to.add(end), count - end);
         if start == end {
             return;
         }
@@ -184,18 +181,42 @@ unsafe fn copy_row(from: *const f32, width: usize, first: isize, step: usize, to
             copy_pieces::<8>(from, to, n);
         } else if step == 1 && n >= 4 {
             copy_pieces::<4>(from, to, n);
-        } else if step == 2 {
-            // A constant step becomes loads of whole vectors and shuffles.
-            let (from, to) = (std::slice::from_raw_parts(from, 2 * n - 1), std::slice::from_raw_parts_mut(to, n));
-            let (pairs, last) = from.as_chunks::<2>();
-            for (to, pair) in to.iter_mut().zip(pairs) {
-                *to = pair[0];
-            }
-            to[n - 1] = last[0];
+        } else if step == 2 && n > 8 {
+            copy_every_other(from, to, n);
         } else {
             for x in 0..n {
                 *to.add(x) = *from.add(x * step);
             }
+        }
+    }
+}
+
+/// Copies every other of more than eight numbers in pieces of eight, each a shuffle of two vectors; the last, which may overlap
+/// the one before, takes the odd numbers from one before, so that nothing behind the row is read.
+#[inline(always)]
+unsafe fn copy_every_other(from: *const f32, to: *mut f32, n: usize) {
+    // SAFETY: the caller's promise: 2 n - 1 numbers, and room for n.
+    unsafe {
+        let mut x = 0;
+        while x + 8 < n {
+            let pairs = from.add(2 * x).cast::<[f32; 16]>().read_unaligned();
+            to.add(x).cast::<[f32; 8]>().write_unaligned(std::array::from_fn(|i| pairs[2 * i]));
+            x += 8;
+        }
+        let pairs = from.add(2 * (n - 8) - 1).cast::<[f32; 16]>().read_unaligned();
+        to.add(n - 8).cast::<[f32; 8]>().write_unaligned(std::array::from_fn(|i| pairs[2 * i + 1]));
+    }
+}
+
+/// `n` zeros; mostly one, for which a call of `memset` would take longer than all else of a row.
+#[inline(always)]
+unsafe fn clear(to: *mut f32, n: usize) {
+    // SAFETY: the caller's promise: n numbers.
+    unsafe {
+        match n {
+            0 => {}
+            1 => *to = 0.0,
+            _ => to.write_bytes(0, n),
         }
     }
 }
