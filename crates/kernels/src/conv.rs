@@ -398,12 +398,15 @@ pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape) {
     let output: usize = shape.output().iter().product();
     let plane = shape.size[0] * shape.size[1];
     let buffers = phases.iter().map(|(_, pass)| pass.buffer()).max().unwrap_or(0);
-    let block = |pass: &Pass| inputs * pass.window.rows * pass.geometry.out[1];
-    let blocks = phases.iter().map(|(_, pass)| block(pass)).max().unwrap_or(0);
+    let made = |phase: &Phase| inputs * phase.geometry.out[0] * phase.geometry.out[1];
+    let largest = phases.iter().map(|(phase, _)| made(phase)).max().unwrap_or(0);
+    // The common stride with a kernel that leaves no phase out: two phases are the even and the odd columns of the same rows.
+    let together = if s == 2 && phases.len() == 4 { 2 } else { 1 };
     let dx = Shared::new(dx);
     (0..shape.slabs * shape.images).into_par_iter().for_each(|image| {
         let radius = image >= 2 * shape.images;
-        let (mut buffer, mut made) = (scratch::take(buffers), scratch::take(blocks));
+        let mut buffer = scratch::take(buffers);
+        let mut planes = [0; 2].map(|_| scratch::take(largest));
         for group in 0..shape.groups {
             let g = &g[(image * shape.outputs + group * outputs) * output..][..outputs * output];
             // SAFETY: every image and group has its own part of the gradient.
@@ -411,43 +414,57 @@ pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape) {
             if partial {
                 dx.fill(0.0);
             }
-            for (phase, pass) in &phases {
-                let [height, width] = pass.geometry.out;
-                for row in (0..height).step_by(pass.window.rows) {
-                    let rows = pass.window.rows.min(height - row);
-                    let block = pass.block(group, radius, None, g, row, rows, made.as_mut_ptr(), rows * width);
+            for phases in phases.chunks(together) {
+                for ((phase, pass), to) in phases.iter().zip(&mut planes) {
+                    let [height, width] = phase.geometry.out;
+                    let part = Part { group, radius, bias: None, source: g };
                     // SAFETY: the parts were cut to what the geometry addresses.
-                    unsafe { pass.level.correlate(block, buffer.as_mut_ptr()) };
-                    spread(&made[..inputs * rows * width], dx, phase, row, rows, &shape);
+                    unsafe { pass.rows(part, height, (to.as_mut_ptr(), height * width), buffer.as_mut_ptr()) };
+                }
+                match phases {
+                    [(phase, _)] => spread(&planes[0][..made(phase)], dx, phase, &shape),
+                    [(a, _), (b, _)] => weave([(&planes[0], a), (&planes[1], b)], dx, &shape),
+                    _ => unreachable!("one or two together"),
                 }
             }
         }
     });
 }
 
-/// Puts rows `row..row + rows` of a phase, `[channels, rows, width]`, where they belong in the input.
-fn spread(made: &[f32], dx: &mut [f32], phase: &Phase, row: usize, rows: usize, shape: &Shape) {
-    let (s, width) = (shape.stride, phase.geometry.out[1]);
+/// Puts a phase, `[channels, rows, columns]`, where it belongs in the input.
+fn spread(made: &[f32], dx: &mut [f32], phase: &Phase, shape: &Shape) {
+    let (s, [height, whole]) = (shape.stride, shape.size);
+    let [rows, width] = phase.geometry.out;
+    for (channel, from) in made.chunks_exact(rows * width).enumerate() {
+        for (y, from) in from.chunks_exact(width).enumerate() {
+            let to = (channel * height + y * s + phase.first[0]) * whole + phase.first[1];
+            for (to, from) in dx[to..].iter_mut().step_by(s).zip(from) {
+                *to = *from;
+            }
+        }
+    }
+}
+
+/// Puts two phases of a stride of 2, which have the same rows and between them all columns, where they belong in the input.
+fn weave(phases: [(&[f32], &Phase); 2], dx: &mut [f32], shape: &Shape) {
+    let [a, b] = phases;
+    // Which one has column 0.
+    let [even, odd] = if a.1.first[1] == 0 { [a, b] } else { [b, a] };
     let [height, whole] = shape.size;
+    let (rows, first) = (even.1.geometry.out[0], even.1.first[0]);
+    let [evens, odds] = [even.1.geometry.out[1], odd.1.geometry.out[1]];
     dispatch(
         #[inline(always)]
         |_| {
-            for (channel, from) in made.chunks_exact(rows * width).enumerate() {
-                for (y, from) in from.chunks_exact(width).enumerate() {
-                    let y = (row + y) * s + phase.first[0];
-                    let to = &mut dx[(channel * height + y) * whole + phase.first[1]..][..(width - 1) * s + 1];
-                    // The common stride as a constant.
-                    if s == 2 {
-                        let (pairs, last) = to.as_chunks_mut::<2>();
-                        for (to, from) in pairs.iter_mut().zip(from) {
-                            to[0] = *from;
-                        }
-                        last[0] = from[width - 1];
-                    } else {
-                        for (to, from) in to.iter_mut().step_by(s).zip(from) {
-                            *to = *from;
-                        }
-                    }
+            for line in 0..dx.len() / (height * whole) * rows {
+                let y = line / rows * height + line % rows * 2 + first;
+                let (to, last) = dx[y * whole..][..whole].as_chunks_mut::<2>();
+                let (even, odd) = (&even.0[line * evens..][..evens], &odd.0[line * odds..][..odds]);
+                for ((to, even), odd) in to.iter_mut().zip(even).zip(odd) {
+                    *to = [*even, *odd];
+                }
+                if let ([last], Some(even)) = (last, even.last()) {
+                    *last = *even;
                 }
             }
         },
