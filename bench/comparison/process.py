@@ -8,6 +8,10 @@ import tempfile
 import time
 
 
+# What keeps PyTorch, oneDNN, MKL and OpenBLAS from using AVX-512.
+WITHOUT_AVX512 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
+
+
 class Failed(Exception):
     """A program that ended with an error."""
 

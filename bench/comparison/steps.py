@@ -28,6 +28,8 @@ def compare(name, temper, python, args):
     with tempfile.TemporaryDirectory(prefix="temper-bench-") as folder:
         dump = Path(folder) / "dump"
         ours = [temper, "bench", *words, "--threads", threads, "--steps", args.steps, "--warmup", args.warmup, "--json"]
+        ours += ["--no-avx512"] if args.no_avx512 else []
+        environment = process.WITHOUT_AVX512 if args.no_avx512 else {}
         theirs = [python, BENCH / ("gpt_neox_torch.py" if words[0] == "lm" else "ibp_torch.py"), dump, "--threads", threads, "--warmup", args.warmup]
         # Writes what PyTorch reads; its times do not count.
         process.run_json([*ours, "--dump", dump])
@@ -38,7 +40,7 @@ def compare(name, temper, python, args):
         for number in range(args.rounds):
             results = {}
             for program in order:
-                results[program] = process.run_json(programs[program])
+                results[program] = process.run_json(programs[program], environment)
                 process.say(f"  round {number + 1}, {program}: {results[program]['seconds_median']:.3f} s")
             rounds.append(results)
             order = order[1:] + order[:1]

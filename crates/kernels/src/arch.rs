@@ -21,7 +21,7 @@ pub enum InstructionSet {
 /// What [`pretend`] was told.
 static CEILING: AtomicU8 = AtomicU8::new(InstructionSet::Avx512 as u8);
 
-/// For tests alone: from now on the whole process acts as if the processor had nothing above `ceiling`.
+/// For tests and benchmarks: from now on the whole process acts as if the processor had nothing above `ceiling`.
 #[doc(hidden)]
 pub fn pretend(ceiling: InstructionSet) {
     CEILING.store(ceiling as u8, Ordering::Relaxed);

@@ -607,6 +607,9 @@ pub struct Repeat {
     /// Updates before them that are not.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub warmup: u32,
+    /// As on a processor that has no AVX-512.
+    #[arg(long)]
+    pub no_avx512: bool,
     /// Seed of weights and data.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

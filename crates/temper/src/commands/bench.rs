@@ -12,11 +12,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use temper_kernels::arch::{self, InstructionSet};
 use temper_record::console::count;
 use temper_record::{Problem, Result};
 
 use super::machine;
-use crate::args::{BenchCommand, Repeat};
+use crate::args::{self, BenchCommand, Repeat};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
@@ -25,6 +26,10 @@ const LOSSES: usize = 4;
 
 /// Runs the command.
 pub fn run(command: &BenchCommand, printer: &Printer) -> Outcome {
+    let (BenchCommand::Lm(args::BenchLm { repeat, .. }) | BenchCommand::Ibp(args::BenchIbp { repeat, .. })) = command;
+    if repeat.no_avx512 {
+        arch::pretend(InstructionSet::Avx2);
+    }
     match command {
         BenchCommand::Lm(args) => lm::run(args, printer),
         BenchCommand::Ibp(args) => ibp::run(args, printer),
@@ -88,9 +93,11 @@ impl Measured {
         let (rate, flops) = (work.units as f64 / median, work.flops / median);
         let (threads, peak) = (rayon::current_num_threads(), machine::peak_memory());
         if repeat.json {
+            let mut instructions = machine::instructions();
+            instructions.retain(|name| !repeat.no_avx512 || *name != "AVX-512");
             let mut result = work.settings;
             let measured = json!({
-                "seed": repeat.seed, "threads": threads, "instructions": machine::instructions(),
+                "seed": repeat.seed, "threads": threads, "instructions": instructions,
                 "warmup": repeat.warmup, "steps": repeat.steps,
                 "seconds_median": median, "seconds_min": min, "seconds_max": max,
                 format!("{}_per_s", work.unit): rate,
