@@ -2,7 +2,8 @@
 //!
 //! One task makes one image of one slab: it copies what a block of output rows needs into a small [`window`], from
 //! which the tiles ([`tile`]) read every tap directly, and writes the output in its place. Memory sees one read of the
-//! input and one write of the output; weights are put into the tiles' order once a call.
+//! input and one write of the output; weights are put into the tiles' order once a call. Kernels of
+//! 3 x 3 with a stride of 1 and channels enough are made at the points of [`winograd`]: half the products, by the same tiles.
 //!
 //! A stack has one slab (clean activations) or three (clean, centre, radius); the radius is convolved with the
 //! magnitudes of the weights and without bias (interval bound propagation, Gowal et al. 2018). The gradient of the
@@ -235,7 +236,7 @@ struct Part<'a> {
     source: &'a [f32],
 }
 
-/// A correlation with a stride of 1: tap by tap, or where that is less work at the points of [`winograd`].
+/// A correlation of whole images: tap by tap, or where that is less work at the points of [`winograd`].
 struct Whole {
     geometry: Geometry,
     outputs: usize,
@@ -275,11 +276,11 @@ impl Whole {
 
     fn input(&self, tile: usize) -> Rows {
         let (planes, size) = (self.geometry.channels, self.geometry.source);
-        winograd_rows(&self.geometry, planes, size, tile, self.tiles, -self.geometry.pad[0])
+        Rows::of(&self.geometry, planes, size, tile, self.tiles, -self.geometry.pad[0])
     }
 
     fn made(&self, tile: usize) -> Rows {
-        winograd_rows(&self.geometry, self.outputs, self.geometry.out, tile, self.tiles, 0)
+        Rows::of(&self.geometry, self.outputs, self.geometry.out, tile, self.tiles, 0)
     }
 
     /// One group of one image.
@@ -308,12 +309,6 @@ impl Whole {
             winograd::output(made, of.bias, out, to);
         }
     }
-}
-
-/// The rows of a block of tiles from `tile` on; tile 0 of the image begins at row `first`.
-fn winograd_rows(geometry: &Geometry, planes: usize, size: [usize; 2], tile: usize, room: usize, first: isize) -> Rows {
-    let tiles = room.min(geometry.out[0].div_ceil(winograd::TILE) - tile);
-    Rows { planes, size, first: first + (tile * winograd::TILE) as isize, tiles, room }
 }
 
 /// True where copying every pixel once for every column of the kernel costs less than the lanes that rows shorter or
@@ -514,11 +509,11 @@ impl WeightPass {
 
     fn input(&self, tile: usize) -> Rows {
         let (planes, size) = (self.geometry.channels, self.geometry.source);
-        winograd_rows(&self.geometry, planes, size, tile, self.tiles, -self.geometry.pad[0])
+        Rows::of(&self.geometry, planes, size, tile, self.tiles, -self.geometry.pad[0])
     }
 
     fn gradient(&self, tile: usize) -> Rows {
-        winograd_rows(&self.geometry, self.outputs, self.geometry.out, tile, self.tiles, 0)
+        Rows::of(&self.geometry, self.outputs, self.geometry.out, tile, self.tiles, 0)
     }
 
     /// Adds the group's part of an image.

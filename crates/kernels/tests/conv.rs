@@ -143,6 +143,32 @@ fn threads_do_not_matter() {
     }
 }
 
+/// At Winograd's points the error is that of a plain sum in f32, for signed numbers, and for radii, where nothing is negative.
+#[test]
+fn winograd_is_as_exact_as_the_sum() {
+    let s = shape([3, 1, 64, 64, 1, 32, 32, 3, 1, 1]);
+    let mut t = data(s);
+    let radii = 2 * s.input_len() / 3;
+    t.x[radii..].iter_mut().for_each(|x| *x = x.abs());
+    let (x, w) = (wide(&t.x), wide(&t.w));
+    let mut y = vec![0.0; s.output_len()];
+    conv::forward(&t.x, &t.w, None, &mut y, s);
+    let (mut plain, mut expected) = (vec![0.0_f32; y.len()], vec![0.0; y.len()]);
+    each(s, |radius, i, k, o| {
+        plain[o] = t.x[i].mul_add(if radius { t.w[k].abs() } else { t.w[k] }, plain[o]);
+        expected[o] += x[i] * if radius { w[k].abs() } else { w[k] };
+    });
+    let error = |y: &[f32], expected: &[f64]| {
+        let off = y.iter().zip(expected).map(|(y, e)| (f64::from(*y) - e).abs()).fold(0.0, f64::max);
+        off / expected.iter().fold(0.0_f64, |m, e| m.max(e.abs()))
+    };
+    for (what, part) in [("signed", 0..y.len() / 3 * 2), ("radii", y.len() / 3 * 2..y.len())] {
+        let [ours, sum] = [&y, &plain].map(|y| error(&y[part.clone()], &expected[part.clone()]));
+        println!("{what}: {ours:.1e} of the largest, the plain sum {sum:.1e}");
+        assert!(ours < 2.0 * sum, "{what}: {ours:.1e} against {sum:.1e}");
+    }
+}
+
 /// At Winograd's points it also reaches its neighbours in the tile, but no other image.
 #[test]
 fn a_nan_comes_out_of_tiles() {

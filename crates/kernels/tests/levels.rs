@@ -5,6 +5,7 @@ use common::*;
 use temper_kernels::adamw::{self, AdamW};
 use temper_kernels::arch::{self, InstructionSet, found};
 use temper_kernels::attention::{self, Rotary};
+use temper_kernels::conv;
 use temper_kernels::cross_entropy::{self, HeadDims};
 use temper_kernels::gelu::{self, Gelu};
 use temper_kernels::gemm::{Layout, gemm};
@@ -67,6 +68,26 @@ fn everything() -> Vec<Vec<f32>> {
         dx.copy_from_slice(&g);
         gelu::backward(kind, &x, &mut dx);
         results.extend([y, dx]);
+    }
+    // At Winograd's points, in both widths of vectors, and tap by tap.
+    for (width, stride) in [(11, 1), (19, 1), (23, 2)] {
+        let s = conv::Shape {
+            slabs: 3,
+            images: 2,
+            inputs: 16,
+            outputs: 18,
+            groups: 1,
+            size: [13, width],
+            kernel: 3,
+            stride,
+            padding: 1,
+        };
+        let (x, w, g) = (numbers(10, s.input_len()), numbers(11, s.weight_len()), numbers(12, s.output_len()));
+        let (mut y, mut dx, mut dw) = (vec![f32::NAN; g.len()], vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
+        conv::forward(&x, &w, None, &mut y, s);
+        conv::backward_input(&g, &w, &mut dx, s);
+        conv::backward_weight(&x, &g, &w, &mut dw, None, s);
+        results.extend([y, dx, dw]);
     }
     let o = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 3, grad_scale: 0.5 };
     let (mut p, mut m, mut v) = (x.clone(), numbers(9, x.len()), g.iter().map(|g| g * g).collect::<Vec<f32>>());
