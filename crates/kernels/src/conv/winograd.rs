@@ -108,13 +108,11 @@ impl Rows {
 
 /// `B^T d` of every tile.
 pub(crate) fn input(source: &[f32], to: &mut [f32], rows: Rows) {
-    assert!(source.len() >= rows.planes * rows.size[0] * rows.size[1] && to.len() >= POINTS * rows.apart());
     transform(&Input, source, to, rows);
 }
 
 /// `A dy` of every tile.
 pub(crate) fn gradient(source: &[f32], to: &mut [f32], rows: Rows) {
-    assert!(source.len() >= rows.planes * rows.size[0] * rows.size[1] && to.len() >= POINTS * rows.apart());
     transform(&Gradient, source, to, rows);
 }
 
@@ -241,6 +239,7 @@ unsafe fn along<V: Vector, const N: usize, const M: usize>(
 fn transform<const N: usize>(of: &impl Transform<N, POINTS>, source: &[f32], to: &mut [f32], rows: Rows) {
     let Rows { planes, size: [height, width], first, tiles, room } = rows;
     let (zeros, apart) = (crate::scratch::zeros(width), rows.apart());
+    assert!(source.len() >= planes * height * width && to.len() >= POINTS * apart && tiles <= room);
     with_vectors!(width, V => {
         for plane in 0..planes {
             for tile in 0..tiles {
@@ -265,7 +264,7 @@ fn transform<const N: usize>(of: &impl Transform<N, POINTS>, source: &[f32], to:
 pub(crate) fn output(made: &[f32], bias: Option<&[f32]>, to: &mut [f32], rows: Rows) {
     let Rows { planes, size: [height, width], first, tiles, room } = rows;
     let (mut spare, apart) = (crate::scratch::take(width), rows.apart());
-    assert!(to.len() >= planes * height * width && made.len() >= POINTS * apart);
+    assert!(to.len() >= planes * height * width && made.len() >= POINTS * apart && tiles <= room);
     with_vectors!(width, V => {
         for plane in 0..planes {
             let output = Output(bias.map_or(0.0, |bias| bias[plane]));
