@@ -14,7 +14,7 @@
 
 use std::fmt;
 
-use crate::file::{Claim, Relation};
+use crate::file::{Claim, Relation, Setting, Sweep};
 use crate::stats::Spread;
 
 /// What is found of a claim.
@@ -75,6 +75,25 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Pair by pair.
     pub comparisons: Vec<Comparison>,
+}
+
+/// Judges every claim of a sweep in every one of these settings that it is about. `number` is the claim's metric at the claim's
+/// time, by setting, variant and seed, where there is one.
+pub fn judge_all<'a>(
+    sweep: &'a Sweep,
+    settings: &'a [Setting],
+    seeds: &[u64],
+    number: impl Fn(&Claim, &str, &str, u64) -> Option<f64>,
+) -> Vec<(&'a Claim, &'a Setting, Judged)> {
+    let mut all = Vec::new();
+    for claim in &sweep.claims {
+        let about = |setting: &&Setting| claim.settings.is_empty() || claim.settings.contains(&setting.name);
+        for setting in settings.iter().filter(about) {
+            let judged = judge(claim, seeds, |variant, seed| number(claim, &setting.name, variant, seed));
+            all.push((claim, setting, judged));
+        }
+    }
+    all
 }
 
 /// Judges a claim. `number` is the claim's metric at the claim's time, by variant and seed, where there is one.

@@ -13,6 +13,6 @@ mod read;
 pub mod stats;
 
 pub use choose::{Chosen, Start, Variant};
-pub use claim::{Comparison, Judged, Verdict, judge};
+pub use claim::{Comparison, Judged, Verdict, judge, judge_all};
 pub use file::{Claim, Measure, Relation, Sweep};
 pub use numbers::{At, Curve};

@@ -17,7 +17,7 @@ use serde_json::Value;
 use temper_record::console::digits;
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
-use temper_sweep::{Claim, Curve, Judged, Measure, Relation, Sweep, Verdict, judge};
+use temper_sweep::{Claim, Curve, Judged, Measure, Relation, Sweep, Verdict, judge_all};
 
 const HEAD: &str = "# Evidence
 
@@ -108,16 +108,9 @@ impl Run {
     }
 
     fn judged(&self) -> Vec<(&Claim, &str, Judged)> {
-        let mut all = Vec::new();
-        for claim in &self.sweep.claims {
-            for setting in self.settings() {
-                if claim.settings.is_empty() || claim.settings.contains(&setting.name) {
-                    let number = |variant: &str, seed: u64| self.number(claim, &setting.name, variant, seed);
-                    all.push((claim, setting.name.as_str(), judge(claim, &self.seeds(), number)));
-                }
-            }
-        }
-        all
+        let number = |claim: &Claim, setting: &str, variant: &str, seed| self.number(claim, setting, variant, seed);
+        let all = judge_all(&self.sweep, self.settings(), &self.seeds(), number).into_iter();
+        all.map(|(claim, setting, judged)| (claim, setting.name.as_str(), judged)).collect()
     }
 
     /// Why a claim is not found to hold.

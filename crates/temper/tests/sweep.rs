@@ -242,20 +242,29 @@ fn what_is_common_is_computed_once() {
     assert!(plan(&folder).iter().all(|run| run["state"] == "to-do"));
 }
 
-/// Two sweeps at the same time, one folder: every run is trained by one of them, and the other waits for it.
+/// Two sweeps at the same time, one folder: every run is trained by one of them, and the other waits for it, even if their
+/// recipes are only called differently.
 #[test]
 fn two_sweeps_at_once() {
     let folder = folder();
-    let start = || {
-        let mut command = folder.command(&["sweep", "sweep.toml", "--jobs", "1"]);
+    for (name, recipe) in [("small", common::TINY), ("after", common::NEXT)] {
+        folder.write(&format!("{name}.toml"), recipe);
+    }
+    folder.write("other.toml", SWEEP.replace("tiny.toml", "small.toml").replace("next.toml", "after.toml"));
+    let start = |sweep: &str| {
+        let mut command = folder.command(&["sweep", sweep, "--jobs", "1"]);
         common::Running::from(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts"))
     };
-    let (mut first, mut second) = (start(), start());
+    let (mut first, mut second) = (start("sweep.toml"), start("other.toml"));
     for (code, said) in [first.wait(), second.wait()] {
         assert_eq!(code, Some(0), "{said}");
     }
-    let all = runs(&folder, "sweeps");
-    assert_eq!(all.len(), 8);
+    assert_eq!(metrics(&folder, "sweeps")["runs"].as_array().unwrap().len(), 8);
+    assert_eq!(folder.json("sweeps/other/small/metrics.json")["runs"].as_array().unwrap().len(), 8);
+    // A name that came too late is a link.
+    let link = |run: &String| folder.path(&format!("sweeps/runs/{run}")).is_symlink();
+    let all: Vec<String> = runs(&folder, "sweeps").into_iter().filter(|run| !link(run)).collect();
+    assert_eq!(all.len(), 8, "{all:?}");
     for run in all {
         for kind in ["start", "done"] {
             assert_eq!(folder.events_of(&format!("sweeps/runs/{run}"), kind).len(), 1, "{kind} of {run}");

@@ -167,7 +167,11 @@ fn worker(
             queue.lock().expect("no holder panics").state[index] = place;
             moved.notify_all();
         };
-        let lock = match store.lock(&node.hash) {
+        let settled = |lock: Option<_>| match lock {
+            Some(lock) => store.settle(&node.hash, &node.path).map(|()| Some(lock)),
+            None => Ok(None),
+        };
+        let lock = match store.lock(&node.hash).and_then(settled) {
             Ok(Some(lock)) => lock,
             Ok(None) => {
                 // Another sweep trains it: this one does something else first.

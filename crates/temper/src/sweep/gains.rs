@@ -2,7 +2,6 @@
 //! first weights.
 
 use burn::tensor::Device;
-use temper_model::ImageNet;
 use temper_model::image::Statistics;
 use temper_recipe::{Recipe, Task};
 use temper_record::Problem;
@@ -76,9 +75,7 @@ pub fn measure(chosen: &Chosen, recipes: &[(usize, u64, Recipe)], meter: &Meter)
             path = recipe.text("data.images")?;
             data = images::open(recipe)?;
         }
-        let own = start::fresh(recipe, &data, &device)?;
-        let net = ImageNet::new(own.config.clone(), settings::init(recipe)?, *seed, &device)
-            .normalised(own.mean.clone(), own.std.clone());
+        let net = start::fresh(recipe, &data, &device)?;
         let rows = look(&net, &data.test, IMAGES, recipe.radius("eps.target")?, Statistics::Batch, &device);
         let (before, after): (Vec<f64>, Vec<f64>) = rows.iter().skip(1).map(|row| (row.gain, row.gain_after)).unzip();
         if before.is_empty() {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
-use temper_sweep::{At, Chosen, Claim, Curve, Judged, Sweep, judge};
+use temper_sweep::{At, Chosen, Claim, Curve, Judged, Sweep, Variant, judge_all};
 
 use crate::printer::Printer;
 use crate::sweep::store;
@@ -117,21 +117,10 @@ impl Results<'_> {
 
     /// Every claim in every setting that it is about.
     pub fn judged(&self) -> Vec<(&Claim, &Setting, Judged)> {
-        let mut all = Vec::new();
-        for claim in &self.sweep.claims {
-            for setting in &self.chosen.size.settings {
-                if !claim.settings.is_empty() && !claim.settings.contains(&setting.name) {
-                    continue;
-                }
-                let variants = self.variants(&setting.name);
-                let judged = judge(claim, self.seeds, |name, seed| {
-                    let (index, _) = variants.iter().find(|(_, known)| *known == name)?;
-                    self.number(*index, seed, &claim.metric, claim.at)
-                });
-                all.push((claim, setting, judged));
-            }
-        }
-        all
+        judge_all(self.sweep, &self.chosen.size.settings, self.seeds, |claim, setting, variant, seed| {
+            let meant = |known: &Variant| known.setting == setting && known.name == variant;
+            self.number(self.chosen.variants.iter().position(meant)?, seed, &claim.metric, claim.at)
+        })
     }
 
     /// `claims.json`.

@@ -68,6 +68,23 @@ impl Store {
         found.unwrap_or_else(|| runs.join(format!("{name}-{hash}")))
     }
 
+    /// Where another sweep has begun this run under another name since this one looked, this name becomes a link to it. To be
+    /// called by who has the lock.
+    pub fn settle(&self, hash: &str, path: &Path) -> Result<()> {
+        let found = self.run("", hash);
+        if path.exists() || !found.exists() {
+            return Ok(());
+        }
+        #[cfg(unix)]
+        let linked = std::os::unix::fs::symlink(found.file_name().unwrap_or_default(), path);
+        #[cfg(not(unix))]
+        let linked = Err(ErrorKind::AlreadyExists.into());
+        linked.map_err(|cause: std::io::Error| {
+            Problem::io("begin run", path, &cause)
+                .hint(format!("another sweep began it as {}; the same command again finds it", found.display()))
+        })
+    }
+
     /// The right to make the tokens of this folder, once nobody else has it.
     pub fn wait_for_tokens(&self, folder: &Path) -> Result<File> {
         let path = self.root.join("tokens").join(format!(".{}.lock", folder.file_name().unwrap_or_default().display()));
