@@ -67,7 +67,12 @@ impl Sweep {
         let Some(size) = self.sizes.iter().find(|size| size.name == name) else {
             let names: Vec<&str> = self.sizes.iter().map(|size| size.name.as_str()).collect();
             let problem = Problem::input("read sweep", &self.name, format!("it has no size {name:?}"));
-            return Err(vec![problem.hint(format!("there are {}", names.join(", ")))]);
+            // A file without any has been told so.
+            return Err(if names.is_empty() {
+                Vec::new()
+            } else {
+                vec![problem.hint(format!("there are {}: choose with --size", names.join(", ")))]
+            });
         };
         let mut problems = Vec::new();
         let mut variants = Vec::new();

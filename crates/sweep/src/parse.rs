@@ -153,12 +153,24 @@ fn crossed(reader: &mut Reader, section: &Section, variants: Vec<(String, Layer)
     reader.only(section, &["key", "values", "labels"]);
     let key = reader.required(section, "key", "the key of recipes that the axis sets");
     let labels = reader.texts(section, "labels");
+    if section.table.get("values").is_some_and(|item| item.get_ref().as_array().is_none()) {
+        reader.wrong(section.start, "axis.values", "expected a list", "for example values = [\"25%\", \"50%\"]");
+        return variants;
+    }
     let list = section.table.get("values").and_then(|item| item.get_ref().as_array());
     let values: Vec<String> = list.map_or_else(Vec::new, |list| {
         list.iter().map(|item| reader.text.get(item.span()).unwrap_or_default().to_owned()).collect()
     });
     if values.is_empty() {
         reader.wrong(section.start, "axis.values", "there are none", "for example values = [\"25%\", \"50%\"]");
+    }
+    if variants.iter().any(|(_, layer)| layer.set.iter().any(|(known, _)| *known == key)) {
+        reader.wrong(
+            section.start,
+            "axis.key",
+            format!("another axis sets {key} already"),
+            "give every axis its own key",
+        );
     }
     if !labels.is_empty() && labels.len() != values.len() {
         let why = format!("{} labels for {} values", labels.len(), values.len());
@@ -191,7 +203,7 @@ fn size(reader: &mut Reader, name: String, section: &Section, names: &[String]) 
     if seeds.is_some_and(|seeds| seeds.fract() != 0.0 || !(1.0..=1000.0).contains(&seeds)) {
         reader.wrong(section.start, "seeds", "it is a whole number from 1 to 1000", "for example seeds = 3");
     }
-    let seeds = seeds.map(|seeds| seeds as u64);
+    let seeds = seeds.map(|seeds| (seeds as u64).clamp(1, 1000));
     file_name(reader, section.start, "size", &name);
     let mut settings = Vec::new();
     for (name, section) in reader.named(section, "setting") {
@@ -258,6 +270,7 @@ fn known(reader: &mut Reader, at: usize, key: &str, name: &str, names: &[String]
     }
     let hint = match temper_recipe::nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {near:?}?"),
+        None if names.is_empty() => format!("there is no {what} at all"),
         None => format!("there are {}", names.join(", ")),
     };
     reader.wrong(at, key, format!("there is no {what} {name:?}"), hint);
@@ -301,6 +314,25 @@ fn claim(reader: &mut Reader, section: &Section, names: &[String], settings: &[S
     };
     let [mut left, right, row] = ["left", "right", "variants"].map(|key| reader.texts(section, key));
     let ordered = matches!(relation, Some(Relation::Increases | Relation::Decreases));
+    // A key that says nothing here was meant to say something.
+    let idle: &[&str] = match relation {
+        Some(Relation::Increases | Relation::Decreases) => &["left", "right", "within"],
+        Some(Relation::Less | Relation::Greater) => &["variants", "along", "within"],
+        Some(Relation::Equal) => &["variants", "along"],
+        None => &[],
+    };
+    for key in idle.iter().filter(|key| section.table.contains_key(**key)) {
+        let why = format!("it means nothing with relation = {text:?}");
+        reader.wrong(section.start, &format!("claim.{key}"), why, "take it out, or change the relation");
+    }
+    if let Some(both) = left.iter().find(|name| right.contains(name)) {
+        reader.wrong(
+            section.start,
+            "claim",
+            format!("{both:?} is compared with itself"),
+            "it is on the left and on the right",
+        );
+    }
     if ordered {
         if row.len() < 2 {
             let hint = "variants = [...], in the order in which it increases or decreases";

@@ -287,6 +287,15 @@ fn a_run_that_fails_does_not_stop_the_others() {
     let runs = folder.json(&format!("sweeps/{REPORT}/metrics.json"));
     let variants: Vec<&Value> = runs["runs"].as_array().unwrap().iter().map(|run| &run["variant"]).collect();
     assert_eq!(variants.len(), 6, "{variants:?}");
+    let page = String::from_utf8(folder.read(&format!("sweeps/{REPORT}/report.html"))).unwrap();
+    says_all(&page, &["Runs that failed", "half, seed 2: "]);
+    // Where nothing at all was measured, what was reported stays.
+    let base = "base = { recipe = \"tiny.toml\", set.lr = { peak = 1e30, warmup = \"0 steps\" } }";
+    folder.write("sweep.toml", SWEEP.replace("base.recipe = \"tiny.toml\"", base));
+    let done = folder.temper(&["sweep", "sweep.toml", "--jobs", "1"]);
+    assert_eq!(done.code, 3, "{}", done.err);
+    says_all(&done.err, &["there is nothing to report"]);
+    assert_eq!(folder.json(&format!("sweeps/{REPORT}/metrics.json")), runs);
 }
 
 /// Numbers planted into the runs' own records: a false claim does not hold, one within the spread is undecided.
@@ -328,6 +337,8 @@ name = "a"
 [[variant]]
 name = "a"
 from = "base@7 steps"
+[[variant]]
+name = "c"
 [[claim]]
 what = "unknown variant"
 metric = "new/loss"
@@ -339,7 +350,14 @@ what = "not recorded"
 metric = "new/grad_norm"
 left = "a"
 relation = "<"
+right = "c"
+[[claim]]
+what = "compared with itself, within what?"
+metric = "new/loss"
+left = "a"
+relation = "<"
 right = "a"
+within = 0.1
 [size.small]
 base.run = "base"
 all.recipe = "next.toml"
@@ -352,6 +370,8 @@ setting.words = { old = "old", new = "new" }
         &[
             "wrong.toml:6: variant.name: there is a variant \"a\" already",
             "there is no variant \"b\"",
+            "\"a\" is compared with itself",
+            "claim.within: it means nothing with relation = \"<\"",
             "new/grad_norm: no evaluation records grad_norm",
             "new/accuracy: no evaluation records accuracy",
             "newer/loss: no run is evaluated on a set newer",
@@ -359,12 +379,18 @@ setting.words = { old = "old", new = "new" }
             "hint: there are: 35, 40",
         ],
     );
-    assert_eq!(err.matches("error: ").count(), 6, "{err}");
+    assert_eq!(err.matches("error: ").count(), 8, "{err}");
     assert!(!folder.path("sweeps").exists());
     folder.write("part.toml", wrong.replace("base.run = \"base\"", "base.run = \"base@35\""));
     folder.fails(&["sweep", "part.toml"], 2, &["base@35: a base is a whole run", "from = \"base@500 steps\""]);
     folder.fails(&["sweep", "rewarm/max-rl"], 2, &["did you mean `rewarm/max-lr`?"]);
-    folder.fails(&["sweep", "nowhere.toml"], 2, &["nowhere.toml"]);
+    folder.fails(&["sweep", "nowhere.toml"], 2, &["nowhere.toml", "a sweep is a TOML file"]);
+    // What is wrong with the base does not hide what is wrong with the variants.
+    let overrides = ["--set", "run.horizont=3", "--set-base", "lr.peek=1"];
+    let args = [&["sweep", "rewarm/max-lr", "--size", "tiny"], overrides.as_slice()].concat();
+    folder.fails(&args, 2, &["--set-base lr.peek", "--set run.horizont"]);
+    // Images that are not here.
+    folder.fails(&["sweep", "fastibp/methods"], 2, &["nothing at data/mnist", "temper data fetch mnist"]);
     folder.fails(&["sweep", "rewarm/max-lr", "--size", "huge"], 2, &["tiny, small, paper"]);
     // Missing data: every path once, with the way to it, before anything is made.
     let err = folder.fails(
@@ -400,33 +426,60 @@ fn what_the_base_does_not_give() {
     assert!(!folder.path("sweeps").exists());
 }
 
-/// A base that was begun for one sweep and is finished by another, which branches from elsewhere.
+/// Two sweeps that branch from different steps of one base: while one trains it for the other, and after a kill.
 #[test]
 fn a_base_that_another_sweep_began() {
     let folder = folder();
-    let args = ["sweep", "sweep.toml", "--seeds", "1", "--jobs", "1", "--set-base", "run.horizon=1500 steps"];
-    let mut command = folder.command(&args);
-    let running =
-        common::Running::from(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts"));
-    let begun = std::time::Instant::now();
+    for (name, step) in [("first", 1491), ("second", 1492), ("third", 1493)] {
+        folder.write(&format!("{name}.toml"), SWEEP.replace("base@50%", &format!("base@{step} steps")));
+    }
+    let args = |name| ["sweep", name, "--seeds", "1", "--jobs", "1", "--set-base", "run.horizon=1500 steps"];
+    let start = |name| {
+        let mut command = folder.command(&args(name));
+        common::Running::from(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts"))
+    };
     let reached = |step: &str| {
         let runs = fs::read_dir(folder.path("sweeps/runs")).into_iter().flatten().flatten();
         let mut records = runs.filter_map(|run| fs::read_to_string(run.path().join("metrics.jsonl")).ok());
         records.any(|text| text.contains(step))
     };
-    while !reached("\"step\":20,") {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never came to step 20");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let (code, said) = running.signal("TERM");
+    let wait_for = |what: &str, until: &dyn Fn() -> bool| {
+        let begun = std::time::Instant::now();
+        while !until() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what} never came");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let first = start("first.toml");
+    wait_for("step 20", &|| reached("\"step\":20,"));
+    let mut second = start("second.toml");
+    let asked = |step: &str| {
+        let files = fs::read_dir(folder.path("sweeps/runs")).into_iter().flatten().flatten();
+        let mut files = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "keep"));
+        files.any(|file| fs::read_to_string(file.path()).is_ok_and(|text| text.lines().any(|line| line == step)))
+    };
+    wait_for("the second sweep", &|| asked("1492"));
+    let (code, said) = first.signal("TERM");
     assert_eq!(code, Some(143), "{said}");
     assert!(!reached("\"step\":1490,"), "it was too late to stop the base");
-    folder.write("sweep.toml", SWEEP.replace("base@50%", "base@1493 steps"));
-    let said = folder.temper(&args);
+    // The second goes on with the base, for itself and for the two others, of which one has only now begun to wait.
+    let mut third = start("third.toml");
+    for running in [&mut second, &mut third] {
+        let (code, said) = running.wait();
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let said = folder.temper(&args("first.toml"));
     assert_eq!(said.code, 0, "{}", said.err);
-    says_all(&said.err, &["base, seed 1 goes on after step"]);
-    let starts = folder.events_of(&format!("sweeps/{REPORT}/runs/words-half-seed1"), "start");
-    assert_eq!(starts[0]["parent"]["step"], 1493);
+    // An overridden sweep has a folder of its own.
+    for (name, step) in [("first", 1491), ("second", 1492), ("third", 1493)] {
+        let report = fs::read_dir(folder.path(&format!("sweeps/{name}"))).unwrap().flatten().next().unwrap();
+        let report = report.file_name().into_string().unwrap();
+        assert!(report.starts_with("small-with-"), "{report}");
+        let starts = folder.events_of(&format!("sweeps/{name}/{report}/runs/words-half-seed1"), "start");
+        assert_eq!(starts[0]["parent"]["step"], step);
+        let claims = folder.json(&format!("sweeps/{name}/{report}/claims.json"));
+        assert_eq!(claims["overrides"][0], "--set-base run.horizon=1500 steps");
+    }
 }
 
 #[test]
@@ -442,6 +495,12 @@ fn a_checkpoint_that_is_gone() {
         2,
         &[&format!("{base}@20"), "it is gone", "move the run away"],
     );
+    // The last one too, even if nothing names its step. What has branched already needs it no more.
+    fs::remove_dir_all(folder.path(&format!("sweeps/runs/{base}/checkpoints/step-00000040"))).unwrap();
+    folder.write("sweep.toml", SWEEP);
+    folder.ok(&["sweep", "sweep.toml", "--seeds", "1"]);
+    let args = ["sweep", "sweep.toml", "--seeds", "1", "--set", "lr.peak=2e-4"];
+    folder.fails(&args, 2, &[&format!("sweeps/runs/{base}@40: a variant branches"), "it is gone"]);
 }
 
 /// Every built-in sweep in every size, in an empty folder: read, expanded and costed.
@@ -458,7 +517,8 @@ fn built_in_sweeps() {
             let out = folder.ok(&args);
             let plan: Value = serde_json::from_str(&folder.ok(&[args.as_slice(), &["--json"]].concat())).unwrap();
             if name == "fastibp/init-gain" {
-                assert!(plan["networks"].as_u64().unwrap() >= 45, "{out}");
+                assert!(plan["networks"].as_array().unwrap().len() >= 45, "{out}");
+                says_all(&out, &["parameters", "networks to draw"]);
                 continue;
             }
             says_all(&out, &["updates", "memory", "disk", "3 seeds of this"]);

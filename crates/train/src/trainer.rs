@@ -86,6 +86,10 @@ pub trait Watch {
     fn event(&mut self, event: &Event);
     /// A part of the evaluation before or between updates begins: the set's name.
     fn evaluating(&mut self, _set: &str) {}
+    /// Updates whose checkpoints are to be kept besides [`Settings::keep_at`]; asked after every update.
+    fn keep_at(&self) -> Vec<u64> {
+        Vec::new()
+    }
     /// The signal that arrived, if one did.
     fn signal(&self) -> Option<i32>;
 }
@@ -146,6 +150,11 @@ impl<T: Task> Trainer<T> {
             let late = self.settings.deadline.is_some_and(|deadline| Instant::now() + margin >= deadline);
             let interrupt = watch.signal().map(Interrupt::Signal).or(late.then_some(Interrupt::TimeLimit));
             let interrupt = interrupt.filter(|_| !last);
+            for wanted in watch.keep_at() {
+                if !self.settings.keep_at.contains(&wanted) {
+                    self.settings.keep_at.push(wanted);
+                }
+            }
             let due = step.is_multiple_of(self.settings.checkpoint_every) || self.settings.keep_at.contains(&step);
             if last || interrupt.is_some() || due {
                 slowest_save = slowest_save.max(self.save(watch, clock)?);

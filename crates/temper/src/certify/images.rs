@@ -108,6 +108,20 @@ pub fn size(recipe: &Recipe) -> Result<Size> {
     Ok(Size { name, shape: known.shape, classes, train: train - holdout.min(train), holdout, test, here: false })
 }
 
+/// What to say of images that are not here.
+pub fn missing(recipe: &Recipe) -> Result<Option<Problem>> {
+    let path = recipe.text("data.images")?;
+    if path.starts_with("builtin:") || Path::new(&path).exists() {
+        return Ok(None);
+    }
+    let name = Path::new(&path).file_name().unwrap_or_default().to_string_lossy();
+    let problem = recipe.problem("data.images", format!("there is nothing at {path}"));
+    Ok(Some(problem.hint(match images::known(&name) {
+        Some(known) => format!("`temper data fetch {} --out {path}`", known.name),
+        None => "a folder of images; paths are relative to the current directory".to_owned(),
+    })))
+}
+
 /// The training and test images that a path or `builtin:NAME` names.
 pub fn splits(path: &str) -> Result<Splits> {
     match path.strip_prefix("builtin:") {

@@ -1,16 +1,19 @@
 //! `temper sweep`: a figure or table of a paper as one command.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use temper_recipe::{Task, nearest};
+use sha2::{Digest, Sha256};
+use temper_recipe::{Recipe, Task, nearest};
 use temper_record::Problem;
 use temper_record::console::{count, duration};
 use temper_report::Table;
+use temper_report::text::escape;
 use temper_sweep::{Chosen, Measure, Sweep};
 
 use crate::args;
 use crate::builtin::SWEEPS;
+use crate::certify::{self, images};
 use crate::commands::machine;
 use crate::console::Signals;
 use crate::printer::Printer;
@@ -28,20 +31,39 @@ pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
     if args.show {
         return show(name, printer);
     }
-    let given: Vec<&String> = args.overrides.set.iter().chain(&args.set_base).collect();
     sweep_of(name, args, printer).map_err(|mut problems| {
-        problems.0.iter_mut().for_each(|problem| in_the_file(problem, name, &given));
+        problems.0.iter_mut().for_each(|problem| in_the_file(problem, name, args));
         problems
     })
 }
 
-/// An override that the command line did not give is one of the sweep's own.
-fn in_the_file(problem: &mut Problem, name: &str, given: &[&String]) {
-    if let Some(key) = problem.place.strip_prefix("--set ")
-        && given.iter().all(|set| set.split('=').next() != Some(key))
-    {
-        problem.place = format!("{name}: set.{key}");
+/// An override is the command line's, for variants or base, or else one of the sweep's own.
+fn in_the_file(problem: &mut Problem, name: &str, args: &args::Sweep) {
+    let Some(key) = problem.place.strip_prefix("--set ") else { return };
+    let among = |given: &[String]| given.iter().any(|set| set.split('=').next() == Some(key));
+    match () {
+        _ if among(&args.overrides.set) => {}
+        _ if among(&args.set_base) => problem.place = format!("--set-base {key}"),
+        _ => problem.place = format!("{name}: set.{key}"),
     }
+}
+
+/// The overrides as the command line gave them.
+fn given(args: &args::Sweep) -> Vec<String> {
+    let of = |option: &str, all: &[String]| all.iter().map(|set| format!("{option} {set}")).collect::<Vec<_>>();
+    [of("--set", &args.overrides.set), of("--set-base", &args.set_base)].concat()
+}
+
+/// The folder of a sweep's report: one for each size, and one for each way to override it.
+fn folder_of(sweep: &Sweep, chosen: &Chosen, overrides: &[String], store: &Store) -> PathBuf {
+    let size = &chosen.size.name;
+    store.sweep(
+        &short_name(sweep),
+        &match overrides {
+            [] => size.clone(),
+            all => format!("{size}-with-{}", texts::short(Sha256::new_with_prefix(all.join("\n")))),
+        },
+    )
 }
 
 fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
@@ -74,6 +96,9 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     texts::require(&tree.texts.missing)?;
     let signals = Signals::listen()?;
     store.create()?;
+    for node in tree.nodes.iter().filter(|node| state(&node.path) != State::Done) {
+        store.keep(&node.hash, &node.keep_at)?;
+    }
     tree.texts.tokenise(&store, printer)?;
     let left = tree.nodes.iter().filter(|node| state(&node.path) != State::Done).count();
     let jobs = match args.jobs {
@@ -96,24 +121,24 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
         printer.say("stopped; the same command goes on");
         return Ok((128 + signal) as u8);
     }
-    let results = Results {
-        sweep: &sweep,
-        chosen: &chosen,
-        seeds: &seeds,
-        measured: results::read(&sweep, &chosen, &tree, printer),
-    };
-    let folder = store.sweep(&short_name(&sweep), &chosen.size.name);
-    let report = page::write(&results, &runs_html(&chosen, &tree), &folder)?;
-    link(&chosen, &tree, &folder);
-    tell(args, &results, &report, printer);
-    match ended.failed.is_empty() {
-        true => Ok(0),
-        false => {
-            let all: Vec<Problem> = ended.failed.into_iter().flat_map(|(_, problems)| problems.0).collect();
-            printer.warn(format_args!("runs that failed: {}; the report is without them", all.len()), None);
-            Ok(Problems(all).exit_code())
+    let overrides = given(args);
+    let measured = results::read(&sweep, &chosen, &tree, printer);
+    let results = Results { sweep: &sweep, chosen: &chosen, seeds: &seeds, overrides: &overrides, measured };
+    let failed = ended.failed.len();
+    // Nothing was measured: an earlier report stays as it is.
+    if !results.measured.is_empty() {
+        let folder = folder_of(&sweep, &chosen, &overrides, &store);
+        let report = page::write(&results, &runs_html(&chosen, &tree, &ended.failed), &folder)?;
+        link(&chosen, &tree, &folder);
+        tell(args, &results, &report, printer);
+        if failed > 0 {
+            printer.warn(format_args!("runs that failed: {failed}; the report is without them"), None);
         }
+    } else {
+        printer.warn(format_args!("runs that failed: {failed}; there is nothing to report"), None);
     }
+    let problems: Vec<Problem> = ended.failed.into_iter().flat_map(|(_, problems)| problems.0).collect();
+    if problems.is_empty() { Ok(0) } else { Ok(Problems(problems).exit_code()) }
 }
 
 /// The built-in sweeps, a line each, their names after `before`.
@@ -143,7 +168,10 @@ fn load(name: &str) -> Outcome<(Sweep, Vec<Problem>)> {
         None => Err(Problems(problems)),
     };
     if name.ends_with(".toml") || path.is_file() {
-        let text = std::fs::read_to_string(path).map_err(|cause| Problem::io("read sweep", path, &cause))?;
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            Problem::io("read sweep", path, &cause)
+                .hint("a sweep is a TOML file; `temper sweep` lists the built-in ones")
+        })?;
         return whole(Sweep::read(name, &text));
     }
     match SWEEPS.iter().find(|(known, _)| *known == name) {
@@ -177,22 +205,72 @@ fn measure_gains(
     printer: &Printer,
 ) -> Outcome {
     let recipes = gains::recipes(sweep, chosen, seeds)?;
-    if args.dry_run {
-        let text = format!("{} networks to draw and look at; nothing is trained", recipes.len());
-        match args.json {
-            true => printer.data(
-                json!({ "sweep": sweep.name, "size": chosen.size.name, "seeds": seeds, "networks": recipes.len() }),
-            ),
-            false => printer.data(text),
-        }
-        return Ok(0);
+    let mut missing: Vec<Problem> = Vec::new();
+    for (_, _, recipe) in &recipes {
+        let new = images::missing(recipe)?.filter(|found| missing.iter().all(|known| known.why != found.why));
+        missing.extend(new);
     }
+    if args.dry_run {
+        return plan_gains(args, sweep, chosen, &recipes, &missing, printer);
+    }
+    texts::require(&missing)?;
     let meter = Meter::begin(printer, "networks", recipes.len() as u64);
     let (measured, tables) = gains::measure(chosen, &recipes, &meter)?;
     drop(meter);
-    let results = Results { sweep, chosen, seeds, measured };
-    let report = page::write(&results, &tables, &store.sweep(&short_name(sweep), &chosen.size.name))?;
+    let overrides = given(args);
+    let results = Results { sweep, chosen, seeds, overrides: &overrides, measured };
+    let report = page::write(&results, &tables, &folder_of(sweep, chosen, &overrides, store))?;
     tell(args, &results, &report, printer);
+    Ok(0)
+}
+
+/// `--dry-run` of a sweep that draws networks and trains none.
+fn plan_gains(
+    args: &args::Sweep,
+    sweep: &Sweep,
+    chosen: &Chosen,
+    recipes: &[(usize, u64, Recipe)],
+    missing: &[Problem],
+    printer: &Printer,
+) -> Outcome {
+    let mut table = Table::new().text_column("network").number_column("", "parameters").number_column("", "to draw");
+    table = table.text_column("first weights");
+    for setting in &chosen.size.settings {
+        let of = |index: &usize| chosen.variants[*index].setting == setting.name;
+        let here: Vec<&(usize, u64, Recipe)> = recipes.iter().filter(|(index, ..)| of(index)).collect();
+        let Some((_, first, recipe)) = here.first() else { continue };
+        let mut recipe = recipe.clone();
+        let parameters = certify::plan::resolve(&mut recipe, None, &mut Vec::new())?.config.parameters();
+        let names: Vec<&str> = here
+            .iter()
+            .filter(|(_, seed, _)| seed == first)
+            .map(|(index, ..)| chosen.variants[*index].name.as_str())
+            .collect();
+        table.row([setting.name.clone(), count(parameters as f64), here.len().to_string(), names.join(", ")]);
+    }
+    if args.json {
+        let networks = recipes.iter().map(|(index, seed, _)| {
+            let variant = &chosen.variants[*index];
+            json!({ "setting": variant.setting, "variant": variant.name, "seed": seed, "recipe": variant.recipe })
+        });
+        printer.data(
+            serde_json::to_string_pretty(&json!({
+                "sweep": sweep.name, "size": chosen.size.name, "networks": networks.collect::<Vec<_>>(),
+                "missing": missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            }))
+            .expect("plain data"),
+        );
+        return Ok(0);
+    }
+    printer.data(format_args!("{}\n{}\n", sweep.title, sweep.source));
+    printer.data(table.to_text());
+    printer.data(format_args!(
+        "{} networks to draw and look at, one at a time, in memory; nothing is trained, and no run is kept",
+        recipes.len()
+    ));
+    for problem in missing {
+        printer.warn(problem, problem.hint.as_deref());
+    }
     Ok(0)
 }
 
@@ -214,8 +292,18 @@ fn tell(args: &args::Sweep, results: &Results, report: &Path, printer: &Printer)
     printer.data(format_args!("\nreport: {}", report.display()));
 }
 
-/// Which run is which variant.
-fn runs_html(chosen: &Chosen, tree: &Tree) -> String {
+/// Which run is which variant, and which failed.
+fn runs_html(chosen: &Chosen, tree: &Tree, failed: &[(usize, Problems)]) -> String {
+    let mut failures = String::new();
+    for (index, problems) in failed {
+        let node = &tree.nodes[*index];
+        for problem in &problems.0 {
+            failures += &format!("<li>{}</li>", escape(&format!("{}, seed {}: {problem}", node.label, node.seed)));
+        }
+    }
+    if !failures.is_empty() {
+        failures = format!("<h2>Runs that failed</h2><ul>{failures}</ul>");
+    }
     let mut table = Table::new().text_column("variant").text_column("setting");
     table = table.number_column("", "seed").text_column("run").text_column("recipe").text_column("overrides");
     for row in &tree.rows {
@@ -232,7 +320,7 @@ fn runs_html(chosen: &Chosen, tree: &Tree) -> String {
             shown.join("  "),
         ]);
     }
-    format!("<h2>Runs</h2>{}", table.to_html())
+    format!("{failures}<h2>Runs</h2>{}", table.to_html())
 }
 
 /// Names the runs by what they are in this sweep, for `temper report` and people.
@@ -240,6 +328,8 @@ fn link(chosen: &Chosen, tree: &Tree, folder: &Path) {
     #[cfg(unix)]
     {
         let links = folder.join("runs");
+        // Nothing but links is in it.
+        _ = std::fs::remove_dir_all(&links);
         _ = std::fs::create_dir_all(&links);
         let safe = |text: &str| -> String {
             text.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
@@ -248,9 +338,16 @@ fn link(chosen: &Chosen, tree: &Tree, folder: &Path) {
             let variant = &chosen.variants[row.variant];
             let parts = [safe(&variant.setting), safe(&variant.name), format!("seed{}", row.seed)];
             let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-            let (path, link) = (&tree.nodes[row.node].path, links.join(parts.join("-")));
-            if let Ok(path) = path.canonicalize() {
-                _ = std::fs::remove_file(&link);
+            let name = parts.join("-");
+            let mut link = links.join(&name);
+            // `lr < 1` and `lr > 1` come to the same name.
+            for n in 2.. {
+                if !link.is_symlink() {
+                    break;
+                }
+                link = links.join(format!("{name}-{n}"));
+            }
+            if let Ok(path) = tree.nodes[row.node].path.canonicalize() {
                 // A convenience: where links cannot be made, the store has the runs all the same.
                 _ = std::os::unix::fs::symlink(path, link);
             }
@@ -264,10 +361,18 @@ fn link(chosen: &Chosen, tree: &Tree, folder: &Path) {
 
 /// `--dry-run`: the tree, what it shares, and what it takes.
 fn plan(args: &args::Sweep, sweep: &Sweep, chosen: &Chosen, tree: &Tree, costs: &[Cost], printer: &Printer) {
-    let to_do = |index: usize| state(&tree.nodes[index].path) != State::Done;
-    let left: Vec<usize> = (0..tree.nodes.len()).filter(|index| to_do(*index)).collect();
-    let total = |of: &dyn Fn(&Cost) -> u64| left.iter().map(|index| of(&costs[*index])).sum::<u64>();
-    let seconds: Option<f64> = left.iter().map(|index| costs[*index].seconds).sum();
+    let left: Vec<Cost> = tree
+        .nodes
+        .iter()
+        .zip(costs)
+        .filter_map(|(node, cost)| match state(&node.path) {
+            State::Done => None,
+            State::Partial(step) => Some(cost.after(step)),
+            State::Begun | State::Absent => Some(cost.clone()),
+        })
+        .collect();
+    let total = |of: &dyn Fn(&Cost) -> u64| left.iter().map(of).sum::<u64>();
+    let seconds: Option<f64> = left.iter().map(|cost| cost.seconds).sum();
     let memory = costs.iter().map(|cost| cost.memory).max().unwrap_or(0);
     if args.json {
         return printer
@@ -328,21 +433,23 @@ fn plan(args: &args::Sweep, sweep: &Sweep, chosen: &Chosen, tree: &Tree, costs: 
         tree.nodes.len(),
         left.len(),
         total(&|cost| cost.steps),
-        amounts(&left, costs),
+        amounts(&left),
         seconds.map_or("time not measured".into(), duration),
         count(memory as f64),
         count(total(&|cost| cost.disk) as f64),
         free.map_or(String::new(), |free| format!(", {}B are free", count(free as f64))),
     ));
+    if free.is_some_and(|free| total(&|cost| cost.disk) > free) {
+        printer
+            .warn("this does not fit on the disk", Some("another folder with --out, fewer --seeds, or a smaller size"));
+    }
     for problem in &tree.texts.missing {
         printer.warn(problem, problem.hint.as_deref());
     }
 }
 
-fn amounts(left: &[usize], costs: &[Cost]) -> String {
-    let of = |unit: &str| -> u64 {
-        left.iter().map(|index| &costs[*index]).filter(|cost| cost.unit == unit).map(|cost| cost.amount).sum()
-    };
+fn amounts(left: &[Cost]) -> String {
+    let of = |unit: &str| -> u64 { left.iter().filter(|cost| cost.unit == unit).map(|cost| cost.amount).sum() };
     let parts = ["tokens", "images"].map(|unit| (of(unit), unit));
     let parts: Vec<String> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{} {unit}", count(*n as f64))).collect();

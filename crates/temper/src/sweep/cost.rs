@@ -1,6 +1,6 @@
 //! What a tree of runs takes: updates, tokens or images, time, memory and disk; and how many runs to have side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Barrier;
 use std::time::Instant;
 
@@ -40,6 +40,21 @@ pub struct Cost {
     pub memory: u64,
     /// Bytes on disk when it is complete.
     pub disk: u64,
+}
+
+impl Cost {
+    /// Of what is left after so many updates; memory and disk stay what they are.
+    pub fn after(&self, step: u64) -> Self {
+        let left = self.steps.saturating_sub(step);
+        let part = left as f64 / self.steps.max(1) as f64;
+        Self {
+            steps: left,
+            amount: (self.amount as f64 * part).round() as u64,
+            flops: self.flops * part,
+            seconds: self.seconds.map(|seconds| seconds * part),
+            ..self.clone()
+        }
+    }
 }
 
 /// Times that were taken already, by what decides them.
@@ -119,7 +134,9 @@ fn language_model(
     let evaluations = 2 + lengths.stop.checked_div(lengths.eval_every).unwrap_or(0);
     let evaluated = recipe.u64("eval.max_tokens")? * sets as u64 * evaluations;
     let updates = lengths.stop as f64 + evaluated as f64 / 3.0 / lengths.tokens_per_step as f64;
-    let kept = recipe.u64("checkpoint.keep_last")? + lengths.keep_at.len() as u64;
+    // "7%" and "21 steps" may be the same checkpoint.
+    let points: BTreeSet<u64> = lengths.keep_at.iter().copied().collect();
+    let kept = recipe.u64("checkpoint.keep_last")? + points.len() as u64;
     let kept = kept + lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
     Ok(Cost {
         steps: lengths.stop,

@@ -193,7 +193,8 @@ fn worker(
             recipe: node.recipe.clone(),
             source: &node.source,
             parent: node.parent_name(tree),
-            keep_at: &node.keep_at,
+            store,
+            hash: &node.hash,
             path: &node.path,
         };
         let go = || job.go(signals, news);
@@ -221,6 +222,7 @@ struct Show<'a> {
     /// Which runs are at work: from where, to where.
     running: Vec<(usize, u64, u64)>,
     waits: Vec<usize>,
+    failed: usize,
     /// Part of the whole that was done when this sitting began.
     before: f64,
     begun: Instant,
@@ -239,6 +241,7 @@ impl<'a> Show<'a> {
             parts,
             running: Vec::new(),
             waits: Vec::new(),
+            failed: 0,
             before: 0.0,
             begun: now,
             began: vec![None; tree.nodes.len()],
@@ -267,7 +270,8 @@ impl<'a> Show<'a> {
             News::Began(index, first, stop) => {
                 self.running.push((index, first, stop));
                 self.began[index] = Some(Instant::now());
-                self.parts[index] = first as f64 / stop.max(1) as f64;
+                // Whole only when it has ended.
+                self.parts[index] = (first as f64 / stop.max(1) as f64).min(0.9999);
                 // What an earlier sitting did is not this one's pace.
                 self.before += self.parts[index] * self.weights[index] / self.weights.iter().sum::<f64>().max(1e-300);
                 let how = if first > 0 { format!("goes on after step {first}") } else { "begins".to_owned() };
@@ -311,6 +315,7 @@ impl<'a> Show<'a> {
 
     fn failed(&mut self, index: usize, problems: &Problems) {
         self.running.retain(|(running, _, _)| *running != index);
+        self.failed += 1;
         for problem in &problems.0 {
             let text = format!("{} failed: {problem}", self.name(index));
             self.printer.warn(text, problem.hint.as_deref());
@@ -320,7 +325,10 @@ impl<'a> Show<'a> {
     fn draw(&mut self) {
         let (whole, all) = (self.whole(), self.parts.len());
         let (done, running) = (self.done(), self.running.len());
-        let mut text = format!("{done} done, {running} running, {} left", all - done - running);
+        let mut text = format!("{done} done, {running} running, {} left", all - done - running - self.failed);
+        if self.failed > 0 {
+            text += &format!(", {} failed", self.failed);
+        }
         let gained = whole - self.before;
         if gained > 0.001 {
             let left = self.begun.elapsed().as_secs_f64() * (1.0 - whole) / gained;

@@ -14,7 +14,7 @@ use crate::console::{Console, Signals};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::{Limits, Started};
-use crate::sweep::store::{State, state};
+use crate::sweep::store::{State, Store, state};
 use crate::{certify, lm};
 
 /// What a run tells the sweep while it goes on.
@@ -41,8 +41,10 @@ pub struct Job<'a> {
     pub source: &'a str,
     /// The checkpoint that it branches from.
     pub parent: Option<String>,
-    /// Updates after which others branch from it.
-    pub keep_at: &'a [u64],
+    /// Where sweeps say which of its checkpoints they branch from.
+    pub store: &'a Store,
+    /// The hash that it is known by there.
+    pub hash: &'a str,
     /// Its directory.
     pub path: &'a Path,
 }
@@ -108,12 +110,10 @@ impl Job<'_> {
         news: &Sender<News>,
         printer: &Printer,
     ) -> Outcome<End> {
-        // A run that was begun for another sweep keeps what that one branches from; this one's points come on top.
-        started.trainer.settings.keep_at.extend(self.keep_at);
         let (first, stop) = (started.trainer.state.step, started.lengths.stop);
         let unit = Unit::of_task(self.recipe.task().name());
         let console = Console::new(printer, signals.clone(), "", unit, started.lengths.log_every, first, stop);
-        let mut told = Told { console, index: self.index, news };
+        let mut told = Told { console, job: self, news };
         told.tell(News::Began(self.index, first, stop));
         Ok(started.trainer.train(started.fresh, &mut told)?)
     }
@@ -122,7 +122,7 @@ impl Job<'_> {
 /// Writes the log of a run and tells the sweep.
 struct Told<'a, 'p> {
     console: Console<'p>,
-    index: usize,
+    job: &'a Job<'a>,
     news: &'a Sender<News>,
 }
 
@@ -136,11 +136,15 @@ impl Told<'_, '_> {
 impl Watch for Told<'_, '_> {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Step { step, .. } => self.tell(News::Step(self.index, *step)),
-            Event::Warning { message, .. } => self.tell(News::Warning(self.index, message.clone())),
+            Event::Step { step, .. } => self.tell(News::Step(self.job.index, *step)),
+            Event::Warning { message, .. } => self.tell(News::Warning(self.job.index, message.clone())),
             _ => {}
         }
         self.console.event(event);
+    }
+
+    fn keep_at(&self) -> Vec<u64> {
+        self.job.store.kept(self.job.hash)
     }
 
     fn signal(&self) -> Option<i32> {

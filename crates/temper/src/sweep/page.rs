@@ -11,7 +11,7 @@ use temper_report::text::{Format, escape, metric_name};
 use temper_report::{Dots, Drawing, Table, document};
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
-use temper_sweep::{At, Curve, Measure};
+use temper_sweep::{At, Curve, Measure, Relation};
 
 use crate::sweep::results::{Results, TIMES, relation, set_of};
 
@@ -35,6 +35,9 @@ pub fn write(results: &Results, extra: &str, folder: &Path) -> Result<PathBuf> {
     let about = if size.about.is_empty() { String::new() } else { format!(" ({})", size.about) };
     body += &paragraph("lead", &sweep.source);
     body += &paragraph("", &format!("Size {}{about}; seeds {}.", size.name, seeds.join(", ")));
+    if !results.overrides.is_empty() {
+        body += &paragraph("", &format!("With {}.", results.overrides.join(" ")));
+    }
     body += &claims(results);
     for setting in &size.settings {
         if !setting.name.is_empty() {
@@ -76,18 +79,26 @@ fn paragraph(class: &str, text: &str) -> String {
 
 /// Every claim with its verdict.
 fn verdicts(results: &Results) -> Table {
-    let mut table = Table::new().text_column("claim").text_column("setting").text_column("compared");
-    table = table.text_column("verdict").text_column("paper");
+    let mut table =
+        Table::new().text_column("claim").text_column("verdict").text_column("compared").text_column("source");
     for (claim, setting, judged) in results.judged() {
         let relation = relation(claim);
-        let compared = match &claim.along {
+        let mut compared = match &claim.along {
             Some(along) => format!("{} {} {relation} {along}", claim.metric, claim.at),
             None => format!("{} {}: {} {relation} {}", claim.metric, claim.at, side(&claim.left), side(&claim.right)),
         };
+        if claim.relation == Relation::Equal {
+            compared += &format!(", within {}", claim.within);
+        }
         let source = claim.source.clone().unwrap_or_else(|| results.sweep.source.clone());
-        table.row([claim.what.clone(), setting.name.clone(), compared, judged.verdict.to_string(), source]);
+        table.row([in_setting(&claim.what, setting), judged.verdict.to_string(), compared, source]);
     }
     table
+}
+
+/// A claim's words, and where it is tried.
+fn in_setting(what: &str, setting: &Setting) -> String {
+    if setting.name.is_empty() { what.to_owned() } else { format!("{what} ({})", setting.name) }
 }
 
 fn side(names: &[String]) -> String {
@@ -96,11 +107,10 @@ fn side(names: &[String]) -> String {
 
 /// The pairs that the claims are made of, with their numbers.
 fn pairs(results: &Results) -> Table {
-    let mut table = Table::new().text_column("claim").text_column("setting").text_column("pair");
+    let mut table = Table::new().text_column("claim").text_column("pair").text_column("this pair");
     for name in ["left", "right", "difference", "spread", "seeds"] {
         table = table.number_column("", name);
     }
-    table = table.text_column("this pair");
     for (claim, setting, judged) in results.judged() {
         let sign = match relation(claim) {
             "about equal" => "≈",
@@ -109,15 +119,17 @@ fn pairs(results: &Results) -> Table {
         };
         for pair in &judged.comparisons {
             table.row([
-                claim.what.clone(),
-                setting.name.clone(),
+                in_setting(&claim.what, setting),
                 format!("{} {sign} {}", pair.left, pair.right),
+                match pair.why.as_str() {
+                    "" => pair.verdict.to_string(),
+                    why => format!("{}: {why}", pair.verdict),
+                },
                 number(pair.means[0]),
                 number(pair.means[1]),
                 number(pair.difference.mean),
                 pair.spread.map_or("–".into(), |spread| digits(spread, 3)),
                 pair.difference.n.to_string(),
-                pair.verdict.to_string(),
             ]);
         }
     }

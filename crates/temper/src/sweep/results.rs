@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
-use temper_sweep::{At, Chosen, Claim, Curve, Judged, Sweep, Variant, judge_all};
+use temper_sweep::{At, Chosen, Claim, Curve, Judged, Relation, Sweep, Variant, judge_all};
 
 use crate::printer::Printer;
 use crate::sweep::store;
@@ -40,6 +40,8 @@ pub struct Results<'a> {
     pub chosen: &'a Chosen,
     /// The seeds.
     pub seeds: &'a [u64],
+    /// What the command line overrode, as it was given.
+    pub overrides: &'a [String],
     /// What is there; variants that failed are not.
     pub measured: Vec<Measured>,
 }
@@ -137,12 +139,16 @@ impl Results<'_> {
             json!({
                 "what": claim.what, "source": claim.source.as_ref().unwrap_or(&self.sweep.source),
                 "setting": setting.name, "metric": claim.metric, "at": claim.at.to_string(),
-                "relation": relation(claim), "verdict": judged.verdict.key(),
+                "relation": relation(claim), "along": claim.along,
+                "within": (claim.relation == Relation::Equal).then_some(claim.within), "verdict": judged.verdict.key(),
                 "comparisons": comparisons.collect::<Vec<_>>(),
             })
         });
         let claims: Vec<Value> = claims.collect();
-        json!({ "sweep": self.sweep.name, "size": self.chosen.size.name, "seeds": self.seeds, "claims": claims })
+        json!({
+            "sweep": self.sweep.name, "size": self.chosen.size.name, "overrides": self.overrides, "seeds": self.seeds,
+            "claims": claims,
+        })
     }
 
     /// `metrics.json`: every evaluation that was compared, so that tables and claims can be made again without the runs.
@@ -166,7 +172,7 @@ impl Results<'_> {
         let runs: Vec<Value> = runs.collect();
         json!({
             "sweep": self.sweep.name, "size": self.chosen.size.name, "title": self.sweep.title,
-            "source": self.sweep.source, "seeds": self.seeds, "runs": runs,
+            "source": self.sweep.source, "overrides": self.overrides, "seeds": self.seeds, "runs": runs,
         })
     }
 

@@ -3,12 +3,13 @@
 //! ```text
 //! sweeps/runs/docs-3f2a91bc04de/         a run, as `temper train` or `temper branch` leaves it
 //! sweeps/runs/.3f2a91bc04de.lock         held while a sweep works on it
+//! sweeps/runs/.3f2a91bc04de.keep         updates whose checkpoints sweeps branch from
 //! sweeps/tokens/docs-91bc04de3f2a/       tokens of a text
 //! sweeps/rewarm/max-lr/small/            a sweep: its report, and `runs/` with links to its runs
 //! ```
 
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use temper_record::event::Event;
@@ -66,6 +67,29 @@ impl Store {
         let entries = fs::read_dir(&runs).into_iter().flatten().flatten();
         let found = entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with(&ending));
         found.unwrap_or_else(|| runs.join(format!("{name}-{hash}")))
+    }
+
+    /// Has whoever trains the run of this hash keep its checkpoints after these updates, now and after a kill.
+    pub fn keep(&self, hash: &str, steps: &[u64]) -> Result<()> {
+        let known = self.kept(hash);
+        let new: String = steps.iter().filter(|step| !known.contains(step)).map(|step| format!("{step}\n")).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let path = self.wanted(hash);
+        let written =
+            File::options().append(true).create(true).open(&path).and_then(|mut file| file.write_all(new.as_bytes()));
+        written.map_err(|cause| Problem::io("write down which checkpoints to keep", &path, &cause))
+    }
+
+    /// The updates whose checkpoints sweeps have asked for.
+    pub fn kept(&self, hash: &str) -> Vec<u64> {
+        let text = fs::read_to_string(self.wanted(hash)).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    fn wanted(&self, hash: &str) -> PathBuf {
+        self.root.join("runs").join(format!(".{hash}.keep"))
     }
 
     /// Where another sweep has begun this run under another name since this one looked, this name becomes a link to it. To be
@@ -133,11 +157,6 @@ fn last_event(run: &RunDir) -> Option<Event> {
     file.read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     text.ends_with('\n').then(|| Event::from_line(text.lines().last()?).ok())?
-}
-
-/// Whether a run that exists has the checkpoint of this step.
-pub fn has_checkpoint(path: &Path, step: u64) -> bool {
-    RunDir::open(path).and_then(|run| Checkpoint::at(&run, step)).is_ok()
 }
 
 /// Its record.

@@ -114,7 +114,8 @@ impl Texts {
         Ok(())
     }
 
-    fn miss(&mut self, problem: Problem) {
+    /// Notes what is not here.
+    pub fn miss(&mut self, problem: Problem) {
         // Every seed and variant misses the same.
         if self.missing.iter().all(|known| known.why != problem.why) {
             self.missing.push(problem);

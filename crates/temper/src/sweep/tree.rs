@@ -11,11 +11,11 @@ use temper_sweep::file::Base;
 use temper_sweep::{Chosen, Start, Sweep, Variant};
 
 use crate::builtin::LIBRARY;
-use crate::certify;
 use crate::lengths::Lengths;
 use crate::problems::{Outcome, Problems};
 use crate::sweep::store::{self, State, Store};
 use crate::sweep::texts::{self, Texts};
+use crate::{certify, lm};
 
 /// A run of the tree.
 pub struct Node {
@@ -115,8 +115,11 @@ pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Out
     for (n, &seed) in seeds.iter().enumerate() {
         for (index, variant) in chosen.variants.iter().enumerate() {
             let base = (variant.start != Start::Fresh).then(|| bases.get(n));
-            // Without its base nothing can be said about a branch.
+            // Without its base nothing more can be said about a branch than whether its recipe can be read.
             if matches!(base, Some(None)) {
+                if let Err(found) = Recipe::load(&variant.recipe, &variant.set, &LIBRARY) {
+                    found.into_iter().for_each(&mut keep);
+                }
                 continue;
             }
             let added = branch(variant, seed, base.flatten(), store, &mut tree);
@@ -136,12 +139,11 @@ pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Out
     for (base, mut steps) in wanted {
         steps.sort_unstable();
         steps.dedup();
-        let found =
-            keep_checkpoints(&mut tree.nodes[base], &steps).map_err(|found| found.0.into_iter().for_each(&mut keep));
-        if found.is_ok() {
-            gone(&tree.nodes[base], &steps).into_iter().for_each(&mut keep);
+        if let Err(found) = keep_checkpoints(&mut tree.nodes[base], &steps) {
+            found.0.into_iter().for_each(&mut keep);
         }
     }
+    tree.nodes.iter().filter_map(|node| gone(node, &tree)).for_each(&mut keep);
     if problems.is_empty() { Ok(tree) } else { Err(problems.into()) }
 }
 
@@ -215,9 +217,18 @@ pub fn lengths(recipe: &Recipe) -> Outcome<Lengths> {
 fn branch(variant: &Variant, seed: u64, base: Option<&Trunk>, store: &Store, tree: &mut Tree) -> Outcome<usize> {
     let mut overrides = variant.set.clone();
     if !variant.scale.is_empty() {
-        let recipe = Recipe::load(&variant.recipe, &overrides, &LIBRARY)?;
+        let mut recipe = Recipe::load(&variant.recipe, &overrides, &LIBRARY)?;
+        if let Some(trunk) = base {
+            match recipe.task() {
+                Task::Lm => lm::start::inherit(&mut recipe, &trunk.recipe, "base")?,
+                Task::Certify => certify::start::inherit(&mut recipe, &trunk.recipe, "base")?,
+            }
+        }
         for (key, factor) in &variant.scale {
-            let number = recipe.f64(key)?;
+            let number = recipe.f64(key).map_err(|problem| {
+                Problem::input("read sweep", format!("variant {:?}: scale.{key}", variant.name), problem.why)
+                    .hint("a key of recipes whose value is a number")
+            })?;
             // Twelve digits: 0.1 times 3e-3 is 3e-4 and nothing else.
             let scaled: f64 = format!("{:.11e}", number * factor).parse().unwrap_or(number * factor);
             overrides.retain(|set| !set.starts_with(&format!("{key}=")));
@@ -287,7 +298,15 @@ fn add(
     }
     let replaced = match plain.task() {
         Task::Lm => tree.texts.prepared(&plain, tokenizer, store)?,
-        Task::Certify => Vec::new(),
+        Task::Certify => {
+            // A branch may have its images from its base, which is in the tree too.
+            if (parent.is_none() || plain.is_set("data.images"))
+                && let Some(problem) = certify::images::missing(&plain)?
+            {
+                tree.texts.miss(problem);
+            }
+            Vec::new()
+        }
     };
     let mut hash = Sha256::new();
     hash.update("run 1\n");
@@ -350,20 +369,27 @@ fn keep_checkpoints(base: &mut Node, steps: &[u64]) -> Outcome<()> {
     Ok(())
 }
 
-/// What a base that is there already lacks.
-fn gone(base: &Node, steps: &[u64]) -> Vec<Problem> {
-    let reached = match store::state(&base.path) {
-        State::Done => u64::MAX,
-        State::Partial(step) => step,
-        State::Absent | State::Begun => return Vec::new(),
+/// The checkpoint that a run still has to branch from, if its base has passed it and it is not there.
+fn gone(node: &Node, tree: &Tree) -> Option<Problem> {
+    let Some((Parent::Node(base), point)) = &node.parent else { return None };
+    let base = &tree.nodes[*base];
+    let reached = match (store::state(&base.path), store::state(&node.path)) {
+        (_, State::Partial(_) | State::Done) | (State::Absent | State::Begun, _) => return None,
+        (State::Partial(step), _) => step,
+        (State::Done, _) => u64::MAX,
     };
-    let missing = steps.iter().filter(|step| **step <= reached && !store::has_checkpoint(&base.path, **step));
-    let problem = |step: &u64| {
-        let why = "a variant branches from this checkpoint, and it is gone";
-        Problem::input("find checkpoint", format!("{}@{step}", base.path.display()), why)
-            .hint("move the run away, and the sweep trains it anew and keeps the checkpoint")
+    // What is the last checkpoint there need not be that of the last update.
+    let last = || lengths(&base.recipe).map(|lengths| lengths.stop).unwrap_or(u64::MAX);
+    let name = match point {
+        Point::Step(step) if *step <= reached => format!("{}@{step}", base.path.display()),
+        Point::Last if reached == u64::MAX => format!("{}@{}", base.path.display(), last()),
+        Point::Best if reached == u64::MAX => format!("{}@best", base.path.display()),
+        _ => return None,
     };
-    missing.map(problem).collect()
+    RunRef::parse(&name).and_then(|named| named.checkpoint()).err()?;
+    let why = "a variant branches from this checkpoint, and it is gone";
+    let hint = "move the run away, and the sweep trains it anew and keeps the checkpoint";
+    Some(Problem::input("find checkpoint", name, why).hint(hint))
 }
 
 /// A run that is named by its directory, told from one made there anew.
