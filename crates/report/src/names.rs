@@ -29,11 +29,35 @@ impl Plot<'_> {
         }
     }
 
-    /// Names beside the ends of the lines that reach the right edge; the others get theirs inside.
+    /// Names beside the ends of the lines that reach the right edge, and beside those of several lines that end together; the
+    /// others get theirs inside.
     pub fn draw_margin_names(&self, body: &mut String, room: &mut Room) {
-        let [_, top, right, bottom] = self.frame;
-        let at_edge = |line: &&Line| line.end().is_some_and(|p| self.x.place(p.x) > right - 24.0);
-        let edge: Vec<&Line> = self.panel.lines.iter().filter(|l| !label_of(l).is_empty()).filter(at_edge).collect();
+        let [_, _, right, _] = self.frame;
+        let named: Vec<&Line> = self.panel.lines.iter().filter(|l| !label_of(l).is_empty()).collect();
+        let end = |line: &Line| line.end().map(|p| self.x.place(p.x));
+        let at_edge = |line: &Line| end(line).is_some_and(|end| end > right - 24.0);
+        let near = |line: &&&Line, x: f64| end(line).is_some_and(|end| (end - x).abs() < 24.0);
+        let mut stacked: Vec<&Line> = named.iter().filter(|line| at_edge(line)).copied().collect();
+        self.draw_names_beside(body, &stacked, right, room);
+        for line in &named {
+            let Some(x) = end(line).filter(|_| !line.faint) else { continue };
+            let together: Vec<&Line> = named.iter().filter(|line| near(line, x) && !line.faint).copied().collect();
+            let known = |line: &Line| stacked.iter().any(|known| std::ptr::eq(*known, line));
+            if together.len() > 2 && !together.iter().any(|line| known(line)) {
+                self.draw_names_beside(body, &together, x, room);
+                stacked.extend(together);
+            }
+        }
+        for line in self.panel.lines.iter().filter(|line| !at_edge(line)) {
+            if !stacked.iter().any(|known| std::ptr::eq(*known, line)) {
+                self.draw_name_inside(body, line, room);
+            }
+        }
+    }
+
+    /// Names of lines that end at about `right`, one below the other to the right of it.
+    fn draw_names_beside(&self, body: &mut String, edge: &[&Line], right: f64, room: &mut Room) {
+        let [_, top, _, bottom] = self.frame;
         let wanted: Vec<f64> =
             edge.iter().filter_map(|l| l.end()).map(|p| self.y.place(p.y).clamp(top, bottom)).collect();
         let places = apart(&wanted, 17.0, (top + 4.0, bottom - 2.0));
@@ -52,7 +76,7 @@ impl Plot<'_> {
             let arrow = if above { "↑ " } else { "" };
             let _ = write!(
                 body,
-                "<path class=\"f{style}\" transform=\"translate({:.1} {at:.1})\" d=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}{arrow}<tspan class=\"small\">{}</tspan></text>",
+                "<path class=\"f{style}\" transform=\"translate({:.1} {at:.1})\" d=\"{}\"/><text class=\"halo\" x=\"{:.1}\" y=\"{:.1}\">{}{arrow}<tspan class=\"small\">{}</tspan></text>",
                 right + 18.0,
                 marker(line.style, 3.4),
                 right + 26.0,
@@ -60,9 +84,7 @@ impl Plot<'_> {
                 escape(&format!("{} ", shortened(&line.name, 22))),
                 escape(&line.value)
             );
-        }
-        for line in self.panel.lines.iter().filter(|l| !at_edge(l)) {
-            self.draw_name_inside(body, line, room);
+            room.taken.push([right + 14.0, at - 8.0, right + 26.0 + pixels(&label_of(line), SIZE), at + 8.0]);
         }
     }
 

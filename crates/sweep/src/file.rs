@@ -1,49 +1,6 @@
-//! The format of a sweep file.
+//! The format of a sweep file, as it is read.
 //!
-//! ```toml
-//! title = "How long to warm up?"
-//! source = "arXiv 2308.04014, figure 1"
-//! about = "warmups of 0 to 2 % of the horizon"       # one line, for lists
-//! metrics = ["new/loss", "old/loss"]                 # SET/METRIC; old and new are those of the setting
-//!
-//! [all]                                              # what all variants have in common
-//! set.lr.min_ratio = 0.1                             # keys of recipes, as --set
-//!
-//! [[variant]]
-//! name = "warmup 1 %"
-//! set.lr.warmup = "1%"
-//! scale.lr.peak = 0.5                                # half of what the levels before this one say, or the command line
-//! from = "base@7%"                                   # where it branches from: base, base@PART, base@STEP steps, none
-//!
-//! [[axis]]                                           # instead of variants: every combination of the axes' values
-//! key = "eps.length"
-//! values = ["25%", "50%"]
-//! labels = ["ramp 25 %", "ramp 50 %"]                # their parts of the variants' names; the values if not given
-//!
-//! [[claim]]
-//! what = "the length of the warmup does not matter in the end"
-//! metric = "new/loss"
-//! at = "final"                                       # start, peak, lowest, final, change, rise, 25%
-//! left = "warmup 1 %"                                # a name or a list: every pair must hold
-//! relation = "about equal"                           # <, >, about equal
-//! right = "warmup 0 %"
-//! within = 0.05                                      # of "about equal": the largest difference that does not matter
-//! # or: relation = "increases with" (or "decreases with"), along = "the maximum", variants = ["x0.5", "x1", "x2"]
-//!
-//! [size.small]                                       # --size small
-//! about = "minutes on two cores"
-//! seeds = 3
-//! base = { recipe = "rewarm/docs", set.run.horizon = "2 Mtok" }      # or run = "runs/docs"
-//! all.recipe = "rewarm/docs-to-german"
-//!
-//! [size.small.setting.german]                        # the same variants under several circumstances: corpora, data sets
-//! old = "docs"
-//! new = "german"
-//! variant."warmup 1 %".set.lr.peak = 1e-3            # only here
-//! ```
-//!
-//! Overrides are layered from general to special: the recipe, `all`, `size.S.all`, the setting, the variant, `size.S.variant`,
-//! `size.S.setting.T.variant`, the command line. Without a base every variant is a run of its own from fresh weights.
+#![doc = include_str!("../FORMAT.md")]
 
 use crate::numbers::At;
 

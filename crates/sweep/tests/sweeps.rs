@@ -137,6 +137,8 @@ fn numbers_and_names_that_cannot_be_meant() {
         (GOOD.replace("scale.lr.peak = 2", "scale.lr.peak = inf"), "inf is not a number"),
         (GOOD.replace("setting.german", "setting.\"en/de\""), "\"en/de\" cannot be part of a file's name"),
         (axes.to_owned(), "two variants are called \"a\""),
+        (axes.replace("values = [\"25%\", \"50%\"]", "values = \"25%\""), "axis.values: expected a list"),
+        (format!("{axes}[[axis]]\nkey = \"eps.length\"\nvalues = [1, 2]\n"), "another axis sets eps.length already"),
     ];
     for (text, words) in cases {
         let problems = Sweep::parse("bad.toml", &text).expect_err(words);
@@ -186,12 +188,13 @@ variant.c.set.lr.peak = 1.0
         "there is no variant \"b\"",
         "`noon` is no time of a run",
         "\"about equal\" needs it",
+        "\"a\" is compared with itself",
         "it needs either a recipe or a run",
         "there is no variant \"c\"",
     ] {
         assert!(all.contains(words), "`{words}` is not in\n{all}");
     }
-    assert_eq!(problems.len(), 9, "{all}");
+    assert_eq!(problems.len(), 10, "{all}");
     assert!(problems.iter().all(|problem| problem.hint.is_some() || problem.why.contains("already")));
     let problem = &Sweep::parse("no.toml", "title = ").unwrap_err()[0];
     assert!(problem.to_string().contains("no.toml:1"), "{problem}");
@@ -278,4 +281,24 @@ fn a_row_holds_if_every_step_of_it_does() {
     assert_eq!(by([1.0, 2.0, 3.0]), Verdict::Holds);
     assert_eq!(by([1.0, 2.0, 1.5]), Verdict::DoesNotHold);
     assert_eq!(by([1.0, 2.0, 2.0]), Verdict::Undecided);
+}
+
+/// FORMAT.md: its example is a sweep, and its axes make the variants that it says.
+#[test]
+fn the_documented_format() {
+    let text = include_str!("../FORMAT.md");
+    let blocks: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().expect("an end")).collect();
+    let [example, axes] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    let sweep = Sweep::parse("example.toml", example).expect("the example");
+    assert_eq!(sweep.choose("small", &[], &[]).expect("a size").variants.len(), 2);
+    let head = "title = \"axes\"\nmetrics = [\"test/certified_error\"]\n";
+    let sweep =
+        Sweep::parse("axes.toml", &format!("{head}{axes}[size.small]\nall.recipe = \"demo/fast\"\n")).expect("axes");
+    let names: Vec<&String> = sweep.variants.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["fast, 25%", "fast, 50%", "vanilla, 25%", "vanilla, 50%"]);
+    for key in ["title", "source", "about", "metrics", "measure", "recipe", "from", "seeds", "base", "what", "settings"]
+    {
+        assert!(text.contains(&format!("| `{key}")), "{key}");
+    }
 }
