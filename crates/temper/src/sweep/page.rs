@@ -79,8 +79,12 @@ fn paragraph(class: &str, text: &str) -> String {
 
 /// Every claim with its verdict.
 fn verdicts(results: &Results) -> Table {
-    let mut table =
-        Table::new().text_column("claim").text_column("verdict").text_column("compared").text_column("source");
+    // The sweep's own source stands at the head of the page.
+    let sources = results.sweep.claims.iter().any(|claim| claim.source.is_some());
+    let mut table = Table::new().text_column("claim").text_column("verdict").text_column("compared");
+    if sources {
+        table = table.text_column("source");
+    }
     for (claim, setting, judged) in results.judged() {
         let relation = relation(claim);
         let mut compared = match &claim.along {
@@ -90,8 +94,10 @@ fn verdicts(results: &Results) -> Table {
         if claim.relation == Relation::Equal {
             compared += &format!(", within {}", claim.within);
         }
-        let source = claim.source.clone().unwrap_or_else(|| results.sweep.source.clone());
-        table.row([in_setting(&claim.what, setting), judged.verdict.to_string(), compared, source]);
+        let source = claim.source.as_ref().unwrap_or(&results.sweep.source);
+        let mut row = vec![in_setting(&claim.what, setting), judged.verdict.to_string(), compared];
+        row.extend(sources.then(|| source.clone()));
+        table.row(row);
     }
     table
 }
