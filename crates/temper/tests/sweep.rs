@@ -389,6 +389,11 @@ setting.words = { old = "old", new = "new" }
     let overrides = ["--set", "run.horizont=3", "--set-base", "lr.peek=1"];
     let args = [&["sweep", "rewarm/max-lr", "--size", "tiny"], overrides.as_slice()].concat();
     folder.fails(&args, 2, &["--set-base lr.peek", "--set run.horizont"]);
+    let lost = SWEEP
+        .replace("from = \"base@50%\"", "from = \"base@90 steps\"\n[[variant]]\nname = \"lost\"\nrecipe = \"next\"");
+    folder.write("lost.toml", lost);
+    let says = ["lost.toml: variant \"half\": from: step 90 is after the end", "lost.toml: next: there is no recipe"];
+    folder.fails(&["sweep", "lost.toml"], 2, &says);
     // Images that are not here.
     folder.fails(&["sweep", "fastibp/methods"], 2, &["nothing at data/mnist", "temper data fetch mnist"]);
     folder.fails(&["sweep", "rewarm/max-lr", "--size", "huge"], 2, &["tiny, small, paper"]);

@@ -37,8 +37,12 @@ pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
     })
 }
 
-/// An override is the command line's, for variants or base, or else one of the sweep's own.
+/// An override is the command line's, for variants or base, or else one of the sweep's own; and what a variant says, the sweep
+/// says.
 fn in_the_file(problem: &mut Problem, name: &str, args: &args::Sweep) {
+    if problem.place.starts_with("variant ") || (problem.what == "find recipe" && problem.place != name) {
+        problem.place = format!("{name}: {}", problem.place);
+    }
     let Some(key) = problem.place.strip_prefix("--set ") else { return };
     let among = |given: &[String]| given.iter().any(|set| set.split('=').next() == Some(key));
     match () {
