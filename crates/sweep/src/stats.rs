@@ -15,7 +15,9 @@ impl Spread {
     /// Of these numbers.
     pub fn of(values: &[f64]) -> Self {
         let n = values.len();
-        let mean = values.iter().sum::<f64>() / n as f64;
+        // From the first on: numbers that are all equal have that mean, and no spread, to the last bit.
+        let first = values.first().copied().unwrap_or(f64::NAN);
+        let mean = first + values.iter().map(|value| value - first).sum::<f64>() / n as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         Self { n, mean, sd: (n > 1).then(|| (squares / (n as f64 - 1.0)).sqrt()) }
     }
@@ -53,5 +55,6 @@ mod tests {
             assert!((t95(degrees) - quantile).abs() < 1e-3, "{degrees}");
         }
         assert!(Spread::of(&[]).mean.is_nan());
+        assert_eq!(Spread::of(&[88.65; 3]).sd, Some(0.0));
     }
 }
