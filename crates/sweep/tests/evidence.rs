@@ -23,8 +23,8 @@ const HEAD: &str = "# Evidence
 
 What the papers claim and what was measured here, at the scale of a machine with two cores: a GPT-NeoX of 1.2 million
 parameters on Debian's documentation (old) and German or English prose (new), and narrow image classifiers, which are trained on
-a third of MNIST in eight epochs: less than the older methods need (LOG.md has a few runs on all of it). This says whether an
-effect shows at this scale; it does not reproduce the papers' numbers. A sweep that is not listed was not run yet.
+a third of MNIST in eight epochs (`fastibp/ramp`: sixteen): less than the older methods need (LOG.md has a few runs on all of
+it). This says whether an effect shows at this scale; it does not reproduce the papers' numbers.
 
 A claim *holds* where the mean difference over the seeds, paired seed by seed, has the claimed sign and is larger than half the
 width of its 95 % confidence interval (Student's t, the number after ±), *does not hold* where it has the other sign and is
