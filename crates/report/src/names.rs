@@ -33,25 +33,28 @@ impl Plot<'_> {
     /// others get theirs inside.
     pub fn draw_margin_names(&self, body: &mut String, room: &mut Room) {
         let [_, _, right, _] = self.frame;
-        let named: Vec<&Line> = self.panel.lines.iter().filter(|l| !label_of(l).is_empty()).collect();
         let end = |line: &Line| line.end().map(|p| self.x.place(p.x));
-        let at_edge = |line: &Line| end(line).is_some_and(|end| end > right - 24.0);
-        let near = |line: &&&Line, x: f64| end(line).is_some_and(|end| (end - x).abs() < 24.0);
-        let mut stacked: Vec<&Line> = named.iter().filter(|line| at_edge(line)).copied().collect();
-        self.draw_names_beside(body, &stacked, right, room);
-        for line in &named {
-            let Some(x) = end(line).filter(|_| !line.faint) else { continue };
-            let together: Vec<&Line> = named.iter().filter(|line| near(line, x) && !line.faint).copied().collect();
-            let known = |line: &Line| stacked.iter().any(|known| std::ptr::eq(*known, line));
-            if together.len() > 2 && !together.iter().any(|line| known(line)) {
-                self.draw_names_beside(body, &together, x, room);
-                stacked.extend(together);
+        let named = |line: &&Line| !label_of(line).is_empty();
+        let (edge, mut rest): (Vec<&Line>, Vec<&Line>) =
+            self.panel.lines.iter().partition(|line| end(line).is_some_and(|end| end > right - 24.0));
+        self.draw_names_beside(body, &edge.into_iter().filter(named).collect::<Vec<_>>(), right, room);
+        let mut inside = Vec::new();
+        while let Some(first) = rest.first().copied() {
+            let with_first = |line: &&Line| {
+                std::ptr::eq(*line, first) || end(line).zip(end(first)).is_some_and(|(a, b)| (a - b).abs() < 24.0)
+            };
+            let (together, others): (Vec<&Line>, Vec<&Line>) = rest.into_iter().partition(with_first);
+            let (subjects, context): (Vec<&Line>, Vec<&Line>) =
+                together.into_iter().partition(|line| named(line) && !line.faint);
+            match end(first).filter(|_| subjects.len() > 2) {
+                Some(x) => self.draw_names_beside(body, &subjects, x, room),
+                None => inside.extend(subjects),
             }
+            inside.extend(context);
+            rest = others;
         }
-        for line in self.panel.lines.iter().filter(|line| !at_edge(line)) {
-            if !stacked.iter().any(|known| std::ptr::eq(*known, line)) {
-                self.draw_name_inside(body, line, room);
-            }
+        for line in inside {
+            self.draw_name_inside(body, line, room);
         }
     }
 

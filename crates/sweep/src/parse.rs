@@ -203,6 +203,7 @@ fn size(reader: &mut Reader, name: String, section: &Section, names: &[String]) 
     if seeds.is_some_and(|seeds| seeds.fract() != 0.0 || !(1.0..=1000.0).contains(&seeds)) {
         reader.wrong(section.start, "seeds", "it is a whole number from 1 to 1000", "for example seeds = 3");
     }
+    // None at all would hide what is wrong with the runs.
     let seeds = seeds.map(|seeds| (seeds as u64).clamp(1, 1000));
     file_name(reader, section.start, "size", &name);
     let mut settings = Vec::new();

@@ -145,10 +145,11 @@ fn document(root: &Path) -> String {
         let all: Vec<Verdict> = runs.flat_map(|run| run.judged()).map(|(_, _, judged)| judged.verdict).collect();
         let count = |verdict| all.iter().filter(|found| **found == verdict).count();
         let [holds, not, undecided] = [Verdict::Holds, Verdict::DoesNotHold, Verdict::Undecided].map(count);
-        format!("f {} claims about {about}), {holds} hold, {not} do not, {undecided} are undecided", all.len())
+        format!("Of {} claims about {about}, {holds} hold, {not} do not, {undecided} are undecided.", all.len())
     };
-    let training = sum(Measure::Runs, "training (counted in every setting that they were tried in");
-    let _ = writeln!(out, "\nO{training}; o{}.\n", sum(Measure::Gains, "fresh weights (counted on every network"));
+    let training = sum(Measure::Runs, "training (counted in every setting that they were tried in)");
+    let gains = sum(Measure::Gains, "fresh weights (counted on every network)");
+    let _ = writeln!(out, "\n{training} {gains}\n");
     out += "| sweep | claim | holds | does not hold | undecided |\n|---|---|---|---|---|\n";
     for run in &runs {
         let judged = run.judged();

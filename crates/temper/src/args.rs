@@ -318,9 +318,10 @@ pub struct Schedule {
     temper sweep fastibp/ramp --seeds 5 --set model.width=4\n\n\
     Runs are kept in DIR/runs under the hash of all that decides their numbers, and found again by every sweep with the same \
     --out: a base is trained once for each seed. Killed or interrupted, the same command goes on. A sweep ends in \
-    DIR/NAME/SIZE: report.html, its figures, table.csv, metrics.json, claims.json, and links to its runs. A run that fails \
+    DIR/NAME/SIZE: report.html, its figures, table.csv, metrics.json, claims.json, and links to its runs; with --set or \
+    --set-base, in a folder of its own beside that one. A run that fails \
     does not stop the others; the exit code is that of the gravest failure. The format of a sweep of your own is that of \
-    the built-in ones, which --show prints.")]
+    the built-in ones, which --show prints; crates/sweep/FORMAT.md describes it.")]
 pub struct Sweep {
     /// A built-in sweep or a path of a TOML file; without it, the built-in ones are listed.
     pub name: Option<String>,

@@ -354,7 +354,7 @@ fn add(
     Ok(tree.nodes.len() - 1)
 }
 
-/// Has the base keep the checkpoints that variants branch from.
+/// Has the base keep the checkpoints that variants branch from: by its recipe as well, so that `temper resume` does too.
 fn keep_checkpoints(base: &mut Node, steps: &[u64]) -> Outcome<()> {
     let own = base.recipe.opt("checkpoint.keep_at", Recipe::lengths)?.unwrap_or_default();
     let points: Vec<String> = own
