@@ -17,7 +17,7 @@
 //!
 //! Images: [`images`], which has a table of its own.
 //!
-//! [`files`] writes files that are whole or absent, and maps files into memory (the crate's only `unsafe`).
+//! [`files`] maps files into memory (the crate's only `unsafe`).
 
 pub mod files;
 pub mod images;

@@ -9,6 +9,7 @@ pub mod console;
 pub mod csv;
 pub mod env;
 pub mod event;
+pub mod files;
 pub mod problem;
 pub mod run;
 pub mod series;

@@ -23,10 +23,11 @@
 
 use std::path::{Path, PathBuf};
 
+use temper_record::files::AtomicFile;
 use temper_record::{Problem, Result};
 
 use super::source::{bad_id, with_suffix};
-use crate::files::{AtomicFile, Mapping, u64_at};
+use crate::files::{Mapping, u64_at};
 
 const OPEN: &str = "open Megatron data";
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";

@@ -15,12 +15,11 @@ use std::sync::mpsc;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use temper_record::{Problem, Result};
+use temper_record::{Problem, Result, files};
 
 use super::documents::{Document, Documents, Input, ReadOptions};
 use super::shard::{ShardInfo, ShardWriter};
 use super::tokenizer::Tokenizer;
-use crate::files;
 
 const WHAT: &str = "prepare data";
 /// Text handed to the threads at once.

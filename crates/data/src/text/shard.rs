@@ -24,10 +24,11 @@
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use temper_record::files::AtomicFile;
 use temper_record::{Problem, Result};
 
 use super::source::{Vocabulary, bad_id, with_suffix};
-use crate::files::{AtomicFile, Mapping, hex, u32_at, u64_at};
+use crate::files::{Mapping, hex, u32_at, u64_at};
 
 const MAGIC: &[u8; 8] = b"TMPRTOKS";
 const VERSION: u32 = 1;

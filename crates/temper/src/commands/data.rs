@@ -10,10 +10,10 @@ use temper_data::images::Splits;
 use temper_data::text::documents::ReadCount;
 use temper_data::{
     Document, Documents, Input, InvalidUtf8, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer,
-    files, prepare,
+    prepare,
 };
 use temper_record::console::{count, duration};
-use temper_record::{Problem, Result};
+use temper_record::{Problem, Result, files};
 use temper_report::Table;
 
 use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
@@ -163,7 +163,8 @@ fn density(tokens: u64, bytes: u64) -> String {
 pub(super) fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
     let folder = folder.to_owned();
     console::end_at_signal(move || {
-        // What `AtomicFile` calls a file of this process before it is whole; a folder that is unpacked, likewise.
+        files::remove_unfinished();
+        // A folder that is being unpacked.
         let ending = format!(".{}.tmp", std::process::id());
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name();

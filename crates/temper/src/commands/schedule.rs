@@ -4,10 +4,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use temper_data::files;
 use temper_recipe::{Origin, Recipe, Task, Value};
-use temper_record::Problem;
 use temper_record::console::{count, metric};
+use temper_record::{Problem, files};
 use temper_report::{ScheduleCurve, Table, schedule_svg};
 use temper_schedule::sparkline::curve;
 use temper_schedule::{EpsSchedule, Length, LengthError, Schedule, Units, sparkline};

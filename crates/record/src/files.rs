@@ -1,0 +1,167 @@
+//! Files and folders that are whole or absent.
+//!
+//! Everything that Temper writes to be read again is complete under another name in the same folder, synced, renamed, and then its
+//! folder is synced, so that a kill or a power cut at any moment leaves the file as it was before or as it is meant to be. Temporary
+//! names are drawn at random and opened exclusively: no link that lies there is followed, and two processes never share one.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::NamedTempFile;
+
+use crate::problem::{Problem, Result};
+
+/// Ends the name of every file that is not whole yet; it begins with a dot and the name that the file will have.
+pub const UNFINISHED: &str = ".unfinished";
+
+/// A file under construction: written under a temporary name in the target's folder, synced and renamed by
+/// [`AtomicFile::finish`]. Dropped before that, it leaves nothing behind.
+pub struct AtomicFile {
+    target: PathBuf,
+    file: BufWriter<NamedTempFile>,
+    /// Dropped after the file has its name or is gone.
+    listed: Listed,
+}
+
+impl AtomicFile {
+    /// Starts a file that will appear at `target`; creates the folder.
+    ///
+    /// # Errors
+    /// If the folder or the file cannot be made.
+    pub fn create(target: &Path) -> Result<Self> {
+        let folder = folder_of(target);
+        fs::create_dir_all(folder).map_err(|e| Problem::io("create folder", folder, &e))?;
+        let prefix = format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(UNFINISHED);
+        // As any other file: what the umask lets through. (The default is for secrets.)
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder).map_err(|e| Problem::io("create file", target, &e))?;
+        let listed = Listed::new(file.path());
+        Ok(Self { target: target.to_path_buf(), file: BufWriter::with_capacity(1 << 18, file), listed })
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// If the machine cannot write them.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|e| Problem::io("write", &self.target, &e))
+    }
+
+    /// Replaces the bytes at the start of the file; the position afterwards is the end of the file again.
+    ///
+    /// # Errors
+    /// If the machine cannot write them.
+    pub fn write_at_start(&mut self, bytes: &[u8]) -> Result<()> {
+        let done = (|| {
+            self.file.seek(SeekFrom::Start(0))?;
+            self.file.write_all(bytes)?;
+            self.file.seek(SeekFrom::End(0))
+        })();
+        done.map(drop).map_err(|e| Problem::io("write", &self.target, &e))
+    }
+
+    /// The bytes written so far, read back from the start; the position afterwards is the end of the file.
+    ///
+    /// # Errors
+    /// If they cannot be read back, and whatever `each` answers.
+    pub fn reread(&mut self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let target = self.target.clone();
+        let problem = |e: io::Error| Problem::io("read back", &target, &e);
+        self.file.seek(SeekFrom::Start(0)).map_err(problem)?; // flushes
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let n = self.file.get_mut().read(&mut buffer).map_err(problem)?;
+            if n == 0 {
+                break;
+            }
+            each(&buffer[..n])?;
+        }
+        self.file.seek(SeekFrom::End(0)).map_err(problem)?;
+        Ok(())
+    }
+
+    /// Flushes, syncs and gives the file its name, replacing what was there.
+    ///
+    /// # Errors
+    /// If the machine cannot; what was there before is then still there.
+    pub fn finish(self) -> Result<()> {
+        self.name(|file, target| file.persist(target))
+    }
+
+    /// As [`finish`](Self::finish), but a file that has appeared at the target meanwhile is left as it is.
+    ///
+    /// # Errors
+    /// If there is such a file, or the machine fails.
+    pub fn finish_new(self) -> Result<()> {
+        self.name(|file, target| file.persist_noclobber(target))
+    }
+
+    fn name(self, persist: impl FnOnce(NamedTempFile, &Path) -> Result<File, tempfile::PersistError>) -> Result<()> {
+        let Self { target, file, listed: _listed } = self;
+        let done = (|| {
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            persist(file, &target).map_err(|e| e.error)?;
+            sync_folder(folder_of(&target));
+            Ok(())
+        })();
+        done.map_err(|e: io::Error| Problem::io("write", &target, &e))
+    }
+}
+
+/// The unfinished files of this process, so that a signal which ends it can take them along. No result depends on it.
+static LIST: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+struct Listed(PathBuf);
+
+impl Listed {
+    fn new(path: &Path) -> Self {
+        list().insert(path.to_path_buf());
+        Self(path.to_path_buf())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        list().remove(&self.0);
+    }
+}
+
+fn list() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    LIST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what this process has begun to write and not finished: the last thing a process does that a signal ends.
+pub fn remove_unfinished() {
+    for path in list().iter() {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Writes a small file in one go, whole or not at all; what was there is replaced.
+///
+/// # Errors
+/// If the machine cannot; what was there before is then still there.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write(bytes)?;
+    file.finish()
+}
+
+/// Makes the names in a folder durable. A file system that cannot sync a folder is no reason to fail.
+pub fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+/// The folder that a path lies in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

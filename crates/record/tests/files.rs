@@ -1,0 +1,45 @@
+//! Files are whole or absent.
+
+use std::fs;
+
+use temper_record::files::{AtomicFile, write_whole};
+
+#[test]
+fn a_file_appears_when_it_is_finished_and_leaves_nothing_if_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.json");
+    fs::write(&path, "before").unwrap();
+    let mut file = AtomicFile::create(&path).unwrap();
+    file.write(b"after").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"before");
+    drop(file);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    write_whole(&path, b"after").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"after");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_file_that_appeared_meanwhile_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let file = AtomicFile::create(&path).unwrap();
+    fs::write(&path, "theirs").unwrap();
+    file.finish_new().unwrap_err();
+    assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_is_followed_and_others_may_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, path) = (folder.path().join("plain"), folder.path().join("x"));
+    fs::write(&plain, "plain").unwrap();
+    std::os::unix::fs::symlink(&plain, &path).unwrap();
+    write_whole(&path, b"new").unwrap();
+    assert_eq!(fs::read(&plain).unwrap(), b"plain", "the link is replaced, not what it points to");
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), mode(&plain));
+}

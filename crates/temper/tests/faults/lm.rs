@@ -1,0 +1,1 @@
+//! What a language model's run keeps of its data.

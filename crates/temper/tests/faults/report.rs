@@ -1,0 +1,1 @@
+//! Plans, reports and pages of sweeps.

@@ -1,0 +1,1 @@
+//! Runs that are stopped, killed, moved or damaged.

@@ -1,0 +1,1 @@
+//! Verdicts, bounds and attacks.
