@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::problem::{Problem, Result};
+use crate::files;
+use crate::problem::{Kind, Problem, Result};
 use crate::run::RunDir;
 
 /// Being written.
@@ -60,7 +61,12 @@ impl CheckpointWriter {
     /// Begins the checkpoint after `step` updates; leftovers of killed writers are removed.
     pub fn begin(run: &RunDir, step: u64) -> Result<Self> {
         let parent = run.checkpoints();
-        fs::create_dir_all(&parent).and_then(|()| sync_dir(run.path())).map_err(|e| write_failed(run, &parent, &e))?;
+        // Before anything is made: under the old name of a run that was moved, nothing appears.
+        run.still_there()?;
+        match fs::create_dir(&parent) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(write_failed(run, &parent, &e)),
+            _ => sync_dir(run.path()).map_err(|e| write_failed(run, &parent, &e))?,
+        }
         recover(run)?;
         let temporary = parent.join(format!("{TEMPORARY}{}", dir_name(step)));
         fs::create_dir(&temporary).map_err(|e| write_failed(run, &temporary, &e))?;
@@ -138,20 +144,33 @@ impl Drop for CheckpointWriter {
 
 /// Whatever made a write fail, it is the machine; what was there before still is.
 fn write_failed(run: &RunDir, path: &Path, cause: &io::Error) -> Problem {
-    let run = run.path().display();
-    Problem::machine("write checkpoint", path.display(), cause).hint(match cause.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            format!("free some space, then `temper resume {run}`; the checkpoints before this one are intact")
+    let first = match cause.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "free some space",
+        _ => "put this right",
+    };
+    Problem::machine("write checkpoint", path.display(), cause).hint(way_on(run, first))
+}
+
+/// What to do about a checkpoint that could not be written: `first` and then the command that helps.
+pub fn way_on(run: &RunDir, first: &str) -> String {
+    match Checkpoint::list(run) {
+        Ok(earlier) if earlier.is_empty() => format!(
+            "{first}, then begin the run again with the same command: it has no checkpoint yet, and nothing was trained"
+        ),
+        _ => {
+            let run = run.path().display();
+            format!("{first}, then `temper resume {run}`; the checkpoints before this one are intact")
         }
-        _ => format!("the checkpoints before this one are intact: once this is put right, `temper resume {run}`"),
-    })
+    }
 }
 
 /// Puts right what a killed writer left: half-written checkpoints go, one that was being replaced comes back.
 pub(crate) fn recover(run: &RunDir) -> Result<()> {
     let parent = run.checkpoints();
-    let Ok(entries) = fs::read_dir(&parent) else { return Ok(()) };
-    for entry in entries.flatten() {
+    for folder in [run.path(), &run.data(), &parent] {
+        remove_unfinished_in(folder)?;
+    }
+    for entry in entries_of(&parent)? {
         let name = entry.file_name().to_string_lossy().into_owned();
         let fixed = match name.strip_prefix(LEAVING).map(|old| parent.join(old)) {
             Some(old) if !old.exists() && entry.path().join("DONE").exists() => fs::rename(entry.path(), old),
@@ -163,6 +182,26 @@ pub(crate) fn recover(run: &RunDir) -> Result<()> {
         fixed.map_err(|e| Problem::machine("tidy checkpoints", entry.path().display(), e))?;
     }
     Ok(())
+}
+
+/// Takes away the files that a killed writer began in this folder.
+fn remove_unfinished_in(folder: &Path) -> Result<()> {
+    for entry in entries_of(folder)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') && name.ends_with(files::UNFINISHED) {
+            fs::remove_file(entry.path()).map_err(|e| Problem::machine("tidy run", entry.path().display(), e))?;
+        }
+    }
+    Ok(())
+}
+
+/// What lies in a folder; nothing if there is none.
+fn entries_of(folder: &Path) -> Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(folder).and_then(Iterator::collect) {
+        Ok(entries) => Ok(entries),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Problem::io("list folder", folder, &e)),
+    }
 }
 
 /// A finished checkpoint.
@@ -188,17 +227,10 @@ pub struct Best {
 impl Best {
     /// Marks a checkpoint as the best; [`prune`] keeps it.
     pub fn write(&self, run: &RunDir) -> Result<()> {
-        let (path, temporary) = (best_path(run), run.checkpoints().join(".tmp-best.json"));
         let json = serde_json::to_string(self).expect("plain data has a JSON form");
-        let written = (|| {
-            let mut file = File::create(&temporary)?;
-            file.write_all(json.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
-        })();
-        written.map_err(|e| {
-            let _ = fs::remove_file(&temporary);
-            write_failed(run, &path, &e)
+        files::write_whole(&best_path(run), json.as_bytes()).map_err(|mut problem| {
+            problem.kind = Kind::Machine;
+            problem.hint(way_on(run, "put this right"))
         })
     }
 
@@ -224,13 +256,8 @@ impl Checkpoint {
     /// All finished checkpoints of a run, the oldest first.
     pub fn list(run: &RunDir) -> Result<Vec<Self>> {
         let parent = run.checkpoints();
-        let entries = match fs::read_dir(&parent) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(Problem::io("list checkpoints", parent, &e)),
-        };
-        let mut found: Vec<_> = entries
-            .flatten()
+        let mut found: Vec<_> = entries_of(&parent)?
+            .into_iter()
             .filter_map(|entry| Some(Self { step: step_of(&entry.file_name().to_string_lossy())?, path: entry.path() }))
             .filter(|checkpoint| checkpoint.path.join("DONE").exists())
             .collect();
@@ -242,7 +269,7 @@ impl Checkpoint {
     pub fn latest(run: &RunDir) -> Result<Self> {
         Self::list(run)?.pop().ok_or_else(|| {
             Problem::input("find checkpoint", run.path().display(), "the run has no finished checkpoint")
-                .hint("it was stopped before its first one: start it again in another directory")
+                .hint("it was stopped before its first one: begin it again with the command that began it")
         })
     }
 
@@ -273,6 +300,11 @@ impl Checkpoint {
     /// Updates made before it was taken.
     pub fn step(&self) -> u64 {
         self.step
+    }
+
+    /// Where the checkpoint after `step` updates lies, relative to the run directory.
+    pub fn relative(step: u64) -> String {
+        format!("checkpoints/{}", dir_name(step))
     }
 
     /// Its directory.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::event::{Event, Values};
+use crate::files;
 use crate::run::RunDir;
 
 /// Writes both tables.
@@ -25,19 +26,11 @@ pub enum Written {
 }
 
 impl CsvSink {
-    /// Begins empty tables whose columns are the metrics found in `events`, so that these at least all have one.
-    pub fn create<'a>(run: &RunDir, events: impl Iterator<Item = &'a Event>) -> io::Result<Self> {
-        let (mut step_names, mut eval_names) = (Vec::new(), Vec::new());
-        for event in events {
-            match event {
-                Event::Step { values, .. } => collect(&mut step_names, values),
-                Event::Eval { values, .. } => collect(&mut eval_names, values),
-                _ => {}
-            }
-        }
+    /// Begins empty tables with these columns.
+    pub fn create(run: &RunDir, columns: Columns) -> io::Result<Self> {
         Ok(Self {
-            steps: Table::create(run.steps_csv(), "step,tokens", step_names)?,
-            evals: Table::create(run.evals_csv(), "step,tokens,set", eval_names)?,
+            steps: Table::create(run.steps_csv(), "step,tokens", columns.steps)?,
+            evals: Table::create(run.evals_csv(), "step,tokens,set", columns.evals)?,
         })
     }
 
@@ -49,6 +42,24 @@ impl CsvSink {
                 self.evals.row(&format!("{step},{tokens},{}", quoted(set)), values)
             }
             _ => Ok(Written::Yes),
+        }
+    }
+}
+
+/// The columns of both tables.
+#[derive(Debug, Default)]
+pub struct Columns {
+    steps: Vec<String>,
+    evals: Vec<String>,
+}
+
+impl Columns {
+    /// Adds those of the event's metrics that are new.
+    pub fn add(&mut self, event: &Event) {
+        match event {
+            Event::Step { values, .. } => collect(&mut self.steps, values),
+            Event::Eval { values, .. } => collect(&mut self.evals, values),
+            _ => {}
         }
     }
 }
@@ -70,7 +81,7 @@ struct Table {
 
 impl Table {
     fn create(path: PathBuf, keys: &str, names: Vec<String>) -> io::Result<Self> {
-        let mut file = File::create(path)?;
+        let mut file = files::afresh(&path)?;
         let header = names.iter().fold(keys.to_owned(), |line, name| line + "," + &quoted(name));
         file.write_all((header + "\n").as_bytes())?;
         Ok(Self { file, names })

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::write_whole;
 use crate::problem::{Problem, Result};
 use crate::run::RunDir;
 
@@ -55,7 +56,7 @@ impl Env {
     /// Writes `env.json`.
     pub fn write(&self, run: &RunDir) -> Result<()> {
         let json = serde_json::to_string_pretty(self).expect("plain data has a JSON form") + "\n";
-        fs::write(run.env(), json).map_err(|e| Problem::io("write environment", run.env(), &e))
+        write_whole(&run.env(), json.as_bytes())
     }
 
     /// Reads `env.json`.

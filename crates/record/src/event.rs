@@ -97,6 +97,9 @@ pub enum Event {
         /// Seconds since 1970 (UTC).
         #[serde(default)]
         time: u64,
+        /// The update at which the run is to end from now on, if that is not what it began with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
     },
     /// The run stopped before its end, e.g. at a signal or a time limit.
     Stop {
@@ -143,6 +146,8 @@ pub struct RunInfo {
     pub seed: u64,
     /// Update at which the run is to end.
     pub steps: u64,
+    /// Update at which the recipe has it end, if `--max-steps` made that earlier; 0 where it is not known.
+    pub end: u64,
     /// Tokens trained on when it ends.
     pub tokens: u64,
     /// Updates already made when the run began: 0, unless a branch keeps the schedule's clock.

@@ -154,6 +154,18 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.finish()
 }
 
+/// A new empty file for what can be made again at any time, in place of the one that is there; no link is followed.
+///
+/// # Errors
+/// If the old file cannot be removed or the new one cannot be made.
+pub fn afresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).open(path)
+}
+
 /// Makes the names in a folder durable. A file system that cannot sync a folder is no reason to fail.
 pub fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {

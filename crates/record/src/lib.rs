@@ -4,6 +4,7 @@
 //! reach the files), [`checkpoint`] (what survives a kill), [`series`] (reading it all back). No tensors here, and nothing
 //! that knows a model or a task: metrics go by name, so language models and image classifiers leave the same records.
 
+pub mod begun;
 pub mod checkpoint;
 pub mod console;
 pub mod csv;

@@ -1,5 +1,6 @@
 //! The one shape of every error that reaches a user: `what: where: why`, then a `hint:` line.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
@@ -28,7 +29,7 @@ impl Kind {
 
 /// An error a person can act on. Shown as `what: place: why`, with the remedy on a line of its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {place}: {why}")]
+#[error("{}: {}: {}", shown(what), shown(place), shown(why))]
 pub struct Problem {
     /// Whose fault it is.
     pub kind: Kind,
@@ -40,6 +41,33 @@ pub struct Problem {
     pub why: String,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+/// A text from outside as it may be shown: control characters, which could move the cursor or rewrite a line of the terminal, are
+/// escaped, and what is longer than anyone reads is cut in its middle.
+pub fn shown(text: &str) -> String {
+    const HEAD: usize = 900;
+    const TAIL: usize = 300;
+    let length = text.chars().count();
+    if length <= HEAD + TAIL {
+        return visible(text).into_owned();
+    }
+    let head: String = text.chars().take(HEAD).collect();
+    let tail: String = text.chars().skip(length - TAIL).collect();
+    format!("{} … ({length} characters in all) … {}", visible(&head), visible(&tail))
+}
+
+/// A text whose control characters, but for line breaks and tabs, are escaped as `\u{1b}`; so are the marks that turn the
+/// direction of writing.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 /// Result with a [`Problem`].

@@ -13,37 +13,79 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::begun;
 use crate::checkpoint::{self, Checkpoint};
+use crate::files;
 use crate::problem::{Problem, Result};
 
 /// Files that only a run has: where one of them is, there is a run.
-const MARKS: [&str; 4] = ["metrics.jsonl", "recipe.toml", "resolved.toml", "env.json"];
+pub(crate) const MARKS: [&str; 4] = ["metrics.jsonl", "recipe.toml", "resolved.toml", "env.json"];
 
 /// The directory of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RunDir {
     path: PathBuf,
+    /// The directory itself, whatever its name becomes; held open, so that no other can get its number.
+    held: Option<Arc<File>>,
 }
+
+impl PartialEq for RunDir {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for RunDir {}
 
 impl RunDir {
     /// Makes the directory of a new run and takes its lock. Nothing is ever overwritten: a directory that holds a run, or
-    /// anything else, is refused.
+    /// anything else, is refused. A run that ended before its first checkpoint is nothing yet: what Temper wrote of it is removed.
     pub fn create(path: impl AsRef<Path>) -> Result<(Self, RunLock)> {
         let path = path.as_ref();
-        let run = Self { path: path.to_owned() };
         let what = "create run";
-        fs::create_dir_all(path).map_err(|e| match e.kind() {
+        make_durable(path).map_err(|e| match e.kind() {
             ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
                 Problem::input(what, path.display(), "a file is in the way").hint("choose another --out")
             }
             _ => Problem::io(what, path, &e).hint("choose another --out, or make its parent writable"),
         })?;
-        run.check_empty()?;
+        let run = Self::at(path);
+        if !begun::only_begun(&run) {
+            run.check_empty()?;
+        }
         let lock = run.lock()?;
         // Somebody else may have filled it between the look and the lock.
+        if begun::only_begun(&run) {
+            begun::clear(&run)?;
+        }
         run.check_empty()?;
         Ok((run, lock))
+    }
+
+    /// The directory of this name, whatever is in it, and whether there is one.
+    pub fn at(path: &Path) -> Self {
+        let held = if cfg!(unix) { File::open(path).ok().map(Arc::new) } else { None };
+        Self { path: path.to_owned(), held }
+    }
+
+    /// An error if the directory that was opened is no longer the one of this name: somebody has moved or removed it.
+    pub fn still_there(&self) -> Result<()> {
+        #[cfg(unix)]
+        if let Some(held) = &self.held {
+            use std::os::unix::fs::MetadataExt;
+            let number = |meta: fs::Metadata| (meta.dev(), meta.ino());
+            let then = held.metadata().map(number);
+            let now = fs::metadata(&self.path).map(number);
+            if !matches!((&then, &now), (Ok(then), Ok(now)) if then == now) {
+                let why = "the directory of this run was moved or removed while Temper was writing it";
+                return Err(Problem::machine("write run", self.path.display(), why).hint(
+                    "move it back and resume it, or resume it under its new name: its checkpoints so far are in it",
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_empty(&self) -> Result<()> {
@@ -75,7 +117,7 @@ impl RunDir {
         if !MARKS.iter().any(|mark| path.join(mark).exists()) {
             return Err(fail("no run here: it has no metrics.jsonl").hint("`temper train RECIPE --out DIR` makes one"));
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self::at(path))
     }
 
     /// Takes the right to write this run, until the lock is dropped or the process ends, however it ends. What a killed
@@ -181,6 +223,16 @@ impl RunDir {
     }
 }
 
+/// Makes a folder and those above it, and their names durable.
+fn make_durable(path: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
+    fs::create_dir_all(path)?;
+    for made in missing {
+        files::sync_folder(made.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+    }
+    Ok(())
+}
+
 /// The right to write a run. Dropping it gives it up.
 #[derive(Debug)]
 pub struct RunLock {
@@ -208,7 +260,8 @@ pub struct RunRef {
 }
 
 impl RunRef {
-    /// Takes a name apart. A directory whose own name ends in `@something` is meant as it stands if it exists.
+    /// Takes a name apart. A directory of the whole name is meant as it stands if it exists, even one whose own name ends in `@3` or
+    /// `@best`.
     pub fn parse(name: &str) -> Result<Self> {
         let hint = "a run is named DIR, DIR@STEP or DIR@best, for example runs/a@4000";
         if name.is_empty() {
@@ -218,12 +271,14 @@ impl RunRef {
         let Some((dir, at)) = name.rsplit_once('@').filter(|(_, at)| !at.contains('/')) else {
             return Ok(whole);
         };
+        if whole.dir.is_dir() {
+            return Ok(whole);
+        }
         let at = match at {
             "best" => At::Best,
             "last" => At::Last,
             digits => match digits.parse() {
                 Ok(step) if digits.bytes().all(|b| b.is_ascii_digit()) => At::Step(step),
-                _ if whole.dir.is_dir() => return Ok(whole),
                 _ => {
                     let why = format!("`{digits}` after the @ is neither a step nor `best`");
                     return Err(Problem::input("name of a run", name, why).hint(hint));

@@ -2,8 +2,9 @@
 //!
 //! A last line that was cut off by a kill is left out; anything else that is not an event is an error with its line number.
 
-use std::fs;
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Best;
 use crate::env::Env;
@@ -32,6 +33,8 @@ pub struct RunSeries {
     pub warnings: Vec<String>,
     /// Why it stopped early, if it did and was not resumed since.
     pub stopped: Option<String>,
+    /// The update at which it is to end instead of [`RunInfo::steps`], if it was resumed with such a wish.
+    pub until: Option<u64>,
     /// Seconds of training, once the run is complete.
     pub done: Option<f64>,
 }
@@ -72,8 +75,21 @@ pub struct EvalPoint {
 impl RunSeries {
     /// Reads the record of a run.
     pub fn read(run: &RunDir) -> Result<Self> {
+        Self::read_where(run, true)
+    }
+
+    /// As [`read`](Self::read), but without the updates' metrics, which are most of a long record: [`steps`](Self::steps) is empty.
+    pub fn without_steps(run: &RunDir) -> Result<Self> {
+        Self::read_where(run, false)
+    }
+
+    fn read_where(run: &RunDir, steps: bool) -> Result<Self> {
         let path = run.metrics();
-        let mut series = Self::of(run.name(), parse(&read(&path)?, &path)?, &path)?;
+        let mut series = Self { name: run.name(), ..Self::default() };
+        each_event(&path, |line, event| match event {
+            Event::Step { .. } if !steps => Ok(()),
+            event => series.add(line, event, &path),
+        })?;
         series.env = Env::read(run).ok();
         series.best = Best::read(run).ok().flatten();
         Ok(series)
@@ -82,18 +98,20 @@ impl RunSeries {
     /// The series of a list of events, for a run that is not on disk.
     pub fn from_events(name: impl Into<String>, events: impl IntoIterator<Item = Event>) -> Result<Self> {
         let name = name.into();
-        let place = name.clone();
-        Self::of(name, events.into_iter().zip(1..).map(|(event, n)| (n, event)).collect(), Path::new(&place))
+        let place = PathBuf::from(&name);
+        let mut series = Self { name, ..Self::default() };
+        events.into_iter().zip(1..).try_for_each(|(event, line)| series.add(line, event, &place))?;
+        Ok(series)
     }
 
-    fn of(name: String, events: Vec<(usize, Event)>, path: &Path) -> Result<Self> {
-        let mut run = Self { name, ..Self::default() };
-        for (line, event) in events {
+    fn add(&mut self, line: usize, event: Event, path: &Path) -> Result<()> {
+        let disorder = |what: &str, step: u64, last: u64| {
             let place = format!("{}:{line}", path.display());
-            let disorder = |what: &str, step: u64, last: u64| {
-                Problem::input("read metrics", &place, format!("{what} {step} comes after {what} {last}"))
-                    .hint("metrics.jsonl has been changed, or two runs were written into one directory")
-            };
+            Problem::input("read metrics", place, format!("{what} {step} comes after {what} {last}"))
+                .hint("metrics.jsonl has been changed, or two runs were written into one directory")
+        };
+        let run = self;
+        {
             match event {
                 Event::Start(info) => run.info = info,
                 Event::Phase { name, first_step, last_step } => run.phases.push(Phase { name, first_step, last_step }),
@@ -116,12 +134,15 @@ impl RunSeries {
                 }
                 Event::Warning { message, .. } => run.warnings.push(message),
                 Event::Stop { reason, .. } => run.stopped = Some(reason),
-                Event::Resume { .. } => run.stopped = None,
+                Event::Resume { until, .. } => {
+                    run.stopped = None;
+                    run.until = until.or(run.until);
+                }
                 Event::Done { seconds, .. } => (run.done, run.stopped) = (Some(seconds), None),
                 Event::Checkpoint { .. } => {}
             }
         }
-        Ok(run)
+        Ok(())
     }
 
     /// Whether it trained an image classifier.
@@ -162,20 +183,28 @@ impl RunSeries {
 
 /// All events of a `metrics.jsonl`, without a last line that was cut off.
 pub fn read_events(path: &Path) -> Result<Vec<Event>> {
-    Ok(parse(&read(path)?, path)?.into_iter().map(|(_, event)| event).collect())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| Problem::io("read metrics", path, &e))
-}
-
-/// Events with their line numbers.
-fn parse(bytes: &[u8], path: &Path) -> Result<Vec<(usize, Event)>> {
     let mut events = Vec::new();
-    for (line, number) in bytes.split_inclusive(|b| *b == b'\n').zip(1..) {
-        let event = std::str::from_utf8(line).map_err(|e| e.to_string()).and_then(Event::from_line);
+    each_event(path, |_, event| {
+        events.push(event);
+        Ok(())
+    })?;
+    Ok(events)
+}
+
+/// Hands over every event of a `metrics.jsonl` with its line number, one after the other: a long record is never in memory as a whole.
+/// A last line that was cut off is left out.
+pub fn each_event(path: &Path, mut each: impl FnMut(usize, Event) -> Result<()>) -> Result<()> {
+    let io = |e: std::io::Error| Problem::io("read metrics", path, &e);
+    let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(io)?);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        if file.read_until(b'\n', &mut line).map_err(io)? == 0 {
+            break;
+        }
+        let event = std::str::from_utf8(&line).map_err(|e| e.to_string()).and_then(Event::from_line);
         match event {
-            Ok(event) => events.push((number, event)),
+            Ok(event) => each(number, event)?,
             // Only the last line can lack its end.
             Err(_) if !line.ends_with(b"\n") => {}
             Err(why) => {
@@ -184,5 +213,5 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Vec<(usize, Event)>> {
             }
         }
     }
-    Ok(events)
+    Ok(())
 }

@@ -7,11 +7,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::csv::{CsvSink, Written};
+use crate::csv::{Columns, CsvSink, Written};
 use crate::event::Event;
 use crate::problem::{Problem, Result};
 use crate::run::RunDir;
-use crate::series::read_events;
+use crate::series::each_event;
 use crate::tensorboard::TensorBoardSink;
 
 /// Writes the events of a run. The caller holds the run's lock.
@@ -32,7 +32,7 @@ impl Recorder {
                 .hint(format!("continue the run with `temper resume {}`", run.path().display())),
             _ => Problem::io("record run", &path, &e),
         })?;
-        Ok(Self { run: run.clone(), metrics, position: 0, derived: Derived::begin(run, &[]) })
+        Ok(Self { run: run.clone(), metrics, position: 0, derived: Derived::begin(run) })
     }
 
     /// Goes on with the record of a run from a checkpoint that was taken when `metrics.jsonl` was `position` bytes long:
@@ -41,8 +41,9 @@ impl Recorder {
         truncate_to(run, position)?;
         let path = run.metrics();
         let metrics = OpenOptions::new().append(true).open(&path).map_err(|e| Problem::io("record run", &path, &e))?;
-        let events = read_events(&path)?;
-        Ok(Self { run: run.clone(), metrics, position, derived: Derived::begin(run, &events) })
+        // What is damaged is said before anything is derived from it.
+        each_event(&path, |_, _| Ok(()))?;
+        Ok(Self { run: run.clone(), metrics, position, derived: Derived::begin(run) })
     }
 
     /// Writes one event. Fails only if `metrics.jsonl` cannot be written; for the rest see [`warning`](Self::warning).
@@ -57,6 +58,10 @@ impl Recorder {
         }
         self.position += line.len() as u64;
         self.derived.write(&self.run, event);
+        if matches!(event, Event::Done { .. }) && self.derived.is_incomplete() {
+            // What failed in passing, a disk that was full for a while, is put right now.
+            self.derived = Derived::begin(&self.run);
+        }
         if matches!(event, Event::Checkpoint { .. } | Event::Stop { .. } | Event::Done { .. }) {
             self.sync()?;
         }
@@ -108,8 +113,8 @@ pub fn truncate_to(run: &RunDir, position: u64) -> Result<()> {
 
 /// Writes the tables and the TensorBoard file again from `metrics.jsonl`.
 pub fn rebuild(run: &RunDir) -> Result<()> {
-    let events = read_events(&run.metrics())?;
-    match Derived::begin(run, &events).failed {
+    each_event(&run.metrics(), |_, _| Ok(()))?;
+    match Derived::begin(run).failed {
         Some(problem) => Err(problem),
         None => Ok(()),
     }
@@ -124,15 +129,20 @@ struct Derived {
 }
 
 impl Derived {
-    fn begin(run: &RunDir, events: &[Event]) -> Self {
+    /// From the record as it is.
+    fn begin(run: &RunDir) -> Self {
         let mut derived = Self { csv: None, tensorboard: None, failed: None };
-        derived.csv = derived.keep(run, csv_of(run, events));
+        derived.csv = derived.keep(run, csv_of(run));
         let tensorboard = TensorBoardSink::create(run).and_then(|mut sink| {
-            events.iter().try_for_each(|event| sink.write(event))?;
+            from_record(run, |event| sink.write(event))?;
             Ok(sink)
         });
         derived.tensorboard = derived.keep(run, tensorboard);
         derived
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.csv.is_none() || self.tensorboard.is_none()
     }
 
     fn write(&mut self, run: &RunDir, event: &Event) {
@@ -140,9 +150,7 @@ impl Derived {
             let written = csv.write(event).and_then(|written| match written {
                 Written::Yes => Ok(csv),
                 // The event is in metrics.jsonl already.
-                Written::NewColumn => {
-                    csv_of(run, &read_events(&run.metrics()).map_err(|p| io::Error::other(p.to_string()))?)
-                }
+                Written::NewColumn => csv_of(run),
             });
             self.csv = self.keep(run, written);
         }
@@ -162,10 +170,25 @@ impl Derived {
     }
 }
 
-fn csv_of(run: &RunDir, events: &[Event]) -> io::Result<CsvSink> {
-    let mut csv = CsvSink::create(run, events.iter())?;
-    for event in events {
-        csv.write(event)?;
-    }
+fn csv_of(run: &RunDir) -> io::Result<CsvSink> {
+    let mut columns = Columns::default();
+    from_record(run, |event| {
+        columns.add(event);
+        Ok(())
+    })?;
+    let mut csv = CsvSink::create(run, columns)?;
+    from_record(run, |event| csv.write(event).map(drop))?;
     Ok(csv)
+}
+
+/// Hands over the events of a record one after the other.
+fn from_record(run: &RunDir, mut each: impl FnMut(&Event) -> io::Result<()>) -> io::Result<()> {
+    let mut failed = Ok(());
+    let read = each_event(&run.metrics(), |_, event| {
+        if failed.is_ok() {
+            failed = each(&event);
+        }
+        Ok(())
+    });
+    failed.and(read.map_err(|problem| io::Error::other(problem.to_string())))
 }

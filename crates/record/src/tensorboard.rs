@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 
 use crate::event::{Event, Values};
+use crate::files;
 use crate::run::RunDir;
 
 /// Writes one event file.
@@ -26,7 +27,7 @@ impl TensorBoardSink {
     pub fn create(run: &RunDir) -> io::Result<Self> {
         fs::create_dir_all(run.tensorboard())?;
         // TensorBoard takes any file with `tfevents` in its name.
-        let file = File::create(run.tensorboard().join("events.out.tfevents.temper"))?;
+        let file = files::afresh(&run.tensorboard().join("events.out.tfevents.temper"))?;
         Ok(Self { file, start: None, seconds: 0.0 })
     }
 

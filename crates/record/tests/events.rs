@@ -40,7 +40,7 @@ fn all_kinds() -> Vec<Event> {
         },
         Event::Checkpoint { step: 1, path: "checkpoints/step-00000001".into() },
         Event::Warning { step: 1, message: "two\nlines".into(), hint: Some("ü".into()) },
-        Event::Resume { step: 1, tokens: 4096, time: 5 },
+        Event::Resume { step: 1, tokens: 4096, time: 5, until: None },
         Event::Stop { step: 2, reason: "SIGINT".into() },
         Event::Done { step: 3, tokens: 12288, seconds: 1.5 },
     ]

@@ -96,7 +96,7 @@ fn a_resumed_run_has_every_step_exactly_once() {
 
     let mut recorder = Recorder::resume(&run, position).unwrap();
     assert_eq!(recorder.position(), position);
-    recorder.record(&Event::Resume { step: 5, tokens: 500, time: 0 }).unwrap();
+    recorder.record(&Event::Resume { step: 5, tokens: 500, time: 0, until: None }).unwrap();
     (6..=12).for_each(|n| recorder.record(&step(n)).unwrap());
     assert_eq!(recorder.warning(), None);
     let steps: Vec<_> = RunSeries::read(&run).unwrap().steps.iter().map(|p| p.step).collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use temper_data::images::known::KNOWN;
+use temper_schedule::Length;
 
 /// Training runs whose warmup decides the outcome.
 #[derive(Parser, Debug)]
@@ -32,7 +33,7 @@ pub struct Cli {
     /// Say nothing but results, warnings and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Threads of computation; results do not depend on it [default: all cores].
+    /// Threads of computation, at most four for each processor; results do not depend on it [default: all cores].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// What to do.
@@ -109,7 +110,7 @@ pub struct Overrides {
 /// Limits of one sitting.
 #[derive(Args, Debug)]
 pub struct Limits {
-    /// Stop with a checkpoint before this much time has passed, e.g. 90s, 45m, 2h; exit code 75.
+    /// Stop with a checkpoint before this much time has passed, e.g. 90s, 45m, 5m30s, 1.5h; exit code 75.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_time: Option<Duration>,
 }
@@ -124,7 +125,7 @@ pub struct Train {
     pub out: PathBuf,
     #[command(flatten)]
     pub overrides: Overrides,
-    /// Stop after this many updates; the schedule keeps its horizon.
+    /// Stop after this many updates; the schedule keeps its horizon. `temper resume DIR --until STEP` continues.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_steps: Option<u64>,
     #[command(flatten)]
@@ -136,6 +137,10 @@ pub struct Train {
 pub struct Resume {
     /// The run: DIR, or DIR@STEP to go back to an earlier checkpoint (later ones are removed).
     pub run: String,
+    /// Train until this update of the schedule and no further: an update, "10 Mtok", "3 epochs" or "50%"; at most to where the recipe
+    /// ends [default: where the run was to end]. Continues a run that --max-steps stopped; the schedule keeps its horizon.
+    #[arg(long, value_name = "LENGTH", value_parser = until)]
+    pub until: Option<Length>,
     #[command(flatten)]
     pub limits: Limits,
 }
@@ -152,7 +157,7 @@ pub struct Branch {
     pub out: PathBuf,
     #[command(flatten)]
     pub overrides: Overrides,
-    /// Stop after this many updates; the schedule keeps its horizon.
+    /// Stop after this many updates; the schedule keeps its horizon. `temper resume DIR --until STEP` continues.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_steps: Option<u64>,
     #[command(flatten)]
@@ -650,21 +655,39 @@ fn image(text: &str) -> Result<[usize; 3], String> {
         .ok_or_else(|| format!("`{text}` is not channels, height and width: 3x32x32"))
 }
 
-/// `90`, `90s`, `45m`, `2h`, `1.5h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
-        Some(at) => (&text[..at], &text[at..]),
-        None => (text, "s"),
-    };
-    let seconds = match unit {
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return Err(format!("`{unit}` is not a unit of time: s, m, h or d")),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(n) if n > 0.0 && n * seconds < 1e9 => Ok(Duration::from_secs_f64(n * seconds)),
-        _ => Err(format!("`{text}` is not a length of time: 90s, 45m, 2h")),
+/// `4000`, `10 Mtok`, `50%`.
+fn until(text: &str) -> Result<Length, String> {
+    match text.parse::<u64>() {
+        Ok(steps) => Ok(Length::Steps(steps)),
+        Err(_) => text.parse().map_err(|error: temper_schedule::LengthError| error.to_string()),
     }
+}
+
+/// As people write them, and as Temper prints them: `90`, `90s`, `45m`, `5m30s`, `1h05m`, `1.5h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a length of time: 90s, 45m, 5m30s, 1h05m, 1.5h");
+    let (mut rest, mut seconds, mut largest) = (text.trim(), 0.0, f64::INFINITY);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..end].parse().map_err(|_| wrong())?;
+        rest = rest[end..].trim_start();
+        let end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+        let unit = match &rest[..end] {
+            // A number alone is seconds; after a unit it could be anything.
+            "" if largest.is_infinite() => 1.0,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            unit => return Err(format!("`{unit}` is not a unit of time: s, m, h or d")),
+        };
+        // Every unit once, the largest first.
+        if unit >= largest {
+            return Err(wrong());
+        }
+        largest = unit;
+        seconds += number * unit;
+        rest = rest[end..].trim_start();
+    }
+    if seconds > 0.0 && seconds < 1e9 { Ok(Duration::from_secs_f64(seconds)) } else { Err(wrong()) }
 }

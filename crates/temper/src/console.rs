@@ -10,10 +10,14 @@ use std::time::Instant;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use temper_record::console::{Unit, console_line_in, count, digits, duration};
 use temper_record::event::{Event, Values};
-use temper_record::{Problem, Result};
+use temper_record::{Problem, Result, RunDir, begun};
 use temper_train::trainer::Watch;
 
 use crate::printer::{self, Printer};
+use crate::run::leave_nothing;
+
+/// The answer to a signal while a run trains.
+const STOPPING: &str = "stopping: taking a checkpoint first (once more to stop at once)";
 
 /// The signals that a run answers with a checkpoint, once it trains.
 #[derive(Clone)]
@@ -26,6 +30,24 @@ pub struct Signals {
 impl Signals {
     /// Begins to listen. A second signal ends the process at once, as it would without us.
     pub fn listen() -> Result<Self> {
+        Self::listen_and(|| None)
+    }
+
+    /// As [`listen`](Self::listen), but as long as the run in `out` does not train, its text still being tokenised, a signal ends
+    /// the process at once and takes along what it has made.
+    pub fn listen_and_leave_nothing(out: &Path) -> Result<Self> {
+        let out = out.to_owned();
+        Self::listen_and(move || {
+            // The lock holds the number of the process whose run this is.
+            let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
+            let removed = ours && begun::only_begun(&RunDir::at(&out)) && leave_nothing(&RunDir::at(&out));
+            let end = if removed { "; its directory is removed" } else { "" };
+            Some(format!("stopped before the run began{end}"))
+        })
+    }
+
+    /// `before` is what is done at a signal while nothing trains: it ends the process if it finds last words.
+    fn listen_and(before: impl FnOnce() -> Option<String> + Send + 'static) -> Result<Self> {
         let (seen, armed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
             let listen = || -> std::io::Result<()> {
@@ -37,26 +59,17 @@ impl Signals {
             };
             listen().map_err(cannot_listen)?;
         }
-        Ok(Self { seen, training: Arc::default() })
-    }
-
-    /// As long as the run in `out` does not train, its text still being tokenised, a signal ends the process at once
-    /// and takes along what it has made.
-    pub fn leave_nothing_before_training(&self, out: &Path) -> Result<()> {
-        let (out, training) = (out.to_owned(), self.training.clone());
+        let training = Arc::new(AtomicBool::new(false));
+        let at_signal = training.clone();
         end_at_signal(move || {
-            if training.load(Ordering::Relaxed) {
+            if at_signal.load(Ordering::SeqCst) {
+                // Said here, not by the loop: an update or a batch of an evaluation may take a while.
+                printer::last_words(STOPPING);
                 return None;
             }
-            // The lock holds the number of the process whose run this is.
-            let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
-            let end = if ours && !out.join("metrics.jsonl").exists() && fs::remove_dir_all(&out).is_ok() {
-                "; its directory is removed"
-            } else {
-                ""
-            };
-            Some(format!("stopped before the run began{end}"))
-        })
+            before()
+        })?;
+        Ok(Self { seen, training })
     }
 
     /// The signal that arrived.
@@ -72,14 +85,21 @@ impl Signals {
 /// finds none, the process goes on and is not ended by signals any more.
 pub fn end_at_signal(clean: impl FnOnce() -> Option<String> + Send + 'static) -> Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot_listen)?;
-    std::thread::spawn(move || {
+    let wait = move || {
         let Some(signal) = signals.forever().next() else { return };
         if let Some(words) = clean() {
             printer::last_words(&words);
             std::process::exit(128 + signal);
         }
-    });
-    Ok(())
+    };
+    std::thread::Builder::new().spawn(wait).map(drop).map_err(|cause| no_threads(1, cause))
+}
+
+/// The system gives no more threads.
+pub fn no_threads(wanted: usize, cause: impl std::fmt::Display) -> Problem {
+    let hint =
+        "ask for fewer with --threads, end other programs, or raise the limit (`ulimit -u`, or that of the container)";
+    Problem::machine("start threads", format_args!("{wanted} of them"), cause).hint(hint)
 }
 
 fn cannot_listen(cause: std::io::Error) -> Problem {
@@ -110,7 +130,11 @@ impl<'p> Console<'p> {
         first: u64,
         stop: u64,
     ) -> Self {
-        signals.training.store(true, Ordering::Relaxed);
+        let before = signals.seen();
+        signals.training.store(true, Ordering::SeqCst);
+        if before.is_some() {
+            printer.say(STOPPING);
+        }
         printer.begin_bar(stop, "{bar:20} {pos}/{len}  {wide_msg}");
         printer.bar(first, "");
         let name = if name.is_empty() { String::new() } else { format!("{name:10} ") };
@@ -186,11 +210,7 @@ impl Watch for Console<'_> {
     }
 
     fn signal(&self) -> Option<i32> {
-        let seen = self.signals.seen();
-        if seen.is_some() {
-            self.printer.say("stopping: taking a checkpoint first (once more to stop at once)");
-        }
-        seen
+        self.signals.seen()
     }
 }
 

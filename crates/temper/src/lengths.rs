@@ -15,7 +15,11 @@ pub struct Lengths {
     pub horizon: u64,
     /// Where training stops.
     pub stop: u64,
-    /// Whether `--max-steps` made that earlier than the recipe says.
+    /// Where the recipe has it stop.
+    pub planned: u64,
+    /// What an update and an epoch are worth.
+    pub units: Units,
+    /// Whether `--max-steps` or `--until` made that earlier than the recipe says.
     pub cut: bool,
     /// Between evaluations.
     pub eval_every: u64,
@@ -87,6 +91,8 @@ impl Lengths {
             tokens_per_step,
             horizon,
             stop,
+            planned,
+            units,
             cut,
             eval_every,
             checkpoint_every,

@@ -29,9 +29,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     std::panic::set_hook(Box::new(printer::panicked));
     let printer = Printer::new(cli.quiet);
-    if let Some(threads) = cli.threads {
-        // The first use of the pool decides its size: nothing has run yet.
-        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global().expect("nothing uses the pool yet");
+    if let Err(problem) = start_threads(cli.threads, &printer) {
+        printer.problems(std::slice::from_ref(&problem));
+        return ExitCode::from(problem.kind.exit_code());
     }
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match cli.command {
         Command::Demo(args) => commands::demo::run(&args, &printer),
@@ -62,4 +62,19 @@ fn main() -> ExitCode {
         // The hook has said what happened.
         Err(_) => ExitCode::from(4),
     }
+}
+
+/// Starts the threads of computation. The number is Temper's own: an environment variable of the library, RAYON_NUM_THREADS, says nothing.
+fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_record::Problem> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = 4 * processors;
+    let asked = asked.map_or(processors, usize::from);
+    if asked > most {
+        let why = format!("--threads {asked}: this machine has {processors} processors; Temper starts {most} threads");
+        printer.warn(why, Some("more threads than processors are slower, and results do not depend on their number"));
+    }
+    let threads = asked.min(most);
+    // The first use of the pool decides its size: nothing has run yet.
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    built.map_err(|cause| console::no_threads(threads, cause))
 }

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use temper_record::problem::{shown, visible};
 use temper_record::{Problem, Result};
 
 /// Where words go.
@@ -54,7 +55,7 @@ impl Printer {
         let mut written = Ok(());
         self.above_bar(|| {
             let mut out = io::stdout();
-            written = writeln!(out, "{text}").and_then(|()| out.flush());
+            written = writeln!(out, "{}", visible(&text.to_string())).and_then(|()| out.flush());
         });
         match written {
             Ok(()) => {}
@@ -77,7 +78,7 @@ impl Printer {
     pub fn say_shorter(&self, long: impl Display, short: impl Display) {
         self.log(&long);
         if !self.quiet {
-            self.above_bar(|| _ = writeln!(io::stderr(), "{short}"));
+            self.above_bar(|| _ = writeln!(io::stderr(), "{}", visible(&short.to_string())));
         }
     }
 
@@ -97,7 +98,8 @@ impl Printer {
         if self.mute {
             return;
         }
-        self.above_bar(|| _ = writeln!(io::stderr(), "{}: {what}", self.paint("33", "warning")));
+        let what = what.to_string();
+        self.above_bar(|| _ = writeln!(io::stderr(), "{}: {}", self.paint("33", "warning"), shown(&what)));
         if let Some(hint) = hint {
             self.hint(hint);
         }
@@ -116,6 +118,7 @@ impl Printer {
     }
 
     fn hint(&self, hint: &str) {
+        let hint = shown(hint);
         self.log(&format_args!("hint: {hint}"));
         self.above_bar(|| _ = writeln!(io::stderr(), "{}: {hint}", self.paint("36", "hint")));
     }
@@ -134,7 +137,7 @@ impl Printer {
     fn log(&self, text: &dyn Display) {
         if let Some(log) = self.log.borrow_mut().as_mut() {
             // The log is for people; a full disk is reported where it matters, by metrics and checkpoints.
-            let _ = writeln!(log, "{text}");
+            let _ = writeln!(log, "{}", visible(&text.to_string()));
         }
     }
 
@@ -153,14 +156,14 @@ impl Printer {
     pub fn bar(&self, position: u64, message: impl Display) {
         if let Some(bar) = self.bar.borrow().as_ref() {
             bar.set_position(position);
-            bar.set_message(message.to_string());
+            bar.set_message(visible(&message.to_string()).into_owned());
         }
     }
 
     /// Says something else beside the bar.
     pub fn bar_message(&self, message: impl Display) {
         if let Some(bar) = self.bar.borrow().as_ref() {
-            bar.set_message(message.to_string());
+            bar.set_message(visible(&message.to_string()).into_owned());
         }
     }
 
@@ -235,7 +238,7 @@ impl TermLike for Narrower {
 pub fn last_words(text: &str) {
     let mut err = io::stderr();
     let line = if err.is_terminal() { "\n" } else { "" };
-    _ = writeln!(err, "{line}{text}");
+    _ = writeln!(err, "{line}{}", visible(text));
 }
 
 /// The last words of a bug: one error, where it happened, what to do.

@@ -5,14 +5,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use temper_recipe::{Expectation, Recipe};
+use temper_record::begun;
 use temper_record::checkpoint::{Checkpoint, discard_after};
 use temper_record::console::Unit;
 use temper_record::env::{Env, now};
 use temper_record::event::{Event, Parent, RunInfo};
+use temper_record::files::write_whole;
 use temper_record::run::{At, RunDir, RunLock, RunRef};
 use temper_record::series::RunSeries;
 use temper_record::sink::Recorder;
 use temper_record::{Problem, Result};
+use temper_schedule::Length;
 use temper_train::checkpoint::State;
 use temper_train::optimizer;
 use temper_train::trainer::{End, Interrupt, Settings, Task, Trainer};
@@ -27,8 +30,13 @@ use crate::problems::Outcome;
 pub struct Limits {
     /// Stop after this many updates.
     pub max_steps: Option<u64>,
-    /// Stop with a checkpoint before so much time has passed.
-    pub max_time: Option<Duration>,
+    /// Stop with a checkpoint by this moment.
+    pub deadline: Option<Instant>,
+}
+
+/// The moment at which so much time has passed since now, the beginning of a command.
+pub fn deadline(max_time: Option<Duration>) -> Option<Instant> {
+    max_time.and_then(|time| Instant::now().checked_add(time))
 }
 
 /// A run that is ready to train. Holds the run's lock.
@@ -120,7 +128,15 @@ pub fn refuse_base(recipe: &Recipe, source: &str, out: &Path) -> Result<()> {
 }
 
 /// The record of a run that goes on from the checkpoint of `state`: what came after it is no longer its future.
-pub fn go_on(run: &RunDir, named: &RunRef, state: &State, lengths: &Lengths, printer: &Printer) -> Result<Recorder> {
+/// `planned` is the update at which the run was to end when it began.
+pub fn go_on(
+    run: &RunDir,
+    named: &RunRef,
+    state: &State,
+    lengths: &Lengths,
+    planned: u64,
+    printer: &Printer,
+) -> Result<Recorder> {
     if named.at != At::Last {
         for step in discard_after(run, state.step)? {
             printer.say(format_args!("removed the checkpoint of step {step}, which is no longer this run's future"));
@@ -128,18 +144,56 @@ pub fn go_on(run: &RunDir, named: &RunRef, state: &State, lengths: &Lengths, pri
     }
     let mut recorder = Recorder::resume(run, state.metrics_bytes)?;
     printer.keep_log(&run.log())?;
-    recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now() })?;
+    let until = (planned != lengths.stop).then_some(lengths.stop);
+    recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now(), until })?;
     printer.say(format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
     Ok(recorder)
 }
 
-/// The update at which a run was to end when it began: `--max-steps` may have moved it.
+/// The update at which a run is to end: `--max-steps` and `--until` may have moved it.
 pub fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
     match series.info.steps {
         0 => Err(Problem::input("resume", run.metrics().display(), "does not begin with the run's start")
             .hint("the file is damaged: restore it, or branch from the checkpoint")),
-        steps => Ok(steps),
+        steps => Ok(series.until.unwrap_or(steps)),
     }
+}
+
+/// The lengths of a run that is resumed at `state`: to the end that it was told, or to `--until`. `resolve` knows the units, and is asked
+/// with the update at which the run is to end. The learning rate keeps its horizon whatever the end.
+pub fn lengths_on(
+    run: &RunDir,
+    series: &RunSeries,
+    state: &State,
+    until: Option<Length>,
+    resolve: impl Fn(Option<u64>) -> Outcome<Lengths>,
+) -> Outcome<Lengths> {
+    let Some(until) = until else { return resolve(Some(planned(run, series)?)) };
+    let whole = resolve(None)?;
+    let problem = |why: String| Problem::input("resume", format!("--until {until}"), why);
+    let stop = until.steps(&whole.units, Some(whole.horizon)).map_err(|error| problem(error.to_string()))?;
+    if stop < state.step {
+        let why = format!("the run has made {} updates already, and this would be {stop}", state.step);
+        let back = format!("name an earlier checkpoint of it: {}@STEP", run.path().display());
+        return Err(problem(why).hint(back).into());
+    }
+    if stop > whole.stop {
+        let why = format!("update {stop} is behind the end of the recipe, update {}", whole.stop);
+        let hint = "a longer run is a branch with a run.horizon of its own: temper branch RUN RECIPE --out DIR";
+        return Err(problem(why).hint(hint).into());
+    }
+    resolve(Some(stop))
+}
+
+/// What to say of a run that has come to the end it was told.
+pub fn nothing_left(name: &str, run: &RunDir) -> Outcome<String> {
+    let series = RunSeries::without_steps(run)?;
+    let (stop, end) = (planned(run, &series)?, series.info.end);
+    Ok(if stop < end { until_hint(name, stop, end) } else { format!("{name}: complete, nothing left to do") })
+}
+
+fn until_hint(name: &str, stop: u64, end: u64) -> String {
+    format!("stopped after step {stop} of {end}, as asked for; to continue: temper resume {name} --until {end}")
 }
 
 /// What to do about a run that is over before it begins.
@@ -163,14 +217,12 @@ pub fn begin(
     phases: &[(&'static str, u64, u64)],
     printer: &Printer,
 ) -> Outcome<Recorder> {
-    let write = |path: std::path::PathBuf, text: &[u8]| {
-        fs::write(&path, text).map_err(|cause| Problem::io("write run", &path, &cause))
-    };
-    write(run.recipe(), source_text(source, recipe).as_bytes())?;
-    write(run.resolved(), recipe.to_toml().as_bytes())?;
+    write_whole(&run.recipe(), source_text(source, recipe).as_bytes())?;
+    write_whole(&run.resolved(), recipe.to_toml().as_bytes())?;
     let version = env!("CARGO_PKG_VERSION");
     let commit = option_env!("TEMPER_COMMIT").filter(|commit| !commit.is_empty());
-    let environment = Env::collect(version, commit, rayon::current_num_threads(), std::env::args().collect());
+    let command = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let environment = Env::collect(version, commit, rayon::current_num_threads(), command);
     environment.write(run)?;
     printer.keep_log(&run.log())?;
     let mut recorder = Recorder::create(run)?;
@@ -180,6 +232,7 @@ pub fn begin(
         recipe: recipe.name().into(),
         seed: about.seed,
         steps: lengths.stop,
+        end: lengths.planned,
         tokens: state.tokens + updates * lengths.tokens_per_step,
         first_step: state.step,
         first_tokens: state.tokens,
@@ -210,7 +263,13 @@ impl<T: Task> Started<T> {
         drop(console);
         let path = self.trainer.run.path().display().to_string();
         match end? {
-            End::Done => self.expectation(printer),
+            End::Done => {
+                let code = self.expectation(printer)?;
+                if self.lengths.cut {
+                    printer.say(until_hint(&path, self.lengths.stop, self.lengths.planned));
+                }
+                Ok(code)
+            }
             End::Stopped(interrupt) => {
                 printer.say(format_args!(
                     "stopped after step {}; go on with: temper resume {path}",
@@ -233,7 +292,7 @@ impl<T: Task> Started<T> {
                 Ok(0)
             }
             Expectation::Check { .. } if self.lengths.cut => {
-                printer.say("expectation: not checked, since the run was stopped early by --max-steps");
+                printer.say("expectation: not checked, since the run was stopped early, as asked for");
                 Ok(0)
             }
             Expectation::Check { metric, mean, tolerance } => {
@@ -262,15 +321,14 @@ impl<T: Task> Started<T> {
 
 /// Runs `make`; if it fails before the run exists, the directory is left as it was found: empty.
 pub fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    make().inspect_err(|_| {
-        if let Ok(entries) = fs::read_dir(run.path()) {
-            for entry in entries.flatten() {
-                let path = entry.path();
-                let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            }
-        }
-        let _ = fs::remove_dir(run.path());
-    })
+    make().inspect_err(|_| _ = leave_nothing(run))
+}
+
+/// Removes what Temper has written of a run that has not begun, and its directory if that is empty then.
+pub fn leave_nothing(run: &RunDir) -> bool {
+    // Whatever fails here, the next start takes the directory for what it is.
+    let cleared = begun::clear(run).is_ok();
+    cleared && fs::remove_file(run.path().join(".lock")).is_ok() && fs::remove_dir(run.path()).is_ok()
 }
 
 /// The update rule of the recipe.
@@ -293,7 +351,7 @@ pub fn settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Se
         keep_last: recipe.usize("checkpoint.keep_last")?,
         keep_every: lengths.keep_every,
         keep_at: lengths.keep_at.clone(),
-        deadline: limits.max_time.map(|time| Instant::now() + time),
+        deadline: limits.deadline,
     })
 }
 

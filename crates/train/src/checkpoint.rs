@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_model::{GptNeox, GptNeoxConfig, Parameters, hugging_face};
-use temper_record::checkpoint::{Checkpoint, CheckpointWriter};
+use temper_record::checkpoint::{Checkpoint, CheckpointWriter, way_on};
 use temper_record::run::RunDir;
 use temper_record::{Problem, Result};
 
@@ -62,10 +62,7 @@ pub(crate) fn write_with(
 ) -> Result<Checkpoint> {
     let mut writer = CheckpointWriter::begin(run, state.step)?;
     let full = |problem: Problem| match problem.kind {
-        temper_record::Kind::Machine => problem.hint(format!(
-            "make room, then `temper resume {}`: the checkpoints before this one are intact",
-            run.path().display()
-        )),
+        temper_record::Kind::Machine => problem.hint(way_on(run, "make room")),
         _ => problem,
     };
     tensors::write(&writer.path("model.safetensors"), model).map_err(full)?;

@@ -69,14 +69,27 @@ impl Score {
 
 /// The loss of `model` on one set.
 pub fn evaluate(model: &GptNeox, source: &TokenSource, settings: EvalSettings) -> Result<Score> {
+    Ok(evaluate_unless(model, source, settings, &|| false)?.expect("nothing interrupts it"))
+}
+
+/// The loss of `model` on one set; `None` if `interrupted` said so between two passes.
+pub fn evaluate_unless(
+    model: &GptNeox,
+    source: &TokenSource,
+    settings: EvalSettings,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Option<Score>> {
     let windows = EvalWindows::new(source, settings.seq_len, settings.max_tokens)?;
     let mut nats = 0.0;
     for batch in windows.batches(settings.rows) {
+        if interrupted() {
+            return Ok(None);
+        }
         let batch = batch?;
         let nll = model.token_nll(&batch.inputs, &batch.targets, batch.rows);
         nats += nll.iter().map(|&nll| f64::from(nll)).sum::<f64>();
     }
-    Ok(Score { nats, tokens: windows.targets(), bytes: windows.bytes() })
+    Ok(Some(Score { nats, tokens: windows.targets(), bytes: windows.bytes() }))
 }
 
 /// The two averages over sets: `mean:micro`, where every token counts the same, and `mean:macro`,

@@ -8,7 +8,7 @@ use temper_record::run::RunDir;
 use temper_record::{Problem, Result};
 
 use crate::checkpoint::{self, State};
-use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate, means};
+use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_unless, means};
 use crate::optimizer::Optimizer;
 use crate::step::{Pieces, train_step};
 use crate::trainer::Task;
@@ -54,9 +54,11 @@ impl Task for LmTask {
         self.sets.iter().map(|set| set.name.clone()).collect()
     }
 
-    fn evaluate(&mut self, index: usize, state: &State) -> Result<Values> {
+    fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>> {
         let set = &self.sets[index];
-        let score = evaluate(&self.model, &set.source, self.eval)?;
+        let Some(score) = evaluate_unless(&self.model, &set.source, self.eval, interrupted)? else {
+            return Ok(None);
+        };
         if !score.nats.is_finite() {
             let place = format!("loss on {} at step {}", set.name, state.step);
             return Err(Problem::training("evaluate", place, format!("is {}", score.loss()))
@@ -64,7 +66,7 @@ impl Task for LmTask {
         }
         self.scores.truncate(index);
         self.scores.push(score);
-        Ok(score.values())
+        Ok(Some(score.values()))
     }
 
     fn averages(&self) -> Vec<(&'static str, Values)> {

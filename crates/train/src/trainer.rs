@@ -25,8 +25,8 @@ pub trait Task {
     /// The names of the validation sets, in their order.
     fn sets(&self) -> Vec<String>;
 
-    /// The metrics of validation set `index`.
-    fn evaluate(&mut self, index: usize, state: &State) -> Result<Values>;
+    /// The metrics of validation set `index`. Asks `interrupted` now and then; `None` if it gave up because of the answer.
+    fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>>;
 
     /// Averages over all sets, if there is more than one: their names and metrics.
     fn averages(&self) -> Vec<(&'static str, Values)> {
@@ -58,7 +58,7 @@ pub struct Settings {
     pub keep_every: u64,
     /// Take checkpoints after these updates, and keep them.
     pub keep_at: Vec<u64>,
-    /// Stop with a checkpoint before this moment.
+    /// Stop with a checkpoint by this moment: no update begins that would end later, and an evaluation is abandoned.
     pub deadline: Option<Instant>,
 }
 
@@ -94,16 +94,35 @@ pub trait Watch {
     fn signal(&self) -> Option<i32>;
 }
 
-/// The time that a run has taken, all sessions together.
-#[derive(Clone, Copy)]
-struct Clock {
+/// What one sitting knows of itself.
+struct Sitting {
     begun: Instant,
-    /// Seconds of the sessions before.
+    /// Seconds of the sittings before.
     earlier: f64,
+    /// The slowest update and the slowest checkpoint so far: what the next one may take.
+    slowest_update: Duration,
+    slowest_save: Duration,
+    /// The step whose checkpoint is on disk as it is now.
+    saved: Option<u64>,
+    /// Where the record of an abandoned evaluation begins: the next checkpoint is resumed from there, so that the
+    /// evaluation is made again and stands in the record once.
+    abandoned: Option<u64>,
 }
 
-impl Clock {
-    fn seconds(self) -> f64 {
+impl Sitting {
+    fn new(earlier: f64) -> Self {
+        Self {
+            begun: Instant::now(),
+            earlier,
+            slowest_update: Duration::ZERO,
+            slowest_save: Duration::ZERO,
+            saved: None,
+            abandoned: None,
+        }
+    }
+
+    /// The time that the run has taken, all sittings together.
+    fn seconds(&self) -> f64 {
         self.earlier + self.begun.elapsed().as_secs_f64()
     }
 }
@@ -126,73 +145,97 @@ pub struct Trainer<T> {
 
 impl<T: Task> Trainer<T> {
     /// Trains until the end or an interrupt. `fresh` runs are evaluated and checkpointed before the
-    /// first update.
+    /// first update; others are evaluated first if the evaluation of their step was abandoned.
     pub fn train(&mut self, fresh: bool, watch: &mut dyn Watch) -> Result<End> {
-        let clock = Clock { begun: Instant::now(), earlier: self.state.seconds };
-        // What a stop needs: one more update and one checkpoint, at the slowest seen.
-        let (mut slowest_step, mut slowest_save) = (Duration::ZERO, Duration::ZERO);
-        if fresh {
-            self.evaluate(watch, clock)?;
-            slowest_save = self.save(watch, clock)?;
-        } else {
-            self.mark_again()?;
+        let mut sitting = Sitting::new(self.state.seconds);
+        if fresh || self.take_up(watch, &mut sitting)? {
+            let whole = self.evaluate(watch, &mut sitting)?;
+            self.save(watch, &mut sitting)?;
+            if !whole {
+                return self.stop(watch, &sitting);
+            }
         }
         while self.state.step < self.settings.stop {
-            let begun = Instant::now();
-            self.update(watch, clock)?;
+            if self.interrupt(watch, &sitting, sitting.slowest_update).is_some() {
+                self.save(watch, &mut sitting)?;
+                return self.stop(watch, &sitting);
+            }
+            self.update(watch, &mut sitting)?;
             let step = self.state.step;
             let last = step == self.settings.stop;
-            if last || step.is_multiple_of(self.settings.eval_every) {
-                self.evaluate(watch, clock)?;
-            }
-            slowest_step = slowest_step.max(begun.elapsed());
-            let margin = 2 * (slowest_step + slowest_save) + Duration::from_secs(1);
-            let late = self.settings.deadline.is_some_and(|deadline| Instant::now() + margin >= deadline);
-            let interrupt = watch.signal().map(Interrupt::Signal).or(late.then_some(Interrupt::TimeLimit));
-            let interrupt = interrupt.filter(|_| !last);
+            let whole = match last || step.is_multiple_of(self.settings.eval_every) {
+                true => self.evaluate(watch, &mut sitting)?,
+                false => true,
+            };
             for wanted in watch.keep_at() {
                 if !self.settings.keep_at.contains(&wanted) {
                     self.settings.keep_at.push(wanted);
                 }
             }
             let due = step.is_multiple_of(self.settings.checkpoint_every) || self.settings.keep_at.contains(&step);
-            if last || interrupt.is_some() || due {
-                slowest_save = slowest_save.max(self.save(watch, clock)?);
+            if last || due || !whole {
+                self.save(watch, &mut sitting)?;
             }
-            if let Some(interrupt) = interrupt {
-                let reason = match interrupt {
-                    Interrupt::Signal(2) => "interrupted (SIGINT)".to_string(),
-                    Interrupt::Signal(15) => "terminated (SIGTERM)".to_string(),
-                    Interrupt::Signal(n) => format!("signal {n}"),
-                    Interrupt::TimeLimit => "time limit".to_string(),
-                };
-                self.tell(watch, Event::Stop { step, reason })?;
-                return Ok(End::Stopped(interrupt));
+            if !whole {
+                return self.stop(watch, &sitting);
             }
         }
-        self.tell(watch, Event::Done { step: self.state.step, tokens: self.state.tokens, seconds: clock.seconds() })?;
+        let seconds = sitting.seconds();
+        self.tell(watch, Event::Done { step: self.state.step, tokens: self.state.tokens, seconds })?;
         Ok(End::Done)
     }
 
+    /// Why the loop has to stop now, if something that takes `next` and a checkpoint cannot be done first.
+    fn interrupt(&self, watch: &dyn Watch, sitting: &Sitting, next: Duration) -> Option<Interrupt> {
+        let late = |deadline: Instant| {
+            (Instant::now() + next + sitting.slowest_save >= deadline).then_some(Interrupt::TimeLimit)
+        };
+        watch.signal().map(Interrupt::Signal).or_else(|| self.settings.deadline.and_then(late))
+    }
+
+    /// The last words of a sitting that was interrupted; its checkpoint is written.
+    fn stop(&mut self, watch: &mut dyn Watch, sitting: &Sitting) -> Result<End> {
+        let interrupt = self.interrupt(watch, sitting, sitting.slowest_update).unwrap_or(Interrupt::TimeLimit);
+        let mut reason = match interrupt {
+            Interrupt::Signal(2) => "interrupted (SIGINT)".to_string(),
+            Interrupt::Signal(15) => "terminated (SIGTERM)".to_string(),
+            Interrupt::Signal(n) => format!("signal {n}"),
+            Interrupt::TimeLimit => "time limit".to_string(),
+        };
+        if sitting.abandoned.is_some() {
+            reason += "; the evaluation was abandoned and will be made again";
+        }
+        self.tell(watch, Event::Stop { step: self.state.step, reason })?;
+        Ok(End::Stopped(interrupt))
+    }
+
     /// One update, with the learning rate that its number decides.
-    fn update(&mut self, watch: &mut dyn Watch, clock: Clock) -> Result<()> {
+    fn update(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<()> {
         let begun = Instant::now();
         let (n, before) = (self.state.step + 1, self.state.tokens);
         let values = self.task.update(n, self.schedule.at(n), &mut self.state)?;
         self.state.step = n;
         let trained = (self.state.tokens - before) as f64;
-        let values = values.with(T::RATE, trained / begun.elapsed().as_secs_f64()).with("seconds", clock.seconds());
+        let values = values.with(T::RATE, trained / begun.elapsed().as_secs_f64()).with("seconds", sitting.seconds());
+        sitting.slowest_update = sitting.slowest_update.max(begun.elapsed());
         self.tell(watch, Event::Step { step: n, tokens: self.state.tokens, values })
     }
 
-    /// Every validation set, their averages, and the mark of the best checkpoint.
-    fn evaluate(&mut self, watch: &mut dyn Watch, clock: Clock) -> Result<()> {
+    /// Every validation set, their averages, and the mark of the best checkpoint. False if it was abandoned.
+    fn evaluate(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<bool> {
         let (step, tokens) = (self.state.step, self.state.tokens);
+        let begin = self.recorder.position();
         let judged_by = self.task.judged_by(&self.state);
         let mut judged = None;
         for (index, set) in self.task.sets().into_iter().enumerate() {
             watch.evaluating(&set);
-            let values = self.task.evaluate(index, &self.state)?;
+            let deadline = self.settings.deadline.and_then(|deadline| deadline.checked_sub(sitting.slowest_save));
+            let interrupted =
+                || watch.signal().is_some() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let Some(values) = self.task.evaluate(index, &self.state, &interrupted)? else {
+                sitting.abandoned = Some(begin);
+                return Ok(false);
+            };
             if let Some((name, metric)) = judged_by.as_ref().filter(|(name, _)| *name == set) {
                 judged =
                     values.get(metric).map(|value| Best { step, set: name.clone(), metric: (*metric).into(), value });
@@ -202,42 +245,62 @@ impl<T: Task> Trainer<T> {
         for (set, values) in self.task.averages() {
             self.tell(watch, Event::Eval { step, tokens, set: set.into(), values })?;
         }
+        // The weights may have new running statistics.
+        sitting.saved = None;
         if let Some(judged) = judged
             && self.is_better(&judged)?
         {
             // The mark must never point at nothing: first the checkpoint, then the mark.
-            self.save(watch, clock)?;
+            self.save(watch, sitting)?;
             judged.write(&self.run)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn is_better(&self, judged: &Best) -> Result<bool> {
         Ok(Best::read(&self.run)?.is_none_or(|best| judged.value < best.value))
     }
 
-    /// Marks the checkpoint that the run goes on from, if it is the best and the run was killed between the two.
-    fn mark_again(&self) -> Result<()> {
-        let Some((set, metric)) = self.task.judged_by(&self.state) else { return Ok(()) };
+    /// Puts right what an end at any moment left of the checkpoint that the run is resumed from: its event, which came after the
+    /// length it knows, and its mark, if it is the best. True if the evaluation of its step is missing from the record.
+    fn take_up(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<bool> {
         let step = self.state.step;
-        let series = RunSeries::read(&self.run)?;
-        let value = series.evals(&set).iter().find(|point| point.step == step).and_then(|p| p.values.get(metric));
-        let Some(value) = value else { return Ok(()) };
-        let judged = Best { step, set, metric: metric.into(), value };
-        if self.is_better(&judged)? { judged.write(&self.run) } else { Ok(()) }
+        let series = RunSeries::without_steps(&self.run)?;
+        let evaluated = |set: &str| series.evals(set).iter().rfind(|point| point.step == step);
+        let due = step == series.info.first_step
+            || step == self.settings.stop
+            || step.is_multiple_of(self.settings.eval_every);
+        if due && self.task.sets().iter().any(|set| evaluated(set).is_none()) {
+            return Ok(true);
+        }
+        sitting.saved = Some(step);
+        self.tell(watch, Event::Checkpoint { step, path: Checkpoint::relative(step) })?;
+        if let Some((set, metric)) = self.task.judged_by(&self.state)
+            && let Some(value) = evaluated(&set).and_then(|point| point.values.get(metric))
+        {
+            let judged = Best { step, set, metric: metric.into(), value };
+            if self.is_better(&judged)? {
+                judged.write(&self.run)?;
+            }
+        }
+        Ok(false)
     }
 
-    /// A checkpoint of this moment, and the removal of those no longer kept. Returns how long it took.
-    fn save(&mut self, watch: &mut dyn Watch, clock: Clock) -> Result<Duration> {
+    /// A checkpoint of this moment, unless there is one, and the removal of those no longer kept.
+    fn save(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<()> {
         let begun = Instant::now();
         let step = self.state.step;
-        self.state.seconds = clock.seconds();
-        self.state.metrics_bytes = self.recorder.sync()?;
-        let written = self.task.save(&self.run, &self.state)?;
-        let path = written.path().strip_prefix(self.run.path()).unwrap_or(written.path()).display().to_string();
-        self.tell(watch, Event::Checkpoint { step, path })?;
+        if sitting.saved != Some(step) {
+            self.state.seconds = sitting.seconds();
+            let length = self.recorder.sync()?;
+            self.state.metrics_bytes = sitting.abandoned.unwrap_or(length);
+            self.task.save(&self.run, &self.state)?;
+            sitting.saved = Some(step);
+            self.tell(watch, Event::Checkpoint { step, path: Checkpoint::relative(step) })?;
+        }
         prune(&self.run, self.settings.keep_last, self.settings.keep_every, &self.settings.keep_at)?;
-        Ok(begun.elapsed())
+        sitting.slowest_save = sitting.slowest_save.max(begun.elapsed());
+        Ok(())
     }
 
     fn tell(&mut self, watch: &mut dyn Watch, event: Event) -> Result<()> {

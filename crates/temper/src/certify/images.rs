@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use temper_data::images::{self, Images, Splits};
 use temper_recipe::Recipe;
+use temper_record::files::write_whole;
 use temper_record::run::RunDir;
 use temper_record::{Problem, Result};
 
@@ -173,11 +174,7 @@ impl Manifest {
     pub fn write(&self, run: &RunDir) -> Result<()> {
         let path = run.path().join("data").join("manifest.json");
         let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
-        let write = || {
-            fs::create_dir_all(run.path().join("data"))?;
-            fs::write(&path, text)
-        };
-        write().map_err(|cause| Problem::io("write run", &path, &cause))
+        write_whole(&path, text.as_bytes())
     }
 
     /// Reads that of a run.

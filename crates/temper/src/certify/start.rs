@@ -12,7 +12,7 @@ use temper_record::console::count;
 use temper_record::event::Parent;
 use temper_record::run::{RunDir, RunRef};
 use temper_record::series::RunSeries;
-use temper_schedule::{EpsSchedule, EpsShape, Units};
+use temper_schedule::{EpsSchedule, EpsShape, Length, Units};
 use temper_train::certify::checkpoint as content;
 use temper_train::certify::task::CertifyTask;
 use temper_train::checkpoint::{self, State};
@@ -131,7 +131,12 @@ pub fn branch(
 }
 
 /// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete.
-pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<Started<CertifyTask>>> {
+pub fn resume(
+    name: &str,
+    limits: Limits,
+    until: Option<Length>,
+    printer: &Printer,
+) -> Outcome<Option<Started<CertifyTask>>> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
@@ -145,12 +150,12 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
         checkpoint::read_optimizer(&checkpoint, run::optimizer_settings(&recipe)?, &net, state.updates, &device)?;
     let data = images::open(&recipe)?;
     images::Manifest::read(&run)?.require(&data, &recipe)?;
-    let series = RunSeries::read(&run)?;
-    let lengths = lengths(&recipe, data.train.len(), Some(run::planned(&run, &series)?))?;
+    let series = RunSeries::without_steps(&run)?;
+    let lengths = run::lengths_on(&run, &series, &state, until, |stop| lengths(&recipe, data.train.len(), stop))?;
     if state.step >= lengths.stop && series.done.is_some() {
         return Ok(None);
     }
-    let recorder = run::go_on(&run, &named, &state, &lengths, printer)?;
+    let recorder = run::go_on(&run, &named, &state, &lengths, series.info.steps, printer)?;
     let seed = series.info.seed;
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,

@@ -7,14 +7,13 @@ use crate::builtin::LIBRARY;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::run::Limits;
+use crate::run::{self, Limits};
 use crate::{certify, lm};
 
 /// Runs the command.
 pub fn run(args: &Branch, printer: &Printer) -> Outcome {
-    let limits = Limits { max_steps: args.max_steps, max_time: args.limits.max_time };
-    let signals = Signals::listen()?;
-    signals.leave_nothing_before_training(&args.out)?;
+    let limits = Limits { max_steps: args.max_steps, deadline: run::deadline(args.limits.max_time) };
+    let signals = Signals::listen_and_leave_nothing(&args.out)?;
     let recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
     let (source, base, out) = (&args.recipe, &args.run, &args.out);
     match recipe.task() {

@@ -53,7 +53,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
     let train_on = |name: &str| format!("data.train.{name}.path={:?}", data(name, "train.tokens"));
     let judge_on = |name: &str| format!("data.validation.{name}.path={:?}", data(name, "validation.tokens"));
 
-    let limits = Limits { max_steps: args.max_steps, max_time: None };
+    let limits = Limits { max_steps: args.max_steps, deadline: None };
     let runs = [("english", "english"), ("rewarmed", "german"), ("constant", "german"), ("scratch", "german")];
     let base = out.join("english");
     for (name, language) in runs {

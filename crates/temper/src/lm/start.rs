@@ -13,6 +13,7 @@ use temper_record::event::Parent;
 use temper_record::run::{RunDir, RunRef};
 use temper_record::series::RunSeries;
 use temper_record::{Problem, Result};
+use temper_schedule::Length;
 use temper_train::checkpoint::{self, State};
 use temper_train::cost::Memory;
 use temper_train::evaluate::{EvalSet, EvalSettings};
@@ -182,7 +183,12 @@ pub fn branch(
 
 /// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete; one that was killed
 /// after its last update and before its record said so has no update left and is brought to its end.
-pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<Started<LmTask>>> {
+pub fn resume(
+    name: &str,
+    limits: Limits,
+    until: Option<Length>,
+    printer: &Printer,
+) -> Outcome<Option<Started<LmTask>>> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
@@ -199,13 +205,13 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let mut stream = Stream::open(&manifest.stream)?;
     stream.require(tokenizer.vocabulary())?;
     let sets = text::open_sets(&manifest.sets, &tokenizer)?;
-    // The run's own end, as it was told to its record: --max-steps may have moved it.
-    let series = RunSeries::read(&run)?;
-    let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), Some(run::planned(&run, &series)?))?;
+    let series = RunSeries::without_steps(&run)?;
+    let epoch = epoch_tokens(&stream);
+    let lengths = run::lengths_on(&run, &series, &state, until, |stop| Lengths::resolve(&recipe, Some(epoch), stop))?;
     if state.step >= lengths.stop && series.done.is_some() {
         return Ok(None);
     }
-    let recorder = run::go_on(&run, &named, &state, &lengths, printer)?;
+    let recorder = run::go_on(&run, &named, &state, &lengths, series.info.steps, printer)?;
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,
         schedule: lengths.schedule.clone(),

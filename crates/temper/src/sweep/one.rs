@@ -1,20 +1,19 @@
 //! One run of a sweep, brought to its end from wherever it is.
 
-use std::fs;
 use std::path::Path;
 use std::sync::mpsc::Sender;
 
 use temper_recipe::{Recipe, Task};
 use temper_record::console::Unit;
 use temper_record::event::Event;
-use temper_record::{Checkpoint, Problem, RunDir};
+use temper_record::{Checkpoint, RunDir, begun};
 use temper_train::trainer::{End, Task as Trained, Watch};
 
 use crate::console::{Console, Signals};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::{Limits, Started};
-use crate::sweep::store::{State, Store, state};
+use crate::sweep::store::{self, State, Store, state};
 use crate::{certify, lm};
 
 /// What a run tells the sweep while it goes on.
@@ -59,11 +58,11 @@ impl Job<'_> {
             State::Done => return Ok(End::Done),
             State::Partial(_) => {
                 return match self.recipe.task() {
-                    Task::Lm => match lm::start::resume(&name, limits, &printer)? {
+                    Task::Lm => match lm::start::resume(&name, limits, None, &printer)? {
                         Some(started) => self.train(started, signals, news, &printer),
                         None => Ok(End::Done),
                     },
-                    Task::Certify => match certify::start::resume(&name, limits, &printer)? {
+                    Task::Certify => match certify::start::resume(&name, limits, None, &printer)? {
                         Some(started) => self.train(started, signals, news, &printer),
                         None => Ok(End::Done),
                     },
@@ -78,8 +77,14 @@ impl Job<'_> {
                         drop(lock);
                         return self.go(signals, news);
                     }
+                    if begun::only_begun(&run) {
+                        begun::clear(&run)?;
+                    }
                 }
-                fs::remove_dir_all(self.path).map_err(|cause| Problem::io("begin run again", self.path, &cause))?
+                if let Some(aside) = store::set_aside(self.path)? {
+                    let why = format!("{} held more than a run that was begun: moved to {}", name, aside.display());
+                    _ = news.send(News::Warning(self.index, why));
+                }
             }
             State::Absent => {}
         }

@@ -147,6 +147,20 @@ pub fn state(path: &Path) -> State {
     Checkpoint::latest(&run).map_or(State::Begun, |checkpoint| State::Partial(checkpoint.step()))
 }
 
+/// Makes way for a run: a folder that holds anything but a lock gets another name, which it says; nothing is removed.
+pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
+    let io = |cause: std::io::Error| Problem::io("begin run again", path, &cause);
+    let names: std::io::Result<Vec<_>> = fs::read_dir(path).map_err(io)?.map(|entry| Ok(entry?.file_name())).collect();
+    if names.map_err(io)?.iter().all(|name| name == ".lock") {
+        return Ok(None);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let free = (1..).map(|n| path.with_file_name(format!("{name}.aside-{n}"))).find(|aside| !aside.exists());
+    let aside = free.expect("one of these names is free");
+    fs::rename(path, &aside).map_err(io)?;
+    Ok(Some(aside))
+}
+
 /// The last event of a run's record, without reading all of it.
 fn last_event(run: &RunDir) -> Option<Event> {
     use std::io::{Read, Seek, SeekFrom};

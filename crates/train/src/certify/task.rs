@@ -1,5 +1,7 @@
 //! An image classifier as the task of a run.
 
+use std::cell::Cell;
+
 use burn::tensor::Device;
 use temper_bounds::boxes;
 use temper_data::images::{Augment, Epochs, Images};
@@ -106,21 +108,30 @@ impl Task for CertifyTask {
         self.sets.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    fn evaluate(&mut self, index: usize, state: &State) -> Result<Values> {
+    fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>> {
         if self.precise_batch_norm && state.step > 0 && self.fresh_statistics != Some(state.step) {
-            self.take_statistics();
+            if !self.take_statistics(interrupted) {
+                return Ok(None);
+            }
             self.fresh_statistics = Some(state.step);
         }
         let (name, images) = &self.sets[index];
         let rows = self.eval.rows;
-        let batches = (0..images.len()).step_by(rows).map(|first| {
+        let abandoned = Cell::new(false);
+        let batches = (0..images.len()).step_by(rows).map_while(|first| {
+            if interrupted() {
+                abandoned.set(true);
+                return None;
+            }
             let indices: Vec<u32> = (first..images.len().min(first + rows)).map(|i| i as u32).collect();
             let (pixels, labels) = images.batch(&indices, None);
-            Batch { pixels, labels }
+            Some(Batch { pixels, labels })
         });
         // The radius of the update that was made last: what the network has been trained for so far.
         let current = self.eps.at(state.step);
-        evaluate(&self.net, name, batches, self.eps.target, current, &self.eval, &self.device)
+        let values = evaluate(&self.net, name, batches, self.eps.target, current, &self.eval, &self.device);
+        // What a part of the images came to, be it an error, means nothing.
+        if abandoned.get() { Ok(None) } else { values.map(Some) }
     }
 
     fn judged_by(&self, state: &State) -> Option<(String, &'static str)> {
@@ -140,11 +151,15 @@ impl Task for CertifyTask {
 
 impl CertifyTask {
     /// Running statistics over the whole training set, without augmentation (precise batch norm, Wu and Johnson 2021).
-    fn take_statistics(&mut self) {
+    /// False if it was interrupted; the statistics are then as they were.
+    fn take_statistics(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
         let [c, h, w] = self.net.config.input;
         let mut pool = PooledMoments::default();
         let indices: Vec<u32> = (0..self.train.len() as u32).collect();
         for indices in indices.chunks(self.batch) {
+            if interrupted() {
+                return false;
+            }
             let (pixels, labels) = self.train.batch(indices, None);
             let shape = [labels.len(), c, h, w];
             let x = boxes::clean(&pixels, shape, &self.net.mean, &self.net.std, &self.device);
@@ -155,5 +170,6 @@ impl CertifyTask {
         if !moments.is_empty() {
             self.net.set_running(&moments);
         }
+        true
     }
 }
