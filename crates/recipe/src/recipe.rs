@@ -107,6 +107,17 @@ pub struct Recipe {
     pub(crate) name: String,
     pub(crate) entries: BTreeMap<String, Entry>,
     pub(crate) dropped: Vec<String>,
+    pub(crate) written_at: WrittenAt,
+}
+
+/// The file that a resolved recipe was read from: where its keys are missing. Two recipes are the same wherever they lie.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WrittenAt(pub(crate) Option<String>);
+
+impl PartialEq for WrittenAt {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Recipe {
@@ -218,7 +229,7 @@ impl Recipe {
         let place = match self.get(key).map(|entry| entry.place.as_str()) {
             Some("--set") => format!("--set {key}"),
             Some(place) if !place.is_empty() => format!("{place}: {key}"),
-            _ => format!("{}: {key}", self.name),
+            _ => format!("{}: {key}", self.written_at.0.as_ref().unwrap_or(&self.name)),
         };
         Problem::input("read recipe", place, why)
     }

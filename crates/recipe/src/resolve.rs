@@ -8,7 +8,7 @@ use temper_schedule::{Length, LrShape, Units, shape_fields};
 use crate::keys::{KEYS, Key, Task, find_key};
 use crate::layer::{self, Item, Layer, at};
 use crate::library::{Library, Source};
-use crate::recipe::{Entry, Origin, Recipe};
+use crate::recipe::{Entry, Origin, Recipe, WrittenAt};
 use crate::value::Value;
 
 /// Keys of which the later one given replaces the other.
@@ -38,7 +38,10 @@ pub(crate) fn resolved(text: &str, place: &str) -> Result<Recipe, Vec<Problem>> 
     let comments: BTreeMap<String, Origin> =
         items.iter().filter_map(|item| Some((item.path.clone(), item.comment.parse().ok()?))).collect();
     let layer = Layer { origin: Origin::File(place.to_owned()), items };
-    let mut recipe = Resolver::new(name.to_owned(), 0, Vec::new()).run(vec![layer])?;
+    // While it is read, what is missing is missing in this file.
+    let mut recipe = Resolver::new(place.to_owned(), 0, Vec::new()).run(vec![layer])?;
+    recipe.name = name.to_owned();
+    recipe.written_at = WrittenAt(Some(place.to_owned()));
     for (path, origin) in comments {
         if let Some(entry) = recipe.entries.get_mut(&path) {
             entry.origin = origin;
@@ -62,7 +65,7 @@ struct Resolver {
 
 impl Resolver {
     fn new(name: String, own: usize, problems: Vec<Problem>) -> Self {
-        let recipe = Recipe { name, entries: BTreeMap::new(), dropped: Vec::new() };
+        let recipe = Recipe { name, entries: BTreeMap::new(), dropped: Vec::new(), written_at: WrittenAt::default() };
         Self { recipe, own, layer_of: BTreeMap::new(), refused: BTreeSet::new(), whole: true, problems }
     }
 

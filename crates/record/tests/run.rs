@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 
+use temper_record::checkpoint::way_on;
 use temper_record::sink::{rebuild, truncate_to};
 use temper_record::tensorboard::crc32c;
 use temper_record::*;
@@ -165,4 +166,44 @@ fn crc32c_known_answers() {
     assert_eq!(crc32c(b"123456789"), 0xE306_9283);
     assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
     assert_eq!(crc32c(&[0xFF; 32]), 0x62A8_AB43);
+}
+
+#[test]
+fn tables_that_failed_in_passing_are_whole_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, _lock) = RunDir::create(folder.path().join("run")).unwrap();
+    // A folder in the way stands for a disk that is full for a while.
+    std::fs::create_dir(run.evals_csv()).unwrap();
+    let mut recorder = Recorder::create(&run).unwrap();
+    assert!(recorder.warning().is_some());
+    let values = Values::new().with("loss", 2.0);
+    recorder.record(&Event::Eval { step: 0, tokens: 0, set: "a".into(), values }).unwrap();
+    std::fs::remove_dir(run.evals_csv()).unwrap();
+    recorder.record(&Event::Done { step: 0, tokens: 0, seconds: 1.0 }).unwrap();
+    assert!(recorder.warning().is_none());
+    assert_eq!(std::fs::read_to_string(run.evals_csv()).unwrap(), "step,tokens,set,loss\n0,0,a,2\n");
+}
+
+#[test]
+fn a_directory_that_was_replaced_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let (run, _lock) = RunDir::create(&path).unwrap();
+    run.still_there().unwrap();
+    std::fs::rename(&path, folder.path().join("moved")).unwrap();
+    assert_eq!(CheckpointWriter::begin(&run, 0).unwrap_err().kind, Kind::Machine);
+    assert!(!path.exists());
+    // Another directory of the same name is not the run either.
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(CheckpointWriter::begin(&run, 0).unwrap_err().kind, Kind::Machine);
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+}
+
+#[test]
+fn the_way_on_fits_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, _lock) = RunDir::create(folder.path().join("run")).unwrap();
+    assert!(way_on(&run, "make room").contains("begin the run again"));
+    CheckpointWriter::begin(&run, 0).unwrap().commit().unwrap();
+    assert!(way_on(&run, "make room").contains("temper resume"));
 }

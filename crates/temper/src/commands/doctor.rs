@@ -215,8 +215,8 @@ fn file_checks(checks: &mut Vec<Check>, numbers: &mut serde_json::Map<String, Va
 /// Writes a small file into the folder and removes it.
 fn writable(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!(".temper-doctor-{}", std::process::id()));
-    let written =
-        File::create_new(&path).and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.sync_all()));
+    let mut file = File::create_new(&path)?;
+    let written = file.write_all(&[0; 4096]).and_then(|()| file.sync_all());
     let removed = fs::remove_file(&path);
     written.and(removed)
 }

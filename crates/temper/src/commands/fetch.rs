@@ -297,7 +297,7 @@ fn download(url: &str, largest: u64, mut told: impl FnMut(u64)) -> Result<Result
 
 /// Unpacks TinyImageNet beside its archive, under a temporary name until all of it is there, and removes the archive.
 fn unpack(archive: &Path, out: &Path, printer: &Printer) -> Result<()> {
-    let temporary = out.join(format!(".{TINY_IMAGENET}.{}.tmp", std::process::id()));
+    let temporary = new_folder(out)?;
     printer.say(format_args!("unpacking {}", archive.display()));
     let done = unzip(archive, &temporary).and_then(|()| {
         let folder = temporary.join(TINY_IMAGENET);
@@ -306,6 +306,19 @@ fn unpack(archive: &Path, out: &Path, printer: &Printer) -> Result<()> {
     _ = fs::remove_dir_all(&temporary);
     done?;
     fs::remove_file(archive).map_err(|e| Problem::io(FETCH, archive, &e))
+}
+
+/// A new folder beside the archive that nobody else has; a name that is taken, be it by a link, is passed over.
+fn new_folder(out: &Path) -> Result<PathBuf> {
+    let names = (0..).map(|n| out.join(format!(".{TINY_IMAGENET}.{n}.{}.tmp", std::process::id())));
+    for path in names {
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Problem::io(FETCH, &path, &error)),
+        }
+    }
+    unreachable!("there is always another name")
 }
 
 fn unzip(archive: &Path, folder: &Path) -> Result<()> {

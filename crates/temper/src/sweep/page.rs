@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use temper_record::console::{count, digits};
+use temper_record::files::write_whole;
 use temper_record::{Problem, Result};
 use temper_report::chart::{Axis, Figure, Line, Marks, Names, Panel, Point};
 use temper_report::scale::Kind;
@@ -19,10 +20,8 @@ use crate::sweep::results::{Results, TIMES, relation, set_of};
 /// sitting. `extra` is HTML of the caller's. Gives the path of the page.
 pub fn write(results: &Results, extra: &str, folder: &Path) -> Result<PathBuf> {
     let save = |name: &str, content: &str| -> Result<PathBuf> {
-        // Under another name until it is whole.
-        let (path, making) = (folder.join(name), folder.join(format!(".{name}.{}.tmp", std::process::id())));
-        let written = fs::write(&making, content).and_then(|()| fs::rename(&making, &path));
-        written.map_err(|cause| Problem::io("write report", &path, &cause)).map(|()| path)
+        let path = folder.join(name);
+        write_whole(&path, content.as_bytes()).map(|()| path)
     };
     fs::create_dir_all(folder).map_err(|cause| Problem::io("write report", folder, &cause))?;
     let json = |value| serde_json::to_string_pretty(&value).expect("plain data") + "\n";

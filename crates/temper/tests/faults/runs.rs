@@ -1,1 +1,184 @@
 //! Runs that are stopped, killed, moved or damaged.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::common::{Folder, Running, says_all, until_won};
+
+/// The record of `base` up to its first evaluation, as a kill before the first checkpoint leaves it.
+fn only_begun(folder: &Folder, run: &str) {
+    fs::create_dir_all(folder.path(run).join("data/old")).unwrap();
+    for name in ["recipe.toml", "resolved.toml", "env.json", ".lock", "data/manifest.json"] {
+        fs::copy(folder.path("base").join(name), folder.path(run).join(name)).unwrap();
+    }
+    let record = String::from_utf8(folder.read("base/metrics.jsonl")).unwrap();
+    let (begin, _) = record.split_once("{\"event\":\"eval\"").unwrap();
+    folder.write(&format!("{run}/metrics.jsonl"), begin);
+    folder.write(&format!("{run}/data/old/.train.tokens.abc.unfinished"), "half");
+}
+
+#[test]
+fn an_evaluation_is_abandoned_at_the_deadline_and_made_again() {
+    let folder = Folder::with_base();
+    let done = folder.temper(&["train", "tiny.toml", "--out", "run", "--max-time", "0.001s"]);
+    assert_eq!(done.code, 75, "{}", done.err);
+    assert_eq!(folder.events_of("run", "eval").len(), 0);
+    let stop = &folder.events_of("run", "stop")[0];
+    assert!(stop["reason"].as_str().unwrap().contains("evaluation was abandoned"), "{stop}");
+    assert_eq!(folder.checkpoints("run"), [0]);
+    folder.ok(&["resume", "run"]);
+    folder.same_run("base", "run", 40);
+}
+
+#[test]
+fn a_signal_is_answered_during_an_evaluation() {
+    let folder = Folder::with_base();
+    // Long enough for a signal to arrive while it is evaluated.
+    folder.write("long.jsonl", folder.read("old.jsonl").repeat(200));
+    let sets = ["--set", "data.validation.zlong.path=long.jsonl", "--set", "eval.batch=1"];
+    let run = until_won(|run| {
+        let args = [&["train", "tiny.toml", "--out", run], sets.as_slice()].concat();
+        let child = folder.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        // The old set comes first: the long one is being evaluated once its line is there.
+        let evaluating = || {
+            fs::read_to_string(folder.path(run).join("metrics.jsonl"))
+                .is_ok_and(|text| text.contains("\"set\":\"old\""))
+        };
+        while !evaluating() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let (code, said) = Running::from(child).signal("INT");
+        assert_eq!(code, Some(130), "{said}");
+        says_all(&said, &["stopping: taking a checkpoint first", "go on with: temper resume"]);
+        !folder.events_of(run, "stop")[0]["reason"].as_str().unwrap().is_empty() && folder.losses(run).is_empty()
+    });
+    let long = folder.events_of(&run, "eval").iter().filter(|event| event["set"] == "zlong").count();
+    assert_eq!(long, 0, "it was abandoned");
+    assert_eq!(folder.checkpoints(&run), [0]);
+}
+
+#[test]
+fn until_continues_what_max_steps_stopped() {
+    let folder = Folder::with_base();
+    let done =
+        folder.temper(&["train", "tiny.toml", "--out", "run", "--max-steps", "20", "--set", "checkpoint.keep_last=9"]);
+    says_all(&done.err, &["stopped after step 20 of 40", "temper resume run --until 40"]);
+    says_all(&folder.temper(&["resume", "run"]).err, &["temper resume run --until 40"]);
+    folder.fails(&["resume", "run", "--until", "19"], 2, &["--until", "20 updates already"]);
+    folder.fails(&["resume", "run", "--until", "41"], 2, &["--until", "update 40", "temper branch"]);
+    folder.ok(&["resume", "run", "--until", "3840 tok"]);
+    assert_eq!(folder.losses("run").len(), 30);
+    // The end that was told to the record is the end from then on.
+    folder.ok(&["resume", "run@25"]);
+    assert_eq!(folder.losses("run").len(), 30);
+    folder.ok(&["resume", "run", "--until", "100%"]);
+    folder.same_run("base", "run", 40);
+    says_all(&folder.temper(&["resume", "run"]).err, &["complete, nothing left to do"]);
+}
+
+#[test]
+fn lengths_of_time_as_people_write_them() {
+    let folder = Folder::with_base();
+    for time in ["90", "90s", "5m30s", "5m03s", "1h05m", "1.5h", "2d 3h"] {
+        folder.ok(&["resume", "base", "--max-time", time]);
+    }
+    for time in ["", "5x", "30s5m", "5m5", "5m5m", "-1s", "0s", "1h1h", "s"] {
+        assert_eq!(folder.temper(&["resume", "base", &format!("--max-time={time}")]).code, 2, "{time}");
+    }
+}
+
+#[test]
+fn a_run_that_is_moved_while_it_trains_stops() {
+    let folder = Folder::new();
+    let args =
+        ["train", "tiny.toml", "--out", "run", "--set", "run.horizon=1000000 steps", "--set", "lr.warmup=5 steps"];
+    let mut running = folder.start_until(&args, "run", 6).expect("it is long");
+    fs::rename(folder.path("run"), folder.path("moved")).unwrap();
+    let (code, said) = running.wait();
+    assert_eq!(code, Some(4), "{said}");
+    says_all(&said, &["was moved or removed", "resume"]);
+    assert!(!folder.path("run").exists(), "nothing is made under the old name");
+    assert!(folder.events_of("moved", "done").is_empty());
+}
+
+#[test]
+fn a_run_that_was_only_begun_is_begun_again() {
+    let folder = Folder::with_base();
+    only_begun(&folder, "run");
+    folder.fails(&["resume", "run"], 2, &["no finished checkpoint", "begin it again with the command"]);
+    folder.ok(&["train", "tiny.toml", "--out", "run"]);
+    folder.same_run("base", "run", 40);
+
+    // What is not Temper's stays, and nothing is begun over it.
+    only_begun(&folder, "noted");
+    folder.write("noted/notes.md", "mine");
+    folder.fails(&["train", "tiny.toml", "--out", "noted"], 2, &["not empty", "notes.md"]);
+    assert_eq!(folder.read("noted/notes.md"), b"mine");
+
+    // A record with updates is a run, whoever removed its checkpoints.
+    fs::remove_dir_all(folder.path("base/checkpoints")).unwrap();
+    folder.fails(&["train", "tiny.toml", "--out", "base"], 2, &["there is a run here already"]);
+    assert_eq!(folder.losses("base").len(), 40);
+}
+
+#[test]
+fn a_directory_whose_name_ends_like_a_checkpoint() {
+    let folder = Folder::new();
+    for name in ["lr@3", "exp@best", "a@last"] {
+        folder.ok(&["train", "tiny.toml", "--out", name, "--max-steps", "2"]);
+        folder.ok(&["resume", name, "--until", "4"]);
+        assert_eq!(folder.losses(name).len(), 4);
+        folder.ok(&["eval", name]);
+        folder.ok(&["eval", &format!("{name}@4")]);
+    }
+}
+
+#[test]
+fn every_checkpoint_has_its_event_once() {
+    let folder = Folder::new();
+    let keep = ["--set", "checkpoint.keep_best=old", "--set", "checkpoint.keep_last=99"];
+    folder.ok(&[&["train", "tiny.toml", "--out", "run", "--max-steps", "20"], keep.as_slice()].concat());
+    folder.ok(&["resume", "run@10"]);
+    folder.ok(&["resume", "run", "--until", "40"]);
+    let steps = |run: &str| -> Vec<u64> {
+        folder.events_of(run, "checkpoint").iter().map(|event| event["step"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(steps("run"), [0, 5, 10, 15, 20, 25, 30, 35, 40]);
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let folder = Folder::new();
+    let err = folder.fails(&["train", "\u{1b}[2Jno.toml", "--out", "run"], 2, &["\\u{1b}[2Jno.toml"]);
+    assert!(!err.contains('\u{1b}'), "{err:?}");
+}
+
+#[test]
+fn errors_quote_no_more_than_can_be_read() {
+    let folder = Folder::new();
+    let long = format!("run.horizon={}", "x".repeat(100_000));
+    let err = folder.fails(&["train", "tiny.toml", "--out", "run", "--set", &long], 2, &["run.horizon", "…"]);
+    assert!(err.len() < 5_000, "{} bytes", err.len());
+}
+
+#[test]
+fn a_key_that_is_missing_from_a_run_is_reported_there() {
+    let folder = Folder::with_base();
+    let text = String::from_utf8(folder.read("base/resolved.toml")).unwrap();
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("beta1")).map(|line| format!("{line}\n")).collect();
+    let without = without.replace("horizon = ", "# horizon = ");
+    folder.write("base/resolved.toml", without);
+    let err = folder.fails(&["resume", "base@20"], 2, &["run.horizon", "base/resolved.toml"]);
+    assert!(!err.contains("tiny.toml"), "{err}");
+}
+
+#[test]
+fn threads_are_bounded() {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if processors < 256 {
+        let done = Folder::empty().temper(&["recipe", "list", "--threads", "1024"]);
+        assert_eq!(done.code, 0, "{}", done.err);
+        says_all(&done.err, &["--threads 1024", &format!("starts {} threads", 4 * processors)]);
+    }
+}
