@@ -5,6 +5,7 @@
 //! | module | from | to |
 //! |---|---|---|
 //! | [`text::documents`] | `.txt`, `.jsonl`, compressed or not, folders, globs, bytes in memory | documents, one `String` each |
+//! | [`text::bad_lines`] | | what is wrong with lines that are left out |
 //! | [`text::tokenizer`] | a document | token ids (Hugging Face `tokenizer.json`; trains a byte-level BPE) |
 //! | [`text::words`] | a text | the words a byte-level BPE merges within (GPT-2's pattern, scanned by hand) |
 //! | [`text::prepare`] | documents and a tokenizer | `train.tokens`, `validation.tokens` |
@@ -25,7 +26,8 @@ pub mod permute;
 pub mod text;
 
 pub use images::{Augment, Epochs, Images, Splits};
-pub use text::documents::{Document, Documents, Input, InvalidUtf8, ReadOptions};
+pub use text::bad_lines::{BadLines, Fault, Skipped};
+pub use text::documents::{Document, Documents, Input, Note, ReadOptions};
 pub use text::prepare::{Amount, PrepareOptions, Prepared, Progress, Quiet, prepare};
 pub use text::shard::{ShardInfo, ShardWriter, TokenShard};
 pub use text::source::{TokenSource, Vocabulary};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use temper_data::{
-    Documents, Input, InvalidUtf8, PrepareOptions, Prepared, Quiet, ReadOptions, TokenShard, Tokenizer, prepare,
+    BadLines, Documents, Fault, Input, PrepareOptions, Prepared, Quiet, ReadOptions, TokenShard, Tokenizer, prepare,
 };
 
 fn tokenizer() -> Tokenizer {
@@ -88,8 +88,11 @@ fn faults_of_text() {
     let mut documents = Documents::open(&file("latin.jsonl", latin), &options).unwrap();
     let counts = documents.counts();
     assert_eq!(documents.by_ref().map(|d| d.unwrap().text).collect::<Vec<_>>(), ["a", "c"]);
-    assert_eq!(counts.skipped_lines.load(std::sync::atomic::Ordering::Relaxed), 1);
-    let strict = ReadOptions { invalid_utf8: InvalidUtf8::Error, ..ReadOptions::default() };
+    let skipped = counts.skipped();
+    assert_eq!(skipped.len(), 1);
+    assert_eq!((skipped[0].fault, skipped[0].lines), (Fault::NotUtf8, 1));
+    assert!(skipped[0].first.ends_with("latin.jsonl:2"), "{skipped:?}");
+    let strict = ReadOptions { bad_lines: BadLines::Error, ..ReadOptions::default() };
     refused(texts(&file("latin.jsonl", latin), &strict), &["latin.jsonl:2", "UTF-8"]);
 
     let empty =
@@ -190,4 +193,116 @@ fn one_document_is_cut_in_two() {
         prepare(&[Input::from(input)], &tokenizer, &dir.path().join("tiny"), &PrepareOptions::default(), &Quiet),
         &["cannot be cut"],
     );
+}
+
+/// Every kind of bad line is left out and counted, and an error by option; half of a file of them is no corpus.
+#[test]
+fn bad_lines_are_counted_by_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        [Input::from(dir.path().join(name))]
+    };
+    let skip = ReadOptions::default();
+    let strict = ReadOptions { bad_lines: BadLines::Error, ..ReadOptions::default() };
+    let good = jsonl(&["good"; 9]);
+    for (line, fault) in [
+        (&b"{\"text\":\"\xe4\"}\n"[..], Fault::NotUtf8),
+        (b"{\"text\":\"cut \\ud83d\"}\n", Fault::LoneSurrogate),
+        (b"{\"body\":\"x\"}\n", Fault::NoKey),
+        (b"{\"text\":null}\n", Fault::Null),
+        (b"{\"text\":7}\n", Fault::NotText),
+    ] {
+        let some = [good.as_bytes(), line, line].concat();
+        let mut documents = Documents::open(&file("some.jsonl", &some), &skip).unwrap();
+        let counts = documents.counts();
+        assert_eq!(documents.by_ref().filter(|document| document.is_ok()).count(), 9, "{fault:?}");
+        let [skipped] = &counts.skipped()[..] else { panic!("{:?}", counts.skipped()) };
+        assert_eq!((skipped.fault, skipped.lines), (fault, 2));
+        assert!(skipped.first.ends_with("some.jsonl:10"), "{skipped:?}");
+        refused(texts(&file("some.jsonl", &some), &strict), &["some.jsonl:10"]);
+        let half = [jsonl(&["good"; 2]).as_bytes(), line, line].concat();
+        refused(texts(&file("half.jsonl", &half), &skip), &["half.jsonl:3", "2 of the 4 lines"]);
+    }
+    // These are no bad lines: Python writes them, and text is in them.
+    let python = b"{\"score\":NaN,\"text\":\"a\"}\n{\"score\":[-Infinity, Infinity],\"text\":\"b\"}\n\xef\xbb\xbf{\"text\":\"c\"}\n";
+    assert_eq!(texts(&file("python.jsonl", python), &strict).unwrap(), ["a", "b", "c"]);
+    refused(texts(&file("array.json", b"[{\"text\":\"a\"}]\n"), &skip), &["array.json:1", "one object a line"]);
+    refused(texts(&file("pretty.json", b"{\n \"text\": \"a\"\n}\n"), &skip), &["pretty.json:1", "not JSON"]);
+}
+
+#[test]
+fn what_a_file_unpacks_to_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        [Input::from(dir.path().join(name))]
+    };
+    let read = |longest: usize| ReadOptions { longest, ..ReadOptions::default() };
+    let line = jsonl(&["twelve bytes"]);
+    assert_eq!(texts(&file("a.jsonl", line.as_bytes()), &read(line.len())).unwrap().len(), 1);
+    refused(texts(&file("a.jsonl", line.as_bytes()), &read(line.len() - 1)), &["a.jsonl:1", "more than 23 bytes"]);
+    assert_eq!(texts(&file("a.txt", b"one\ntwo\n"), &read(8)).unwrap().len(), 1);
+    refused(texts(&file("a.txt", b"one\ntwo\n"), &read(7)), &["a.txt:2", "more than 7 bytes"]);
+    // Frames of Zstandard that ask for a window: 2^31 bytes, the most there is, and twice that. Both are empty.
+    let frame = |window_log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, (window_log - 10) << 3, 1, 0, 0];
+    assert_eq!(texts(&file("31.jsonl.zst", &frame(31)), &ReadOptions::default()).unwrap().len(), 0);
+    refused(texts(&file("32.jsonl.zst", &frame(32)), &ReadOptions::default()), &["32.jsonl.zst", "window"]);
+}
+
+/// What lies in a folder and is not read is told.
+#[test]
+fn folders_tell_what_they_pass_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &str| fs::write(dir.path().join(name), bytes).unwrap();
+    write("a.jsonl", &jsonl(&["data"]));
+    write("b.jsonl.xz", "x");
+    write("c.parquet", "x");
+    write("d.parquet", "x");
+    write("LICENSE.txt", "no data");
+    write("dataset_info.json", "{\n}");
+    let documents = Documents::open(&[Input::from(dir.path())], &ReadOptions::default()).unwrap();
+    let notes: Vec<String> = documents.notes().iter().map(|note| note.what.clone()).collect();
+    let said = notes.join("\n");
+    for part in ["3 files of other formats: 1 .jsonl.xz, 2 .parquet", "LICENSE.txt", "dataset_info.json"] {
+        assert!(said.contains(part), "no `{part}` in {said}");
+    }
+    assert_eq!(documents.map(|document| document.unwrap().text).collect::<Vec<_>>(), ["data"]);
+    // Named itself, such a file is read.
+    assert_eq!(texts(&[Input::from(dir.path().join("LICENSE.txt"))], &ReadOptions::default()).unwrap(), ["no data"]);
+    write("unknown.json", "{\n}");
+    let problem = texts(&[Input::from(dir.path())], &ReadOptions::default()).unwrap_err();
+    assert!(problem.hint.as_ref().is_some_and(|hint| hint.contains("probably no data")), "{problem:?}");
+}
+
+/// Half of a corpus is never one, and what a killed writer left is replaced.
+#[test]
+fn half_a_corpus_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("in.jsonl"), jsonl(&["one", "two", "three"])).unwrap();
+    let whole = run(dir.path(), "whole", 1, 1, 0.5);
+    let out = dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let prepare = || {
+        let options = PrepareOptions { validation_fraction: 0.5, seed: 1, ..PrepareOptions::default() };
+        prepare(&[Input::from(dir.path().join("in.jsonl"))], &tokenizer(), &out, &options, &Quiet)
+    };
+    fs::write(out.join("validation.tokens"), "half").unwrap();
+    // Somebody's own file stays.
+    refused(prepare(), &["validation.tokens", "exists"]);
+    refused(texts(&[Input::from(&*out)], &ReadOptions::default()), &["validation.tokens without train.tokens"]);
+    // What a writer that was killed left does not.
+    fs::write(out.join(".prepare.lock"), "").unwrap();
+    fs::write(out.join(".train.tokens.abc.unfinished"), "half").unwrap();
+    let made = prepare().unwrap();
+    assert_eq!((made.train.hash, made.validation.unwrap().hash), (whole.train.hash, whole.validation.unwrap().hash));
+    let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["tokenizer.json", "train.tokens", "validation.tokens"]);
+    // One writer at a time.
+    let second = dir.path().join("second");
+    let claim = temper_data::text::claim::Claim::take(&second).unwrap();
+    refused(temper_data::text::claim::Claim::take(&second).map(drop), &["second", "another process"]);
+    drop(claim);
+    assert!(temper_data::text::claim::Claim::take(&second).is_ok());
 }

@@ -113,11 +113,17 @@ impl Key {
 
 /// The key with this path, in which names the user chose stand for `*`.
 pub fn find_key(path: &str) -> Option<&'static Key> {
+    let path = current(path);
     let parts: Vec<&str> = path.split('.').collect();
     KEYS.iter().find(|key| key.matches(&parts))
 }
 
 const KEEP_RESET: Kind = Choice(&["keep", "reset"]);
+
+/// The key that a path means: recipes and runs of earlier versions have other names for some.
+pub fn current(path: &str) -> &str {
+    if path == "data.invalid_utf8" { "data.bad_lines" } else { path }
+}
 
 /// Every key, in the order in which they are shown.
 pub static KEYS: &[Key] = &[
@@ -247,12 +253,18 @@ pub static KEYS: &[Key] = &[
     .default("\"auto\""),
     // Data.
     lm("data.tokenizer", Text, "path of a tokenizer.json, or \"builtin:demo\""),
-    lm("data.text_key", Text, "the key of a JSON line that holds the text").default("\"text\""),
+    lm(
+        "data.eod",
+        Text,
+        "the token that ends a document [default: what config.json beside the tokenizer says, or <|endoftext|>]",
+    ),
+    lm("data.text_key", Text, "the key of a JSON line that holds the text; \"data.text\" is the key text inside data")
+        .default("\"text\""),
     lm("data.seq_len", Int(1), "tokens a sequence predicts").default("512").unit("tokens"),
     lm(
-        "data.invalid_utf8",
+        "data.bad_lines",
         Choice(&["skip", "error"]),
-        "a document that is not UTF-8 is skipped and counted, or an error",
+        "lines without usable text (not UTF-8, half an emoji, no such key, null) are left out and counted, or an error",
     )
     .default("\"skip\""),
     lm(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use temper_record::Problem;
 use temper_schedule::{Length, LrShape, Units, shape_fields};
 
-use crate::keys::{KEYS, Key, Task, find_key};
+use crate::keys::{KEYS, Key, Task, current, find_key};
 use crate::layer::{self, Item, Layer, at};
 use crate::library::{Library, Source};
 use crate::recipe::{Entry, Origin, Recipe, WrittenAt};
@@ -100,7 +100,7 @@ impl Resolver {
 
     /// One key of one layer.
     fn take(&mut self, item: &Item, layer: usize, origin: &Origin) {
-        let path = item.path.as_str();
+        let path = current(&item.path);
         if let Some(prefix) = removal(item) {
             let inherited = |key: &String| key.starts_with(&prefix);
             if !self.recipe.entries.keys().any(inherited) {

@@ -435,12 +435,15 @@ pub struct Prepare {
     /// Seed of the split.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// The key of a JSON line that holds the text.
+    /// The key of a JSON line that holds the text; data.text is the key text inside data.
     #[arg(long, value_name = "KEY", default_value = "text")]
     pub text_key: String,
-    /// What to do with a line that is not UTF-8.
-    #[arg(long, value_enum, default_value_t = InvalidUtf8::Skip)]
-    pub invalid_utf8: InvalidUtf8,
+    /// What to do with a line that has no usable text: not UTF-8, half an emoji, no such key, null or no string.
+    #[arg(long, value_enum, default_value_t = BadLines::Skip, alias = "invalid-utf8")]
+    pub bad_lines: BadLines,
+    /// The token that ends a document [default: what config.json beside the tokenizer says, or <|endoftext|>].
+    #[arg(long, value_name = "TOKEN")]
+    pub eod: Option<String>,
 }
 
 /// `temper data train-tokenizer`.
@@ -451,8 +454,8 @@ pub struct TrainTokenizer {
     /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not; builtin:web, builtin:law.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
-    /// Entries of the vocabulary, at least 257: the bytes and the end-of-document token.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(257..))]
+    /// Entries of the vocabulary, 257 (the bytes and the end-of-document token) to 1048576.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(257..=1 << 20))]
     pub vocab_size: u32,
     /// The file to write; must not exist.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -460,6 +463,9 @@ pub struct TrainTokenizer {
     /// The key of a JSON line that holds the text.
     #[arg(long, value_name = "KEY", default_value = "text")]
     pub text_key: String,
+    /// What to do with a line that has no usable text: not UTF-8, half an emoji, no such key, null or no string.
+    #[arg(long, value_enum, default_value_t = BadLines::Skip)]
+    pub bad_lines: BadLines,
 }
 
 /// `temper data fetch`.
@@ -496,10 +502,10 @@ pub struct Info {
     pub json: bool,
 }
 
-/// What to do with a line that is not UTF-8.
+/// What to do with a line that has no usable text.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InvalidUtf8 {
-    /// Leave it out and count it.
+pub enum BadLines {
+    /// Leave it out, and count it by what is wrong with it.
     Skip,
     /// Stop with an error.
     Error,

@@ -12,6 +12,7 @@ mod lm;
 mod printer;
 mod problems;
 mod progress;
+mod reading;
 mod run;
 mod sweep;
 

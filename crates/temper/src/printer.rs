@@ -243,6 +243,10 @@ pub fn last_words(text: &str) {
 
 /// The last words of a bug: one error, where it happened, what to do.
 pub fn panicked(info: &PanicHookInfo) {
+    // A panic of another library that becomes an error of its own.
+    if temper_data::text::tokenizer_file::is_guarded() {
+        return;
+    }
     let payload = info.payload();
     let why = payload
         .downcast_ref::<&str>()

@@ -35,7 +35,7 @@ pub struct Score {
     pub nats: f64,
     /// Predicted tokens.
     pub tokens: u64,
-    /// UTF-8 bytes of the text as read, where known.
+    /// UTF-8 bytes of the text as read, where known and where the tokens spell all of it.
     pub bytes: Option<u64>,
 }
 
@@ -89,7 +89,9 @@ pub fn evaluate_unless(
         let nll = model.token_nll(&batch.inputs, &batch.targets, batch.rows);
         nats += nll.iter().map(|&nll| f64::from(nll)).sum::<f64>();
     }
-    Ok(Some(Score { nats, tokens: windows.targets(), bytes: windows.bytes() }))
+    // Where the tokenizer lost a part of the text, its bytes are not what was predicted.
+    let bytes = windows.bytes().filter(|_| source.lost() == 0);
+    Ok(Some(Score { nats, tokens: windows.targets(), bytes }))
 }
 
 /// The two averages over sets: `mean:micro`, where every token counts the same, and `mean:macro`,

@@ -18,7 +18,8 @@
 //! neither holds token ids and both are refused.
 //!
 //! The sequences must lie in `.bin` one after another without holes (every tool writes them so): the stream is `.bin`
-//! from front to back. Whether documents end with an end-of-document token depends on the tool that wrote it
+//! from front to back. If the document index ends before the last sequence (tools that join files leave it so), every sequence is a
+//! document, and [`Megatron::note`] says it. Whether documents end with an end-of-document token depends on the tool that wrote it
 //! (`--append-eod`). The format says neither the vocabulary nor the bytes of text.
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use temper_record::files::AtomicFile;
 use temper_record::{Problem, Result};
 
+use super::documents::Note;
 use super::source::{bad_id, with_suffix};
 use crate::files::{Mapping, u64_at};
 
@@ -76,9 +78,10 @@ pub struct Megatron {
     dtype: Dtype,
     tokens: u64,
     documents: u64,
-    /// Where the byte offsets start in `idx`, and where the documents start.
+    /// Where the byte offsets start in `idx`, and where the documents start: `None` if every sequence is one.
     pointers_at: usize,
-    documents_at: usize,
+    documents_at: Option<usize>,
+    note: Option<Note>,
     sequences: u64,
     /// Ids at or above are an error.
     limit: u64,
@@ -100,8 +103,11 @@ impl Megatron {
         let bin = Mapping::open(OPEN, &bin_path)?;
         let bytes = idx.bytes();
         let problem = |why: String| Problem::input(OPEN, idx_path.display(), why);
-        let damaged =
-            |why: String| problem(why).hint("the index is damaged or does not belong to its .bin: copy both again");
+        let damaged = |why: String| {
+            problem(why).hint(
+            "the index is damaged or does not belong to its .bin: copy both again, or make them again with preprocess_data.py",
+        )
+        };
         if bytes.starts_with(OLD_MAGIC) {
             return Err(problem("the old format (magic TNTIDX), which is not memory-mapped".into()).hint(
                 "convert it with the tool that made it (`--dataset-impl mmap` in Megatron's preprocess_data.py)",
@@ -179,16 +185,25 @@ impl Megatron {
         let mut last = 0;
         for i in 0..entries {
             let start = u64_at(bytes, documents_at + 8 * i as usize);
-            if start < last || start > sequences || (i == 0 && start != 0) || (i + 1 == entries && start != sequences) {
-                return Err(damaged(format!(
-                    "bad pointer: document {i} is said to start at sequence {start} of {sequences}"
-                )));
+            if start < last || start > sequences || (i == 0 && start != 0) {
+                let why = format!("bad pointer: document {i} is said to start at sequence {start} of {sequences}");
+                return Err(damaged(why));
             }
             last = start;
         }
         if entries == 0 {
             return Err(damaged("no document entries, not even the closing one".into()));
         }
+        // Tools that join files copy the lengths and the data, and some leave the documents behind.
+        let note = (last != sequences).then(|| Note {
+            what: format!(
+                "its document index covers {last} of {sequences} sequences, as some tools leave it that join files: every \
+                 sequence is taken as a document"
+            ),
+            hint: "if documents have several sequences, join the files again with a tool that copies the document index \
+                (merge_datasets.py of Megatron-LM does)"
+                .into(),
+        });
         let tokens = end / dtype.size();
         let limit = u64::from(u32::MAX) + 1;
         Ok(Self {
@@ -197,9 +212,10 @@ impl Megatron {
             bin_path,
             dtype,
             tokens,
-            documents: entries - 1,
+            documents: if note.is_some() { sequences } else { entries - 1 },
             pointers_at,
-            documents_at,
+            documents_at: note.is_none().then_some(documents_at),
+            note,
             sequences,
             limit,
         })
@@ -208,6 +224,11 @@ impl Megatron {
     /// The `.bin` file.
     pub fn path(&self) -> &Path {
         &self.bin_path
+    }
+
+    /// What the user should know about the pair.
+    pub fn note(&self) -> Option<&Note> {
+        self.note.as_ref()
     }
 
     /// Number of tokens.
@@ -227,7 +248,7 @@ impl Megatron {
 
     /// Tokens of the first `count` documents; `count` is at most the number of documents.
     pub fn after_documents(&self, count: u64) -> u64 {
-        let sequence = u64_at(self.idx.bytes(), self.documents_at + 8 * count as usize);
+        let sequence = self.documents_at.map_or(count, |at| u64_at(self.idx.bytes(), at + 8 * count as usize));
         if sequence == self.sequences {
             return self.tokens;
         }

@@ -1,6 +1,11 @@
 //! Text: documents, tokens, streams. See the table in the crate's documentation.
 
+pub mod bad_lines;
+pub mod claim;
 pub mod documents;
+mod inputs;
+mod json_line;
+mod lines;
 pub mod megatron;
 pub mod mixture;
 pub mod prepare;
@@ -8,5 +13,6 @@ pub mod shard;
 pub mod source;
 pub mod stream;
 pub mod tokenizer;
+pub mod tokenizer_file;
 pub mod windows;
 pub mod words;

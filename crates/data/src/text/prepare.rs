@@ -6,6 +6,9 @@
 //!   If all documents fell on one side, the last moves to the other.
 //! * A corpus that is *one* document (a lone `.txt`) is cut in two instead: its end, from a blank line on if there is
 //!   one in reach, becomes the validation document.
+//! * Files appear in an order that makes half of a corpus unusable: all are complete under temporary names before the first gets
+//!   its name, and `train.tokens` is the last. [`super::claim`] keeps two writers out of one folder, and what a killed one left
+//!   is replaced.
 //! * The result does not depend on the number of threads, and memory does not grow with the corpus (a single document
 //!   must fit).
 
@@ -17,8 +20,10 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use temper_record::{Problem, Result, files};
 
-use super::documents::{Document, Documents, Input, ReadOptions};
-use super::shard::{ShardInfo, ShardWriter};
+use super::bad_lines::Skipped;
+use super::claim::{self, Claim};
+use super::documents::{Document, Documents, Input, Note, ReadOptions};
+use super::shard::{CompleteShard, ShardInfo, ShardWriter};
 use super::tokenizer::Tokenizer;
 
 const WHAT: &str = "prepare data";
@@ -26,6 +31,8 @@ const WHAT: &str = "prepare data";
 const BATCH: usize = 8 << 20;
 /// Text a thread takes at once: long documents are cut, which does not change their tokens.
 const PIECE: usize = 1 << 17;
+/// Pieces encoded before their tokens are put together.
+const AT_ONCE: usize = 512;
 
 /// How to prepare.
 #[derive(Debug, Clone)]
@@ -85,8 +92,10 @@ pub struct Prepared {
     pub validation: Option<ShardInfo>,
     /// A copy of the tokenizer beside them.
     pub tokenizer: PathBuf,
-    /// Lines left out because they were not UTF-8.
-    pub skipped_lines: u64,
+    /// Lines left out, by what is wrong with them.
+    pub skipped: Vec<Skipped>,
+    /// What was passed over in folders.
+    pub notes: Vec<Note>,
     /// Documents left out because they were empty.
     pub empty_documents: u64,
     /// Whether the corpus was one document that was cut in two.
@@ -115,18 +124,16 @@ pub fn prepare(
     }
     let [train_path, validation_path, tokenizer_path] =
         ["train.tokens", "validation.tokens", "tokenizer.json"].map(|name| out.join(name));
-    for path in [&train_path, &validation_path] {
-        if path.exists() && !options.overwrite {
-            return Err(Problem::input(WHAT, path.display(), "exists already")
-                .hint("choose another folder, or say that it may be replaced"));
-        }
+    if !options.overwrite {
+        in_the_way(out)?;
     }
     let pool = options.threads.map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build()).transpose();
     let pool = pool.map_err(|e| Problem::machine(WHAT, "threads", e))?;
     let documents = Documents::open(inputs, &options.read)?;
-    let counts = documents.counts();
+    let (counts, notes) = (documents.counts(), documents.notes().to_vec());
     let mut amount = Amount { input_total: documents.total_bytes(), ..Amount::default() };
 
+    let claim = Claim::take(out)?;
     let mut sides = Sides {
         train: Side::create(&train_path, tokenizer)?,
         validation: (fraction > 0.0).then(|| Side::create(&validation_path, tokenizer)).transpose()?,
@@ -154,12 +161,12 @@ pub fn prepare(
             }
             let encode = || encode(&texts, tokenizer);
             let encoded = pool.as_ref().map_or_else(encode, |pool| pool.install(encode))?;
-            for ((text, validation), tokens) in texts.into_iter().zip(encoded) {
+            for ((text, validation), (tokens, lost)) in texts.into_iter().zip(encoded) {
                 amount.documents += 1;
                 amount.text += text.len() as u64;
                 amount.tokens += tokens.len() as u64;
                 let side = if validation { sides.validation.as_mut() } else { None };
-                side.unwrap_or(&mut sides.train).push(tokens, text.len() as u64)?;
+                side.unwrap_or(&mut sides.train).push(Encoded { tokens, bytes: text.len() as u64, lost })?;
             }
             amount.input = batch.input;
             progress.update(&amount);
@@ -167,21 +174,36 @@ pub fn prepare(
         Ok(())
     })?;
 
-    let skipped_lines = counts.skipped_lines.load(Relaxed);
+    let skipped = counts.skipped();
     if amount.documents == 0 {
-        let hint = match skipped_lines {
-            0 => "every file is empty, or all its documents are".to_string(),
-            n => format!("{n} lines were left out because they are not UTF-8"),
+        let hint = match skipped.iter().map(|bad| bad.lines).sum() {
+            0u64 => "every file is empty, or all its documents are".to_string(),
+            n => format!("{n} lines were left out: {}", skipped[0].fault.words()),
         };
         return Err(Problem::input(WHAT, places(inputs), "the corpus is empty").hint(hint));
     }
-    let (train, validation) = sides.finish()?;
-    if validation.is_none() && validation_path.exists() {
-        std::fs::remove_file(&validation_path).map_err(|e| Problem::io(WHAT, &validation_path, &e))?;
-    }
-    files::write_whole(&tokenizer_path, tokenizer.to_json())?;
+    let (train, validation) = sides.complete()?;
+    let (train, validation) = claim.name(|| {
+        files::write_whole(&tokenizer_path, tokenizer.to_json())?;
+        let validation = validation.map(|shard| shard.finish()).transpose()?;
+        if validation.is_none() && validation_path.exists() {
+            std::fs::remove_file(&validation_path).map_err(|e| Problem::io(WHAT, &validation_path, &e))?;
+        }
+        let train = if options.overwrite { train.finish()? } else { train.finish_new()? };
+        Ok((train, validation))
+    })?;
     let empty_documents = counts.empty_documents.load(Relaxed);
-    Ok(Prepared { train, validation, tokenizer: tokenizer_path, skipped_lines, empty_documents, cut_document })
+    Ok(Prepared { train, validation, tokenizer: tokenizer_path, skipped, notes, empty_documents, cut_document })
+}
+
+/// Whether a corpus is in the folder already. A validation set without training tokens counts unless a writer that was killed left it.
+pub fn in_the_way(out: &Path) -> Result<()> {
+    let names = if claim::left_behind(out) { &["train.tokens"][..] } else { &["train.tokens", "validation.tokens"] };
+    match names.iter().map(|name| out.join(name)).find(|path| path.exists()) {
+        None => Ok(()),
+        Some(path) => Err(Problem::input(WHAT, path.display(), "the file exists already")
+            .hint("choose another folder; nothing is ever overwritten")),
+    }
 }
 
 fn places(inputs: &[Input]) -> String {
@@ -218,24 +240,30 @@ fn read(mut documents: Documents, sender: &mpsc::SyncSender<Result<Read>>) {
     }
 }
 
-/// The tokens of every text, each followed by the end-of-document token.
-fn encode(texts: &[(&str, bool)], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>> {
+/// The tokens of every text, each followed by the end-of-document token, and how many characters they do not spell.
+fn encode(texts: &[(&str, bool)], tokenizer: &Tokenizer) -> Result<Vec<(Vec<u32>, u64)>> {
     let pieces: Vec<(usize, &str)> = texts
         .iter()
         .enumerate()
         .flat_map(|(i, (text, _))| tokenizer.pieces(text, PIECE).map(move |piece| (i, piece)))
         .collect();
-    let encoded: Vec<Vec<u32>> = pieces.par_iter().map(|(_, text)| tokenizer.encode(text)).collect::<Result<_>>()?;
-    let mut tokens: Vec<Vec<u32>> = vec![vec![]; texts.len()];
-    for ((i, _), piece) in pieces.iter().zip(encoded) {
-        if tokens[*i].is_empty() {
-            tokens[*i] = piece;
-        } else {
-            tokens[*i].extend(piece);
+    let mut all: Vec<(Vec<u32>, u64)> = vec![(vec![], 0); texts.len()];
+    // Not all at once: of a long document, text and tokens would be in memory twice.
+    for some in pieces.chunks(AT_ONCE) {
+        let encoded: Vec<_> = some.par_iter().map(|(_, text)| tokenizer.encode_counted(text)).collect::<Result<_>>()?;
+        for ((i, _), (piece, lost)) in some.iter().zip(encoded) {
+            let (tokens, sum) = &mut all[*i];
+            *sum += lost;
+            if tokens.is_empty() {
+                *tokens = piece;
+                tokens.shrink_to_fit();
+            } else {
+                tokens.extend(piece);
+            }
         }
     }
-    tokens.iter_mut().for_each(|t| t.push(tokenizer.eod()));
-    Ok(tokens)
+    all.iter_mut().for_each(|(tokens, _)| tokens.push(tokenizer.eod()));
+    Ok(all)
 }
 
 /// Whether a document is for validation.
@@ -263,7 +291,15 @@ fn cut(text: &str, fraction: f64) -> Result<usize> {
 /// A shard whose last document can still move.
 struct Side {
     writer: ShardWriter,
-    last: Option<(Vec<u32>, u64)>,
+    last: Option<Encoded>,
+}
+
+/// A document as it goes into a shard.
+struct Encoded {
+    tokens: Vec<u32>,
+    bytes: u64,
+    /// Characters that the tokens do not spell.
+    lost: u64,
 }
 
 impl Side {
@@ -271,18 +307,21 @@ impl Side {
         Ok(Self { writer: ShardWriter::create(path, tokenizer.vocabulary())?, last: None })
     }
 
-    fn push(&mut self, tokens: Vec<u32>, bytes: u64) -> Result<()> {
-        match self.last.replace((tokens, bytes)) {
-            Some((tokens, bytes)) => self.writer.push(&tokens, bytes),
-            None => Ok(()),
-        }
+    fn push(&mut self, document: Encoded) -> Result<()> {
+        let before = self.last.replace(document);
+        self.write(before)
     }
 
-    fn finish(mut self) -> Result<ShardInfo> {
-        if let Some((tokens, bytes)) = self.last.take() {
-            self.writer.push(&tokens, bytes)?;
-        }
-        self.writer.finish()
+    fn write(&mut self, document: Option<Encoded>) -> Result<()> {
+        let Some(Encoded { tokens, bytes, lost }) = document else { return Ok(()) };
+        self.writer.lose(lost);
+        self.writer.push(&tokens, bytes)
+    }
+
+    fn complete(mut self) -> Result<CompleteShard> {
+        let last = self.last.take();
+        self.write(last)?;
+        self.writer.complete()
     }
 }
 
@@ -292,14 +331,14 @@ struct Sides {
 }
 
 impl Sides {
-    fn finish(self) -> Result<(ShardInfo, Option<ShardInfo>)> {
+    fn complete(self) -> Result<(CompleteShard, Option<CompleteShard>)> {
         let Self { mut train, validation } = self;
-        let Some(mut validation) = validation else { return Ok((train.finish()?, None)) };
+        let Some(mut validation) = validation else { return Ok((train.complete()?, None)) };
         if validation.last.is_none() {
             validation.last = train.last.take();
         } else if train.last.is_none() {
             train.last = validation.last.take();
         }
-        Ok((train.finish()?, Some(validation.finish()?)))
+        Ok((train.complete()?, Some(validation.complete()?)))
     }
 }

@@ -13,7 +13,7 @@
 //! | 64 | 8 | T = number of tokens |
 //! | 72 | 8 | D = number of documents |
 //! | 80 | 8 | UTF-8 bytes of the text as read |
-//! | 88 | 8 | zero |
+//! | 88 | 8 | characters of the text that the ids do not spell; zero in files of versions that did not count them |
 //! | 96 | 32 | sha256 of all bytes from 128 on, then of bytes 0 to 95 |
 //! | 128 | T x (2 or 4) | token ids, every document followed by its end-of-document token |
 //! | .. | to a multiple of 64 | zeros |
@@ -49,6 +49,8 @@ pub struct ShardInfo {
     pub documents: u64,
     /// UTF-8 bytes of the documents' text as read, before any normalisation.
     pub bytes: u64,
+    /// Characters of the text that the ids do not spell, since the tokenizer cannot.
+    pub lost: u64,
     /// Bytes a token takes: 2 or 4.
     pub token_bytes: u32,
     /// What the ids mean.
@@ -66,8 +68,8 @@ impl ShardInfo {
         head[12..16].copy_from_slice(&self.token_bytes.to_le_bytes());
         head[16..24].copy_from_slice(&self.vocabulary.size.to_le_bytes());
         head[24..56].copy_from_slice(&unhex(&self.vocabulary.fingerprint, &self.path)?);
-        for (i, n) in [u64::from(self.vocabulary.eod), self.tokens, self.documents, self.bytes].into_iter().enumerate()
-        {
+        let numbers = [u64::from(self.vocabulary.eod), self.tokens, self.documents, self.bytes, self.lost];
+        for (i, n) in numbers.into_iter().enumerate() {
             head[56 + 8 * i..64 + 8 * i].copy_from_slice(&n.to_le_bytes());
         }
         Ok(head)
@@ -105,6 +107,7 @@ impl ShardWriter {
             tokens: 0,
             documents: 0,
             bytes: 0,
+            lost: 0,
             token_bytes: if vocabulary.size <= 1 << 16 { 2 } else { 4 },
             vocabulary: vocabulary.clone(),
             hash: String::new(),
@@ -118,21 +121,28 @@ impl ShardWriter {
 
     /// Appends a document: its tokens as they are (the caller adds the end-of-document token), and its bytes as read.
     pub fn push(&mut self, tokens: &[u32], bytes: u64) -> Result<()> {
-        self.buffer.clear();
-        for (i, &token) in tokens.iter().enumerate() {
-            if u64::from(token) >= self.info.vocabulary.size {
-                let at = self.info.tokens + i as u64;
-                return Err(bad_id(&self.info.path, at, token.into(), self.info.vocabulary.size));
-            }
-            self.buffer.extend_from_slice(&token.to_le_bytes()[..self.info.token_bytes as usize]);
+        let size = self.info.vocabulary.size;
+        if let Some(i) = tokens.iter().position(|&token| u64::from(token) >= size) {
+            return Err(bad_id(&self.info.path, self.info.tokens + i as u64, tokens[i].into(), size));
         }
-        self.hash.update(&self.buffer);
-        self.file.write(&self.buffer)?;
+        for some in tokens.chunks(1 << 20) {
+            self.buffer.clear();
+            for &token in some {
+                self.buffer.extend_from_slice(&token.to_le_bytes()[..self.info.token_bytes as usize]);
+            }
+            self.hash.update(&self.buffer);
+            self.file.write(&self.buffer)?;
+        }
         self.info.tokens += tokens.len() as u64;
         self.info.bytes += bytes;
         self.info.documents += 1;
         self.table.write(&self.info.tokens.to_le_bytes())?;
         self.table.write(&self.info.bytes.to_le_bytes())
+    }
+
+    /// Notes that so many characters of the text pushed are not in its tokens.
+    pub fn lose(&mut self, characters: u64) {
+        self.info.lost += characters;
     }
 
     /// What has been written so far (without a hash).
@@ -142,6 +152,11 @@ impl ShardWriter {
 
     /// Completes the file and gives it its name.
     pub fn finish(self) -> Result<ShardInfo> {
+        self.complete()?.finish()
+    }
+
+    /// Completes the file under its temporary name.
+    pub fn complete(self) -> Result<CompleteShard> {
         let Self { mut file, mut table, mut hash, mut info, .. } = self;
         let zeros = [0; 64];
         let zeros = &zeros[..padding(info.tokens * u64::from(info.token_bytes)) as usize];
@@ -157,8 +172,27 @@ impl ShardWriter {
         header[HASH_AT..].copy_from_slice(&hash.finalize());
         info.hash = hex(&header[HASH_AT..]);
         file.write_at_start(&header)?;
-        file.finish()?;
-        Ok(info)
+        Ok(CompleteShard { file, info })
+    }
+}
+
+/// A shard that lacks nothing but its name.
+pub struct CompleteShard {
+    file: AtomicFile,
+    info: ShardInfo,
+}
+
+impl CompleteShard {
+    /// Gives it its name; what was there is replaced.
+    pub fn finish(self) -> Result<ShardInfo> {
+        self.file.finish()?;
+        Ok(self.info)
+    }
+
+    /// Gives it its name, unless another file has it by now.
+    pub fn finish_new(self) -> Result<ShardInfo> {
+        self.file.finish_new()?;
+        Ok(self.info)
     }
 }
 
@@ -201,6 +235,7 @@ impl TokenShard {
             tokens: u64_at(bytes, 64),
             documents: u64_at(bytes, 72),
             bytes: u64_at(bytes, 80),
+            lost: u64_at(bytes, 88),
             token_bytes,
             vocabulary: Vocabulary { size, fingerprint: hex(&bytes[24..56]), eod: eod as u32 },
             hash: hex(&bytes[HASH_AT..HEADER]),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use temper_record::{Problem, Result};
 
+use super::documents::Note;
 use super::megatron::Megatron;
 use super::shard::TokenShard;
 
@@ -86,6 +87,22 @@ impl TokenSource {
         match self {
             Self::Shard(s) => Some(s.info().bytes),
             Self::Megatron(_) => None,
+        }
+    }
+
+    /// Characters of the text that the ids do not spell; 0 where the format does not say.
+    pub fn lost(&self) -> u64 {
+        match self {
+            Self::Shard(s) => s.info().lost,
+            Self::Megatron(_) => 0,
+        }
+    }
+
+    /// What the user should know about the file.
+    pub fn note(&self) -> Option<&Note> {
+        match self {
+            Self::Shard(_) => None,
+            Self::Megatron(m) => m.note(),
         }
     }
 

@@ -19,15 +19,15 @@ use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Model, NormalizedString, Normalizer, Trainer};
 
-use super::documents::Document;
+use super::documents::{Document, Note};
 use super::source::Vocabulary;
+pub use super::tokenizer_file::END_OF_TEXT;
+use super::tokenizer_file::{Beside, MOST_IDS, checked, end_of_document, guarded};
 use super::words;
 use crate::files::hex;
 
 const READ: &str = "read tokenizer";
 const TRAIN: &str = "train tokenizer";
-/// The end-of-document token of GPT-2, GPT-NeoX and of tokenizers trained here.
-pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// A tokenizer, ready for use from many threads.
 pub struct Tokenizer {
@@ -35,19 +35,32 @@ pub struct Tokenizer {
     json: Vec<u8>,
     vocabulary: Vocabulary,
     fast: Option<Fast>,
+    /// How ids are held against their text; `None` where every text is spelled.
+    spelling: Option<Spelling>,
+    notes: Vec<Note>,
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`. `eod` names the end-of-document token; `None` takes `<|endoftext|>`, or else `</s>`.
+    /// Reads a `tokenizer.json`. `eod` names the end-of-document token; `None` takes what `config.json` or
+    /// `tokenizer_config.json` beside it say, or else `<|endoftext|>`, or else `</s>`.
     pub fn from_file(path: &Path, eod: Option<&str>) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| {
             Problem::io(READ, path, &e).hint("the path of a `tokenizer.json` of Hugging Face tokenizers is expected")
         })?;
-        Self::from_bytes(&bytes, &path.display().to_string(), eod)
+        Self::build(&bytes, &path.display().to_string(), eod, &Beside::read(path))
     }
 
     /// The same from bytes; `place` is what errors call them.
     pub fn from_bytes(bytes: &[u8], place: &str, eod: Option<&str>) -> Result<Self> {
+        Self::build(bytes, place, eod, &Beside::default())
+    }
+
+    fn build(bytes: &[u8], place: &str, eod: Option<&str>, beside: &Beside) -> Result<Self> {
+        checked(bytes, READ, place)?;
+        guarded(READ, place, || Self::read(bytes, place, eod, beside))?
+    }
+
+    fn read(bytes: &[u8], place: &str, eod: Option<&str>, beside: &Beside) -> Result<Self> {
         let unreadable = |e: tokenizers::Error| {
             Problem::input(READ, place, e).hint("a `tokenizer.json` of Hugging Face tokenizers is expected")
         };
@@ -69,15 +82,12 @@ impl Tokenizer {
         let Some(size) = vocab.values().max().map(|&id| u64::from(id) + 1) else {
             return Err(Problem::input(READ, place, "the vocabulary is empty"));
         };
-        let candidates = eod.map_or(vec![END_OF_TEXT, "</s>"], |name| vec![name]);
-        let Some(&eod) = candidates.iter().find_map(|name| vocab.get(*name)) else {
-            let names = candidates.join("` or `");
-            return Err(Problem::input(READ, place, format_args!("no end-of-document token: no `{names}` in it"))
-                .hint("name the token that ends a document in this vocabulary"));
-        };
+        let (eod, notes) = end_of_document(eod, beside, &vocab, &json)
+            .map_err(|(why, hint)| Problem::input(READ, place, why).hint(hint))?;
         let vocabulary = Vocabulary { size, fingerprint: fingerprint(&vocab, &json), eod };
         let fast = Fast::new(&json);
-        Ok(Self { inner, json: bytes.to_vec(), vocabulary, fast })
+        let spelling = Spelling::new(&json, &vocab);
+        Ok(Self { inner, json: bytes.to_vec(), vocabulary, fast, spelling, notes })
     }
 
     /// The `tokenizer.json` this was read from, byte for byte.
@@ -93,6 +103,11 @@ impl Tokenizer {
     /// Number of ids, added tokens included (the largest id plus one).
     pub fn vocab_size(&self) -> u64 {
         self.vocabulary.size
+    }
+
+    /// What should be known about the choice of the end-of-document token.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// The token that ends a document.
@@ -119,13 +134,29 @@ impl Tokenizer {
 
     /// The same by the `tokenizers` crate alone: slower, and what [`Tokenizer::encode`] is tested against.
     pub fn encode_plainly(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|e| refused(&e))?;
+        let encoding = guarded("tokenise", "text", || self.inner.encode_fast(text, false))?.map_err(|e| refused(&e))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of a text, and how many of its characters they do not spell: unknown to the vocabulary, and left out by the
+    /// model or replaced by its token for what is unknown. Blanks do not count, since many tokenizers drop them.
+    pub fn encode_counted(&self, text: &str) -> Result<(Vec<u32>, u64)> {
+        let ids = self.encode(text)?;
+        let Some(spelling) = &self.spelling else { return Ok((ids, 0)) };
+        let known: Vec<u32> = ids.iter().copied().filter(|id| Some(*id) != spelling.unknown).collect();
+        let spelled = match spelling.has_decoder {
+            true => self.decode(&known)?,
+            false => {
+                known.iter().filter_map(|id| self.token(*id)).map(|token| spelling.bare(&token).to_owned()).collect()
+            }
+        };
+        Ok((ids, Spelling::count(text).saturating_sub(Spelling::count(&spelled))))
     }
 
     /// The text of some ids, special tokens written out. Bytes that are not UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, false).map_err(|e| Problem::input("decode tokens", "tokenizer", e))
+        let decoded = guarded("decode tokens", "tokenizer", || self.inner.decode(ids, false))?;
+        decoded.map_err(|e| Problem::input("decode tokens", "tokenizer", e))
     }
 
     /// The spelling of an id in the vocabulary.
@@ -147,6 +178,10 @@ impl Tokenizer {
         if vocab_size < 257 {
             return Err(Problem::input(TRAIN, "vocabulary size", format_args!("{vocab_size} is too small"))
                 .hint("256 bytes and the end-of-document token need 257"));
+        }
+        if vocab_size as u64 > MOST_IDS {
+            return Err(Problem::input(TRAIN, "vocabulary size", format_args!("{vocab_size} is more than {MOST_IDS}"))
+                .hint("8192 to 50000 entries are usual"));
         }
         let end = AddedToken::from(END_OF_TEXT, true);
         let mut trainer = BpeTrainer::builder()
@@ -185,6 +220,48 @@ impl Tokenizer {
         inner.with_decoder(Some(ByteLevel::new(false, true, true)));
         inner.add_special_tokens([end]).map_err(failed)?;
         Self::from_bytes(inner.to_string(false).map_err(failed)?.as_bytes(), "trained tokenizer", None)
+    }
+}
+
+/// What holds ids against the text they came from.
+struct Spelling {
+    /// The id of what the vocabulary does not know.
+    unknown: Option<u32>,
+    has_decoder: bool,
+    /// What stands before and behind parts of words, where no decoder takes it away.
+    prefix: String,
+    suffix: String,
+}
+
+impl Spelling {
+    /// `None` if every text is spelled: all bytes are in the vocabulary, and the model comes down to them.
+    fn new(json: &Value, vocab: &HashMap<String, u32>) -> Option<Self> {
+        let model = &json["model"];
+        let byte_level = json["pre_tokenizer"].to_string().contains("\"ByteLevel\"")
+            && words::byte_chars().iter().all(|char| vocab.contains_key(char.encode_utf8(&mut [0; 4]) as &str));
+        let falls_back =
+            model["byte_fallback"] == true && (0..=255).all(|byte| vocab.contains_key(&format!("<0x{byte:02X}>")));
+        if model["type"] == "BPE" && byte_level || falls_back {
+            return None;
+        }
+        let by_name = model["unk_token"].as_str().and_then(|name| vocab.get(name).copied());
+        let text = |key: &str| model[key].as_str().unwrap_or("").to_owned();
+        Some(Self {
+            unknown: by_name.or(model["unk_id"].as_u64().map(|id| id as u32)),
+            has_decoder: !json["decoder"].is_null(),
+            prefix: text("continuing_subword_prefix"),
+            suffix: text("end_of_word_suffix"),
+        })
+    }
+
+    fn bare<'t>(&self, token: &'t str) -> &'t str {
+        let token = token.strip_prefix(&*self.prefix).unwrap_or(token);
+        token.strip_suffix(&*self.suffix).unwrap_or(token)
+    }
+
+    /// Characters but for blanks and the mark that stands for them (U+2581).
+    fn count(text: &str) -> u64 {
+        text.chars().filter(|char| !char.is_whitespace() && *char != '\u{2581}').count() as u64
     }
 }
 
@@ -328,7 +405,7 @@ impl Fast {
             return Ok(());
         }
         let spelled: String = word.bytes().map(|b| self.chars[b as usize]).collect();
-        let tokens = inner.get_model().tokenize(&spelled).map_err(|e| refused(&e))?;
+        let tokens = guarded("tokenise", "text", || inner.get_model().tokenize(&spelled))?.map_err(|e| refused(&e))?;
         ids.extend(tokens.iter().map(|t| t.id));
         if word.len() <= CACHED_BYTES {
             if cache.words.len() >= CACHED_WORDS {

@@ -1,15 +1,16 @@
 //! `temper data`: text to token files, tokenizers from text, and what a token file or a folder of images holds.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::json;
 use temper_data::images::Splits;
+use temper_data::text::claim;
 use temper_data::text::documents::ReadCount;
 use temper_data::{
-    Document, Documents, Input, InvalidUtf8, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer,
+    BadLines, Document, Documents, Input, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer,
     prepare,
 };
 use temper_record::console::{count, duration};
@@ -23,6 +24,7 @@ use crate::lm::text::{self, Named};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::progress::{Meter, Tokenising, counted, thousands};
+use crate::reading;
 
 /// How often a command that only counts looks at its counters.
 const LOOK: Duration = Duration::from_millis(100);
@@ -57,10 +59,19 @@ fn inputs(names: &[String], problems: &mut Vec<Problem>) -> Vec<Input> {
     inputs
 }
 
+fn read_options(text_key: &str, bad_lines: args::BadLines) -> ReadOptions {
+    let bad_lines = match bad_lines {
+        args::BadLines::Skip => BadLines::Skip,
+        args::BadLines::Error => BadLines::Error,
+    };
+    ReadOptions { text_key: text_key.to_owned(), bad_lines, ..ReadOptions::default() }
+}
+
 fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
     let mut problems = Vec::new();
     let inputs = inputs(&args.inputs, &mut problems);
-    let tokenizer = text::tokenizer(&args.tokenizer).map_err(|problem| problems.push(problem)).ok();
+    let tokenizer =
+        text::tokenizer(&args.tokenizer, args.eod.as_deref()).map_err(|problem| problems.push(problem)).ok();
     if !(0.0..1.0).contains(&args.validation_fraction) {
         let why = format!("{} is not from 0 to below 1", args.validation_fraction);
         problems
@@ -71,16 +82,11 @@ fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
     let options = PrepareOptions {
         validation_fraction: args.validation_fraction,
         seed: args.seed,
-        read: ReadOptions {
-            text_key: args.text_key.clone(),
-            invalid_utf8: match args.invalid_utf8 {
-                args::InvalidUtf8::Skip => InvalidUtf8::Skip,
-                args::InvalidUtf8::Error => InvalidUtf8::Error,
-            },
-        },
+        read: read_options(&args.text_key, args.bad_lines),
         threads: None,
         overwrite: false,
     };
+    reading::tell_notes(tokenizer.notes(), printer);
     let fresh = !args.out.exists();
     leave_nothing(&args.out, fresh)?;
     let shown = Tokenising(Meter::begin(printer, "tokenising", Documents::open(&inputs, &options.read)?.total_bytes()));
@@ -98,16 +104,12 @@ fn in_the_way(out: &Path, tokenizer: Option<&Tokenizer>) -> Vec<Problem> {
     if out.exists() && !out.is_dir() {
         return vec![Problem::input(what, out.display(), "a file is in the way").hint("choose another --out")];
     }
-    let problem = |path: PathBuf, why: &str| {
-        Problem::input(what, path.display(), why).hint("choose another --out; nothing is ever overwritten")
-    };
-    let shards = ["train.tokens", "validation.tokens"].map(|name| out.join(name)).into_iter();
-    let mut problems: Vec<Problem> =
-        shards.filter(|path| path.exists()).map(|path| problem(path, "the file exists already")).collect();
+    let hint = "choose another --out; nothing is ever overwritten";
+    let mut problems: Vec<Problem> = temper_data::text::prepare::in_the_way(out).err().into_iter().collect();
     let own = out.join("tokenizer.json");
     let differs = |tokenizer: &Tokenizer| fs::read(&own).is_ok_and(|bytes| bytes != tokenizer.to_json());
-    if tokenizer.is_some_and(differs) {
-        problems.push(problem(own, "another tokenizer is there already"));
+    if tokenizer.is_some_and(differs) && !claim::left_behind(out) {
+        problems.push(Problem::input(what, own.display(), "another tokenizer is there already").hint(hint));
     }
     problems
 }
@@ -132,12 +134,7 @@ fn summary(prepared: &Prepared, seconds: f64, printer: &Printer) {
     for shard in &shards {
         printer.data(format_args!("sha256 {}  {}", shard.hash, shard.path.display()));
     }
-    if prepared.skipped_lines > 0 {
-        printer.warn(
-            format_args!("left out {}: not UTF-8", counted(prepared.skipped_lines, "line")),
-            Some("--invalid-utf8 error stops at the first one and names it"),
-        );
-    }
+    reading::tell(prepared, "prepared", reading::ON_THE_LINE, printer);
     if prepared.empty_documents > 0 {
         printer.say(format_args!("left out {}: empty", counted(prepared.empty_documents, "document")));
     }
@@ -163,6 +160,7 @@ fn density(tokens: u64, bytes: u64) -> String {
 pub(super) fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
     let folder = folder.to_owned();
     console::end_at_signal(move || {
+        claim::abandon(&folder);
         files::remove_unfinished();
         // A folder that is being unpacked.
         let ending = format!(".{}.tmp", std::process::id());
@@ -196,8 +194,8 @@ fn train_tokenizer(args: &TrainTokenizer, printer: &Printer) -> Outcome {
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    let options = ReadOptions { text_key: args.text_key.clone(), ..ReadOptions::default() };
-    let documents = Documents::open(&inputs, &options)?;
+    let documents = Documents::open(&inputs, &read_options(&args.text_key, args.bad_lines))?;
+    reading::tell_notes(documents.notes(), printer);
     let (total, read) = (documents.total_bytes(), documents.counts());
     let seen = Seen::default();
     let meter = Meter::begin(printer, "training", total);
@@ -215,10 +213,7 @@ fn train_tokenizer(args: &TrainTokenizer, printer: &Printer) -> Outcome {
         duration(seconds)
     ));
     printer.say(format_args!("fingerprint {}", tokenizer.fingerprint()));
-    match read.skipped_lines.load(Relaxed) {
-        0 => {}
-        lines => printer.warn(format_args!("left out {}: not UTF-8", counted(lines, "line")), None),
-    }
+    reading::tell_skipped(&read.skipped(), "texts", reading::ON_THE_LINE, printer);
     if tokenizer.vocab_size() < u64::from(args.vocab_size) {
         printer.warn(
             format_args!("the text has pairs for {} entries only, not {}", tokenizer.vocab_size(), args.vocab_size),
@@ -292,6 +287,7 @@ fn info(args: &Info, printer: &Printer) -> Outcome {
         match shard {
             Some(info) => {
                 facts["bytes"] = info.bytes.into();
+                facts["lost_characters"] = info.lost.into();
                 facts["token_bytes"] = info.token_bytes.into();
                 facts["vocabulary"] = json!({
                     "size": info.vocabulary.size,
@@ -300,7 +296,10 @@ fn info(args: &Info, printer: &Printer) -> Outcome {
                 });
                 facts["sha256"] = info.hash.clone().into();
             }
-            None => facts["largest_id"] = largest.into(),
+            None => {
+                facts["largest_id"] = largest.into();
+                facts["note"] = source.note().map(|note| note.what.clone()).into();
+            }
         }
         printer.data(serde_json::to_string_pretty(&facts).expect("plain data has a JSON form"));
         return Ok(0);
@@ -317,6 +316,9 @@ fn info(args: &Info, printer: &Printer) -> Outcome {
         (Some(info), _) => {
             let ratio = density(tokens, info.bytes);
             fact("text", format!("{} bytes, {ratio} tokens/byte", thousands(info.bytes)));
+            if info.lost > 0 {
+                fact("lost", format!("{} that the tokenizer cannot spell", counted(info.lost, "character")));
+            }
             let vocabulary = &info.vocabulary;
             fact("vocabulary", format!("{} ids, end of document {}", thousands(vocabulary.size), vocabulary.eod));
             fact("fingerprint", vocabulary.fingerprint.clone());
@@ -328,6 +330,9 @@ fn info(args: &Info, printer: &Printer) -> Outcome {
                 format!("not in this format; the largest id is {}", largest.map_or("none".into(), thousands)),
             );
             fact("sha256", "not in this format; every id was read".to_owned());
+            if let Some(note) = source.note() {
+                printer.warn(&note.what, Some(&note.hint));
+            }
         }
     }
     Ok(0)

@@ -43,7 +43,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
     ));
 
     // Both texts are tokenised once; every run is judged on the same held-out documents of both.
-    let tokenizer = text::tokenizer("builtin:demo")?;
+    let tokenizer = text::tokenizer("builtin:demo", None)?;
     for (name, source) in [("english", "web"), ("german", "law")] {
         let input = builtin::text(source).expect("a built-in text");
         let options = PrepareOptions { validation_fraction: 0.05, seed: 1, ..PrepareOptions::default() };

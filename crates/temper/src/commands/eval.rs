@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use temper_data::{Input, InvalidUtf8, PrepareOptions, ReadOptions, TokenSource};
+use temper_data::{Input, PrepareOptions, ReadOptions, TokenSource};
 use temper_record::Problem;
 use temper_record::event::Values;
 use temper_report::Table;
@@ -13,6 +13,7 @@ use crate::console;
 use crate::lm::{open, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::reading;
 
 /// Runs the command.
 pub fn run(args: &Eval, printer: &Printer) -> Outcome {
@@ -144,10 +145,14 @@ fn named(
     printer: &Printer,
 ) -> Outcome<TokenSource> {
     let path = match text::look(&[path.to_string()])? {
-        text::Named::Tokens(train, validation) => validation.unwrap_or(train),
+        text::Named::Tokens(train, validation) => {
+            let path = validation.unwrap_or(train);
+            reading::tell_of_tokens(name, [&path], printer)?;
+            path
+        }
         text::Named::Text(inputs) => {
             let tokenizer = open::need_tokenizer(opened, &args.model)?;
-            let read = ReadOptions { text_key: args.text_key.clone(), invalid_utf8: InvalidUtf8::Skip };
+            let read = ReadOptions { text_key: args.text_key.clone(), ..ReadOptions::default() };
             let options = PrepareOptions { validation_fraction: 0.0, read, ..PrepareOptions::default() };
             let out = scratch.0.join(format!("set-{}", scratch_name(name)));
             let inputs: Vec<Input> = inputs;

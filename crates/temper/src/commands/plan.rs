@@ -213,7 +213,7 @@ pub fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut War
     }
     shape::fill_preset(recipe)?;
     let vocabulary = match recipe.opt("data.tokenizer", Recipe::text)? {
-        Some(name) => match text::tokenizer(&name) {
+        Some(name) => match text::tokenizer(&name, recipe.opt("data.eod", Recipe::text)?.as_deref()) {
             Ok(tokenizer) => tokenizer.vocabulary().clone(),
             Err(problem) if recipe.usize_or_auto("model.vocab_size")?.is_none() => return Err(problem.into()),
             Err(problem) => {

@@ -50,7 +50,8 @@ pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
     }
     let checkpoint = named.checkpoint()?;
     let model = checkpoint::read_model(&checkpoint, device)?;
-    let tokenizer = Some(Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?);
+    let eod = recipe.opt("data.eod", Recipe::text)?;
+    let tokenizer = Some(Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?);
     Ok(Opened { model, tokenizer, dtype: Dtype::F32, run: Some((run, recipe, checkpoint.step())) })
 }
 

@@ -27,6 +27,7 @@ use crate::lengths::Lengths;
 use crate::lm::{shape, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::reading;
 use crate::run::{self, About, Limits, Started};
 
 /// `temper train`: fresh weights, or those of the directory that `init.from` names.
@@ -54,10 +55,11 @@ pub fn train(
     } else {
         shape::fill_preset(&mut recipe)?;
     }
+    let eod = recipe.opt("data.eod", Recipe::text)?;
     let own_tokenizer = imported.as_ref().and_then(|(_, imported)| imported.tokenizer.as_ref());
     let tokenizer = match (recipe.opt("data.tokenizer", Recipe::text)?, own_tokenizer) {
-        (Some(name), _) => text::tokenizer(&name)?,
-        (None, Some(path)) => Tokenizer::from_file(path, None)?,
+        (Some(name), _) => text::tokenizer(&name, eod.as_deref())?,
+        (None, Some(path)) => Tokenizer::from_file(path, eod.as_deref())?,
         (None, None) => {
             return Err(recipe
                 .problem("data.tokenizer", "it is not set")
@@ -65,6 +67,7 @@ pub fn train(
                 .into());
         }
     };
+    reading::tell_notes(tokenizer.notes(), printer);
     let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
     if let Some((_, imported)) = &imported {
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
@@ -119,14 +122,15 @@ pub fn branch(
         recipe.inherit(&base_recipe, "model", base);
         shape::fill_preset(&mut recipe)?;
     }
-    let own = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?;
+    let eod = recipe.opt("data.eod", Recipe::text)?;
+    let own = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
     let tokenizer = match recipe.opt("data.tokenizer", Recipe::text)? {
         // The base's own name for it, or none: the run has a copy.
         None => own,
         Some(_) if matches!(recipe.origin("data.tokenizer"), Origin::Base(_) | Origin::Default) => own,
-        Some(name) => text::tokenizer(&name)?,
+        Some(name) => text::tokenizer(&name, eod.as_deref())?,
     };
-    let base_tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?;
+    let base_tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
     if tokenizer.fingerprint() != base_tokenizer.fingerprint() {
         return Err(recipe
             .problem(
@@ -200,7 +204,8 @@ pub fn resume(
     let model = checkpoint::read_model(&checkpoint, &device)?;
     let settings = run::optimizer_settings(&recipe)?;
     let optimizer = checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, &device)?;
-    let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, None)?;
+    let eod = recipe.opt("data.eod", Recipe::text)?;
+    let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
     let manifest = text::Manifest::read(&run)?;
     let mut stream = Stream::open(&manifest.stream)?;
     stream.require(tokenizer.vocabulary())?;
@@ -226,8 +231,16 @@ pub fn resume(
 /// What a branch takes over from the recipe of its base where its own says nothing: the model's shape
 /// comes with the weights, data and learning rate only with their clocks.
 pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
-    for key in ["data.tokenizer", "data.text_key", "data.seq_len", "data.invalid_utf8", "batch", "optimizer", "memory"]
-    {
+    for key in [
+        "data.tokenizer",
+        "data.text_key",
+        "data.eod",
+        "data.seq_len",
+        "data.bad_lines",
+        "batch",
+        "optimizer",
+        "memory",
+    ] {
         recipe.inherit(base, key, name);
     }
     let keeps = |recipe: &Recipe, clock: &str| Ok::<_, Problem>(recipe.text(&format!("clocks.{clock}"))? == "keep");

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use temper_data::{
-    Documents, Input, InvalidUtf8, PrepareOptions, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec,
-    TokenSource, Tokenizer, prepare,
+    Documents, Input, PrepareOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec, TokenSource, Tokenizer, prepare,
 };
 use temper_recipe::Recipe;
 use temper_record::checkpoint::Checkpoint;
@@ -23,6 +22,7 @@ use crate::builtin;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::progress::{Meter, Tokenising};
+use crate::reading;
 
 /// What a run trains on and is judged by. Paths inside the run are relative to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,13 +92,13 @@ impl Manifest {
     }
 }
 
-/// The tokenizer called `name`: `builtin:demo` or the path of a `tokenizer.json`.
-pub fn tokenizer(name: &str) -> Result<Tokenizer> {
+/// The tokenizer called `name`: `builtin:demo` or the path of a `tokenizer.json`. `eod` ends a document, if it is given.
+pub fn tokenizer(name: &str, eod: Option<&str>) -> Result<Tokenizer> {
     match name.strip_prefix("builtin:") {
-        None => Tokenizer::from_file(Path::new(name), None)
+        None => Tokenizer::from_file(Path::new(name), eod)
             .map_err(|p| if p.hint.is_some() { p } else { p.hint("a Hugging Face tokenizer.json, or builtin:demo") }),
         Some(builtin) => match builtin::tokenizer(builtin) {
-            Some(bytes) => Tokenizer::from_bytes(bytes, name, None),
+            Some(bytes) => Tokenizer::from_bytes(bytes, name, eod),
             None => Err(Problem::input("read tokenizer", name, "there is none of that name").hint("builtin:demo")),
         },
     }
@@ -139,9 +139,7 @@ pub fn look(paths: &[String]) -> Result<Named> {
 
 /// How the recipe wants text to be read and split.
 pub fn options(recipe: &Recipe, validation_fraction: f64) -> Result<PrepareOptions> {
-    let invalid_utf8 =
-        if recipe.text("data.invalid_utf8")? == "error" { InvalidUtf8::Error } else { InvalidUtf8::Skip };
-    let read = ReadOptions { text_key: recipe.text("data.text_key")?, invalid_utf8 };
+    let read = reading::options(recipe)?;
     Ok(PrepareOptions { validation_fraction, seed: recipe.u64("seed")?, read, ..PrepareOptions::default() })
 }
 
@@ -168,12 +166,7 @@ pub fn tokenise(
         prepared.train.documents,
         duration(seconds),
     ));
-    if prepared.skipped_lines > 0 {
-        printer.warn(
-            format_args!("{name}: {} lines are not UTF-8 and were left out", prepared.skipped_lines),
-            Some("data.invalid_utf8 = \"error\" stops at the first one and names it"),
-        );
-    }
+    reading::tell(&prepared, name, reading::IN_RECIPES, printer);
     if prepared.cut_document {
         printer.warn(
             format_args!("{name} is a single document: it was cut in two for validation"),
@@ -196,7 +189,10 @@ pub fn sources(
         let paths = recipe.texts(&format!("data.train.{name}.path"))?;
         let own_set = recipe.is_set(&format!("data.validation.{name}.path"));
         let (path, validation) = match look(&paths)? {
-            Named::Tokens(train, validation) => (train, validation),
+            Named::Tokens(train, validation) => {
+                reading::tell_of_tokens(name, std::iter::once(&train).chain(&validation), printer)?;
+                (train, validation)
+            }
             Named::Text(inputs) => {
                 let options = options(recipe, if own_set { 0.0 } else { fraction })?;
                 tokenise(name, &inputs, tokenizer, &run.data().join(name), &options, printer)?
@@ -214,7 +210,11 @@ pub fn sources(
     for name in recipe.names("data.validation") {
         let paths = recipe.texts(&format!("data.validation.{name}.path"))?;
         let path = match look(&paths)? {
-            Named::Tokens(train, validation) => validation.unwrap_or(train),
+            Named::Tokens(train, validation) => {
+                let path = validation.unwrap_or(train);
+                reading::tell_of_tokens(name, [&path], printer)?;
+                path
+            }
             Named::Text(inputs) => {
                 let out = run.data().join(format!("{name}-validation"));
                 tokenise(name, &inputs, tokenizer, &out, &options(recipe, 0.0)?, printer)?.0

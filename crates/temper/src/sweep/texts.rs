@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
-use temper_data::{Documents, Input, PrepareOptions, Tokenizer};
+use temper_data::{Documents, Input, PrepareOptions, ReadOptions, Tokenizer};
 use temper_recipe::Recipe;
 use temper_record::{Problem, Result};
 
@@ -24,6 +24,8 @@ struct Text {
     name: String,
     inputs: Vec<Input>,
     tokenizer: String,
+    /// The token that ends a document, if the recipe names it.
+    eod: Option<String>,
     options: PrepareOptions,
 }
 
@@ -48,6 +50,7 @@ impl Texts {
     ) -> Outcome<Vec<(String, String, String)>> {
         let own = recipe.opt("data.tokenizer", Recipe::text)?;
         let inside = recipe.opt("init.from", Recipe::text)?.map(|from| format!("{from}/tokenizer.json"));
+        let eod = recipe.opt("data.eod", Recipe::text)?;
         let Some(tokenizer) = own.or(tokenizer.map(str::to_owned)).or(inside) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for part in ["train", "validation"] {
@@ -79,13 +82,14 @@ impl Texts {
                 };
                 let mut options = text::options(recipe, fraction)?;
                 options.seed = SPLIT_SEED;
-                let hash = self.hash(&inputs, &tokenizer, &options)?;
+                let hash = self.hash(&inputs, &tokenizer, eod.as_deref(), &options)?;
                 let folder = store.tokens(name, &hash);
                 let path = format!("{key}={:?}", folder.display().to_string());
                 self.texts.entry(folder).or_insert(Text {
                     name: name.to_owned(),
                     inputs,
                     tokenizer: tokenizer.clone(),
+                    eod: eod.clone(),
                     options,
                 });
                 found.push((key, path, format!("tokens {hash}")));
@@ -102,7 +106,7 @@ impl Texts {
             if folder.exists() {
                 continue;
             }
-            let tokenizer = text::tokenizer(&text.tokenizer)?;
+            let tokenizer = text::tokenizer(&text.tokenizer, text.eod.as_deref())?;
             // Under another name until it is whole: a kill leaves nothing that counts.
             let making = folder.with_file_name(format!(".{}", folder.file_name().unwrap_or_default().display()));
             if making.exists() {
@@ -123,15 +127,14 @@ impl Texts {
     }
 
     /// What stands for the tokenizer in hashes.
-    pub fn tokenizer(&mut self, name: &str) -> String {
-        self.once(format!("tokenizer {name}"), || Ok(text::tokenizer(name)?.fingerprint().to_owned())).unwrap_or_else(
-            |problem| {
+    pub fn tokenizer(&mut self, name: &str, eod: Option<&str>) -> String {
+        self.once(format!("tokenizer {name}"), || Ok(text::tokenizer(name, eod)?.fingerprint().to_owned()))
+            .unwrap_or_else(|problem| {
                 self.miss(problem.hint(
                     "`temper data train-tokenizer` makes one: `temper recipe show rewarm/docs` has the commands",
                 ));
                 name.to_owned()
-            },
-        )
+            })
     }
 
     fn once(&mut self, what: String, make: impl FnOnce() -> Result<String>) -> Result<String> {
@@ -143,7 +146,13 @@ impl Texts {
         Ok(made)
     }
 
-    fn hash(&mut self, inputs: &[Input], tokenizer: &str, options: &PrepareOptions) -> Outcome<String> {
+    fn hash(
+        &mut self,
+        inputs: &[Input],
+        tokenizer: &str,
+        eod: Option<&str>,
+        options: &PrepareOptions,
+    ) -> Outcome<String> {
         let mut all = Sha256::new();
         for input in inputs {
             all.update(match input {
@@ -156,8 +165,12 @@ impl Texts {
                 }
             });
         }
-        all.update(self.tokenizer(tokenizer));
-        all.update(format!("{:?} {} {}", options.read, options.validation_fraction, options.seed));
+        all.update(self.tokenizer(tokenizer, eod));
+        all.update(eod.unwrap_or_default());
+        // As the first version wrote it: stores stay valid.
+        let ReadOptions { text_key, bad_lines, .. } = &options.read;
+        let read = format!("ReadOptions {{ text_key: {text_key:?}, invalid_utf8: {bad_lines:?} }}");
+        all.update(format!("{read} {} {}", options.validation_fraction, options.seed));
         Ok(short(all))
     }
 
@@ -239,5 +252,5 @@ pub fn require(missing: &[Problem]) -> Outcome<()> {
 
 /// Opens a tokenizer that may not be here.
 pub fn vocabulary(name: Option<&str>) -> Option<temper_data::Vocabulary> {
-    name.and_then(|name| text::tokenizer(name).ok()).map(|tokenizer: Tokenizer| tokenizer.vocabulary().clone())
+    name.and_then(|name| text::tokenizer(name, None).ok()).map(|tokenizer: Tokenizer| tokenizer.vocabulary().clone())
 }

@@ -314,7 +314,9 @@ fn add(
         let value = match replaced.iter().find(|(replaced, _, _)| replaced == key) {
             Some((_, _, stands)) => stands.clone(),
             None => match (&entry.value, key) {
-                (Value::Text(name), "data.tokenizer") => tree.texts.tokenizer(name),
+                (Value::Text(name), "data.tokenizer") => {
+                    tree.texts.tokenizer(name, plain.opt("data.eod", Recipe::text)?.as_deref())
+                }
                 (Value::Text(path), "data.images" | "init.from") => tree.texts.content_of(Path::new(path))?,
                 (Value::Text(run), "data.replay.from") => identity(run),
                 (value, _) => value.to_string(),
@@ -322,6 +324,8 @@ fn add(
         };
         // The order of a sum decides its last bits.
         if find_key(key).is_none_or(|key| key.bears) || key == "batch.micro" {
+            // Under the name that the first version had for it: stores stay valid.
+            let key = if key == "data.bad_lines" { "data.invalid_utf8" } else { key };
             hash.update(format!("{key}={value}\n"));
         }
     }

@@ -1,0 +1,94 @@
+//! How text is read, as recipes and the command line say it, and what is told about what was read.
+
+use std::path::PathBuf;
+
+use temper_data::{BadLines, Note, Prepared, ReadOptions, TokenSource};
+use temper_recipe::Recipe;
+use temper_record::Result;
+
+use crate::printer::Printer;
+use crate::progress::{counted, thousands};
+
+/// The option about bad lines, as a recipe and as the command line has it.
+pub const IN_RECIPES: &str = "data.bad_lines = \"error\"";
+/// See [`IN_RECIPES`].
+pub const ON_THE_LINE: &str = "--bad-lines error";
+/// Fewer held-out documents make a loss that says little.
+const FEW: u64 = 10;
+
+/// How a recipe wants text to be read.
+pub fn options(recipe: &Recipe) -> Result<ReadOptions> {
+    let bad_lines = if recipe.text("data.bad_lines")? == "error" { BadLines::Error } else { BadLines::Skip };
+    Ok(ReadOptions { text_key: recipe.text("data.text_key")?, bad_lines, ..ReadOptions::default() })
+}
+
+/// Prints what should be known about a tokenizer or about inputs.
+pub fn tell_notes(notes: &[Note], printer: &Printer) {
+    for note in notes {
+        printer.warn(&note.what, Some(&note.hint));
+    }
+}
+
+/// Prints what was left out or lost when text became tokens. `option` is how bad lines become errors here.
+pub fn tell(prepared: &Prepared, name: &str, option: &str, printer: &Printer) {
+    tell_notes(&prepared.notes, printer);
+    tell_skipped(&prepared.skipped, name, option, printer);
+    let lost = prepared.train.lost + prepared.validation.as_ref().map_or(0, |info| info.lost);
+    if lost > 0 {
+        printer.warn(
+            format_args!(
+                "{name}: the tokenizer cannot spell {} of the text: they are lost",
+                counted(lost, "character")
+            ),
+            Some("a byte-level tokenizer spells every text; no bits per byte are given for what is lost in part"),
+        );
+    }
+    match &prepared.validation {
+        Some(info) if info.documents < FEW && !prepared.cut_document => printer.warn(
+            format_args!(
+                "{name}: only {} held out for validation, {} tokens: their loss says little about others",
+                counted(info.documents, "document"),
+                thousands(info.tokens)
+            ),
+            Some("hold out more: a larger validation_fraction, or a validation set of its own"),
+        ),
+        _ => {}
+    }
+}
+
+/// Prints which lines were left out.
+pub fn tell_skipped(skipped: &[temper_data::Skipped], name: &str, option: &str, printer: &Printer) {
+    for bad in skipped {
+        let hint = format!("{option} stops at the first one");
+        printer.warn(
+            format_args!(
+                "{name}: left out {}: {} (first: {})",
+                counted(bad.lines, "line"),
+                bad.fault.words(),
+                bad.first
+            ),
+            Some(&hint),
+        );
+    }
+}
+
+/// Prints what should be known about token files.
+pub fn tell_of_tokens<'p>(name: &str, paths: impl IntoIterator<Item = &'p PathBuf>, printer: &Printer) -> Result<()> {
+    for path in paths {
+        let source = TokenSource::open(path)?;
+        if let Some(note) = source.note() {
+            printer.warn(format_args!("{name}: {}: {}", path.display(), note.what), Some(&note.hint));
+        }
+        if source.lost() > 0 {
+            printer.warn(
+                format_args!(
+                    "{name}: {}: {} of the text are not in the tokens: no bits per byte are given",
+                    path.display(),
+                    counted(source.lost(), "character")
+                ),
+                None,
+            );
+        }
+    }
+    Ok(())
+}
