@@ -25,10 +25,16 @@ impl Images {
     /// The images with the classes of a network, which are called `names`, in its order. `place` is what the images are
     /// called in an error and `owner` whose the names are.
     ///
+    /// Classes that have no names and are not as many are left as they are: they do not fit the network.
+    ///
     /// # Errors
-    /// A class that the network does not have; classes that have no names and are not as many.
+    /// A class that the network does not have.
     pub fn with_classes(mut self, names: &[String], place: &str, owner: &str) -> Result<(Self, Match)> {
         if self.class_names == names {
+            return Ok((self, Match::Same));
+        }
+        // Without names there is nothing to match but the count. Folders that are called by numbers have names.
+        if self.files.is_empty() && unnamed(&self.class_names) && self.classes() != names.len() {
             return Ok((self, Match::Same));
         }
         let number = |name: &String| names.iter().position(|known| known == name).map(|at| at as u32);

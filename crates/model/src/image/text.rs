@@ -61,7 +61,7 @@ pub const LINES: &str = "A line is one layer. The first line reads the image; th
     Layers without a name are called by kind and number: conv1, conv2, bn1.";
 
 /// A small network with a residual connection.
-pub const EXAMPLE: [&str; 11] = [
+pub const EXAMPLE: [&str; 12] = [
     "conv 16 3 padding 1",
     "bn",
     "start: relu",
@@ -71,6 +71,7 @@ pub const EXAMPLE: [&str; 11] = [
     "relu",
     "pool 2",
     "flatten",
+    "linear 100",
     "relu",
     "linear 10",
 ];
