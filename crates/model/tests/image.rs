@@ -805,7 +805,8 @@ fn the_table_of_layers() {
         assert!(layer.usage().starts_with(layer.kind) && !layer.about.is_empty() && !layer.shape.is_empty());
     }
     assert!(text::parse(&text::EXAMPLE, "x", MNIST, 10).is_ok());
-    assert_eq!(text::batch_norm(&text::EXAMPLE), "full");
+    assert_eq!(text::batch_norm(&text::EXAMPLE), "conv");
+    assert_eq!(text::batch_norm(&["flatten", "linear 3", "bn", "relu", "linear 2"]), "full");
     assert_eq!(text::batch_norm(&["conv 2 3", "n: bn", "flatten", "linear 3", "relu", "linear 2"]), "conv");
     assert_eq!(text::batch_norm(&["flatten", "linear 2"]), "none");
 }

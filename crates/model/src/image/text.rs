@@ -262,7 +262,10 @@ impl<'a> Words<'a> {
                 word.parse().map_err(|_| (format!("{what} is {word}"), "it is a whole number".to_string()))
             }
             (None, Some(usual)) => Ok(usual),
-            (None, None) => Err((format!("{what} is missing"), "it is a whole number".to_string())),
+            (None, None) => {
+                let hint = "it is a whole number; `temper recipe layers` shows how every layer is written";
+                Err((format!("{what} is missing"), hint.to_string()))
+            }
         }
     }
 }

@@ -167,7 +167,7 @@ fn the_layers_of_a_graph_are_documented() {
     folder.fails(
         &["train", "pets.toml", "--out", "run", "--set", "model.graph=[\"conv 3\"]"],
         2,
-        &["kernel is missing"],
+        &["kernel is missing", "`temper recipe layers`"],
     );
     folder.fails(
         &["train", "pets.toml", "--out", "run", "--set", "model.graph=[\"dense 3\"]"],
