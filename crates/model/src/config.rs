@@ -164,7 +164,7 @@ impl GptNeoxConfig {
             ));
         }
         // Tables for all positions are made at once; a longer file than this is a slip of the pen or a trap.
-        if (self.max_seq as u64).saturating_mul(self.rotary_dims() as u64) > 1 << 28 && self.heads > 0 {
+        if self.heads > 0 && (self.max_seq as u64).saturating_mul(self.rotary_dims() as u64) > 1 << 28 {
             faults.push(format!("max_seq {} needs rotary tables of more than 1 GiB", self.max_seq));
         }
         if !(0.0..=1.0).contains(&self.rotary_pct) {
