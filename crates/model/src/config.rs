@@ -33,8 +33,10 @@ pub struct GptNeoxConfig {
     pub tie_embeddings: bool,
     /// Added to the variance in every LayerNorm.
     pub layer_norm_eps: f64,
-    /// The end-of-document token, as `bos_token_id` and `eos_token_id`.
+    /// The end-of-document token.
     pub eos_token_id: u32,
+    /// The token that texts begin with, where it is another than the one that ends them.
+    pub bos_token_id: Option<u32>,
 }
 
 /// One row of the Pythia suite.
@@ -96,6 +98,7 @@ impl Preset {
             tie_embeddings: false,
             layer_norm_eps: 1e-5,
             eos_token_id: 0,
+            bos_token_id: None,
         }
     }
 }
@@ -159,6 +162,10 @@ impl GptNeoxConfig {
                 self.rotary_dims(),
                 self.head_dim()
             ));
+        }
+        // Tables for all positions are made at once; a longer file than this is a slip of the pen or a trap.
+        if self.heads > 0 && (self.max_seq as u64).saturating_mul(self.rotary_dims() as u64) > 1 << 28 {
+            faults.push(format!("max_seq {} needs rotary tables of more than 1 GiB", self.max_seq));
         }
         if !(0.0..=1.0).contains(&self.rotary_pct) {
             faults.push(format!("rotary_pct {} is not between 0 and 1", self.rotary_pct));
@@ -228,14 +235,15 @@ impl GptNeoxConfig {
             Some("gelu_new" | "gelu_fast" | "gelu_pytorch_tanh") => Gelu::Tanh,
             Some(other) => return Err(fail(format!("hidden_act {other} is not supported")).hint("gelu or gelu_new")),
         };
-        let eos = object.get("eos_token_id").map(|value| value.get(0).unwrap_or(value)); // one, or a list
-        let eos_token_id = match eos.filter(|value| !value.is_null()) {
-            None => 0, // as in every Pythia
-            Some(value) => value
-                .as_u64()
-                .and_then(|id| u32::try_from(id).ok())
-                .ok_or_else(|| fail(format!("eos_token_id is {value}, not a token id")))?,
+        let token = |key: &str| -> Result<Option<u32>> {
+            let value = object.get(key).map(|value| value.get(0).unwrap_or(value)); // one, or a list
+            let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+            match value.filter(|value| !value.is_null()) {
+                None => Ok(None),
+                Some(value) => id(value).map(Some).ok_or_else(|| fail(format!("{key} is {value}, not a token id"))),
+            }
         };
+        let eos_token_id = token("eos_token_id")?.unwrap_or(0); // as in every Pythia
         let config = GptNeoxConfig {
             layers: whole("num_hidden_layers")?,
             d_model: whole("hidden_size")?,
@@ -250,6 +258,7 @@ impl GptNeoxConfig {
             tie_embeddings: flag("tie_word_embeddings", false)?,
             layer_norm_eps: number(object, "layer_norm_eps")?.unwrap_or(1e-5),
             eos_token_id,
+            bos_token_id: token("bos_token_id")?.filter(|&id| id != eos_token_id),
         };
         match config.faults() {
             faults if faults.is_empty() => Ok(config),
@@ -266,7 +275,7 @@ impl GptNeoxConfig {
             "model_type": "gpt_neox",
             "attention_bias": true,
             "attention_dropout": 0.0,
-            "bos_token_id": self.eos_token_id,
+            "bos_token_id": self.bos_token_id.unwrap_or(self.eos_token_id),
             "eos_token_id": self.eos_token_id,
             "hidden_act": match self.gelu { Gelu::Erf => "gelu", Gelu::Tanh => "gelu_new" },
             "hidden_dropout": 0.0,

@@ -1,5 +1,7 @@
 //! A Hugging Face GPT-NeoX directory in and out: `config.json`, `model.safetensors` (or shards with
-//! their index), `tokenizer.json`.
+//! their index), and the files of its tokenizer.
+
+mod weights;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,12 +9,15 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde_json::Value;
+use temper_record::files::{AtomicFile, sync_folder};
 use temper_record::{Problem, Result};
 
 use crate::config::GptNeoxConfig;
 use crate::gpt_neox::GptNeox;
+use crate::narrow::Losses;
 use crate::parameter::Parameters;
 use crate::tensors::{self, Dtype, Outgoing, Stored};
+use weights::{Weights, read_text};
 
 /// What a directory held besides the weights themselves.
 #[derive(Debug, Clone)]
@@ -23,61 +28,112 @@ pub struct Imported {
     pub dtype: Dtype,
     /// Its tokenizer, if the directory has one.
     pub tokenizer: Option<PathBuf>,
+    /// Where configuration and files contradict each other, and what was made of it.
+    pub warnings: Vec<Problem>,
 }
 
 const BELONG: &str = "weights and config.json must belong to the same GPT-NeoX model";
-
-/// Buffers that old checkpoints carry and every reader ignores.
-fn is_old_buffer(name: &str) -> bool {
-    [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"].iter().any(|s| name.ends_with(s))
-        || name == "gpt_neox.rotary_emb.inv_freq"
-}
+const EMBED_IN: &str = "gpt_neox.embed_in.weight";
+const EMBED_OUT: &str = "embed_out.weight";
 
 /// Reads a model; a missing or surplus tensor and a wrong shape are errors.
 pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
-    let config_path = directory.join("config.json");
-    let text = fs::read_to_string(&config_path).map_err(|cause| {
-        Problem::io("read model configuration", &config_path, &cause)
-            .hint("a Hugging Face model directory holds config.json and model.safetensors")
-    })?;
-    let config = GptNeoxConfig::from_json(&text, &config_path.display().to_string())?;
-    let mut found = BTreeMap::new();
-    for path in weight_files(directory)? {
-        for (name, stored) in tensors::read(&path, &|name| !is_old_buffer(name))? {
-            if found.contains_key(&name) {
-                return Err(Problem::input(
-                    "read model",
-                    path.display(),
-                    format!("tensor {name} is in another file too"),
-                )
-                .hint("the directory mixes two models: fetch it again"));
-            }
-            found.insert(name, stored);
-        }
-    }
-    // A tied model may store its one table under both names.
-    if config.tie_embeddings {
-        found.remove("embed_out.weight");
-    }
+    let (mut config, text) = stated_config(directory)?;
+    let weights = Weights::find(directory)?;
+    let mut found = weights.read(&|_| true)?;
+    let mut warnings = weights.warnings;
+    warnings.extend(settle_tie(&mut config, &mut found, directory));
     // Nothing of the announced size is allocated before the files are known to hold something like it.
     let held: u64 = found.values().map(|stored| stored.values.len() as u64).sum();
     if config.parameters() / 16 > held {
         let why = format!("describes {} parameters, the weights are {held}", config.parameters());
-        return Err(Problem::input("read model", config_path.display(), why).hint(BELONG));
+        return Err(Problem::input("read model", directory.join("config.json").display(), why).hint(BELONG));
     }
     // Mixed types go out as f32, which holds them all exactly.
     let mut dtypes = found.values().map(|stored| stored.dtype);
-    let dtype = dtypes.next().filter(|first| dtypes.all(|other| other == *first)).unwrap_or(Dtype::F32);
+    let dtype = dtypes.next().filter(|first| dtypes.all(|other| other == *first));
+    warnings.extend(ignored(&text, dtype, directory));
     let mut model = GptNeox::zeros(config, device);
     assign(&mut model, found, directory, device)?;
     let tokenizer = Some(directory.join("tokenizer.json")).filter(|path| path.is_file());
-    Ok(Imported { model, dtype, tokenizer })
+    Ok(Imported { model, dtype: dtype.unwrap_or(Dtype::F32), tokenizer, warnings })
+}
+
+/// The configuration of a directory's model, as [`read`] finds it: where `config.json` ties the two tables and the files hold two
+/// that differ, they are not tied. Without weights, what `config.json` says.
+pub fn read_config(directory: &Path) -> Result<(GptNeoxConfig, Vec<Problem>)> {
+    let (mut config, _) = stated_config(directory)?;
+    let Ok(weights) = Weights::find(directory) else { return Ok((config, Vec::new())) };
+    let mut warnings = Vec::new();
+    if config.tie_embeddings && weights.holds(EMBED_OUT) {
+        let mut found = weights.read(&|name| name == EMBED_IN || name == EMBED_OUT)?;
+        warnings.extend(settle_tie(&mut config, &mut found, directory));
+    }
+    Ok((config, warnings))
+}
+
+/// What `config.json` says, and its text.
+fn stated_config(directory: &Path) -> Result<(GptNeoxConfig, String)> {
+    let path = directory.join("config.json");
+    let text = read_text(&path, "read model configuration")
+        .map_err(|problem| problem.hint("a Hugging Face model directory holds config.json and model.safetensors"))?;
+    Ok((GptNeoxConfig::from_json(&text, &path.display().to_string())?, text))
+}
+
+/// One table or two, where `config.json` says one: the file decides, as with transformers 5. A table stored twice is one, two that
+/// differ stay two, and one that is stored under the other's name is the one.
+fn settle_tie(config: &mut GptNeoxConfig, found: &mut BTreeMap<String, Stored>, directory: &Path) -> Option<Problem> {
+    if !config.tie_embeddings {
+        return None;
+    }
+    let second = found.remove(EMBED_OUT)?;
+    let same = |a: &Stored, b: &Stored| {
+        a.shape == b.shape && a.values.iter().map(|v| v.to_bits()).eq(b.values.iter().map(|v| v.to_bits()))
+    };
+    match found.get(EMBED_IN) {
+        None => _ = found.insert(EMBED_IN.into(), second),
+        Some(first) if same(first, &second) => {}
+        Some(_) => {
+            found.insert(EMBED_OUT.into(), second);
+            config.tie_embeddings = false;
+            let why = format!("says tie_word_embeddings, but {EMBED_OUT} is not {EMBED_IN}: both are kept, not tied");
+            return Some(
+                Problem::input("read model", directory.join("config.json").display(), why)
+                    .hint("transformers 5 does the same; tie_word_embeddings = false in that file says what it holds"),
+            );
+        }
+    }
+    None
+}
+
+/// What `config.json` says and this program does otherwise.
+fn ignored(text: &str, dtype: Option<Dtype>, directory: &Path) -> Vec<Problem> {
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    let place = directory.join("config.json");
+    let warn = |why: String, hint: &str| Problem::input("read model", place.display(), why).hint(hint);
+    let mut warnings = Vec::new();
+    for key in ["attention_dropout", "hidden_dropout"] {
+        if let Some(rate) = value[key].as_f64().filter(|rate| *rate > 0.0) {
+            warnings.push(warn(format!("{key} is {rate}: there is no dropout here"), "training does without it"));
+        }
+    }
+    let said = value["dtype"].as_str().or(value["torch_dtype"].as_str()).map(|name| name.trim_start_matches("torch."));
+    if let (Some(said), Some(dtype)) = (said, dtype)
+        && said != dtype.name()
+    {
+        let why = format!("says {said}, the weights are stored as {}: they are read as stored", dtype.name());
+        warnings.push(warn(why, "transformers 5 rounds them to what config.json says unless dtype is given"));
+    }
+    warnings
 }
 
 /// Puts tensors into the model; `place` names their origin in errors.
 pub fn assign(model: &mut GptNeox, mut found: BTreeMap<String, Stored>, place: &Path, device: &Device) -> Result<()> {
     let mut faults = Vec::new();
     model.visit(&mut |name, mut parameter| match found.remove(name) {
+        None if name == EMBED_OUT => {
+            faults.push(format!("tensor {name} is missing, and tie_word_embeddings is not set"));
+        }
         None => faults.push(format!("tensor {name} is missing")),
         Some(stored) if stored.shape != parameter.shape() => faults.push(format!(
             "tensor {name} has shape {:?}, the configuration asks for {:?}",
@@ -93,41 +149,6 @@ pub fn assign(model: &mut GptNeox, mut found: BTreeMap<String, Stored>, place: &
     Err(Problem::input("load weights", place.display(), tensors::shortened(&faults)).hint(BELONG))
 }
 
-/// The files that hold the weights: one, or the shards that the index names.
-fn weight_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let single = directory.join("model.safetensors");
-    if single.is_file() {
-        return Ok(vec![single]);
-    }
-    let index = directory.join("model.safetensors.index.json");
-    let fail = |why: &str| Problem::input("read model", index.display(), why);
-    let text = match fs::read_to_string(&index) {
-        Ok(text) => text,
-        Err(_) if directory.join("pytorch_model.bin").exists() => {
-            return Err(Problem::input("read model", directory.display(), "holds pytorch_model.bin, not safetensors")
-                .hint("convert it once: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT)"));
-        }
-        Err(_) => {
-            return Err(Problem::input("read model", directory.display(), "has no model.safetensors and no index")
-                .hint("a Hugging Face model directory holds config.json and model.safetensors"));
-        }
-    };
-    let value: Value = serde_json::from_str(&text).map_err(|cause| fail(&cause.to_string()))?;
-    let map = value.get("weight_map").and_then(Value::as_object).ok_or_else(|| fail("weight_map is missing"))?;
-    let mut names: Vec<&str> = map.values().filter_map(Value::as_str).collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.iter().any(|name| name.contains(['/', '\\'])) {
-        return Err(fail("weight_map names a file outside the directory"));
-    }
-    let missing: Vec<&str> = names.iter().copied().filter(|name| !directory.join(name).is_file()).collect();
-    if !missing.is_empty() {
-        return Err(fail(&format!("names {}, which the directory does not hold", missing.join(", ")))
-            .hint("fetch every file of the model"));
-    }
-    Ok(names.into_iter().map(|name| directory.join(name)).collect())
-}
-
 /// The parameters as tensors to be written, in checkpoint order.
 pub fn outgoing(model: &GptNeox, dtype: Dtype) -> Vec<(String, Outgoing<'static>)> {
     let mut tensors = Vec::new();
@@ -140,34 +161,66 @@ pub fn outgoing(model: &GptNeox, dtype: Dtype) -> Vec<(String, Outgoing<'static>
     tensors
 }
 
-/// Writes a directory that `transformers` loads. `tokenizer` is the text of `tokenizer.json`.
-/// The directory must be new or empty.
-pub fn write(directory: &Path, model: &GptNeox, dtype: Dtype, tokenizer: Option<&str>) -> Result<()> {
-    let io = |path: &Path, cause: &std::io::Error| Problem::io("write model", path, cause);
+/// Writes a directory that `transformers` loads, with `files` (names and contents: those of the tokenizer) beside the weights.
+/// The directory must be new or empty. Every file is whole or absent, and `config.json`, without which no reader takes the
+/// directory for a model, comes last.
+///
+/// # Errors
+/// If something is there already, the machine fails, or `dtype` cannot hold a weight; what was begun is then removed.
+pub fn write(directory: &Path, model: &GptNeox, dtype: Dtype, files: &[(String, Vec<u8>)]) -> Result<Losses> {
+    let io = |path: &Path, cause: &std::io::Error| Problem::io(WRITE, path, cause);
     fs::create_dir_all(directory).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
-            Problem::input("write model", directory.display(), "a file is in the way").hint("choose another directory")
+            Problem::input(WRITE, directory.display(), "a file is in the way").hint("choose another directory")
         }
         _ => io(directory, &cause),
     })?;
     if fs::read_dir(directory).map_err(|cause| io(directory, &cause))?.next().is_some() {
-        return Err(Problem::input("write model", directory.display(), "is not empty")
-            .hint("choose another directory: nothing is ever overwritten"));
+        return Err(not_empty(directory));
     }
-    let mut files = vec![("config.json", model.config.to_json(dtype.name()))];
-    files.extend(tokenizer.map(|text| ("tokenizer.json", text.to_string())));
-    let written = || {
-        tensors::write(&directory.join("model.safetensors"), outgoing(model, dtype))?;
-        files.iter().try_for_each(|(name, text)| {
-            let path = directory.join(name);
-            fs::write(&path, text).map_err(|cause| io(&path, &cause))
-        })
-    };
-    // Half a model helps nobody; the directory was empty.
-    written().inspect_err(|_| {
-        for name in files.iter().map(|(name, _)| *name).chain(["model.safetensors"]) {
-            let _ = fs::remove_file(directory.join(name));
+    let mut written = Vec::new();
+    let done = write_files(directory, model, dtype, files, &mut written);
+    if done.is_err() {
+        // Half a model helps nobody; the directory was empty.
+        for path in &written {
+            let _ = fs::remove_file(path);
         }
         let _ = fs::remove_dir(directory);
+    }
+    done
+}
+
+const WRITE: &str = "write model";
+
+fn write_files(
+    directory: &Path,
+    model: &GptNeox,
+    dtype: Dtype,
+    files: &[(String, Vec<u8>)],
+    written: &mut Vec<PathBuf>,
+) -> Result<Losses> {
+    let weights = directory.join("model.safetensors");
+    let losses = tensors::write_whole(&weights, outgoing(model, dtype))?;
+    written.push(weights);
+    let config = ("config.json".to_string(), model.config.to_json(dtype.name()).into_bytes());
+    for (name, bytes) in files.iter().chain([&config]) {
+        let path = directory.join(name);
+        let mut file = AtomicFile::create(&path)?;
+        file.write(bytes)?;
+        file.finish_new()?;
+        written.push(path);
+    }
+    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        sync_folder(parent);
+    }
+    Ok(losses)
+}
+
+fn not_empty(directory: &Path) -> Problem {
+    let problem = Problem::input(WRITE, directory.display(), "is not empty");
+    let begun = directory.join("model.safetensors").exists() && !directory.join("config.json").exists();
+    problem.hint(match begun {
+        true => "it has weights and no config.json, as an export that was ended leaves it: remove it if so",
+        false => "choose another directory: nothing is ever overwritten",
     })
 }

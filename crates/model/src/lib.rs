@@ -5,6 +5,7 @@
 //! * [`config`]: its shape, the Pythia suite as presets, `config.json` in its three spellings.
 //! * [`image`]: image classifiers as graphs of layers.
 //! * [`init`]: small-init, wang-init, plain normal, from a counter-based generator.
+//! * [`narrow`]: what fewer bits lose.
 //! * [`tensors`]: safetensors files in and out.
 //! * [`hugging_face`]: a Hugging Face GPT-NeoX directory in and out.
 
@@ -13,6 +14,7 @@ pub mod gpt_neox;
 pub mod hugging_face;
 pub mod image;
 pub mod init;
+pub mod narrow;
 pub mod parameter;
 pub mod tensors;
 

@@ -8,7 +8,10 @@ use std::path::Path;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::tensor::{Metadata, TensorInfo};
+use temper_record::files::AtomicFile;
 use temper_record::{Problem, Result};
+
+use crate::narrow::{self, Losses};
 
 /// How the values of a file are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,20 @@ impl Dtype {
     /// Bytes of one value.
     pub fn size(self) -> usize {
         if self == Dtype::F32 { 4 } else { 2 }
+    }
+
+    /// The largest finite value.
+    pub(crate) fn largest(self) -> f32 {
+        match self {
+            Dtype::F32 => f32::MAX,
+            Dtype::F16 => f16::MAX.to_f32(),
+            Dtype::Bf16 => bf16::MAX.to_f32(),
+        }
+    }
+
+    /// Below it, values have fewer digits.
+    pub(crate) fn smallest_normal(self) -> f32 {
+        if self == Dtype::F16 { f16::MIN_POSITIVE.to_f32() } else { f32::MIN_POSITIVE }
     }
 
     /// Appends the stored form of `values` to `bytes`.
@@ -82,7 +99,7 @@ impl Dtype {
 }
 
 /// Values converted at a time: what reading and writing need beside the tensor itself.
-const PIECE: usize = 1 << 18;
+pub(crate) const PIECE: usize = 1 << 18;
 
 /// One tensor read from a file, in f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +110,12 @@ pub struct Stored {
     pub values: Vec<f32>,
     /// How the file stored them.
     pub dtype: Dtype,
+}
+
+/// The names of the tensors in a safetensors file, in the order of the file.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    let mut file = File::open(path).map_err(|cause| Problem::io("read tensors", path, &cause))?;
+    Ok(read_header(&mut file, path)?.1.offset_keys())
 }
 
 /// Reads the tensors of a safetensors file whose names `wanted` accepts, in the order of the file.
@@ -175,8 +198,27 @@ pub struct Outgoing<'a> {
     pub dtype: Dtype,
 }
 
-/// Writes a safetensors file, one tensor at a time, marked as Hugging Face expects (`format: pt`).
-pub fn write(path: &Path, mut tensors: Vec<(String, Outgoing)>) -> Result<()> {
+/// Writes a safetensors file, one tensor at a time, marked as Hugging Face expects (`format: pt`): for a folder that is renamed
+/// once all of it is there. A finite value that its type cannot hold is an error before anything is written.
+pub fn write(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
+    let losses = narrow::survey(&tensors)?;
+    let io = |cause: io::Error| Problem::io("write tensors", path, &cause);
+    let mut file = File::create(path).map_err(io)?;
+    put(tensors, &mut |bytes| file.write_all(bytes).map_err(io))?;
+    file.sync_all().map_err(io)?; // a full disk may show only now
+    Ok(losses)
+}
+
+/// The same for a file that others may look for at once: whole or absent, and never over one that is there.
+pub fn write_whole(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
+    let losses = narrow::survey(&tensors)?;
+    let mut file = AtomicFile::create(path)?;
+    put(tensors, &mut |bytes| file.write(bytes))?;
+    file.finish_new()?;
+    Ok(losses)
+}
+
+fn put(mut tensors: Vec<(String, Outgoing)>, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     // Wide types first keeps every tensor aligned for readers that map the file.
     tensors.sort_by(|(a, x), (b, y)| y.dtype.size().cmp(&x.dtype.size()).then(a.cmp(b)));
     let mut end = 0;
@@ -191,10 +233,8 @@ pub fn write(path: &Path, mut tensors: Vec<(String, Outgoing)>) -> Result<()> {
     let mut header = serde_json::to_vec(&header).expect("names and numbers");
     header.resize(header.len().next_multiple_of(8), b' ');
 
-    let io = |cause: io::Error| Problem::io("write tensors", path, &cause);
-    let mut file = File::create(path).map_err(io)?;
-    file.write_all(&(header.len() as u64).to_le_bytes()).map_err(io)?;
-    file.write_all(&header).map_err(io)?;
+    write(&(header.len() as u64).to_le_bytes())?;
+    write(&header)?;
     let mut bytes = Vec::new();
     for (name, tensor) in &tensors {
         let values = (tensor.values)();
@@ -202,8 +242,8 @@ pub fn write(path: &Path, mut tensors: Vec<(String, Outgoing)>) -> Result<()> {
         for piece in values.chunks(PIECE) {
             bytes.clear();
             tensor.dtype.encode(piece, &mut bytes);
-            file.write_all(&bytes).map_err(io)?;
+            write(&bytes)?;
         }
     }
-    file.sync_all().map_err(io) // a full disk may show only now
+    Ok(())
 }

@@ -103,6 +103,7 @@ fn golden_configurations() {
         tie_embeddings: false,
         layer_norm_eps: 1e-5,
         eos_token_id: 0,
+        bos_token_id: None,
     };
     assert_eq!(read("c"), expected);
     let b = read("b");
@@ -133,6 +134,7 @@ fn written_and_read_back() {
         tie_embeddings: true,
         layer_norm_eps: 1e-6,
         eos_token_id: 4096,
+        bos_token_id: None,
         ..pythia("pythia-14m")
     };
     for config in PYTHIA.iter().map(Preset::config).chain([odd]) {

@@ -178,14 +178,71 @@ fn tensors_that_do_not_fit() {
     copy.replace("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4");
     copy.check(&["gpt_neox.layers.2.input_layernorm.weight", "more"]);
 
-    // A tied configuration for untied weights reads one table; the other way round, one is missing.
-    let copy = Copy::new();
-    copy.replace("config.json", "\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true");
-    assert!(!weights(&load(copy.dir.path()).model).contains_key("embed_out.weight"));
     let mut copy = Copy::new();
     copy.tensors.remove("embed_out.weight");
     copy.save();
-    copy.check(&["embed_out.weight", "missing"]);
+    copy.check(&["embed_out.weight", "missing", "tie_word_embeddings"]);
+}
+
+const TIE: [&str; 2] = ["\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true"];
+
+/// What transformers 5 does where config.json ties the tables: two that differ are both kept, and the user is told; one stored twice is
+/// one; one stored under the other's name is the one.
+#[test]
+fn tied_tables() {
+    let expected = weights(&load(&golden("a")).model);
+    let copy = Copy::new();
+    copy.replace("config.json", TIE[0], TIE[1]);
+    let imported = load(copy.dir.path());
+    assert!(!imported.model.config.tie_embeddings);
+    assert!(weights(&imported.model) == expected);
+    let [warning] = &imported.warnings[..] else { panic!("{:?}", imported.warnings) };
+    check(warning.clone(), Kind::Input, &["config.json", "embed_out.weight", "tie_word_embeddings"]);
+    // The shape alone is known as well as the whole model.
+    let (config, warnings) = hugging_face::read_config(copy.dir.path()).unwrap();
+    assert_eq!((config, warnings), (imported.model.config.clone(), imported.warnings.clone()));
+    // What is written says what it holds, and is read back as it is.
+    let out = tempfile::tempdir().unwrap();
+    hugging_face::write(out.path(), &imported.model, Dtype::F32, &[]).unwrap();
+    let again = load(out.path());
+    assert!(weights(&again.model) == expected && again.warnings.is_empty());
+
+    let mut copy = Copy::new();
+    copy.replace("config.json", TIE[0], TIE[1]);
+    let table = copy.tensors["gpt_neox.embed_in.weight"].clone();
+    copy.tensors.insert("embed_out.weight".into(), table.clone());
+    copy.save();
+    let twice = load(copy.dir.path());
+    assert!(twice.model.config.tie_embeddings && twice.warnings.is_empty());
+    copy.tensors.remove("gpt_neox.embed_in.weight");
+    copy.save();
+    let other_name = load(copy.dir.path());
+    assert!(weights(&other_name.model) == weights(&twice.model));
+
+    // A second table of another shape belongs to another model.
+    copy.tensors.insert("gpt_neox.embed_in.weight".into(), table);
+    copy.tensors.insert("embed_out.weight".into(), (Stored::F32, vec![32, 96], vec![0; 32 * 96 * 4]));
+    copy.save();
+    copy.check(&["embed_out.weight", "[32, 96]"]);
+}
+
+/// What config.json says and the files or this program do otherwise is said.
+#[test]
+fn configurations_that_contradict_the_tensors() {
+    let copy = Copy::new();
+    copy.replace("config.json", "\"float32\"", "\"bfloat16\"");
+    copy.replace("config.json", "\"hidden_dropout\": 0.0", "\"hidden_dropout\": 0.1");
+    let imported = load(copy.dir.path());
+    assert_eq!(imported.dtype, Dtype::F32);
+    let said: Vec<String> = imported.warnings.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|line| line.contains("bfloat16") && line.contains("float32")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("hidden_dropout is 0.1")), "{said:?}");
+    assert!(load(&golden("a")).warnings.is_empty());
+    // Positions need tables in memory: a slip of the pen is no reason to ask for terabytes.
+    let copy = Copy::new();
+    copy.replace("config.json", "\"hidden_size\": 32", "\"hidden_size\": 65536");
+    copy.replace("config.json", "\"max_position_embeddings\": 64", "\"max_position_embeddings\": 1000000");
+    copy.check(&["config.json", "max_seq 1000000", "1 GiB"]);
 }
 
 /// Sizes far beyond the files are refused before anything of that size is allocated.
@@ -273,6 +330,7 @@ fn directories_that_are_not_models() {
 #[test]
 fn damaged_shards() {
     const INDEX: &str = "model.safetensors.index.json";
+    const FIRST: &str = "model-00001-of-00003.safetensors";
     const SECOND: &str = "model-00002-of-00003.safetensors";
 
     let copy = Copy::sharded();
@@ -287,19 +345,84 @@ fn damaged_shards() {
     copy.replace(INDEX, SECOND, "model-00003-of-00003.safetensors");
     copy.check(&["gpt_neox.layers.0.post_attention_layernorm.bias", "missing"]);
 
-    // One tensor in two shards: whichever came last would win.
+    for outside in ["/etc/passwd", "..", ".", "", "a/b", "a\\\\b", "C:x"] {
+        let copy = Copy::sharded();
+        copy.replace(INDEX, SECOND, outside);
+        copy.check(&[INDEX, "outside the directory"]);
+    }
+
+    let copy = Copy::sharded();
+    copy.replace(INDEX, &format!("\"{SECOND}\""), "7");
+    copy.check(&[INDEX, "weight_map sends tensor", "7"]);
+
+    // One tensor in two shards and in no line of the index: whichever came last would win.
     let copy = Copy::sharded();
     let mut second = raw(&copy.path(SECOND));
-    let first = raw(&copy.path("model-00001-of-00003.safetensors"));
+    let first = raw(&copy.path(FIRST));
     let name = "gpt_neox.final_layer_norm.bias";
     second.insert(name.into(), first[name].clone());
     write_raw(&copy.path(SECOND), &second);
-    copy.check(&[name, SECOND, "another file"]);
+    copy.replace(
+        INDEX,
+        &format!("\"{name}\": \"{FIRST}\""),
+        "\"gpt_neox.rotary_emb.inv_freq\": \"model-00003-of-00003.safetensors\"",
+    );
+    copy.check(&[name, SECOND, FIRST, "fetch it again"]);
 
     for text in ["", "{}", r#"{"weight_map": []}"#] {
         let copy = Copy::sharded();
         fs::write(copy.path(INDEX), text).unwrap();
         copy.check(&[INDEX]);
+    }
+}
+
+/// A file beside the shards that the index sends tensors to: transformers reads them from there, whatever the shards still hold, and the
+/// user is told what is not read.
+#[test]
+fn the_index_decides_where_copies_are_read() {
+    const INDEX: &str = "model.safetensors.index.json";
+    const FIRST: &str = "model-00001-of-00003.safetensors";
+    let name = "gpt_neox.final_layer_norm.bias";
+    let copy = Copy::sharded();
+    let (dtype, shape, mut data) = raw(&copy.path(FIRST)).remove(name).unwrap();
+    data.fill(0x3f);
+    let patched = data.clone();
+    write_raw(&copy.path("a-patch.safetensors"), &Raw::from([(name.to_string(), (dtype, shape, data))]));
+    copy.replace(INDEX, &format!("\"{name}\": \"{FIRST}\""), &format!("\"{name}\": \"a-patch.safetensors\""));
+    let imported = load(copy.dir.path());
+    let expected: Vec<u32> = patched.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+    assert_eq!(weights(&imported.model)[name], expected);
+    let [warning] = &imported.warnings[..] else { panic!("{:?}", imported.warnings) };
+    check(warning.clone(), Kind::Input, &[INDEX, name, "a-patch.safetensors", FIRST]);
+
+    // A file that does not hold what it is to hold: the one that does is read.
+    let copy = Copy::sharded();
+    let second = "model-00002-of-00003.safetensors";
+    copy.replace(INDEX, &format!("\"{name}\": \"{FIRST}\""), &format!("\"{name}\": \"{second}\""));
+    let imported = load(copy.dir.path());
+    assert!(weights(&imported.model) == weights(&load(&golden("a")).model));
+    check(imported.warnings[0].clone(), Kind::Input, &[name, FIRST, second]);
+
+    // One file beside shards is the model, as for transformers.
+    let copy = Copy::sharded();
+    write_raw(&copy.path("model.safetensors"), &raw(&golden("a/model.safetensors")));
+    check(load(copy.dir.path()).warnings[0].clone(), Kind::Input, &[INDEX, "not read"]);
+}
+
+/// Weights in another form are named, with the way out.
+#[test]
+fn weights_in_other_forms() {
+    for (name, says) in [
+        ("pytorch_model-00001-of-00002.bin", "save_pretrained"),
+        ("consolidated.00.pth", "save_pretrained"),
+        ("model-q4.gguf", "safetensors files"),
+        ("adapter_model.safetensors", "merge"),
+        ("weights.safetensors", "called model.safetensors"),
+    ] {
+        let copy = Copy::new();
+        fs::remove_file(copy.path("model.safetensors")).unwrap();
+        fs::write(copy.path(name), "").unwrap();
+        copy.check(&[name, says]);
     }
 }
 
@@ -320,7 +443,7 @@ fn untouched_weights_come_out_as_they_went_in() {
         let imported = load(&golden(form));
         let out = tempfile::tempdir().unwrap();
         let dir = out.path().join("new/folder");
-        hugging_face::write(&dir, &imported.model, imported.dtype, None).unwrap();
+        hugging_face::write(&dir, &imported.model, imported.dtype, &[]).unwrap();
         let written = raw(&dir.join("model.safetensors"));
         let source = if form.contains("sharded") || form.contains("old") { "a" } else { form };
         assert!(written == raw(&golden(source).join("model.safetensors")), "{form}");
@@ -337,7 +460,7 @@ fn exports_are_rounded_to_nearest() {
     let model = load(&golden("a")).model;
     for (dtype, form) in [(Dtype::F16, "f16"), (Dtype::Bf16, "bf16")] {
         let out = tempfile::tempdir().unwrap();
-        hugging_face::write(out.path(), &model, dtype, Some("{}")).unwrap();
+        hugging_face::write(out.path(), &model, dtype, &[("tokenizer.json".into(), b"{}".to_vec())]).unwrap();
         // torch rounded the same weights for these files.
         let expected = raw(&golden("formats").join(form).join("model.safetensors"));
         assert!(raw(&out.path().join("model.safetensors")) == expected, "{form}");
@@ -419,10 +542,10 @@ fn nothing_is_overwritten() {
     let model = load(&golden("a")).model;
     let out = tempfile::tempdir().unwrap();
     fs::write(out.path().join("notes.txt"), "mine").unwrap();
-    let problem = hugging_face::write(out.path(), &model, Dtype::F32, None).unwrap_err();
+    let problem = hugging_face::write(out.path(), &model, Dtype::F32, &[]).unwrap_err();
     check(problem, Kind::Input, &["not empty", "another directory"]);
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
-    let problem = hugging_face::write(&out.path().join("notes.txt"), &model, Dtype::F32, None).unwrap_err();
+    let problem = hugging_face::write(&out.path().join("notes.txt"), &model, Dtype::F32, &[]).unwrap_err();
     check(problem, Kind::Input, &["notes.txt"]);
 }
 
@@ -441,7 +564,7 @@ fn a_full_disk() {
 fn an_export_has_the_usual_mode() {
     use std::os::unix::fs::PermissionsExt;
     let out = tempfile::tempdir().unwrap();
-    hugging_face::write(&out.path().join("x"), &load(&golden("a")).model, Dtype::F32, None).unwrap();
+    hugging_face::write(&out.path().join("x"), &load(&golden("a")).model, Dtype::F32, &[]).unwrap();
     let mode = |name: &str| fs::metadata(out.path().join("x").join(name)).unwrap().permissions().mode();
     assert_eq!(mode("model.safetensors"), mode("config.json"));
 }
@@ -456,4 +579,71 @@ fn positions_are_not_weights() {
         assert_eq!(other.config.max_seq, max_seq);
         assert!(logits_of_a(&other).0 == expected, "{max_seq}");
     }
+}
+
+/// A model with one weight of another value.
+fn with_weight(name: &str, value: f32) -> GptNeox {
+    let mut model = load(&golden("a")).model;
+    model.visit(&mut |own, mut parameter| {
+        if own == name {
+            let mut values = parameter.to_vec();
+            values[3..5].fill(value);
+            parameter.set(values, &Device::flex());
+        }
+    });
+    model
+}
+
+/// A weight that the type would make infinite is an error before anything is written; the largest that it holds is none.
+#[test]
+fn weights_beyond_the_range_of_a_type() {
+    let name = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight";
+    let out = tempfile::tempdir().unwrap();
+    let dir = out.path().join("x");
+    for (dtype, value, says) in
+        [(Dtype::F16, 70000.0, "float16 ends at 65504"), (Dtype::Bf16, f32::MAX, "bfloat16 ends at")]
+    {
+        let problem = hugging_face::write(&dir, &with_weight(name, value), dtype, &[]).unwrap_err();
+        check(problem, Kind::Input, &[name, "entry 3", &value.to_string(), says, "2 of 4096", "--dtype"]);
+        assert!(!dir.exists(), "nothing is left of it");
+    }
+    // 65519 rounds to 65504, and f32 holds everything.
+    for (dtype, value) in [(Dtype::F16, 65519.0), (Dtype::Bf16, 3.3e38), (Dtype::F32, f32::MAX)] {
+        let dir = out.path().join(dtype.name());
+        hugging_face::write(&dir, &with_weight(name, value), dtype, &[]).unwrap();
+        assert!(weights(&load(&dir).model)[name].iter().all(|bits| f32::from_bits(*bits).is_finite()));
+    }
+    // What was infinite before is no loss of this type.
+    hugging_face::write(&dir, &with_weight(name, f32::INFINITY), Dtype::F16, &[]).unwrap();
+}
+
+#[test]
+fn weights_too_small_for_a_type_are_counted() {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join("x.safetensors");
+    let values = [1e-8, -1e-8, 1e-6, 6.2e-5, 0.0, 1.0];
+    let outgoing =
+        |dtype| vec![("w".to_string(), Outgoing { shape: vec![6], values: Box::new(move || values.to_vec()), dtype })];
+    let losses = tensors::write(&path, outgoing(Dtype::F16)).unwrap();
+    assert_eq!((losses.values, losses.zeros, losses.subnormal), (6, 2, 1));
+    let losses = tensors::write(&path, outgoing(Dtype::Bf16)).unwrap();
+    assert_eq!((losses.values, losses.zeros, losses.subnormal), (6, 0, 0));
+}
+
+/// Weights without config.json are no model to any reader: that is what an ended export can leave, and the next one says so.
+#[test]
+fn half_an_export_is_none() {
+    let model = load(&golden("a")).model;
+    let out = tempfile::tempdir().unwrap();
+    hugging_face::write(out.path(), &model, Dtype::F32, &[("tokenizer.json".into(), b"{}".to_vec())]).unwrap();
+    let names = |dir: &Path| {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(out.path()), ["config.json", "model.safetensors", "tokenizer.json"], "and nothing unfinished");
+    fs::remove_file(out.path().join("config.json")).unwrap();
+    let problem = hugging_face::write(out.path(), &model, Dtype::F32, &[]).unwrap_err();
+    check(problem, Kind::Input, &["not empty", "no config.json", "ended"]);
 }

@@ -105,6 +105,11 @@ impl Printer {
         }
     }
 
+    /// What is no error and should be known all the same, each with its remedy.
+    pub fn warnings(&self, warnings: &[Problem]) {
+        warnings.iter().for_each(|warning| self.warn(warning, warning.hint.as_deref()));
+    }
+
     /// Errors, each with its remedy.
     pub fn problems(&self, problems: &[Problem]) {
         self.end_bar();

@@ -1,7 +1,7 @@
 //! What a checkpoint holds, and reading it back.
 //!
-//! For a language model, `model.safetensors`, `config.json` and `tokenizer.json` are a valid Hugging Face GPT-NeoX
-//! directory; `optimizer.safetensors` holds the moments, `state.json` the clocks.
+//! For a language model, `model.safetensors`, `config.json`, `tokenizer.json` and what lies beside it (`tokenizer_config.json` and
+//! the like) are a valid Hugging Face GPT-NeoX directory; `optimizer.safetensors` holds the moments, `state.json` the clocks.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,21 +34,22 @@ pub struct State {
     pub metrics_bytes: u64,
 }
 
-/// Writes a checkpoint of a language model's `run` after `state.step` updates.
+/// Writes a checkpoint of a language model's `run` after `state.step` updates. `beside` are the files that belong to the tokenizer.
 pub fn write(
     run: &RunDir,
     state: &State,
     model: &GptNeox,
     optimizer: &Optimizer,
     tokenizer: Option<&[u8]>,
+    beside: &[(String, Vec<u8>)],
 ) -> Result<Checkpoint> {
     write_with(run, state, hugging_face::outgoing(model, Dtype::F32), optimizer, |writer| {
         let config = model.config.to_json(Dtype::F32.name());
         writer.write("config.json", |out| out.write_all(config.as_bytes()))?;
-        match tokenizer {
-            Some(tokenizer) => writer.write("tokenizer.json", |out| out.write_all(tokenizer)),
-            None => Ok(()),
+        if let Some(tokenizer) = tokenizer {
+            writer.write("tokenizer.json", |out| out.write_all(tokenizer))?;
         }
+        beside.iter().try_for_each(|(name, bytes)| writer.write(name, |out| out.write_all(bytes)))
     })
 }
 

@@ -33,6 +33,8 @@ pub struct LmTask {
     pub keep_best: Option<String>,
     /// Copied into every checkpoint.
     pub tokenizer: Option<Vec<u8>>,
+    /// Names and contents of what else is copied into every checkpoint: the files that belong to the tokenizer.
+    pub beside: Vec<(String, Vec<u8>)>,
     /// What the sets scored last.
     pub scores: Vec<Score>,
 }
@@ -78,7 +80,7 @@ impl Task for LmTask {
     }
 
     fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint> {
-        checkpoint::write(run, state, &self.model, &self.optimizer, self.tokenizer.as_deref())
+        checkpoint::write(run, state, &self.model, &self.optimizer, self.tokenizer.as_deref(), &self.beside)
     }
 
     fn first_bad_weight(&self) -> Option<(String, usize, f32)> {

@@ -17,7 +17,7 @@ use crate::reading;
 
 /// Runs the command.
 pub fn run(args: &Eval, printer: &Printer) -> Outcome {
-    let opened = open::open(&args.model, &Device::flex())?;
+    let opened = open::open(&args.model, &Device::flex(), printer)?;
     let trained = opened.run.as_ref().map(|(_, recipe, _)| recipe.usize("data.seq_len")).transpose()?;
     let longest = opened.model.config.max_seq;
     let seq_len = args.seq_len.map_or(trained.unwrap_or(longest.min(2048)), |n| n as usize);

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper_data::{TokenSource, Vocabulary};
-use temper_model::GptNeoxConfig;
+use temper_model::{GptNeoxConfig, hugging_face};
 use temper_recipe::{Entry, Origin, Recipe, Task};
 use temper_record::Problem;
 use temper_record::console::{count, duration};
@@ -190,9 +190,10 @@ pub fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut War
     }
     if let Some(directory) = recipe.opt("init.from", Recipe::text)? {
         let path = Path::new(&directory).join("config.json");
-        return match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let config = GptNeoxConfig::from_json(&text, &path.display().to_string())?;
+        return match std::fs::metadata(&path) {
+            Ok(_) => {
+                let (config, found) = hugging_face::read_config(Path::new(&directory))?;
+                warnings.extend(found.into_iter().map(|found| (found.to_string(), found.hint.unwrap_or_default())));
                 shape::adopt(recipe, &config, &Origin::Preset(directory))?;
                 Ok(config)
             }

@@ -9,11 +9,12 @@ use temper_train::sample::{Sampling, generate};
 
 use crate::args::Sample;
 use crate::lm::open;
+use crate::printer::Printer;
 use crate::printer::lost;
 use crate::problems::Outcome;
 
 /// Runs the command.
-pub fn run(args: &Sample) -> Outcome {
+pub fn run(args: &Sample, printer: &Printer) -> Outcome {
     let wrong = |flag: &str, why: &str| Problem::input("sample", flag, why).into();
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(wrong("--temperature", "must be 0 or above"));
@@ -21,7 +22,7 @@ pub fn run(args: &Sample) -> Outcome {
     if !(args.top_p > 0.0 && args.top_p <= 1.0) {
         return Err(wrong("--top-p", "must be above 0 and at most 1"));
     }
-    let opened = open::open(&args.model, &Device::flex())?;
+    let opened = open::open(&args.model, &Device::flex(), printer)?;
     let tokenizer = open::need_tokenizer(&opened, &args.model)?;
     let config = &opened.model.config;
     let context = match &opened.run {

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`shape`] | the model's configuration from recipe, preset or Hugging Face directory |
 //! | [`text`] | tokenizer, token files and validation sets, and the manifest that a run keeps of them |
+//! | [`beside`] | the files that belong to a tokenizer, through checkpoint, branch and export |
 //! | [`start`] | the four starts: fresh, from a Hugging Face directory, branch, resume |
 //! | [`open`] | a model to look at: of a run or of a Hugging Face directory |
 
+pub mod beside;
 pub mod open;
 pub mod shape;
 pub mod start;

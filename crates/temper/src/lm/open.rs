@@ -11,6 +11,8 @@ use temper_record::run::{RunDir, RunRef};
 use temper_record::{Problem, Result};
 use temper_train::checkpoint;
 
+use crate::lm::beside;
+use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run;
 
@@ -20,6 +22,8 @@ pub struct Opened {
     pub model: GptNeox,
     /// Its tokenizer, if it has one.
     pub tokenizer: Option<Tokenizer>,
+    /// The files that belong to the tokenizer.
+    pub beside: beside::Files,
     /// How its weights are stored.
     pub dtype: Dtype,
     /// The run, its resolved recipe and the step, if it is a run's.
@@ -27,12 +31,14 @@ pub struct Opened {
 }
 
 /// Opens `DIR`, `DIR@STEP`, `DIR@best` or a Hugging Face directory.
-pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
+pub fn open(name: &str, device: &Device, printer: &Printer) -> Outcome<Opened> {
     let path = Path::new(name);
     if path.join("config.json").is_file() && !path.join("metrics.jsonl").exists() {
         let imported = hugging_face::read(path, device)?;
+        printer.warnings(&imported.warnings);
         let tokenizer = imported.tokenizer.map(|path| Tokenizer::from_file(&path, None)).transpose()?;
-        return Ok(Opened { model: imported.model, tokenizer, dtype: imported.dtype, run: None });
+        let beside = beside::of_folder(path)?;
+        return Ok(Opened { model: imported.model, tokenizer, beside, dtype: imported.dtype, run: None });
     }
     let named = RunRef::parse(name)?;
     let run = named.open().map_err(|problem| match problem.hint {
@@ -52,7 +58,8 @@ pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
     let model = checkpoint::read_model(&checkpoint, device)?;
     let eod = recipe.opt("data.eod", Recipe::text)?;
     let tokenizer = Some(Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?);
-    Ok(Opened { model, tokenizer, dtype: Dtype::F32, run: Some((run, recipe, checkpoint.step())) })
+    let beside = beside::of_checkpoint(&checkpoint)?;
+    Ok(Opened { model, tokenizer, beside, dtype: Dtype::F32, run: Some((run, recipe, checkpoint.step())) })
 }
 
 /// The tokenizer, or what to do without one.

@@ -113,6 +113,7 @@ pub fn config(recipe: &Recipe, vocabulary: &Vocabulary) -> Outcome<GptNeoxConfig
         tie_embeddings: recipe.bool("model.tie_embeddings")?,
         layer_norm_eps: recipe.f64("model.layer_norm_eps")?,
         eos_token_id: vocabulary.eod,
+        bos_token_id: None,
     };
     let faults = config.faults();
     if faults.is_empty() {

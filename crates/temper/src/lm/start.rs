@@ -24,7 +24,7 @@ use temper_train::trainer::Trainer;
 
 use crate::commands::machine;
 use crate::lengths::Lengths;
-use crate::lm::{shape, text};
+use crate::lm::{beside, shape, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::reading;
@@ -51,6 +51,7 @@ pub fn train(
         })
         .transpose()?;
     if let Some((path, imported)) = &imported {
+        printer.warnings(&imported.warnings);
         shape::adopt(&mut recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
     } else {
         shape::fill_preset(&mut recipe)?;
@@ -68,6 +69,8 @@ pub fn train(
         }
     };
     reading::tell_notes(tokenizer.notes(), printer);
+    let from = imported.as_ref().map(|(path, _)| path.as_str());
+    let beside = beside::at_start(&tokenizer, recipe.opt("data.tokenizer", Recipe::text)?.as_deref(), from)?;
     let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
     if let Some((_, imported)) = &imported {
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
@@ -86,7 +89,7 @@ pub fn train(
             None => GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, &device),
         };
         let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &model, &device);
-        let new = New { model, optimizer, stream, sets, state: State::default(), start, parent: None };
+        let new = New { model, optimizer, stream, sets, beside, state: State::default(), start, parent: None };
         build(recipe.clone(), source, run.clone(), new, tokenizer, limits, printer)
     })
     .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
@@ -179,7 +182,8 @@ pub fn branch(
         };
         printer.say(format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
         let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
-        let new = New { model, optimizer, stream, sets, state: begin, start: "branch", parent: Some(parent) };
+        let beside = beside::of_checkpoint(&checkpoint)?;
+        let new = New { model, optimizer, stream, sets, beside, state: begin, start: "branch", parent: Some(parent) };
         build(recipe.clone(), source, run.clone(), new, tokenizer, limits, printer)
     })
     .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
@@ -206,6 +210,8 @@ pub fn resume(
     let optimizer = checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, &device)?;
     let eod = recipe.opt("data.eod", Recipe::text)?;
     let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
+    // What older versions did not keep is made up for; the warnings were for the start.
+    let (beside, _) = beside::complete(beside::of_checkpoint(&checkpoint)?, &tokenizer, &model.config)?;
     let manifest = text::Manifest::read(&run)?;
     let mut stream = Stream::open(&manifest.stream)?;
     stream.require(tokenizer.vocabulary())?;
@@ -220,7 +226,7 @@ pub fn resume(
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,
         schedule: lengths.schedule.clone(),
-        task: task(&recipe, model, optimizer, stream, sets, &tokenizer)?,
+        task: LmTask { beside, ..task(&recipe, model, optimizer, stream, sets, &tokenizer)? },
         run,
         state,
         recorder,
@@ -261,6 +267,7 @@ struct New {
     optimizer: Optimizer,
     stream: StreamSpec,
     sets: Vec<text::SetSpec>,
+    beside: beside::Files,
     state: State,
     start: &'static str,
     parent: Option<Parent>,
@@ -277,7 +284,10 @@ fn build(
     limits: Limits,
     printer: &Printer,
 ) -> Outcome<(Trainer<LmTask>, Recipe, Lengths)> {
-    let New { model, optimizer, stream: spec, sets: set_specs, state, start, parent } = new;
+    let New { mut model, optimizer, stream: spec, sets: set_specs, beside, state, start, parent } = new;
+    // Its documents end with this token, whatever those of the directory that it comes from ended with.
+    model.config.eos_token_id = tokenizer.eod();
+    let (beside, warnings) = beside::complete(beside, &tokenizer, &model.config)?;
     let mut stream = Stream::open(&spec)?;
     stream.require(tokenizer.vocabulary())?;
     let sets = text::open_sets(&set_specs, &tokenizer)?;
@@ -301,8 +311,9 @@ fn build(
     let trainer_settings = run::settings(&recipe, &lengths, limits)?;
     let about = About { task: "lm", seed: recipe.u64("seed")?, parameters: model.config.parameters(), start, parent };
     let recorder = run::begin(&run, &recipe, source, &lengths, &state, about, &[], printer)?;
+    printer.warnings(&warnings);
     announce(&recipe, &model, &stream, &sets, &lengths, &state, printer);
-    let task = task(&recipe, model, optimizer, stream, sets, &tokenizer)?;
+    let task = LmTask { beside, ..task(&recipe, model, optimizer, stream, sets, &tokenizer)? };
     let trainer =
         Trainer { settings: trainer_settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
     trainer.check_weights()?;
@@ -433,6 +444,7 @@ fn task(
         eval,
         keep_best: recipe.opt("checkpoint.keep_best", Recipe::text)?,
         tokenizer: Some(tokenizer.to_json().to_vec()),
+        beside: Vec::new(),
         scores: Vec::new(),
     })
 }

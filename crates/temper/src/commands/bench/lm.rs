@@ -117,7 +117,7 @@ fn dump(
     rows: impl Fn(u64) -> Vec<u32>,
 ) -> Result<()> {
     begin_dump(folder)?;
-    hugging_face::write(folder, model, Dtype::F32, None)?;
+    hugging_face::write(folder, model, Dtype::F32, &[])?;
     let steps = repeat.warmup as usize + repeat.steps as usize;
     let values = || (0..steps as u64).flat_map(&rows).map(|token| token as f32).collect();
     let tokens = Outgoing { shape: vec![steps, batch, row], values: Box::new(values), dtype: Dtype::F32 };
