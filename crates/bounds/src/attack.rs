@@ -1,8 +1,7 @@
 //! Projected gradient descent in the box of an image (Madry et al. 2018): the other side of a certificate.
 //!
-//! One way down is easily stuck in a bad place, so the starts differ. The first is the clean image, the others are
-//! random. Every second one goes for a class of its own, the nearest rival first (Gowal et al. 2019), by the
-//! cross-entropy and with steps that begin large.
+//! Verdicts and evaluations attack with [`search`](crate::search), as hard as the budget allows. Adversarial training needs many
+//! attacks and no strong one: [`adversarial_images`] goes plain steps of one length down from a random point.
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use temper_model::image::{ImageNet, Statistics};
@@ -11,6 +10,7 @@ use temper_record::Result;
 
 use crate::boxes::{Images, clean, ends};
 use crate::floats;
+use crate::search::search;
 
 /// What the attack climbs in the starts that go for any other class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,12 +29,11 @@ pub struct Attack {
     pub steps: usize,
     /// Starts; with 0 the clean image alone is looked at.
     pub restarts: usize,
-    /// The first start is from a random point too (Madry et al. 2018, for training), not from the clean image.
+    /// The first start of [`adversarial_images`] is from a random point too (Madry et al. 2018), not from the clean image.
     pub random_first: bool,
-    /// Length of a step in units of eps. Where it is not given: 2.5 / `steps`, and in every second start from 1 / 4
-    /// down to that.
+    /// Length of a step in units of eps, for [`adversarial_images`] alone; 2.5 / `steps` where it is not given.
     pub step_size: Option<f64>,
-    /// What is climbed where no class is aimed at.
+    /// What [`adversarial_images`] climbs.
     pub loss: AttackLoss,
     /// Of the random starts.
     pub seed: u64,
@@ -69,7 +68,7 @@ impl Attacked {
 
 /// When an image is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goal {
+pub(crate) enum Goal {
     /// Once it is misclassified.
     Misclassify,
     /// After all steps of all starts.
@@ -100,7 +99,7 @@ pub fn attack_images(
     attack: &Attack,
     device: &Device,
 ) -> Result<Vec<Attacked>> {
-    Ok(descend(net, images, eps, attack, Goal::Misclassify, device)?.0)
+    Ok(search(net, images, eps, attack, Goal::Misclassify, &|| false, device)?.expect("nothing stops it").0)
 }
 
 /// The same attack, but every image goes through all steps of all starts: the smallest margins that it finds.
@@ -111,7 +110,7 @@ pub fn smallest_margins(
     attack: &Attack,
     device: &Device,
 ) -> Result<Vec<Attacked>> {
-    Ok(descend(net, images, eps, attack, Goal::SmallestMargin, device)?.0)
+    Ok(search(net, images, eps, attack, Goal::SmallestMargin, &|| false, device)?.expect("nothing stops it").0)
 }
 
 /// The images of the smallest margins, `[N, C, H, W]` in [0, 1]: what adversarial training trains on. Arguments as
@@ -127,7 +126,7 @@ pub fn adversarial_images(
 ) -> Result<Vec<f32>> {
     let indices: Vec<u64> = (first_index..).take(labels.len()).collect();
     let images = Images { pixels, shape: net.config.input, labels, indices: &indices };
-    Ok(descend(net, images, eps, attack, Goal::SmallestMargin, device)?.1)
+    Ok(descend(net, images, eps, attack, device)?.1)
 }
 
 /// Results, and the image at the smallest margin of each.
@@ -136,14 +135,13 @@ fn descend(
     images: Images,
     eps: f64,
     attack: &Attack,
-    goal: Goal,
     device: &Device,
 ) -> Result<(Vec<Attacked>, Vec<f32>)> {
     let shape = images.check(net.config.input, net.config.classes)?;
     if shape[0] == 0 {
         return Ok((Vec::new(), Vec::new()));
     }
-    let target = Target { net: &constant(net), device };
+    let target = Target { net: &constant(net), device, plain: false };
     let logits = target.classify(images.pixels, images.labels.len());
     let result = |(margin, class)| Attacked { clean_margin: margin, clean_class: class, margin, class };
     let results = margins(&logits, images.labels).into_iter().map(result).collect();
@@ -153,21 +151,19 @@ fn descend(
     for start in 0..attack.restarts {
         let (lower, upper) = (lower.clone(), upper.clone());
         let mut walk = Walk { places: all.clone(), x: images.pixels.to_vec(), lower, upper };
-        walk.drop_done(&best, goal);
+        walk.drop_done(&best);
         if start > 0 || attack.random_first {
             walk.scatter(attack.seed, start, images.indices);
         }
-        let rivals = (start % 2 == 1).then(|| nearest_rivals(&logits, images.labels, start / 2));
-        for step in 0..attack.steps {
+        for _ in 0..attack.steps {
             if walk.places.is_empty() {
                 break;
             }
             let labels = walk.of(images.labels);
-            let rivals = rivals.as_ref().map(|rivals| walk.of(rivals));
-            let (seen, gradient) = target.gradient(&walk.x, &labels, rivals, attack.loss);
+            let (seen, gradient) = target.gradient(&walk.x, &labels, attack.loss);
             best.see(&walk, seen);
-            walk.step(&gradient, (attack.step(start, step) * eps) as f32);
-            walk.drop_done(&best, goal);
+            walk.step(&gradient, (attack.step() * eps) as f32);
+            walk.drop_done(&best);
         }
         if !walk.places.is_empty() {
             let labels = walk.of(images.labels);
@@ -178,18 +174,14 @@ fn descend(
 }
 
 impl Attack {
-    /// Length of a step of a start in units of eps.
-    fn step(&self, start: usize, step: usize) -> f64 {
-        self.step_size.unwrap_or_else(|| {
-            let last = 2.5 / self.steps as f64;
-            let first = if start % 2 == 1 { last.max(0.25) } else { last };
-            first + (last - first) * step as f64 / self.steps as f64
-        })
+    /// Length of a step in units of eps.
+    fn step(&self) -> f64 {
+        self.step_size.unwrap_or(2.5 / self.steps as f64)
     }
 }
 
 /// Of every image, the class other than its label that is `rank`-th nearest to it by the clean logits.
-fn nearest_rivals(logits: &[f32], labels: &[u32], rank: usize) -> Vec<u32> {
+pub(crate) fn nearest_rivals(logits: &[f32], labels: &[u32], rank: usize) -> Vec<u32> {
     let classes = logits.len() / labels.len();
     let rival = |(row, label): (&[f32], &u32)| {
         let mut others: Vec<u32> = (0..classes as u32).filter(|class| class != label).collect();
@@ -257,8 +249,8 @@ impl Walk {
     }
 
     /// Drops the images that there is nothing left to find of.
-    fn drop_done(&mut self, best: &Best, goal: Goal) {
-        let done = |result: &Attacked| result.margin.is_nan() || (goal == Goal::Misclassify && result.found());
+    fn drop_done(&mut self, best: &Best) {
+        let done = |result: &Attacked| result.margin.is_nan();
         let keep: Vec<usize> = (0..self.places.len()).filter(|row| !done(&best.results[self.places[*row]])).collect();
         if keep.len() == self.places.len() {
             return;
@@ -272,7 +264,7 @@ impl Walk {
 }
 
 /// The single precision pixels next to the ends of the box of each, inside it.
-fn inside(pixels: &[f32], eps: f64) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn inside(pixels: &[f32], eps: f64) -> (Vec<f32>, Vec<f32>) {
     let end = |pixel: &f32| {
         let [lower, upper] = ends(*pixel, eps);
         let (l, u) = (lower as f32, upper as f32);
@@ -285,7 +277,7 @@ fn inside(pixels: &[f32], eps: f64) -> (Vec<f32>, Vec<f32>) {
 }
 
 /// The network off any gradient tape: a gradient is asked for the image and for nothing else.
-fn constant(net: &ImageNet) -> ImageNet {
+pub(crate) fn constant(net: &ImageNet) -> ImageNet {
     let mut net = net.clone();
     let off_tape = &mut |_: &str, parameter: Parameter| match parameter {
         Parameter::Vector(tensor) => *tensor = tensor.clone().without_autodiff(),
@@ -298,34 +290,28 @@ fn constant(net: &ImageNet) -> ImageNet {
 }
 
 /// The network under attack.
-struct Target<'a> {
-    net: &'a ImageNet,
-    device: &'a Device,
+pub(crate) struct Target<'a> {
+    pub net: &'a ImageNet,
+    pub device: &'a Device,
+    /// Logits by plain sums: what is reported rests on them.
+    pub plain: bool,
 }
 
 impl Target<'_> {
     /// Logits of `count` images, `[N, K]`.
-    fn classify(&self, pixels: &[f32], count: usize) -> Vec<f32> {
+    pub fn classify(&self, pixels: &[f32], count: usize) -> Vec<f32> {
         floats(self.logits(self.images(pixels, count)))
     }
 
     /// Margin and class of every image, and the gradient of what is climbed for the pixels, up to the scale of each
-    /// channel: towards `rivals` where they are given, else away from the label. Every image has its own: what the
-    /// others of the batch do is nothing to it.
-    fn gradient(
-        &self,
-        pixels: &[f32],
-        labels: &[u32],
-        rivals: Option<Vec<u32>>,
-        loss: AttackLoss,
-    ) -> (Vec<(f32, u32)>, Vec<f32>) {
+    /// channel. Every image has its own: what the others of the batch do is nothing to it.
+    fn gradient(&self, pixels: &[f32], labels: &[u32], loss: AttackLoss) -> (Vec<(f32, u32)>, Vec<f32>) {
         let x = self.images(pixels, labels.len()).autodiff().require_grad();
         let logits = self.logits(x.clone());
         let values = floats(logits.clone());
-        let climbed = match (rivals, loss) {
-            (Some(rivals), _) => pick(activation::log_softmax(logits, 1), &rivals),
-            (None, AttackLoss::CrossEntropy) => -pick(activation::log_softmax(logits, 1), labels),
-            (None, AttackLoss::Margin) => {
+        let climbed = match loss {
+            AttackLoss::CrossEntropy => -pick(activation::log_softmax(logits, 1), labels),
+            AttackLoss::Margin => {
                 let rows = values.chunks(self.net.config.classes).zip(labels);
                 let rivals: Vec<u32> = rows.map(|(row, label)| rival(row, *label)).collect();
                 pick(logits.clone(), &rivals) - pick(logits, labels)
@@ -336,22 +322,34 @@ impl Target<'_> {
         (margins(&values, labels), floats(gradient))
     }
 
-    fn images(&self, pixels: &[f32], count: usize) -> Tensor<5> {
+    pub fn images(&self, pixels: &[f32], count: usize) -> Tensor<5> {
         let [c, h, w] = self.net.config.input;
         clean(pixels, [count, c, h, w], &self.net.mean, &self.net.std, self.device)
     }
 
-    fn logits(&self, x: Tensor<5>) -> Tensor<2> {
-        let trace = self.net.trace(x, Statistics::Running);
+    pub fn logits(&self, x: Tensor<5>) -> Tensor<2> {
+        let trace = match self.plain {
+            true => self.net.trace_plain(x, Statistics::Running),
+            false => self.net.trace(x, Statistics::Running),
+        };
         self.net.logits(&trace)
     }
 }
 
 /// The sum of one value a row.
 fn pick(rows: Tensor<2>, classes: &[u32]) -> Tensor<1> {
+    picked(rows, classes).sum()
+}
+
+/// One value a row, `[N]`.
+pub(crate) fn one_a_row(rows: Tensor<2>, classes: &[u32]) -> Tensor<1> {
+    picked(rows, classes).squeeze_dim::<1>(1)
+}
+
+fn picked(rows: Tensor<2>, classes: &[u32]) -> Tensor<2> {
     let classes: Vec<i32> = classes.iter().map(|class| *class as i32).collect();
     let classes = Tensor::<1, Int>::from_data(TensorData::from(classes.as_slice()), &rows.device());
-    rows.gather(1, classes.unsqueeze_dim::<2>(1)).sum()
+    rows.gather(1, classes.unsqueeze_dim::<2>(1))
 }
 
 /// The class with the largest logit but the label's.
@@ -362,7 +360,7 @@ fn rival(logits: &[f32], label: u32) -> u32 {
 }
 
 /// Margin and class of every row of `logits` `[N, K]`. A logit that is not finite makes the margin NaN.
-fn margins(logits: &[f32], labels: &[u32]) -> Vec<(f32, u32)> {
+pub(crate) fn margins(logits: &[f32], labels: &[u32]) -> Vec<(f32, u32)> {
     let rows = logits.chunks(logits.len() / labels.len().max(1)).zip(labels);
     let margin = |(row, label): (&[f32], &u32)| {
         let rival = rival(row, *label);

@@ -93,7 +93,7 @@ fn lower_bound(
         let back = match (node.op, &net.layers[i]) {
             (_, Layer::Conv { weight, bias, conv }) => {
                 constant = constant + per_channel(&a, bias).reshape([n, q]);
-                stack::conv2d_adjoint(a, weight.clone(), *conv, [h, w])
+                stack::conv2d_adjoint(a, weight.clone(), *conv, [h, w], trace.sums)
             }
             (_, Layer::Linear { weight, bias }) => {
                 constant = constant + per_channel(&a, bias).reshape([n, q]);
@@ -184,6 +184,6 @@ fn unpool(a: Tensor<4>, kernel: usize, stride: usize, size: [usize; 2]) -> Tenso
     let data = TensorData::new(vec![value; kernel * kernel], [1, 1, kernel, kernel]);
     let weight = Tensor::<4>::from_data(data, &a.device());
     let conv = stack::Conv { stride, padding: 0, groups: 1 };
-    stack::conv2d_adjoint(a.reshape([rows * channels, 1, h, w]), weight, conv, size)
+    stack::conv2d_adjoint(a.reshape([rows * channels, 1, h, w]), weight, conv, size, stack::Sums::Plain)
         .reshape([rows, channels, size[0], size[1]])
 }

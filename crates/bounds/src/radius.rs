@@ -6,6 +6,7 @@ use temper_record::Result;
 
 use crate::boxes::{Images, boxes_each};
 use crate::ibp::Bound;
+use crate::search::Stop;
 use crate::verdict::least;
 
 /// What bisection leaves of the radius of one image.
@@ -29,14 +30,28 @@ pub fn radii(
     bound: Bound,
     device: &Device,
 ) -> Result<Vec<Radius>> {
+    let found = radii_until(net, images, largest, halvings, bound, &|| false, device)?;
+    Ok(found.expect("nothing stops it"))
+}
+
+/// The same; `stop` is asked between passes, and `None` comes back once it has said so.
+pub fn radii_until(
+    net: &ImageNet,
+    images: Images,
+    largest: f64,
+    halvings: usize,
+    bound: Bound,
+    stop: Stop,
+    device: &Device,
+) -> Result<Option<Vec<Radius>>> {
     let shape = images.check(net.config.input, net.config.classes)?;
     let n = shape[0];
     if n == 0 {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     let certified = |eps: &[f64]| {
         let x = boxes_each(images.pixels, shape, eps, &net.mean, &net.std, device);
-        let trace = net.trace(x, Statistics::Running);
+        let trace = net.trace_plain(x, Statistics::Running);
         let least = least(&bound.margins(net, &trace, images.labels), images.labels);
         // A bound that is not finite proves nothing.
         least.into_iter().map(|least| least.is_finite() && least > 0.0).collect::<Vec<bool>>()
@@ -45,6 +60,9 @@ pub fn radii(
     // Between a radius that holds and one that does not.
     let mut ends: Vec<[f64; 2]> = vec![[0.0, largest]; n];
     for _ in 0..halvings {
+        if stop() {
+            return Ok(None);
+        }
         let middle: Vec<f64> = ends.iter().map(|[lower, upper]| 0.5 * (lower + upper)).collect();
         for ((ends, middle), holds) in ends.iter_mut().zip(&middle).zip(certified(&middle)) {
             ends[usize::from(!holds)] = *middle;
@@ -55,5 +73,5 @@ pub fn radii(
         (true, true) => Radius { certified: Some(largest), uncertified: None },
         (true, false) => Radius { certified: Some(ends[i][0]), uncertified: Some(ends[i][1]) },
     };
-    Ok((0..n).map(radius).collect())
+    Ok(Some((0..n).map(radius).collect()))
 }

@@ -9,10 +9,11 @@ use temper_model::image::{ImageNet, Statistics};
 use temper_model::init;
 use temper_record::{Problem, Result};
 
-use crate::attack::{Attack, Attacked, attack_images};
+use crate::attack::{Attack, Attacked, Goal, Target, constant, margins};
 use crate::boxes::{Images, boxes};
 use crate::floats;
 use crate::ibp::Bound;
+use crate::search::{Stop, search};
 
 /// Below this size, both margins of a contradiction can be rounding: the last layer merged with the margins and the
 /// plain forward pass differ in their last bits.
@@ -97,17 +98,51 @@ pub struct Question {
     pub attack_certified: AttackCertified,
 }
 
+/// An image in a box that has another class than the box's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counterexample {
+    /// The number of the image whose box it lies in.
+    pub index: u64,
+    /// Its pixels, `[C, H, W]` in [0, 1]: at these very numbers the network was asked once more.
+    pub pixels: Vec<f32>,
+}
+
+/// What is known of a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Decided {
+    /// One an image.
+    pub verdicts: Vec<Verdict>,
+    /// One for every [`Outcome::Attacked`], in the same order.
+    pub counterexamples: Vec<Counterexample>,
+}
+
 /// Decides every image of a batch, in evaluation mode. Wrong images for the network are the user's error.
 pub fn verify_batch(net: &ImageNet, images: Images, question: &Question, device: &Device) -> Result<Vec<Verdict>> {
+    let decided = verify_until(net, images, question, &|| false, device)?;
+    Ok(decided.expect("nothing stops it").verdicts)
+}
+
+/// The same with counterexamples. `stop` is asked between passes; `None` once it has said so: the batch is abandoned.
+pub fn verify_until(
+    net: &ImageNet,
+    images: Images,
+    question: &Question,
+    stop: Stop,
+    device: &Device,
+) -> Result<Option<Decided>> {
     let shape = images.check(net.config.input, net.config.classes)?;
     if shape[0] == 0 {
-        return Ok(Vec::new());
+        return Ok(Some(Decided::default()));
     }
     let Question { eps, bound, attack, attack_certified } = *question;
-    let trace = net.trace(boxes(images.pixels, shape, eps, &net.mean, &net.std, device), Statistics::Running);
+    let trace = net.trace_plain(boxes(images.pixels, shape, eps, &net.mean, &net.std, device), Statistics::Running);
     let bounds = least(&bound.margins(net, &trace, images.labels), images.labels);
     // Without a start: margin and class of the clean images.
-    let clean = attack_images(net, images, eps, &Attack { restarts: 0, ..attack }, device)?;
+    let none = Attack { restarts: 0, ..attack };
+    let Some((clean, _)) = search(net, images, eps, &none, Goal::Misclassify, stop, device)? else { return Ok(None) };
+    if stop() {
+        return Ok(None);
+    }
 
     let is_attacked = |i: &usize| match attack_certified {
         AttackCertified::All => true,
@@ -116,15 +151,38 @@ pub fn verify_batch(net: &ImageNet, images: Images, question: &Question, device:
         AttackCertified::Tenth => bounds[*i] <= 0.0 || drawn(attack.seed, images.indices[*i]),
     };
     let places: Vec<usize> = (0..shape[0]).filter(is_attacked).collect();
-    let mut attacks = vec![None; shape[0]];
+    let mut attacks: Vec<Option<Attacked>> = vec![None; shape[0]];
+    let mut turned: Vec<Vec<f32>> = vec![Vec::new(); shape[0]];
     if !places.is_empty() {
         let (pixels, labels, indices) = images.choose(&places);
         let chosen = Images { pixels: &pixels, labels: &labels, indices: &indices, ..images };
-        let found = attack_images(net, chosen, eps, &attack, device)?;
-        places.into_iter().zip(found).for_each(|(i, found)| attacks[i] = Some(found));
+        let found = search(net, chosen, eps, &attack, Goal::Misclassify, stop, device)?;
+        let Some((mut found, best)) = found else { return Ok(None) };
+        ask_again(net, &mut found, &best, &labels, device);
+        let size = best.len() / places.len();
+        for (row, (i, found)) in places.into_iter().zip(found).enumerate() {
+            attacks[i] = Some(found);
+            turned[i] = best[row * size..][..size].to_vec();
+        }
     }
     let judge = |i: usize| judge(images.indices[i], images.labels[i], clean[i], bounds[i], attacks[i]);
-    Ok((0..shape[0]).map(judge).collect())
+    let verdicts: Vec<Verdict> = (0..shape[0]).map(judge).collect();
+    let counterexamples = verdicts.iter().zip(turned).filter(|(verdict, _)| verdict.outcome == Outcome::Attacked);
+    let counterexample = |(verdict, pixels): (&Verdict, Vec<f32>)| Counterexample { index: verdict.index, pixels };
+    let counterexamples = counterexamples.map(counterexample).collect();
+    Ok(Some(Decided { verdicts, counterexamples }))
+}
+
+/// Asks the network once more at the images that an attack found, each by itself: what counts is the answer to the numbers that are
+/// kept, not that in the batch of the attack, whose last bits may differ.
+fn ask_again(net: &ImageNet, found: &mut [Attacked], images: &[f32], labels: &[u32], device: &Device) {
+    let target = Target { net: &constant(net), device, plain: true };
+    let size = images.len() / found.len();
+    for ((found, image), label) in found.iter_mut().zip(images.chunks(size)).zip(labels) {
+        if found.found() {
+            (found.margin, found.class) = margins(&target.classify(image, 1), &[*label])[0];
+        }
+    }
 }
 
 /// The least lower bound of every row of margins `[N, K]` but that of the label; NaN if one of them is NaN.

@@ -6,7 +6,7 @@
 use std::time::Instant;
 use temper_kernels::adamw::{self, AdamW};
 use temper_kernels::attention::{self, Rotary, Shape};
-use temper_kernels::conv;
+use temper_kernels::conv::{self, Sums};
 use temper_kernels::cross_entropy::{self, HeadDims};
 use temper_kernels::gelu::{self, Gelu};
 use temper_kernels::linear::{self, Dims};
@@ -93,8 +93,8 @@ fn conv_times(s: conv::Shape) {
     let (mut y, mut dx, mut dw, mut db) = (g.clone(), x.clone(), w.clone(), b.clone());
     let flops = 2.0 * (s.output_len() * s.inputs / s.groups * s.kernel * s.kernel) as f64;
     let name = |what: &str| format!("{prefix} {what}");
-    time(&name("forward"), flops, "GFLOP/s", || conv::forward(&x, &w, Some(&b), &mut y, s));
-    time(&name("backward_input"), flops, "GFLOP/s", || conv::backward_input(&g, &w, &mut dx, s));
+    time(&name("forward"), flops, "GFLOP/s", || conv::forward(&x, &w, Some(&b), &mut y, s, Sums::Fast));
+    time(&name("backward_input"), flops, "GFLOP/s", || conv::backward_input(&g, &w, &mut dx, s, Sums::Fast));
     time(&name("backward_weight"), flops, "GFLOP/s", || conv::backward_weight(&x, &g, &w, &mut dw, Some(&mut db), s));
 }
 

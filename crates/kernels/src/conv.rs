@@ -3,7 +3,8 @@
 //! One task makes one image of one slab: it copies what a block of output rows needs into a small [`window`], from
 //! which the tiles ([`tile`]) read every tap directly, and writes the output in its place. Memory sees one read of the
 //! input and one write of the output; weights are put into the tiles' order once a call. Kernels of
-//! 3 x 3 with a stride of 1 and channels enough are made at the points of [`winograd`]: half the products, by the same tiles.
+//! 3 x 3 with a stride of 1 and channels enough are made at the points of [`winograd`] where the caller lets them ([`Sums`]): half the
+//! products, by the same tiles.
 //!
 //! A stack has one slab (clean activations) or three (clean, centre, radius); the radius is convolved with the
 //! magnitudes of the weights and without bias (interval bound propagation, Gowal et al. 2018). The gradient of the
@@ -24,6 +25,18 @@ use rayon::prelude::*;
 use tile::{Correlation, Level, WeightSum};
 use window::{Geometry, Window};
 use winograd::Rows;
+
+/// How the sums of products are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sums {
+    /// At the points of [`winograd`] where that saves products. A number beside much larger ones in its tile of four rows
+    /// loses digits to them, so this is for training.
+    #[default]
+    Fast,
+    /// Product by product: the rounding error of an output is that of its own products, so this is for bounds that are
+    /// reported.
+    Plain,
+}
 
 /// Sizes of a convolution of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,9 +265,10 @@ impl Whole {
         shape: &Shape,
         geometry: Geometry,
         outputs: usize,
+        sums: Sums,
         value: impl Fn(bool, usize, usize, [usize; 3]) -> f32 + Sync,
     ) -> Self {
-        if !winograd::pays(&geometry, outputs) {
+        if sums == Sums::Plain || !winograd::pays(&geometry, outputs) {
             return Self { geometry, outputs, passes: vec![Pass::new(shape, geometry, outputs, value)], tiles: 0 };
         }
         let tiles = winograd::tiles(&geometry, outputs);
@@ -327,7 +341,7 @@ fn flat_pays(geometry: &Geometry, outputs: usize) -> bool {
 
 /// `y[slabs, images, outputs, H', W']` of `x[slabs, images, inputs, H, W]`; the bias, one number an output channel, is
 /// for clean activations and centres.
-pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], shape: Shape) {
+pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], shape: Shape, sums: Sums) {
     shape.check(x.len(), w.len(), y.len());
     if let Some(bias) = bias {
         assert_eq!(bias.len(), shape.outputs, "conv: bias");
@@ -336,7 +350,7 @@ pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], shape:
         return;
     }
     let (outputs, taps, k) = (shape.outputs / shape.groups, shape.taps(), shape.kernel);
-    let whole = Whole::new(&shape, shape.geometry(), outputs, |radius, g, o, [c, ky, kx]| {
+    let whole = Whole::new(&shape, shape.geometry(), outputs, sums, |radius, g, o, [c, ky, kx]| {
         let w = w[(g * outputs + o) * taps + (c * k + ky) * k + kx];
         if radius { w.abs() } else { w }
     });
@@ -364,7 +378,7 @@ fn correlate(pass: &Whole, x: &[f32], bias: Option<&[f32]>, y: &mut [f32], shape
 }
 
 /// The gradient `dx` of the input for the gradient `g` of the output.
-pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape) {
+pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape, sums: Sums) {
     shape.check(dx.len(), w.len(), g.len());
     if dx.is_empty() {
         return;
@@ -380,7 +394,7 @@ pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], shape: Shape) {
     if s == 1 {
         for phase in phases {
             let value = |radius, g, c, tap| mirrored(&phase, radius, g, c, tap);
-            correlate(&Whole::new(&shape, phase.geometry, inputs, value), g, None, dx, &shape);
+            correlate(&Whole::new(&shape, phase.geometry, inputs, sums, value), g, None, dx, &shape);
         }
         return;
     }

@@ -5,7 +5,7 @@ use common::*;
 use temper_kernels::adamw::{self, AdamW};
 use temper_kernels::arch::{self, InstructionSet, found};
 use temper_kernels::attention::{self, Rotary};
-use temper_kernels::conv;
+use temper_kernels::conv::{self, Sums};
 use temper_kernels::cross_entropy::{self, HeadDims};
 use temper_kernels::gelu::{self, Gelu};
 use temper_kernels::gemm::{Layout, gemm};
@@ -84,8 +84,8 @@ fn everything() -> Vec<Vec<f32>> {
         };
         let (x, w, g) = (numbers(10, s.input_len()), numbers(11, s.weight_len()), numbers(12, s.output_len()));
         let (mut y, mut dx, mut dw) = (vec![f32::NAN; g.len()], vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
-        conv::forward(&x, &w, None, &mut y, s);
-        conv::backward_input(&g, &w, &mut dx, s);
+        conv::forward(&x, &w, None, &mut y, s, Sums::Fast);
+        conv::backward_input(&g, &w, &mut dx, s, Sums::Fast);
         conv::backward_weight(&x, &g, &w, &mut dw, None, s);
         results.extend([y, dx, dw]);
     }

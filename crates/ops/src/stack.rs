@@ -19,7 +19,7 @@ pub use affine::Affine;
 pub use batch_norm::batch_norm;
 pub use channel_affine::channel_affine;
 pub use channel_moments::channel_moments;
-pub use conv2d::{conv2d, conv2d_adjoint};
+pub use conv2d::{Sums, conv2d, conv2d_adjoint};
 pub use dense::dense;
 pub use interval_moments::{interval_moments, interval_moments_after};
 pub use margins::margins;

@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use temper_ops::composed;
-use temper_ops::stack::{self, Conv};
+use temper_ops::stack::{self, Conv, Sums};
 
 /// Deterministic values in [-1, 1).
 fn noise(seed: u64, n: usize) -> Vec<f32> {
@@ -153,7 +153,7 @@ fn conv2d() {
                     &format!("conv2d S {slabs}, {n} {i}x{h}x{w} -> {o}, kernel {k}, {conv:?}"),
                     &inputs,
                     used,
-                    |x, w, b| stack::conv2d(x, w, b, conv),
+                    |x, w, b| stack::conv2d(x, w, b, conv, Sums::Fast),
                     |x, w, b| composed::conv2d(x, w, b, conv),
                 );
             }
@@ -170,7 +170,7 @@ fn conv2d_adjoint() {
             &format!("conv2d_adjoint {n} {i}x{h}x{w} -> {o}, kernel {k}, {conv:?}"),
             &(random(1, [n, o, out[0], out[1]]), random(2, [o, i / groups, k, k]), random(3, [1])),
             [true, true, false],
-            |x, weight, _| stack::conv2d_adjoint(x, weight, conv, [h, w]),
+            |x, weight, _| stack::conv2d_adjoint(x, weight, conv, [h, w], Sums::Fast),
             |x, weight, _| composed::conv2d_adjoint(x, weight, conv, [h, w]),
         );
     }
@@ -261,8 +261,14 @@ fn views_are_read_in_logical_order() {
     let transposed = random(2, [3, 3, 5, 4]).swap_dims(0, 3).swap_dims(1, 2);
     let straight = Tensor::from_data(transposed.clone().into_data(), &Device::flex());
     for (a, b) in [
-        (stack::conv2d(view.clone(), w.clone(), b.clone(), conv), stack::conv2d(copy.clone(), w, b.clone(), conv)),
-        (stack::conv2d(copy.clone(), transposed, b.clone(), conv), stack::conv2d(copy.clone(), straight, b, conv)),
+        (
+            stack::conv2d(view.clone(), w.clone(), b.clone(), conv, Sums::Fast),
+            stack::conv2d(copy.clone(), w, b.clone(), conv, Sums::Fast),
+        ),
+        (
+            stack::conv2d(copy.clone(), transposed, b.clone(), conv, Sums::Fast),
+            stack::conv2d(copy.clone(), straight, b, conv, Sums::Fast),
+        ),
         (stack::relu(view.clone()), stack::relu(copy.clone())),
     ] {
         assert_eq!(values(a), values(b));

@@ -57,6 +57,11 @@ pub enum Command {
     /// Text from a run or a Hugging Face model, to see what its numbers mean.
     Sample(Sample),
     /// Standard, attacked and certified error of an image classifier, with a verdict per image.
+    ///
+    /// Certificates hold in exact arithmetic. The bounds are computed in f32, rounded to nearest, and nothing accounts for that rounding: where
+    /// weights or biases are large enough to swallow the radius, an image can be certified that is none. Images that the attack turned
+    /// are kept in counterexamples.npy, a stack [N, C, H, W] of f32 in [0, 1] as NumPy reads it; the column `counterexample` of
+    /// verdicts.csv holds the row.
     Verify(Verify),
     /// What intervals do in an image classifier, layer by layer: difference gains, states of ReLUs, widths.
     Inspect(Inspect),
@@ -208,10 +213,11 @@ pub struct Verify {
     /// "all" images, or nobody ("uncertified").
     #[arg(long, default_value = "tenth", value_parser = ["tenth", "all", "uncertified"])]
     pub attack: String,
-    /// Steps of the attack (PGD, each 2.5 eps over their number).
+    /// Steps of one start of the attack: AutoPGD, whose steps halve.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: u64,
-    /// Starts of the attack: the first from the image itself, the others from random points of its box.
+    /// Starts of the attack: the first from the image itself, most others for one class each, the last two (one of 2 to 5)
+    /// a random search that needs no gradient.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub restarts: u64,
     /// Find the largest certified radius of every image up to --eps instead, by bisection.

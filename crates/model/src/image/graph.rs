@@ -6,7 +6,7 @@
 use burn::tensor::module::avg_pool2d;
 use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Device, Tensor, TensorData};
-use temper_ops::stack::{self, Conv};
+use temper_ops::stack::{self, Conv, Sums};
 
 use super::config::{NetworkConfig, Op};
 use super::init::ImageInit;
@@ -87,6 +87,8 @@ pub struct Trace {
     pub moments: Vec<Tensor<2>>,
     /// Per batch norm, in node order, scale and shift `[C]` of the affine map that it is, with gradient.
     pub scales: Vec<[Tensor<1>; 2]>,
+    /// How the sums of its convolutions were made, and are made where linear bounds go back through them.
+    pub sums: Sums,
 }
 
 impl Trace {
@@ -185,16 +187,26 @@ impl ImageNet {
         }
     }
 
-    /// Every activation for the normalised images `x`, `[S, N, C, H, W]`, up to the input of the last layer.
+    /// Every activation for the normalised images `x`, `[S, N, C, H, W]`, up to the input of the last layer, as training
+    /// needs it: as fast as may be.
     pub fn trace(&self, x: Tensor<5>, statistics: Statistics) -> Trace {
+        self.trace_by(x, statistics, Sums::Fast)
+    }
+
+    /// The same with plain sums: what a number that is reported rests on.
+    pub fn trace_plain(&self, x: Tensor<5>, statistics: Statistics) -> Trace {
+        self.trace_by(x, statistics, Sums::Plain)
+    }
+
+    fn trace_by(&self, x: Tensor<5>, statistics: Statistics, sums: Sums) -> Trace {
         assert_eq!(x.dims()[2..], self.config.input, "images of the network's size");
-        let mut trace = Trace { values: vec![x], made: vec![None], moments: Vec::new(), scales: Vec::new() };
+        let mut trace = Trace { values: vec![x], made: vec![None], moments: Vec::new(), scales: Vec::new(), sums };
         let hidden = self.layers.len() - 1;
         for (node, layer) in self.config.nodes[..hidden].iter().zip(&self.layers) {
             let x = trace.values[node.inputs[0]].clone();
             let mut made = None;
             let output = match (node.op, layer) {
-                (_, Layer::Conv { weight, bias, conv }) => stack::conv2d(x, weight.clone(), bias.clone(), *conv),
+                (_, Layer::Conv { weight, bias, conv }) => stack::conv2d(x, weight.clone(), bias.clone(), *conv, sums),
                 (_, Layer::Linear { weight, bias }) => stack::dense(x, weight.clone(), bias.clone()),
                 (_, Layer::BatchNorm { weight, bias, running_mean, running_var }) => {
                     let moments = match statistics {

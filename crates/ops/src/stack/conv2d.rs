@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
+pub use temper_kernels::conv::Sums;
 use temper_kernels::conv::{self as kernel, Shape};
 use temper_kernels::scratch::unwritten;
 
@@ -10,22 +11,23 @@ use crate::composed;
 use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
 
 /// Convolution of a stack: clean and centre with weight and bias, radius with `|weight|` and no bias.
-/// `x` is `[S, N, I, H, W]`, `weight` `[O, I / groups, K, K]`, `bias` `[O]`; the result is `[S, N, O, H', W']`.
-pub fn conv2d(x: Tensor<5>, weight: Tensor<4>, bias: Tensor<1>, conv: Conv) -> Tensor<5> {
+/// `x` is `[S, N, I, H, W]`, `weight` `[O, I / groups, K, K]`, `bias` `[O]`; the result is `[S, N, O, H', W']`. `sums` says how
+/// they are made; gradients are made the fast way either way, as only training and attacks follow them.
+pub fn conv2d(x: Tensor<5>, weight: Tensor<4>, bias: Tensor<1>, conv: Conv, sums: Sums) -> Tensor<5> {
     if !on_cpu(&x) {
         return composed::conv2d(x, weight, bias, conv);
     }
-    apply(Conv2d { conv }, [Input::new(x), Input::new(weight), Input::new(bias)])
+    apply(Conv2d { conv, sums }, [Input::new(x), Input::new(weight), Input::new(bias)])
 }
 
 /// The adjoint of [`conv2d`] for clean activations, which linear bounds are pushed backwards with: the gradient of a
 /// convolution's input `[N, I, H, W]` of height and width `size` for the gradient `x` `[N, O, H', W']` of its output.
 /// Differentiable in both arguments.
-pub fn conv2d_adjoint(x: Tensor<4>, weight: Tensor<4>, conv: Conv, size: [usize; 2]) -> Tensor<4> {
+pub fn conv2d_adjoint(x: Tensor<4>, weight: Tensor<4>, conv: Conv, size: [usize; 2], sums: Sums) -> Tensor<4> {
     if !on_cpu(&x) {
         return composed::conv2d_adjoint(x, weight, conv, size);
     }
-    apply(Adjoint { conv, size }, [Input::new(x), Input::new(weight)])
+    apply(Adjoint { conv, size, sums }, [Input::new(x), Input::new(weight)])
 }
 
 /// The sizes of the convolution of a stack `[S, N, I, H, W]`.
@@ -40,6 +42,7 @@ fn shape([slabs, images, inputs, height, width]: [usize; 5], weight: &FlexTensor
 #[derive(Debug, Clone)]
 struct Conv2d {
     conv: Conv,
+    sums: Sums,
 }
 
 impl Fused<3> for Conv2d {
@@ -49,7 +52,7 @@ impl Fused<3> for Conv2d {
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let shape = shape(sizes(&x), &weight, self.conv);
         let mut y = unwritten(shape.output_len());
-        kernel::forward(values(&x), values(&weight), Some(values(&bias)), &mut y, shape);
+        kernel::forward(values(&x), values(&weight), Some(values(&bias)), &mut y, shape, self.sums);
         let [height, width] = shape.output();
         (tensor(y, [shape.slabs, shape.images, shape.outputs, height, width]), (x, weight))
     }
@@ -59,7 +62,7 @@ impl Fused<3> for Conv2d {
         let g = values(&gradient);
         let dx = needed[0].then(|| {
             let mut dx = unwritten(shape.input_len());
-            kernel::backward_input(g, values(&weight), &mut dx, shape);
+            kernel::backward_input(g, values(&weight), &mut dx, shape, Sums::Fast);
             tensor(dx, sizes(&x))
         });
         if !needed[1] && !needed[2] {
@@ -75,6 +78,7 @@ impl Fused<3> for Conv2d {
 struct Adjoint {
     conv: Conv,
     size: [usize; 2],
+    sums: Sums,
 }
 
 impl Adjoint {
@@ -95,7 +99,7 @@ impl Fused<2> for Adjoint {
     fn forward(&self, [x, weight]: [FlexTensor; 2], _: bool) -> (FlexTensor, Self::Saved) {
         let shape = self.shape(&x, &weight);
         let mut y = unwritten(shape.input_len());
-        kernel::backward_input(values(&x), values(&weight), &mut y, shape);
+        kernel::backward_input(values(&x), values(&weight), &mut y, shape, self.sums);
         (tensor(y, [shape.images, shape.inputs, self.size[0], self.size[1]]), (x, weight))
     }
 
@@ -104,7 +108,7 @@ impl Fused<2> for Adjoint {
         let g = values(&gradient);
         let dx = needed[0].then(|| {
             let mut dx = unwritten(shape.output_len());
-            kernel::forward(g, values(&weight), None, &mut dx, shape);
+            kernel::forward(g, values(&weight), None, &mut dx, shape, Sums::Fast);
             tensor(dx, x.layout().shape().clone())
         });
         // Both are linear in the weight: its gradient is that of the convolution with input and output exchanged.

@@ -98,7 +98,7 @@ pub fn look(
     let (pixels, labels) = images.batch(&indices, None);
     let [c, h, w] = net.config.input;
     let x = boxes(&pixels, [labels.len(), c, h, w], eps, &net.mean, &net.std, device);
-    let trace = net.trace(x, statistics);
+    let trace = net.trace_plain(x, statistics);
     let states = layer_states(net, &trace);
     let nodes = &net.config.nodes;
     let width = |value: usize| f64::from(trace.values[value].clone().narrow(0, 2, 1).mean().into_scalar::<f32>());

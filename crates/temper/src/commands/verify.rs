@@ -1,8 +1,12 @@
 //! `temper verify RUN`: standard, attacked and certified error of a classifier on its test set, with a verdict per image.
 //!
 //! Verdicts go to a CSV file, batch by batch, each made durable before the next begins: a killed `verify` loses at most
-//! one batch, and the same command goes on. Beside it, `verdicts-question.json` (or `radii-question.json`) says what was asked, so that verdicts of two
-//! different questions never end up in one file.
+//! one batch, and the same command resumes. Beside it, `verdicts-question.json` (or `radii-question.json`) says what was asked, so that verdicts of two
+//! different questions never end up in one file, and `counterexamples.npy` holds the images that the attack found ([`stack`]).
+//!
+//! A signal is answered at once and abandons the batch.
+
+mod stack;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -13,28 +17,42 @@ use serde_json::{Value, json};
 use temper_bounds::attack::Attack;
 use temper_bounds::boxes::Images as Boxed;
 use temper_bounds::ibp::Bound;
-use temper_bounds::radius::radii;
-use temper_bounds::verdict::{AttackCertified, Question, Summary, Verdict, verify_batch};
+use temper_bounds::radius::{Radius, radii_until};
+use temper_bounds::search::Stop;
+use temper_bounds::verdict::{AttackCertified, Outcome as Kind, Question, Summary, Verdict, verify_until};
 use temper_data::images::Images;
 use temper_model::ImageNet;
+use temper_record::files::write_whole;
 use temper_record::{Problem, Result};
 
 use crate::args;
 use crate::certify::images;
 use crate::certify::open;
-use crate::console::Signals;
-use crate::printer::Printer;
+use crate::console::{Signals, end_at_signal};
+use crate::printer::{self, Printer};
 use crate::problems::Outcome;
 use crate::progress::Meter;
 
-/// The columns of `verdicts.csv`.
-const VERDICTS: &str = "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error";
+use stack::Stack;
+
+/// The columns of `verdicts.csv`: `counterexample` is the row of `counterexamples.npy`; names come last, and may be quoted.
+const VERDICTS: &str = "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error,counterexample,class,predicted_class,file";
 /// The columns of `radii.csv`: the largest radius at which the image is certified, and the smallest at which it is not.
-const RADII: &str = "index,label,certified,not_certified";
+const RADII: &str = "index,label,certified,not_certified,class,file";
+/// Names at the end of a line.
+const NAMES: [usize; 2] = [3, 2];
+/// How the attack goes about it: another version of it asks another question.
+const ATTACK: &str = "autopgd and squares, 1";
 
 /// Runs the command.
 pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let signals = Signals::listen()?;
+    end_at_signal(|| {
+        printer::last_words(
+            "stopping: this batch is abandoned, the verdicts so far are kept (once more to stop at once)",
+        );
+        None
+    })?;
     let device = Device::flex();
     let opened = open::open(&args.run, &device)?;
     let test = images::judged(&opened.run, &opened.recipe, args.data.as_deref(), printer)?;
@@ -45,7 +63,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         None => (opened.recipe.radius("eps.target")?, opened.recipe.shown("eps.target")),
     };
     let bound = if args.bound == "best" { Bound::Best } else { Bound::Ibp };
-    let name = folder_name(args, opened.step, &written);
+    let name = folder_name(args, opened.step, &written, &test.fingerprint());
     let kind = if args.radius { "radii" } else { "verdicts" };
     let folder = args.out.clone().unwrap_or_else(|| opened.run.path().join("verify").join(name));
     let seed = opened.recipe.u64("seed")?;
@@ -58,11 +76,18 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     // What decides the one file does not bear on the other.
     let more = match args.radius {
         true => json!({ "halvings": args.halvings }),
-        false => json!({ "attack": args.attack, "steps": args.steps, "restarts": args.restarts, "seed": seed }),
+        false => json!({
+            "attack": args.attack, "steps": args.steps, "restarts": args.restarts, "seed": seed, "method": ATTACK,
+        }),
     };
     asked.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
     let header = if args.radius { RADII } else { VERDICTS };
-    let mut file = Verdicts::open(&folder, kind, header, &asked)?;
+    let mut file = Verdicts::open(&folder, kind, header, NAMES[usize::from(args.radius)], &asked)?;
+    let found = file.lines.iter().filter(|line| line.split(',').nth(3) == Some(Kind::Attacked.name())).count();
+    let mut stack = match args.radius {
+        true => None,
+        false => Some(Stack::open(&folder.join("counterexamples.npy"), opened.net.config.input, found)?),
+    };
     let mut done = file.lines.len();
     if done > 0 {
         printer.say(format_args!("{done} of {} images are done already: {}", test.len(), file.path.display()));
@@ -81,18 +106,25 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let first = done;
     while done < test.len() {
         let batch = Batch::take(&test, done, args.batch as usize);
-        let lines = if args.radius {
-            radius_lines(&opened.net, &batch, eps, args.halvings as usize, bound, &device)?
-        } else {
-            let verdicts = verify_batch(&opened.net, batch.boxed(&opened.net), &question, &device)?;
-            verdicts.iter().map(line).collect()
+        let stop = || signals.seen().is_some();
+        let lines = match &mut stack {
+            None => radius_lines(&opened.net, &batch, &test, eps, args.halvings as usize, bound, &stop, &device)?,
+            Some(stack) => verify_until(&opened.net, batch.boxed(&opened.net), &question, &stop, &device)?
+                .map(|decided| {
+                    let first = stack.rows;
+                    stack.append(decided.counterexamples.iter().map(|image| image.pixels.as_slice()))?;
+                    Ok::<_, Problem>(lines(&decided.verdicts, &test, first))
+                })
+                .transpose()?,
         };
-        done += lines.len();
-        file.append(lines)?;
-        meter.update(done as u64, format_args!("{:.1} images/s", (done - first) as f64 / meter.seconds()));
+        if let Some(lines) = lines {
+            done += lines.len();
+            file.append(lines)?;
+            meter.update(done as u64, format_args!("{:.1} images/s", (done - first) as f64 / meter.seconds()));
+        }
         if let Some(signal) = signals.seen().filter(|_| done < test.len()) {
             drop(meter);
-            printer.say(format_args!("stopped after {done} of {} images; the same command goes on", test.len()));
+            printer.say(format_args!("stopped after {done} of {} images; the same command resumes", test.len()));
             return Ok((128 + signal) as u8);
         }
     }
@@ -115,18 +147,24 @@ pub fn radius(text: &str) -> Result<f64> {
     })
 }
 
-/// The folder of these verdicts in the run: the step and the radius as it was written, and whatever is not as usual.
-fn folder_name(args: &args::Verify, step: u64, eps: &str) -> String {
+/// The folder of these verdicts in the run: the step and the radius as it was written, and whatever decides them and is not as usual.
+fn folder_name(args: &args::Verify, step: u64, eps: &str, content: &str) -> String {
     let mut name = format!("step-{step}-eps-{}", eps.trim().replace('/', "-"));
     let usual = [("ibp", &args.bound), ("tenth", &args.attack)];
-    for (_, word) in usual.iter().filter(|(usual, word)| usual != word) {
+    for (_, word) in usual.iter().filter(|(usual, word)| usual != word).take(if args.radius { 1 } else { 2 }) {
         name += &format!("-{word}");
+    }
+    let attack = [("steps", args.steps, 200), ("restarts", args.restarts, 10)];
+    let numbers = if args.radius { &[("halvings", args.halvings, 12)][..] } else { &attack[..] };
+    for (word, value, _) in numbers.iter().filter(|(_, value, usual)| value != usual) {
+        name += &format!("-{word}-{value}");
     }
     if let Some(images) = args.images {
         name += &format!("-first-{images}");
     }
     if let Some(data) = args.data.as_deref().and_then(|path| Path::new(path).file_name()) {
-        name += &format!("-{}", data.to_string_lossy());
+        // Two sets may be called the same.
+        name += &format!("-{}-{}", data.to_string_lossy(), content.get(..8).unwrap_or(content));
     }
     name
 }
@@ -150,39 +188,75 @@ impl Batch {
     }
 }
 
-fn line(verdict: &Verdict) -> String {
-    let maybe = |value: Option<String>| value.unwrap_or_default();
-    let error = verdict.error.as_deref().unwrap_or("").replace([',', '"', '\n'], ";");
-    format!(
-        "{},{},{},{},{},{},{},{},{},{error}",
-        verdict.index,
-        verdict.label,
-        verdict.predicted,
-        verdict.outcome.name(),
-        verdict.clean_margin,
-        verdict.bound,
-        maybe(verdict.attack_margin.map(|margin| margin.to_string())),
-        maybe(verdict.attack_class.map(|class| class.to_string())),
-        u8::from(verdict.rounding),
-    )
+/// The lines of a batch, of which the first counterexample is row `row` of the stack.
+fn lines(verdicts: &[Verdict], test: &Images, mut row: usize) -> Vec<String> {
+    let mut line = |verdict: &Verdict| {
+        let maybe = |value: Option<String>| value.unwrap_or_default();
+        let error = verdict.error.as_deref().unwrap_or("").replace([',', '"', '\n'], ";");
+        let counterexample = (verdict.outcome == Kind::Attacked).then(|| {
+            row += 1;
+            (row - 1).to_string()
+        });
+        format!(
+            "{},{},{},{},{},{},{},{},{},{error},{},{},{},{}",
+            verdict.index,
+            verdict.label,
+            verdict.predicted,
+            verdict.outcome.name(),
+            verdict.clean_margin,
+            verdict.bound,
+            maybe(verdict.attack_margin.map(|margin| margin.to_string())),
+            maybe(verdict.attack_class.map(|class| class.to_string())),
+            u8::from(verdict.rounding),
+            maybe(counterexample),
+            class(test, verdict.label),
+            class(test, verdict.predicted),
+            file_name(test, verdict.index),
+        )
+    };
+    verdicts.iter().map(&mut line).collect()
 }
 
+/// The name of a class as a field.
+fn class(test: &Images, label: u32) -> String {
+    test.class_names.get(label as usize).map_or_else(String::new, |name| field(name))
+}
+
+/// The name of an image's file as a field; empty for sets that are one file.
+fn file_name(_test: &Images, _index: u64) -> String {
+    String::new()
+}
+
+/// A name as a field of one line: quoted where it has to be, without line ends and escape sequences.
+fn field(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    match name.contains([',', '"']) {
+        true => format!("\"{}\"", name.replace('"', "\"\"")),
+        false => name,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "what was asked, and of whom")]
 fn radius_lines(
     net: &ImageNet,
     batch: &Batch,
+    test: &Images,
     largest: f64,
     halvings: usize,
     bound: Bound,
+    stop: Stop,
     device: &Device,
-) -> Result<Vec<String>> {
-    let found = radii(net, batch.boxed(net), largest, halvings, bound, device)?;
+) -> Result<Option<Vec<String>>> {
+    let Some(found) = radii_until(net, batch.boxed(net), largest, halvings, bound, stop, device)? else {
+        return Ok(None);
+    };
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let rows = found.into_iter().zip(batch.indices.iter().zip(&batch.labels));
-    Ok(rows
-        .map(|(radius, (index, label))| {
-            format!("{index},{label},{},{}", number(radius.certified), number(radius.uncertified))
-        })
-        .collect())
+    let line = |(radius, (index, label)): (Radius, (&u64, &u32))| {
+        let (certified, not) = (number(radius.certified), number(radius.uncertified));
+        format!("{index},{label},{certified},{not},{},{}", class(test, *label), file_name(test, *index))
+    };
+    Ok(Some(rows.map(line).collect()))
 }
 
 /// The file of verdicts, open at its end.
@@ -195,34 +269,27 @@ struct Verdicts {
 
 impl Verdicts {
     /// Opens or makes the file. A line that a kill cut short is taken away; verdicts on another question are refused.
-    fn open(folder: &Path, kind: &str, header: &str, asked: &Value) -> Result<Self> {
+    fn open(folder: &Path, kind: &str, header: &str, names: usize, asked: &Value) -> Result<Self> {
         let io = |path: &Path, cause: std::io::Error| Problem::io("write verdicts", path, &cause);
         fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
         let question = folder.join(format!("{kind}-question.json"));
         let text = serde_json::to_string_pretty(asked).expect("plain data") + "\n";
+        let path = folder.join(format!("{kind}.csv"));
         match fs::read_to_string(&question) {
             Ok(found) if found == text => {}
-            Ok(found) => {
-                let found: Value = serde_json::from_str(&found).unwrap_or_default();
-                let key = asked.as_object().into_iter().flatten().find(|(key, value)| found.get(key) != Some(value));
-                let why = match key {
-                    Some((key, value)) => {
-                        let before = found.get(key).map_or_else(|| "nothing".into(), Value::to_string);
-                        format!("the verdicts there were asked with {key} = {before}, now it is {value}")
-                    }
-                    None => "the question there cannot be read".into(),
-                };
-                return Err(Problem::input("write verdicts", question.display(), why)
-                    .hint("give another folder with --out, or remove that one"));
+            // An earlier version did not write it whole: without verdicts nothing depends on it.
+            Ok(found) if serde_json::from_str::<Value>(&found).is_err() && !has_lines(&path) => {
+                write_whole(&question, text.as_bytes())?;
             }
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-                fs::write(&question, text).map_err(|cause| io(&question, cause))?;
-            }
+            Ok(found) => return Err(other_question(&question, &found, asked)),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => write_whole(&question, text.as_bytes())?,
             Err(cause) => return Err(io(&question, cause)),
         }
-        let path = folder.join(format!("{kind}.csv"));
+        if !path.exists() {
+            write_whole(&path, format!("{header}\n").as_bytes())?;
+        }
         let open = || -> std::io::Result<(File, String)> {
-            let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
             let mut text = String::new();
             file.read_to_string(&mut text)?;
             let whole = text.rfind('\n').map_or(0, |end| end + 1);
@@ -237,7 +304,8 @@ impl Verdicts {
         };
         let (file, text) = open().map_err(|cause| io(&path, cause))?;
         let mut lines = text.lines().map(str::to_owned);
-        let columns = header.split(',').count();
+        // Names may hold commas: they come last and are not counted.
+        let plain = header.split(',').count() - names;
         let damaged = |why: String| {
             Problem::input("read verdicts", path.display(), why).hint("remove the folder and verify again")
         };
@@ -248,7 +316,7 @@ impl Verdicts {
         for (number, line) in lines.iter().enumerate() {
             let mut fields = line.split(',');
             if fields.next().and_then(|index| index.parse::<usize>().ok()) != Some(number)
-                || fields.count() + 1 != columns
+                || fields.count() + 1 < plain + names
             {
                 return Err(damaged(format!("line {} is not the verdict on image {number}", number + 2)));
             }
@@ -262,14 +330,36 @@ impl Verdicts {
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|cause| {
             Problem::io("write verdicts", &self.path, &cause)
-                .hint("make room; the same command goes on after the last batch")
+                .hint("make room; the same command resumes after the last batch")
         })?;
         self.lines.extend(lines);
         Ok(())
     }
 }
 
-/// Counts the outcomes of lines as [`line`] writes them.
+/// Whether there is a verdict in the file.
+fn has_lines(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.lines().count() > 1)
+}
+
+/// The folder holds verdicts on another question: says all that differs.
+fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
+    let found: Value = serde_json::from_str(found).unwrap_or_default();
+    let differs = asked.as_object().into_iter().flatten().filter(|(key, value)| found.get(key) != Some(value));
+    let differs: Vec<String> = differs
+        .map(|(key, value)| {
+            let before = found.get(key).map_or_else(|| "nothing".into(), Value::to_string);
+            format!("{key} = {before}, now it is {value}")
+        })
+        .collect();
+    let why = match differs.is_empty() || found.is_null() {
+        true => "the question there cannot be read".into(),
+        false => format!("the verdicts there were asked with {}", differs.join("; with ")),
+    };
+    Problem::input("write verdicts", question.display(), why).hint("give another folder with --out, or remove that one")
+}
+
+/// Counts the outcomes of lines as [`lines`] writes them.
 fn summary(lines: &[String]) -> Summary {
     let mut summary = Summary { images: lines.len() as u64, ..Summary::default() };
     for line in lines {
@@ -287,7 +377,8 @@ fn summary(lines: &[String]) -> Summary {
 }
 
 /// In which arithmetic the bounds hold.
-const ARITHMETIC: &str = "f32, rounded to nearest: the bounds are not rounding-sound";
+const ARITHMETIC: &str =
+    "f32, rounded to nearest: the bounds are not rounding-sound, so that a certificate can be wrong";
 
 fn tell_verdicts(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
     let summary = summary(&file.lines);

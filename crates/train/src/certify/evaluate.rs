@@ -59,7 +59,7 @@ pub fn evaluate(
         let shape = [rows, c, h, w];
         let bounds = |eps| {
             let x = boxes::boxes(&batch.pixels, shape, eps, &net.mean, &net.std, device);
-            let trace = net.trace(x, Statistics::Running);
+            let trace = net.trace_plain(x, Statistics::Running);
             let margins = net.margins(&trace, &batch.labels);
             (trace, margins)
         };
