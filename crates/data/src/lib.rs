@@ -26,6 +26,7 @@ pub mod text;
 
 pub use images::{Augment, Epochs, Images, Splits};
 pub use text::documents::{Document, Documents, Input, InvalidUtf8, ReadOptions};
+pub use text::identity::Identity;
 pub use text::prepare::{Amount, PrepareOptions, Prepared, Progress, Quiet, prepare};
 pub use text::shard::{ShardInfo, ShardWriter, TokenShard};
 pub use text::source::{TokenSource, Vocabulary};

@@ -28,7 +28,7 @@ fn shard(dir: &Path, name: &str, first: u32, documents: &[usize]) -> PathBuf {
 }
 
 fn source(name: &str, path: &Path, weight: f64) -> SourceSpec {
-    SourceSpec { name: name.into(), path: path.into(), weight }
+    SourceSpec { name: name.into(), path: path.into(), weight, identity: None }
 }
 
 fn spec(seed: u64, sources: Vec<SourceSpec>) -> StreamSpec {

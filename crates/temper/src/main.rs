@@ -13,6 +13,7 @@ mod printer;
 mod problems;
 mod progress;
 mod run;
+mod scratch;
 mod sweep;
 
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(&args, &printer),
         Command::Verify(args) => commands::verify::run(&args, &printer),
         Command::Inspect(args) => commands::inspect::run(&args, &printer),
-        Command::Sample(args) => commands::sample::run(&args),
+        Command::Sample(args) => commands::sample::run(&args, &printer),
         Command::Plan(args) => commands::plan::run(&args, &printer),
         Command::Schedule(args) => commands::schedule::run(&args, &printer),
         Command::Sweep(args) => commands::sweep::run(&args, &printer),

@@ -119,6 +119,13 @@ pub fn refuse_base(recipe: &Recipe, source: &str, out: &Path) -> Result<()> {
     Err(recipe.problem("base", why).hint(format!("temper train {base} --out runs/base, then {then}")))
 }
 
+/// An error if the recipe of a branch says where first weights come from: they are the base's.
+pub fn refuse_init(recipe: &Recipe, source: &str) -> Result<()> {
+    let Some(from) = recipe.opt("init.from", Recipe::text)? else { return Ok(()) };
+    let why = format!("a branch begins with the weights of its base, not with those of {from}");
+    Err(recipe.problem("init.from", why).hint(format!("leave init.from out, or `temper train {source}` begins there")))
+}
+
 /// The record of a run that goes on from the checkpoint of `state`: what came after it is no longer its future.
 pub fn go_on(run: &RunDir, named: &RunRef, state: &State, lengths: &Lengths, printer: &Printer) -> Result<Recorder> {
     if named.at != At::Last {
@@ -170,7 +177,7 @@ pub fn begin(
     write(run.resolved(), recipe.to_toml().as_bytes())?;
     let version = env!("CARGO_PKG_VERSION");
     let commit = option_env!("TEMPER_COMMIT").filter(|commit| !commit.is_empty());
-    let environment = Env::collect(version, commit, rayon::current_num_threads(), std::env::args().collect());
+    let environment = Env::collect(version, commit, rayon::current_num_threads(), arguments());
     environment.write(run)?;
     printer.keep_log(&run.log())?;
     let mut recorder = Recorder::create(run)?;
@@ -295,6 +302,11 @@ pub fn settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Se
         keep_at: lengths.keep_at.clone(),
         deadline: limits.max_time.map(|time| Instant::now() + time),
     })
+}
+
+/// The command line, with what is not UTF-8 in it replaced.
+fn arguments() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 /// The recipe as the user gave it: the text of the file or of the built-in recipe.

@@ -24,7 +24,7 @@ pub struct EvalSettings {
     pub seq_len: usize,
     /// Windows of one forward pass; changes nothing but speed and memory.
     pub rows: usize,
-    /// Only the first documents that fit; `None` for all.
+    /// Only the first documents that fit, or the beginning of the first; `None` for all.
     pub max_tokens: Option<u64>,
 }
 
@@ -69,12 +69,24 @@ impl Score {
 
 /// The loss of `model` on one set.
 pub fn evaluate(model: &GptNeox, source: &TokenSource, settings: EvalSettings) -> Result<Score> {
+    evaluate_with(model, source, settings, |_| {})
+}
+
+/// The same, telling `each` after every batch how many tokens have been predicted.
+pub fn evaluate_with(
+    model: &GptNeox,
+    source: &TokenSource,
+    settings: EvalSettings,
+    each: impl Fn(u64),
+) -> Result<Score> {
     let windows = EvalWindows::new(source, settings.seq_len, settings.max_tokens)?;
-    let mut nats = 0.0;
+    let (mut nats, mut done) = (0.0, 0);
     for batch in windows.batches(settings.rows) {
         let batch = batch?;
         let nll = model.token_nll(&batch.inputs, &batch.targets, batch.rows);
         nats += nll.iter().map(|&nll| f64::from(nll)).sum::<f64>();
+        done += (batch.rows * batch.cols) as u64;
+        each(done);
     }
     Ok(Score { nats, tokens: windows.targets(), bytes: windows.bytes() })
 }

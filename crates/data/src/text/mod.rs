@@ -1,6 +1,7 @@
 //! Text: documents, tokens, streams. See the table in the crate's documentation.
 
 pub mod documents;
+pub mod identity;
 pub mod megatron;
 pub mod mixture;
 pub mod prepare;
