@@ -28,6 +28,7 @@ pub mod text;
 pub use images::{Augment, Epochs, Images, Splits};
 pub use text::bad_lines::{BadLines, Fault, Skipped};
 pub use text::documents::{Document, Documents, Input, Note, ReadOptions};
+pub use text::identity::Identity;
 pub use text::prepare::{Amount, PrepareOptions, Prepared, Progress, Quiet, prepare};
 pub use text::shard::{ShardInfo, ShardWriter, TokenShard};
 pub use text::source::{TokenSource, Vocabulary};

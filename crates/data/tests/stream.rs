@@ -28,7 +28,7 @@ fn shard(dir: &Path, name: &str, first: u32, documents: &[usize]) -> PathBuf {
 }
 
 fn source(name: &str, path: &Path, weight: f64) -> SourceSpec {
-    SourceSpec { name: name.into(), path: path.into(), weight }
+    SourceSpec { name: name.into(), path: path.into(), weight, identity: None }
 }
 
 fn spec(seed: u64, sources: Vec<SourceSpec>) -> StreamSpec {
@@ -222,9 +222,48 @@ fn every_token_but_the_first_is_predicted_once() {
     }
     // A limit takes whole documents, and their bytes.
     let source = TokenSource::open(&shard(dir.path(), "limited", 0, &[6, 5, 9])).unwrap();
-    for (limit, documents, tokens) in [(1, 1, 6), (10, 1, 6), (11, 2, 11), (19, 2, 11), (20, 3, 20)] {
+    for (limit, documents, tokens) in [(6, 1, 6), (10, 1, 6), (11, 2, 11), (19, 2, 11), (20, 3, 20)] {
         let windows = EvalWindows::new(&source, T, Some(limit)).unwrap();
         assert_eq!((windows.documents(), windows.tokens()), (documents, tokens), "limit {limit}");
         assert_eq!((windows.targets(), windows.bytes()), (tokens - 1, Some(3 * tokens)));
+        assert!(!windows.cut());
     }
+    // Where not even the first document fits, its beginning is taken, and nobody knows its bytes.
+    for limit in 2..6 {
+        let windows = EvalWindows::new(&source, T, Some(limit)).unwrap();
+        assert_eq!((windows.tokens(), windows.bytes(), windows.cut()), (limit, None, true), "limit {limit}");
+        let read: usize = windows.batches(3).map(|batch| batch.unwrap().targets.len()).sum();
+        assert_eq!(read as u64, limit - 1);
+    }
+    assert!(EvalWindows::new(&source, T, Some(1)).is_err());
+}
+
+/// A stream knows its files by content: another file of the same name, or other bytes behind the same header, are refused.
+#[test]
+fn files_are_known_by_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = shard(dir.path(), "old", 0, &[40, 9]);
+    let mut stream = Stream::open(&spec(1, vec![source("old", &old, 1.0)])).unwrap();
+    stream.identify().unwrap();
+    let inner = stream.spec().clone();
+    assert!(inner.sources[0].identity.is_some());
+    let new = shard(dir.path(), "new", 0, &[60]);
+    let replay = ReplaySpec { fraction: 0.5, order: ReplayOrder::Original, seen: Some(5), offset: 0, stream: inner };
+    let outer = StreamSpec { replay: Some(Box::new(replay)), ..spec(9, vec![source("new", &new, 1.0)]) };
+    let mut stream = Stream::open(&outer).unwrap();
+    stream.identify().unwrap();
+    let known = stream.spec().clone();
+    drop(stream);
+    Stream::open(&known).unwrap().identify().unwrap();
+    // In the replayed stream too.
+    let good = std::fs::read(&old).unwrap();
+    let mut bent = good.clone();
+    bent[130] ^= 1;
+    std::fs::remove_file(&old).unwrap();
+    std::fs::write(&old, bent).unwrap();
+    assert!(Stream::open(&known).unwrap().identify().unwrap_err().to_string().contains("sha256"));
+    std::fs::remove_file(&old).unwrap();
+    shard(dir.path(), "old", 0, &[40, 10]);
+    let problem = Stream::open(&known).err().expect("another file").to_string();
+    assert!(problem.contains("old") && problem.contains("50 tokens") && problem.contains("49 tokens"), "{problem}");
 }

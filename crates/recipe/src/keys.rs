@@ -258,9 +258,19 @@ pub static KEYS: &[Key] = &[
         Text,
         "the token that ends a document [default: what config.json beside the tokenizer says, or <|endoftext|>]",
     ),
+    lm(
+        "data.other_tokenizer",
+        Bool,
+        "init.from: take data.tokenizer although it is not the tokenizer.json that lies beside the weights",
+    ),
     lm("data.text_key", Text, "the key of a JSON line that holds the text; \"data.text\" is the key text inside data")
         .default("\"text\""),
     lm("data.seq_len", Int(1), "tokens a sequence predicts").default("512").unit("tokens"),
+    lm(
+        "data.beyond_positions",
+        Bool,
+        "data.seq_len may be longer than the positions that weights from elsewhere were made for; the model is given more",
+    ),
     lm(
         "data.bad_lines",
         Choice(&["skip", "error"]),
@@ -322,7 +332,8 @@ pub static KEYS: &[Key] = &[
     key(
         "lr.convention",
         Choice(Convention::NAMES),
-        "who counts updates how; \"neox-2023\" is the cosine that Pythia was trained with",
+        "who counts updates how; \"neox-2023\" is the cosine that Pythia was trained with; with \"neox\", \"linear\" aims at 0 and stops at \
+         the minimum; \"hf\" warms up from warmup_from (transformers' warmup-stable-decay does so from its minimum)",
     )
     .default("\"ours\""),
     key("lr.peak", Float(AboveZero), "the maximum"),

@@ -22,4 +22,5 @@ mod value;
 pub use keys::{KEYS, Key, Task, find_key};
 pub use library::{Library, nearest};
 pub use recipe::{Change, Entry, Expectation, Origin, Recipe, diff};
+pub use resolve::is_name;
 pub use value::{Kind, Range, Value, radius};

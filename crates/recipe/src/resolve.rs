@@ -403,7 +403,8 @@ fn chosen_name<'a>(key: &Key, path: &'a str) -> Option<&'a str> {
     key.path.split('.').zip(path.split('.')).find(|(own, _)| *own == "*").map(|(_, part)| part)
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether `name` can name a source, a set or anything else that may become part of a path: letters, digits, - and _.
+pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 

@@ -125,7 +125,10 @@ impl Resolver<'_> {
             LrShape::Linear { decay_end } => {
                 let (warmup, end) = self.warmup_and_end(*decay_end)?;
                 line.warmup(warmup);
-                line.push(Name::Decay, Shape::Linear, peak, min, warmup, end);
+                match spec.convention {
+                    Convention::Neox => line.linear_neox(peak, min, warmup, end),
+                    _ => line.push(Name::Decay, Shape::Linear, peak, min, warmup, end),
+                }
                 Some(line.finish(min))
             }
             LrShape::LinearToZero => {
@@ -385,6 +388,16 @@ impl<'a> Line<'a> {
         if start < end && first <= last {
             let (origin, span) = (start + self.late, end - start);
             self.phases.push(Phase { name, first, last, shape, from, to, origin, span, floor: 0.0 });
+        }
+    }
+
+    /// GPT-NeoX's linear decay aims at zero and is clamped at the minimum; where the clamp bites, a constant begins.
+    fn linear_neox(&mut self, peak: f64, min: f64, start: u64, end: u64) {
+        let span = end - start;
+        let clamped = start + ((1.0 - min / peak) * span as f64).ceil() as u64;
+        self.push(Name::Decay, Shape::Linear, peak, 0.0, start, clamped.min(end));
+        if let Some(decay) = self.phases.last_mut().filter(|phase| phase.name == Name::Decay) {
+            (decay.span, decay.floor) = (span, min);
         }
     }
 

@@ -93,6 +93,36 @@ fn neox_2023_reaches_the_minimum_at_240_of_297() {
     assert_eq!(schedule.at(constant.first), 1e-4);
 }
 
+/// GPT-NeoX's linear decay aims at zero and is clamped at the minimum (`megatron/learning_rates.py` of 2026-05).
+#[test]
+fn neox_linear_aims_at_zero() {
+    let (max, t) = (1e-3, 100);
+    for (w, min) in [(0, 1e-4), (10, 1e-4), (10, 0.0), (30, 9e-4), (10, 1e-3)] {
+        let spec = LrSpec {
+            peak: max,
+            min: Some(min),
+            min_ratio: None,
+            warmup: Length::Steps(w),
+            warmup_from: 0.0,
+            convention: Convention::Neox,
+            shape: LrShape::Linear { decay_end: None },
+        };
+        let schedule = spec.resolve(&UNITS, t).expect("a valid schedule");
+        for n in 1..=t {
+            // GPT-NeoX counts from 0.
+            let i = n - 1;
+            let warm = max * i.max(1) as f64 / w as f64;
+            let decay = (max * (t - w - (i.max(w) - w)) as f64 / (t - w) as f64).max(min);
+            let expected = if w > 0 && i <= w { warm } else { decay };
+            let value = schedule.at(n);
+            assert!(
+                (value - expected).abs() <= 1e-12,
+                "warmup {w}, minimum {min}, update {n}: {value:e}, not {expected:e}"
+            );
+        }
+    }
+}
+
 #[test]
 fn neox_2023_is_a_cosine_only() {
     let spec = LrSpec {

@@ -14,6 +14,7 @@ mod problems;
 mod progress;
 mod reading;
 mod run;
+mod scratch;
 mod sweep;
 
 use std::process::ExitCode;

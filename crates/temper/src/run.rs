@@ -127,6 +127,13 @@ pub fn refuse_base(recipe: &Recipe, source: &str, out: &Path) -> Result<()> {
     Err(recipe.problem("base", why).hint(format!("temper train {base} --out runs/base, then {then}")))
 }
 
+/// An error if the recipe of a branch says where first weights come from: they are the base's.
+pub fn refuse_init(recipe: &Recipe, source: &str) -> Result<()> {
+    let Some(from) = recipe.opt("init.from", Recipe::text)? else { return Ok(()) };
+    let why = format!("a branch begins with the weights of its base, not with those of {from}");
+    Err(recipe.problem("init.from", why).hint(format!("leave init.from out, or `temper train {source}` begins there")))
+}
+
 /// The record of a run that goes on from the checkpoint of `state`: what came after it is no longer its future.
 /// `planned` is the update at which the run was to end when it began.
 pub fn go_on(
@@ -221,8 +228,7 @@ pub fn begin(
     write_whole(&run.resolved(), recipe.to_toml().as_bytes())?;
     let version = env!("CARGO_PKG_VERSION");
     let commit = option_env!("TEMPER_COMMIT").filter(|commit| !commit.is_empty());
-    let command = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    let environment = Env::collect(version, commit, rayon::current_num_threads(), command);
+    let environment = Env::collect(version, commit, rayon::current_num_threads(), arguments());
     environment.write(run)?;
     printer.keep_log(&run.log())?;
     let mut recorder = Recorder::create(run)?;
@@ -353,6 +359,11 @@ pub fn settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Se
         keep_at: lengths.keep_at.clone(),
         deadline: limits.deadline,
     })
+}
+
+/// The command line, with what is not UTF-8 in it replaced.
+fn arguments() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 /// The recipe as the user gave it: the text of the file or of the built-in recipe.

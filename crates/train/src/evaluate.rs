@@ -24,7 +24,7 @@ pub struct EvalSettings {
     pub seq_len: usize,
     /// Windows of one forward pass; changes nothing but speed and memory.
     pub rows: usize,
-    /// Only the first documents that fit; `None` for all.
+    /// Only the first documents that fit, or the beginning of the first; `None` for all.
     pub max_tokens: Option<u64>,
 }
 
@@ -69,18 +69,20 @@ impl Score {
 
 /// The loss of `model` on one set.
 pub fn evaluate(model: &GptNeox, source: &TokenSource, settings: EvalSettings) -> Result<Score> {
-    Ok(evaluate_unless(model, source, settings, &|| false)?.expect("nothing interrupts it"))
+    Ok(evaluate_with(model, source, settings, &|| false, &|_| {})?.expect("nothing interrupts it"))
 }
 
-/// The loss of `model` on one set; `None` if `interrupted` said so between two passes.
-pub fn evaluate_unless(
+/// The loss of `model` on one set; `None` if `interrupted` said so between two passes. `each` hears after every pass how many tokens
+/// have been predicted.
+pub fn evaluate_with(
     model: &GptNeox,
     source: &TokenSource,
     settings: EvalSettings,
     interrupted: &dyn Fn() -> bool,
+    each: &dyn Fn(u64),
 ) -> Result<Option<Score>> {
     let windows = EvalWindows::new(source, settings.seq_len, settings.max_tokens)?;
-    let mut nats = 0.0;
+    let (mut nats, mut done) = (0.0, 0);
     for batch in windows.batches(settings.rows) {
         if interrupted() {
             return Ok(None);
@@ -88,6 +90,8 @@ pub fn evaluate_unless(
         let batch = batch?;
         let nll = model.token_nll(&batch.inputs, &batch.targets, batch.rows);
         nats += nll.iter().map(|&nll| f64::from(nll)).sum::<f64>();
+        done += (batch.rows * batch.cols) as u64;
+        each(done);
     }
     // Where the tokenizer lost a part of the text, its bytes are not what was predicted.
     let bytes = windows.bytes().filter(|_| source.lost() == 0);

@@ -8,7 +8,7 @@ use temper_record::run::RunDir;
 use temper_record::{Problem, Result};
 
 use crate::checkpoint::{self, State};
-use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_unless, means};
+use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};
 use crate::optimizer::Optimizer;
 use crate::step::{Pieces, train_step};
 use crate::trainer::Task;
@@ -58,7 +58,7 @@ impl Task for LmTask {
 
     fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>> {
         let set = &self.sets[index];
-        let Some(score) = evaluate_unless(&self.model, &set.source, self.eval, interrupted)? else {
+        let Some(score) = evaluate_with(&self.model, &set.source, self.eval, interrupted, &|_| {})? else {
             return Ok(None);
         };
         if !score.nats.is_finite() {

@@ -24,10 +24,12 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use temper_record::files::AtomicFile;
 use temper_record::{Problem, Result};
 
 use super::documents::Note;
+use super::identity::{ended, hash_file};
 use super::source::{bad_id, with_suffix};
 use crate::files::{Mapping, u64_at};
 
@@ -229,6 +231,14 @@ impl Megatron {
     /// What the user should know about the pair.
     pub fn note(&self) -> Option<&Note> {
         self.note.as_ref()
+    }
+
+    /// Sha256, in hex, of the index and then of the data: reads all of both.
+    pub fn content_hash(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        hash_file(&mut hash, &self.bin_path.with_extension("idx"), 0)?;
+        hash_file(&mut hash, &self.bin_path, 0)?;
+        Ok(ended(hash))
     }
 
     /// Number of tokens.

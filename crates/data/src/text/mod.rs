@@ -3,6 +3,7 @@
 pub mod bad_lines;
 pub mod claim;
 pub mod documents;
+pub mod identity;
 mod inputs;
 mod json_line;
 mod lines;

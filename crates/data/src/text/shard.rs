@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 use temper_record::files::AtomicFile;
 use temper_record::{Problem, Result};
 
+use super::identity::{ended, hash_file};
 use super::source::{Vocabulary, bad_id, with_suffix};
 use crate::files::{Mapping, hex, u32_at, u64_at};
 
@@ -269,11 +270,10 @@ impl TokenShard {
 
     /// Reads all of the file and compares its hash with the header's.
     pub fn verify(&self) -> Result<()> {
-        let bytes = self.map.bytes();
         let mut hash = Sha256::new();
-        hash.update(&bytes[HEADER..]);
-        hash.update(&bytes[..HASH_AT]);
-        let found = hex(&hash.finalize());
+        hash_file(&mut hash, &self.info.path, HEADER)?;
+        hash.update(&self.map.bytes()[..HASH_AT]);
+        let found = ended(hash);
         if found == self.info.hash {
             return Ok(());
         }

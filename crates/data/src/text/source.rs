@@ -159,7 +159,7 @@ impl TokenSource {
         }
     }
 
-    /// Checks the hash of the content, which reads all of it; a format without a hash passes.
+    /// Checks the hash of the content against the file's own header, which reads all of it; a format without a hash passes.
     pub fn verify(&self) -> Result<()> {
         match self {
             Self::Shard(s) => s.verify(),

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use temper_record::{Problem, Result};
 
+use super::identity::Identity;
 use super::mixture::{Mixture, Share};
 use super::source::{TokenSource, Vocabulary};
 use crate::permute::{Permutation, key};
@@ -47,6 +48,9 @@ pub struct SourceSpec {
     /// Its part of the samples, relative to the other sources.
     #[serde(default = "one")]
     pub weight: f64,
+    /// What the file held when the run began; `None` if nobody has looked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
 }
 
 fn one() -> f64 {
@@ -151,6 +155,7 @@ impl Stream {
         let mut windows = vec![];
         for source in &spec.sources {
             let file = TokenSource::open(&source.path)?;
+            source.identity.as_ref().map_or(Ok(()), |known| file.resembles(known))?;
             let n = file.len().saturating_sub(1) / spec.seq_len as u64;
             if n == 0 {
                 let why = format!("{} tokens do not fill one window of {} + 1", file.len(), spec.seq_len);
@@ -212,6 +217,21 @@ impl Stream {
     pub fn verify(&self) -> Result<()> {
         self.files.iter().try_for_each(TokenSource::verify)?;
         self.replayed().map_or(Ok(()), Stream::verify)
+    }
+
+    /// Reads all of every file and compares it with what the description knows of it; what it does not know yet, it knows then.
+    ///
+    /// # Errors
+    /// If a file is another one than it was, or damaged.
+    pub fn identify(&mut self) -> Result<()> {
+        for (file, source) in self.files.iter().zip(&mut self.spec.sources) {
+            source.identity = Some(file.verify_as(source.identity.as_ref())?);
+        }
+        if let (Some(replay), Some(spec)) = (&mut self.replay, &mut self.spec.replay) {
+            replay.stream.identify()?;
+            spec.stream = replay.stream.spec.clone();
+        }
+        Ok(())
     }
 
     /// How many of the first `samples` come from each of [`Stream::names`].

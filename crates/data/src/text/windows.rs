@@ -8,8 +8,9 @@
 //! * Documents are not aligned with windows, and the end-of-document token is read and predicted like any other.
 //! * The bytes are those of the text as read, before any normalisation, without end-of-document tokens: bits per byte is
 //!   the sum of the losses in nats over `ln 2` times these bytes.
-//! * A limit in tokens takes the first documents that fit in it, cut at a document's end, at least one: tokens and bytes
-//!   are then those of exactly these documents.
+//! * A limit in tokens takes the first documents that fit in it, cut at a document's end: tokens and bytes are then those of
+//!   exactly these documents. If not even the first fits, its first tokens are taken, as many as the limit says; how many bytes
+//!   these are is not known.
 
 use temper_record::{Problem, Result};
 
@@ -22,6 +23,7 @@ pub struct EvalWindows<'s> {
     tokens: u64,
     documents: u64,
     bytes: Option<u64>,
+    cut: bool,
 }
 
 /// Windows of one length.
@@ -44,6 +46,11 @@ impl<'s> EvalWindows<'s> {
         if seq_len == 0 {
             return Err(problem("a sequence length of 0 tokens"));
         }
+        if max_tokens.is_some_and(|max| max < 2) {
+            return Err(
+                problem("a limit below two tokens: nothing to predict").hint("0 in a recipe takes all of a set")
+            );
+        }
         let mut documents = source.documents();
         if let Some(max) = max_tokens {
             // The largest number of documents that fits, by halving.
@@ -52,17 +59,23 @@ impl<'s> EvalWindows<'s> {
                 let middle = fits + (beyond - fits) / 2;
                 if source.after_documents(middle).0 <= max { fits = middle } else { beyond = middle }
             }
-            // At least one, and something to predict.
-            documents = fits.max(1).min(documents);
-            while documents < source.documents() && source.after_documents(documents).0 < 2 {
-                documents += 1;
+            if source.after_documents(fits).0 < 2 && fits < documents && source.len() >= 2 {
+                return Ok(Self {
+                    source,
+                    seq_len,
+                    tokens: max.min(source.len()),
+                    documents: beyond,
+                    bytes: None,
+                    cut: true,
+                });
             }
+            documents = fits;
         }
         let (tokens, bytes) = source.after_documents(documents);
         if tokens < 2 {
             return Err(problem("fewer than two tokens: nothing to predict"));
         }
-        Ok(Self { source, seq_len, tokens, documents, bytes })
+        Ok(Self { source, seq_len, tokens, documents, bytes, cut: false })
     }
 
     /// Number of tokens read.
@@ -75,7 +88,12 @@ impl<'s> EvalWindows<'s> {
         self.tokens - 1
     }
 
-    /// Number of documents.
+    /// Whether the limit falls inside the first document, so that only its beginning is read.
+    pub fn cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Number of documents, the one that is cut included.
     pub fn documents(&self) -> u64 {
         self.documents
     }

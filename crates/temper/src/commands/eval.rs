@@ -2,18 +2,20 @@
 
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use temper_data::{Input, PrepareOptions, ReadOptions, TokenSource};
+use temper_data::{EvalWindows, PrepareOptions, ReadOptions, TokenSource};
 use temper_record::Problem;
+use temper_record::console::count;
 use temper_record::event::Values;
 use temper_report::Table;
-use temper_train::evaluate::{EvalSet, EvalSettings, evaluate, means};
+use temper_train::evaluate::{EvalSet, EvalSettings, evaluate_with, means};
 
 use crate::args::Eval;
-use crate::console;
 use crate::lm::{open, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::reading;
+use crate::progress::Meter;
+use crate::scratch::Scratch;
 
 /// Runs the command.
 pub fn run(args: &Eval, printer: &Printer) -> Outcome {
@@ -26,14 +28,23 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         return Err(Problem::input("evaluate", "--seq-len", why).into());
     }
     // Text given on the command line is tokenised into a folder that goes away again.
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::default();
     let sets = sets(args, &opened, &scratch, printer)?;
     let settings = EvalSettings { seq_len, rows: (8192 / seq_len).max(1), max_tokens: args.max_tokens };
     let mut rows: Vec<(String, Values)> = Vec::new();
     let mut scores = Vec::new();
     for set in &sets {
         printer.say(format_args!("evaluating on {}", set.name));
-        let score = evaluate(&opened.model, &set.source, settings)?;
+        let windows = EvalWindows::new(&set.source, seq_len, args.max_tokens)?;
+        if windows.cut() {
+            printer.warn(text::cut_words(&set.name, windows.tokens()), None);
+        }
+        let meter = Meter::begin(printer, "evaluating", windows.targets());
+        let tell = |done| {
+            meter.update(done, format_args!("{} of {} tokens", count(done as f64), count(meter.total() as f64)));
+        };
+        let score = evaluate_with(&opened.model, &set.source, settings, &|| false, &tell)?.expect("nothing interrupts it");
+        drop(meter);
         if !score.nats.is_finite() {
             let why = format!("the loss is {}", score.loss());
             return Err(Problem::training("evaluate", format!("{} on {}", args.model, set.name), why)
@@ -47,12 +58,8 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         rows.extend(means(&scores).map(|(name, values)| (name.to_string(), values)));
     }
     if args.json {
-        let sets: Map<String, Value> = rows
-            .iter()
-            .map(|(name, values)| {
-                (name.clone(), Value::Object(values.iter().map(|(k, v)| (k.into(), number(v))).collect()))
-            })
-            .collect();
+        // As in metrics.jsonl, so that a number that is not finite is the same word everywhere.
+        let sets: Map<String, Value> = rows.iter().map(|(name, values)| (name.clone(), json!(values))).collect();
         let step = opened.run.as_ref().map(|(_, _, step)| *step);
         let result = json!({ "model": args.model, "step": step, "seq_len": seq_len, "sets": sets });
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
@@ -77,11 +84,6 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         printer.data(table.to_text().trim_end());
     }
     Ok(0)
-}
-
-/// Counts without a decimal point.
-fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 9e15 { json!(value as i64) } else { json!(value) }
 }
 
 /// The sets asked for: the run's own, or text and token files by path.
@@ -109,7 +111,9 @@ fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer
         let source = match item.split_once('=') {
             Some((_, path)) => named(args, opened, &name, path, scratch, printer),
             None => match own.iter().find(|set| set.name == name) {
-                Some(set) => TokenSource::open(&set.path).map_err(Into::into),
+                Some(set) => TokenSource::open(&set.path)
+                    .and_then(|source| source.verify_as(set.identity.as_ref()).map(|_| source))
+                    .map_err(Into::into),
                 None => {
                     let names: Vec<_> = own.iter().map(|set| set.name.as_str()).collect();
                     let hint = if names.is_empty() {
@@ -125,9 +129,7 @@ fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer
         };
         match source {
             Ok(mut source) => {
-                if let Some(tokenizer) = &opened.tokenizer {
-                    source.require(tokenizer.vocabulary())?;
-                }
+                opened.require(&mut source)?;
                 sets.push(EvalSet { name, source });
             }
             Err(mut more) => problems.append(&mut more.0),
@@ -154,37 +156,10 @@ fn named(
             let tokenizer = open::need_tokenizer(opened, &args.model)?;
             let read = ReadOptions { text_key: args.text_key.clone(), ..ReadOptions::default() };
             let options = PrepareOptions { validation_fraction: 0.0, read, ..PrepareOptions::default() };
-            let out = scratch.0.join(format!("set-{}", scratch_name(name)));
-            let inputs: Vec<Input> = inputs;
-            text::tokenise(name, &inputs, tokenizer, &out, &options, printer)?.0
+            text::tokenise(name, &inputs, tokenizer, &scratch.folder()?, &options, printer)?.0
         }
     };
-    Ok(TokenSource::open(&path)?)
-}
-
-/// A set's name as a file name.
-fn scratch_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-}
-
-/// A folder in the system's temporary directory, removed when dropped.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new() -> Outcome<Self> {
-        let path = std::env::temp_dir().join(format!("temper-eval-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|cause| Problem::io("make temporary folder", &path, &cause))?;
-        let scratch = path.clone();
-        console::end_at_signal(move || {
-            _ = std::fs::remove_dir_all(scratch);
-            Some("stopped".into())
-        })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    let source = TokenSource::open(&path)?;
+    source.verify()?;
+    Ok(source)
 }

@@ -9,8 +9,7 @@ use temper_train::sample::{Sampling, generate};
 
 use crate::args::Sample;
 use crate::lm::open;
-use crate::printer::Printer;
-use crate::printer::lost;
+use crate::printer::{Printer, lost};
 use crate::problems::Outcome;
 
 /// Runs the command.
@@ -37,6 +36,19 @@ pub fn run(args: &Sample, printer: &Printer) -> Outcome {
     let vocabulary = (tokenizer.vocab_size() as usize).min(config.vocab_size);
     if prompt.iter().any(|&id| id as usize >= config.vocab_size) {
         return Err(Problem::input("sample", &args.model, "the tokenizer has more tokens than the model").into());
+    }
+    let beyond = (prompt.len() + args.tokens).saturating_sub(context + 1);
+    if beyond > 0 {
+        let why = match &opened.run {
+            Some(_) => "the run's data.seq_len",
+            None => "the positions that the model was made for",
+        };
+        printer.say(format_args!(
+            "a prompt of {} tokens and {} more are longer than {context} tokens, {why}: beyond them, each token is chosen by \
+             the last {context} alone",
+            prompt.len(),
+            args.tokens
+        ));
     }
     let settings = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
     // Whole characters only: a character may be several tokens, so text is shown up to the last whole one.

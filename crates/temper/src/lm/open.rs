@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_data::Tokenizer;
+use temper_data::{TokenSource, Tokenizer, Vocabulary};
 use temper_model::tensors::Dtype;
 use temper_model::{GptNeox, hugging_face};
 use temper_recipe::{Recipe, Task};
@@ -30,6 +30,25 @@ pub struct Opened {
     pub run: Option<(RunDir, Recipe, u64)>,
 }
 
+impl Opened {
+    /// Fails unless the ids of `source` are the model's: those of its tokenizer, or, if it has none, ids that it has rows for.
+    pub fn require(&self, source: &mut TokenSource) -> Result<()> {
+        match (&self.tokenizer, source.vocabulary()) {
+            (Some(tokenizer), _) => source.require(tokenizer.vocabulary()),
+            (None, Some(own)) if own.size > self.model.config.vocab_size as u64 => {
+                let why = format!("{} ids, but the model has {} rows", own.size, self.model.config.vocab_size);
+                Err(Problem::input("open token stream", source.path().display(), why)
+                    .hint("these are tokens of another model"))
+            }
+            (None, Some(_)) => Ok(()),
+            (None, None) => {
+                let size = self.model.config.vocab_size as u64;
+                source.require(&Vocabulary { size, fingerprint: String::new(), eod: 0 })
+            }
+        }
+    }
+}
+
 /// Opens `DIR`, `DIR@STEP`, `DIR@best` or a Hugging Face directory.
 pub fn open(name: &str, device: &Device, printer: &Printer) -> Outcome<Opened> {
     let path = Path::new(name);
@@ -38,6 +57,13 @@ pub fn open(name: &str, device: &Device, printer: &Printer) -> Outcome<Opened> {
         printer.warnings(&imported.warnings);
         let tokenizer = imported.tokenizer.map(|path| Tokenizer::from_file(&path, None)).transpose()?;
         let beside = beside::of_folder(path)?;
+        let (ids, rows) = (tokenizer.as_ref().map_or(0, Tokenizer::vocab_size), imported.model.config.vocab_size);
+        if ids > rows as u64 {
+            let why = format!("its tokenizer.json has {ids} ids, its model {rows} rows");
+            return Err(Problem::input("open model", name, why)
+                .hint("put the tokenizer.json of this model there")
+                .into());
+        }
         return Ok(Opened { model: imported.model, tokenizer, beside, dtype: imported.dtype, run: None });
     }
     let named = RunRef::parse(name)?;

@@ -1,15 +1,15 @@
 //! The four starts of a run: fresh, from a Hugging Face directory, branch, resume. Each says what is
 //! kept and what is reset, and shows plan and learning rate before the first update.
 
-use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_data::{Stream, StreamSpec, Tokenizer};
+use temper_data::{EvalWindows, Stream, StreamSpec, Tokenizer};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Task};
 use temper_record::console::count;
 use temper_record::event::Parent;
+use temper_record::files;
 use temper_record::run::{RunDir, RunRef};
 use temper_record::series::RunSeries;
 use temper_record::{Problem, Result};
@@ -27,8 +27,12 @@ use crate::lengths::Lengths;
 use crate::lm::{beside, shape, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::progress::counted;
 use crate::reading;
 use crate::run::{self, About, Limits, Started};
+
+/// A set of fewer documents is too small to choose a checkpoint by without a word.
+const FEW_DOCUMENTS: u64 = 10;
 
 /// `temper train`: fresh weights, or those of the directory that `init.from` names.
 pub fn train(
@@ -59,7 +63,13 @@ pub fn train(
     let eod = recipe.opt("data.eod", Recipe::text)?;
     let own_tokenizer = imported.as_ref().and_then(|(_, imported)| imported.tokenizer.as_ref());
     let tokenizer = match (recipe.opt("data.tokenizer", Recipe::text)?, own_tokenizer) {
-        (Some(name), _) => text::tokenizer(&name, eod.as_deref())?,
+        (Some(name), own) => {
+            let tokenizer = text::tokenizer(&name, eod.as_deref())?;
+            if let Some(own) = own {
+                belongs(&recipe, &tokenizer, own, printer)?;
+            }
+            tokenizer
+        }
         (None, Some(path)) => Tokenizer::from_file(path, eod.as_deref())?,
         (None, None) => {
             return Err(recipe
@@ -72,7 +82,8 @@ pub fn train(
     let from = imported.as_ref().map(|(path, _)| path.as_str());
     let beside = beside::at_start(&tokenizer, recipe.opt("data.tokenizer", Recipe::text)?.as_deref(), from)?;
     let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
-    if let Some((_, imported)) = &imported {
+    if let Some((path, imported)) = &imported {
+        has_positions(&recipe, imported.model.config.max_seq, path, printer)?;
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
     }
     check_before(&recipe, limits)?;
@@ -114,12 +125,14 @@ pub fn branch(
             .hint("a recipe of a language model goes on from such a run")
             .into());
     }
+    run::refuse_init(&recipe, source)?;
     let state = checkpoint::read_state(&checkpoint)?;
     inherit(&mut recipe, &base_recipe, base)?;
     let clocks = run::Clocks::read(&recipe)?;
     let device = Device::flex();
     let base_model = checkpoint::read_model(&checkpoint, &device)?;
     if clocks.weights {
+        has_positions(&recipe, base_model.config.max_seq, base, printer)?;
         shape::adopt(&mut recipe, &base_model.config, &Origin::Base(base.into()))?;
     } else {
         recipe.inherit(&base_recipe, "model", base);
@@ -212,10 +225,13 @@ pub fn resume(
     let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
     // What older versions did not keep is made up for; the warnings were for the start.
     let (beside, _) = beside::complete(beside::of_checkpoint(&checkpoint)?, &tokenizer, &model.config)?;
-    let manifest = text::Manifest::read(&run)?;
+    let mut manifest = text::Manifest::read(&run)?;
     let mut stream = Stream::open(&manifest.stream)?;
     stream.require(tokenizer.vocabulary())?;
     let sets = text::open_sets(&manifest.sets, &tokenizer)?;
+    // A run of the version before knows no hashes: its files are checked against their own headers alone.
+    stream.identify()?;
+    text::identify(&mut manifest.sets, &sets)?;
     let series = RunSeries::without_steps(&run)?;
     let epoch = epoch_tokens(&stream);
     let lengths = run::lengths_on(&run, &series, &state, until, |stop| Lengths::resolve(&recipe, Some(epoch), stop))?;
@@ -284,7 +300,7 @@ fn build(
     limits: Limits,
     printer: &Printer,
 ) -> Outcome<(Trainer<LmTask>, Recipe, Lengths)> {
-    let New { mut model, optimizer, stream: spec, sets: set_specs, beside, state, start, parent } = new;
+    let New { mut model, optimizer, stream: spec, sets: mut set_specs, beside, state, start, parent } = new;
     // Its documents end with this token, whatever those of the directory that it comes from ended with.
     model.config.eos_token_id = tokenizer.eod();
     let (beside, warnings) = beside::complete(beside, &tokenizer, &model.config)?;
@@ -305,9 +321,12 @@ fn build(
         let why = format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step);
         return Err(recipe.problem("run.stop", why).hint(run::stop_hint(&state)).into());
     }
-    text::Manifest { stream: spec, sets: set_specs }.write(&run)?;
-    let path = run.path().join("tokenizer.json");
-    fs::write(&path, tokenizer.to_json()).map_err(|cause| Problem::io("write run", &path, &cause))?;
+    warn_of_few(&recipe, &sets, printer)?;
+    warn_of_cuts(&recipe, &sets, printer)?;
+    stream.identify()?;
+    text::identify(&mut set_specs, &sets)?;
+    text::Manifest { stream: stream.spec().clone(), sets: set_specs }.write(&run)?;
+    files::write_whole(&run.path().join("tokenizer.json"), tokenizer.to_json())?;
     let trainer_settings = run::settings(&recipe, &lengths, limits)?;
     let about = About { task: "lm", seed: recipe.u64("seed")?, parameters: model.config.parameters(), start, parent };
     let recorder = run::begin(&run, &recipe, source, &lengths, &state, about, &[], printer)?;
@@ -363,6 +382,76 @@ fn announce(
         printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
     printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), printer.drawing(), 4).trim_end());
+}
+
+/// Refuses a tokenizer that is not the one beside the weights, unless the recipe says that it is meant: where the vocabularies have one
+/// size, every other check lets it pass, and each token means something else.
+fn belongs(recipe: &Recipe, tokenizer: &Tokenizer, own: &Path, printer: &Printer) -> Outcome<()> {
+    // A file that cannot be read says nothing about the weights.
+    let Ok(own_tokenizer) = Tokenizer::from_file(own, None) else { return Ok(()) };
+    if tokenizer.fingerprint() == own_tokenizer.fingerprint() {
+        return Ok(());
+    }
+    let short = |tokenizer: &Tokenizer| {
+        let fingerprint: String = tokenizer.fingerprint().chars().take(16).collect();
+        format!("{fingerprint}, {} ids", tokenizer.vocab_size())
+    };
+    let why = format!(
+        "it is not the tokenizer of the weights: its fingerprint is {}, that of {} is {}",
+        short(tokenizer),
+        own.display(),
+        short(&own_tokenizer)
+    );
+    if recipe.opt("data.other_tokenizer", Recipe::bool)? == Some(true) {
+        printer.warn(format_args!("data.tokenizer: {why}"), None);
+        return Ok(());
+    }
+    Err(recipe
+        .problem("data.tokenizer", why)
+        .hint("leave data.tokenizer out, or write data.other_tokenizer = true if it is meant")
+        .into())
+}
+
+/// Refuses sequences longer than the weights have positions for, unless the recipe says that it is meant.
+fn has_positions(recipe: &Recipe, positions: usize, from: &str, printer: &Printer) -> Outcome<()> {
+    let seq_len = recipe.usize("data.seq_len")?;
+    if seq_len <= positions {
+        return Ok(());
+    }
+    let why = format!("{seq_len} is more than the {positions} tokens that the model of {from} was made for");
+    if recipe.opt("data.beyond_positions", Recipe::bool)? == Some(true) {
+        printer.warn(format_args!("data.seq_len: {why}; it is given {seq_len} positions"), None);
+        return Ok(());
+    }
+    let hint =
+        format!("data.seq_len = {positions}, or data.beyond_positions = true to train positions it has never seen");
+    Err(recipe.problem("data.seq_len", why).hint(hint).into())
+}
+
+/// A set of few documents says little about a model, and less when the best checkpoint is chosen by it.
+fn warn_of_few(recipe: &Recipe, sets: &[EvalSet], printer: &Printer) -> Outcome<()> {
+    let Some(best) = recipe.opt("checkpoint.keep_best", Recipe::text)? else { return Ok(()) };
+    let few = sets.iter().find(|set| set.name == best && set.source.documents() < FEW_DOCUMENTS);
+    if let Some(set) = few {
+        let (documents, tokens) = (counted(set.source.documents(), "document"), counted(set.source.len(), "token"));
+        printer.warn(
+            format_args!("checkpoint.keep_best chooses by {best}, which has {documents} ({tokens})"),
+            Some("hold out more (data.validation_fraction), or give a validation set of its own (data.validation.NAME.path)"),
+        );
+    }
+    Ok(())
+}
+
+/// Says which sets the limit of an evaluation cuts inside of a document.
+fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], printer: &Printer) -> Outcome<()> {
+    let (seq_len, limit) = (recipe.usize("data.seq_len")?, recipe.u64("eval.max_tokens")?);
+    for set in sets.iter().filter(|_| limit > 0) {
+        let windows = EvalWindows::new(&set.source, seq_len, Some(limit))?;
+        if windows.cut() {
+            printer.warn(text::cut_words(&set.name, windows.tokens()), None);
+        }
+    }
+    Ok(())
 }
 
 /// What can be found wrong before anything is written.

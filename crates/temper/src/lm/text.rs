@@ -5,15 +5,18 @@
 //! `eval` never read text again.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use temper_data::{
-    Documents, Input, PrepareOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec, TokenSource, Tokenizer, prepare,
+    Documents, Identity, Input, PrepareOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec, TokenSource,
+    Tokenizer, prepare,
 };
-use temper_recipe::Recipe;
+use temper_recipe::{Recipe, is_name};
 use temper_record::checkpoint::Checkpoint;
 use temper_record::console::{count, duration};
+use temper_record::files::{self, AtomicFile};
 use temper_record::run::{RunDir, RunRef};
 use temper_record::{Problem, Result};
 use temper_train::evaluate::EvalSet;
@@ -21,7 +24,7 @@ use temper_train::evaluate::EvalSet;
 use crate::builtin;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::progress::{Meter, Tokenising};
+use crate::progress::{Meter, Tokenising, counted};
 use crate::reading;
 
 /// What a run trains on and is judged by. Paths inside the run are relative to it.
@@ -45,6 +48,9 @@ pub struct SetSpec {
     /// It came from the run that this one branched from: the old data.
     #[serde(default)]
     pub old: bool,
+    /// What the file held when the run began; `None` if nobody has looked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
 }
 
 impl Manifest {
@@ -59,16 +65,48 @@ impl Manifest {
             .map_err(|cause| Problem::io("read data manifest", &path, &cause).hint("every run has one: restore it"))?;
         let mut manifest: Self =
             serde_json::from_str(&text).map_err(|cause| Problem::input("read data manifest", path.display(), cause))?;
+        manifest.check(&path)?;
         let root = run.path().canonicalize().map_err(|cause| Problem::io("read data manifest", run.path(), &cause))?;
         manifest.each_path(&mut |path| *path = root.join(&path));
         Ok(manifest)
+    }
+
+    /// A run may come from a stranger: names become parts of paths, so they are those that a recipe could give, and a relative
+    /// path stays inside the run. (Token files outside of the run are known by their whole path.)
+    fn check(&self, manifest: &Path) -> Result<()> {
+        let refused = |why: String| {
+            Err(Problem::input("read data manifest", manifest.display(), why)
+                .hint("Temper does not write such a manifest: do not use this run unless you know where it comes from"))
+        };
+        let mut names = Vec::new();
+        let mut paths = Vec::new();
+        let mut stream = Some(&self.stream);
+        while let Some(spec) = stream {
+            names.extend(spec.sources.iter().map(|source| &source.name));
+            paths.extend(spec.sources.iter().map(|source| &source.path));
+            stream = spec.replay.as_ref().map(|replay| &replay.stream);
+        }
+        names.extend(self.sets.iter().map(|set| &set.name));
+        paths.extend(self.sets.iter().map(|set| &set.path));
+        if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
+            return refused(format!("{name:?} cannot be the name of a source or set: letters, digits, - and _ can"));
+        }
+        for (i, set) in self.sets.iter().enumerate() {
+            if self.sets[..i].iter().any(|other| other.name == set.name) {
+                return refused(format!("two validation sets are called {}", set.name));
+            }
+        }
+        let inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+        match paths.into_iter().find(|path| !path.is_absolute() && !inside(path)) {
+            Some(path) => refused(format!("the path {path:?} leads out of the run")),
+            None => Ok(()),
+        }
     }
 
     /// Writes it, with paths inside the run made relative.
     pub fn write(&self, run: &RunDir) -> Result<()> {
         let path = Self::path(run);
         let io = |cause: std::io::Error| Problem::io("write data manifest", &path, &cause);
-        fs::create_dir_all(run.data()).map_err(io)?;
         let root = run.path().canonicalize().map_err(io)?;
         let mut manifest = self.clone();
         manifest.each_path(&mut |path| {
@@ -77,7 +115,7 @@ impl Manifest {
             }
         });
         let text = serde_json::to_string_pretty(&manifest).expect("plain data") + "\n";
-        fs::write(&path, text).map_err(io)
+        files::write_whole(&path, text.as_bytes())
     }
 
     fn each_path(&mut self, f: &mut dyn FnMut(&mut PathBuf)) {
@@ -110,6 +148,15 @@ pub enum Named {
     Tokens(PathBuf, Option<PathBuf>),
     /// Text to be tokenised.
     Text(Vec<Input>),
+}
+
+/// What is said of a set of which only the beginning of its first document is evaluated.
+pub fn cut_words(name: &str, tokens: u64) -> String {
+    format!(
+        "{name}: the first document is longer than the limit, so its first {} are evaluated; how many bytes these are is not \
+         known, so there are no bits per byte",
+        counted(tokens, "token")
+    )
 }
 
 /// Looks at what `paths` name.
@@ -201,10 +248,10 @@ pub fn sources(
         let weight = recipe.f64(&format!("data.train.{name}.weight"))?;
         // A source of weight 0 is left out, but still judged by.
         if weight > 0.0 {
-            sources.push(SourceSpec { name: name.into(), path: whole(&path)?, weight });
+            sources.push(SourceSpec { name: name.into(), path: whole(&path)?, weight, identity: None });
         }
         if let Some(path) = validation.filter(|_| !own_set) {
-            sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false });
+            sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false, identity: None });
         }
     }
     for name in recipe.names("data.validation") {
@@ -215,14 +262,33 @@ pub fn sources(
                 reading::tell_of_tokens(name, [&path], printer)?;
                 path
             }
-            Named::Text(inputs) => {
-                let out = run.data().join(format!("{name}-validation"));
-                tokenise(name, &inputs, tokenizer, &out, &options(recipe, 0.0)?, printer)?.0
-            }
+            Named::Text(inputs) => judged_by(name, &inputs, tokenizer, run, &options(recipe, 0.0)?, printer)?,
         };
-        sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false });
+        sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false, identity: None });
     }
     Ok((sources, sets))
+}
+
+/// Tokenises the text of a validation set that has a path of its own into `data/NAME/validation.tokens`: beside `train.tokens` of
+/// the training source of that name, if there is one.
+fn judged_by(
+    name: &str,
+    inputs: &[Input],
+    tokenizer: &Tokenizer,
+    run: &RunDir,
+    options: &PrepareOptions,
+    printer: &Printer,
+) -> Result<PathBuf> {
+    let folder = run.data().join(name);
+    // `prepare` calls what it does not hold out `train.tokens`.
+    let making = folder.join("validation");
+    let (made, _) = tokenise(name, inputs, tokenizer, &making, options, printer)?;
+    let path = folder.join("validation.tokens");
+    let io = |cause: std::io::Error| Problem::io("keep validation set", &path, &cause);
+    fs::rename(&made, &path).map_err(io)?;
+    fs::remove_dir_all(&making).map_err(io)?;
+    files::sync_folder(&folder);
+    Ok(path)
 }
 
 fn whole(path: &Path) -> Result<PathBuf> {
@@ -290,7 +356,7 @@ pub fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Outcome<Vec<
             );
         }
         let path = keep(&set.path, &set.name, run)?;
-        sets.push(SetSpec { name: set.name.clone(), path, old: true });
+        sets.push(SetSpec { path, old: true, ..set.clone() });
     }
     if !problems.is_empty() {
         return Err(problems.into());
@@ -299,18 +365,28 @@ pub fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Outcome<Vec<
     Ok(sets)
 }
 
-/// Links or copies token files into `run/data/base/`.
+/// Links or copies a token file of the base as `data/NAME/base.tokens`: a name that no text of this run is tokenised to.
 fn keep(path: &Path, name: &str, run: &RunDir) -> Result<PathBuf> {
     // A Megatron pair stays where it is: two files, usually large.
     if path.extension().is_none_or(|e| e != "tokens") {
         return Ok(path.to_owned());
     }
-    let directory = run.data().join("base");
-    let target = directory.join(format!("{name}.tokens"));
+    let target = run.data().join(name).join("base.tokens");
     let io = |cause: std::io::Error| Problem::io("keep validation set", path, &cause);
-    fs::create_dir_all(&directory).map_err(io)?;
+    // What is linked is the file, not a link to it.
+    let path = &whole(path)?;
+    fs::create_dir_all(run.data().join(name)).map_err(io)?;
     if fs::hard_link(path, &target).is_err() {
-        fs::copy(path, &target).map_err(io)?;
+        let mut from = fs::File::open(path).map_err(io)?;
+        let mut copy = AtomicFile::create(&target)?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match from.read(&mut buffer).map_err(io)? {
+                0 => break,
+                n => copy.write(&buffer[..n])?,
+            }
+        }
+        copy.finish_new()?;
     }
     whole(&target)
 }
@@ -318,15 +394,24 @@ fn keep(path: &Path, name: &str, run: &RunDir) -> Result<PathBuf> {
 fn same_tokens(a: &Path, b: &Path) -> Result<bool> {
     Ok(match (TokenSource::open(a)?, TokenSource::open(b)?) {
         (TokenSource::Shard(a), TokenSource::Shard(b)) => a.info().hash == b.info().hash,
-        _ => a.canonicalize().ok() == b.canonicalize().ok(),
+        (x, y) => a.canonicalize().ok() == b.canonicalize().ok() || x.identity()? == y.identity()?,
     })
 }
 
-/// Opens the validation sets, which must have the vocabulary of `tokenizer`.
+/// Reads all of the validation sets' files and compares them with what is known of them; what is not known yet, is known then.
+pub fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
+    for (set, opened) in sets.iter_mut().zip(opened) {
+        set.identity = Some(opened.source.verify_as(set.identity.as_ref())?);
+    }
+    Ok(())
+}
+
+/// Opens the validation sets, which must have the vocabulary of `tokenizer` and be those that the run began with.
 pub fn open_sets(sets: &[SetSpec], tokenizer: &Tokenizer) -> Outcome<Vec<EvalSet>> {
     let mut opened = Vec::new();
     for set in sets {
         let mut source = TokenSource::open(&set.path)?;
+        set.identity.as_ref().map_or(Ok(()), |known| source.resembles(known))?;
         source.require(tokenizer.vocabulary())?;
         opened.push(EvalSet { name: set.name.clone(), source });
     }
