@@ -248,7 +248,7 @@ pub static KEYS: &[Key] = &[
     certify(
         "data.normalise",
         Choice(&["auto", "none", "own", "cifar-10", "tiny-imagenet"]),
-        "mean and standard deviation per channel: \"auto\" those of the known data set that the images are, otherwise none; \"own\" those of the training images; or those of the named set",
+        "mean and deviation per channel: of the known set that the images are, none, their own, or of a named set",
     )
     .default("\"auto\""),
     // Data.
