@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use temper_data::images::{Augment, Epochs, Images, Placement, known, normalisation, open, packed};
+use temper_data::images::{
+    Augment, Epochs, Images, Match, PICTURE_PIXELS, Placement, SET_BYTES, known, normalisation, open, packed,
+};
 use temper_record::{Kind, Problem};
 use tempfile::TempDir;
 
@@ -259,8 +261,15 @@ fn colour_in_a_tree() {
     let folder = tree("test");
     let colour = png([2, 1], png::ColorType::Rgb, &[1, 2, 3, 4, 5, 6]);
     write(folder.path().join("train/b/2.png"), &colour);
-    refuses(folder.path(), &["test/a", "grey, those of the training set colour"]);
-    // One file in colour is enough, in both splits; the others become colour.
+    // One file in colour is enough for both splits; the others become colour, and their number is said.
+    let splits = open(folder.path()).unwrap();
+    assert_eq!((splits.train.shape, splits.test.shape), ([3, 2, 1], [3, 2, 1]));
+    assert!(
+        note(&splits.test).contains("4 of 5 training images and 2 of 2 test images are grey"),
+        "{:?}",
+        splits.test.note
+    );
+    assert_eq!(splits.test.pixels(0), [5, 0, 5, 0, 5, 0]);
     write(folder.path().join("test/b/1.png"), png([2, 1], png::ColorType::Rgba, &[1, 2, 3, 255, 4, 5, 6, 255]));
     let splits = open(folder.path()).unwrap();
     assert_eq!(splits.train.shape, [3, 2, 1]);
@@ -392,7 +401,14 @@ fn tiny_imagenet_layout() {
     write(at("val/n01/val_1.JPEG"), GREY);
     refuses(folder.path(), &["1 classes, but 2 in the training set", "no folder n02"]);
     write(at("val/n02/images/val_0.JPEG"), GREY);
-    assert_eq!(open(folder.path()).unwrap(), splits);
+    let sorted = open(folder.path()).unwrap();
+    for (sorted, images) in [(&sorted.train, &splits.train), (&sorted.test, &splits.test)] {
+        assert_eq!(sorted.fingerprint(), images.fingerprint());
+    }
+    assert_eq!(
+        (splits.test.file_name(0), sorted.test.file_name(0)),
+        (Some("val/images/val_1.JPEG"), Some("val/n01/val_1.JPEG"))
+    );
 }
 
 fn packed_form(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -559,4 +575,164 @@ fn the_bundled_images() {
         let count = splits.train.labels().iter().filter(|&&l| l == label).count();
         assert!((900..1100).contains(&count), "class {label}: {count}");
     }
+}
+
+/// A header of PNG that says this size, with nothing behind it.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let whole = png([1, 1], png::ColorType::Grayscale, &[0]);
+    let mut bytes = whole[..16].to_vec();
+    bytes.extend([width.to_be_bytes(), height.to_be_bytes()].concat());
+    bytes.extend(&whole[24..29]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes[12..]);
+    bytes.extend(crc.sum().to_be_bytes());
+    bytes
+}
+
+#[test]
+fn pictures_are_refused_by_their_headers() {
+    let folder = tree("test");
+    let at = folder.path().join("train/b/1.png");
+    let side = 1 << 12;
+    assert_eq!(u64::from(side) * u64::from(side), PICTURE_PIXELS);
+    write(at.clone(), png_header(side, side));
+    let problem = refuses(folder.path(), &["train/b/1.png", "the PNG cannot be decoded"]);
+    assert!(!problem.to_string().contains("is not read"), "the limit itself is allowed: {problem}");
+    write(at.clone(), png_header(side + 1, side));
+    refuses(folder.path(), &["train/b/1.png", "4096x4097", "more than 16777216 pixels is not read"]);
+    // In a JPEG, the size stands behind the marker FF C0, its length and its precision.
+    let mut jpeg = COLOUR.to_vec();
+    let size = jpeg.windows(2).position(|two| two == [0xff, 0xc0]).expect("a baseline JPEG") + 5;
+    jpeg[size..size + 4].copy_from_slice(&[0x10, 0x00, 0x10, 0x01]);
+    write(at, jpeg);
+    refuses(folder.path(), &["train/b/1.png", "4096x4097", "is not read"]);
+}
+
+#[test]
+fn headers_of_idx_are_held_against_a_limit() {
+    let folder = idx_folder();
+    let at = folder.path().join("train-images-idx3-ubyte");
+    let rows = (SET_BYTES >> 16) as u32;
+    write(at.clone(), idx(&[rows, 256, 256], &[7; 24]));
+    refuses(folder.path(), &["cut short", "take 68719476752 bytes, it has 40"]);
+    for bytes in [idx(&[rows + 1, 256, 256], &[7; 24]), gzip(&idx(&[rows + 1, 256, 256], &[7; 24]))] {
+        write(at.clone(), bytes);
+        refuses(folder.path(), &["1048577x256x256", "more than the 68719476736 that are read"]);
+    }
+    // No more is unpacked than the header says, and one byte.
+    write(at, gzip(&idx(&[4, 2, 3], &[7; 100_000])));
+    refuses(folder.path(), &["too long: 4x2x3 take 40 bytes, it has 64 or more"]);
+}
+
+#[test]
+fn headers_of_packed_images_are_held_against_a_limit() {
+    let folder = folder();
+    let path = folder.path().join("x.images.zst");
+    let packed = |images: u32, rest: usize| {
+        let mut bytes = b"TMPRIMGS".to_vec();
+        [1u32, 1, 256, 255, 1, images, 1, 0].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        bytes.resize(bytes.len() + rest, 0);
+        zstd::encode_all(bytes.as_slice(), 1).expect("memory")
+    };
+    write(path.clone(), packed(1 << 19, 10));
+    refuses(&path, &["its content has 50 bytes"]);
+    write(path.clone(), packed(1 << 21, 10));
+    refuses(&path, &["256x255", "more than the 68719476736 bytes that are read"]);
+    write(path.clone(), packed(1, 1 << 20));
+    let more = (40 + 2 * (256 * 255 + 1) + 1).to_string();
+    refuses(&path, &[&format!("its content has {more} bytes or more")]);
+}
+
+#[test]
+fn what_is_not_read_is_counted() {
+    let folder = tree("test");
+    for file in
+        ["train/a/x.BMP", "train/b/y.bmp", "train/b/sub/1.png", "train/lost.png", "train/b/Thumbs.db", "test/a/z"]
+    {
+        write(folder.path().join(file), "x");
+    }
+    let splits = open(folder.path()).unwrap();
+    let passed = "2 .bmp, 1 .txt, 1 beside the class folders, 1 in folders";
+    assert_eq!(splits.train.passed_over().as_deref(), Some(passed));
+    assert_eq!(splits.test.passed_over().as_deref(), Some("1 without an ending"));
+    assert_eq!(splits.train.file_name(0), Some("train/a/1.png"));
+    assert_eq!(splits.train.clone().first(2).file_name(1), Some("train/b/1.png"));
+    fs::rename(folder.path().join("test/b/1.png"), folder.path().join("test/b/1.webp")).unwrap();
+    refuses(folder.path(), &["test/b", "no image that is read; there are 1 .webp"]);
+}
+
+#[test]
+fn images_below_the_folder_that_was_named() {
+    let (outer, inner) = (folder(), idx_folder());
+    let raw = outer.path().join("MNIST/raw");
+    for entry in fs::read_dir(inner.path()).unwrap() {
+        let path = entry.unwrap().path();
+        write(raw.join(path.file_name().unwrap()), fs::read(&path).unwrap());
+    }
+    let hint = refuses(outer.path(), &["no image data"]).hint.unwrap();
+    assert_eq!(hint, format!("there are MNIST's idx files in {}: name that folder", raw.display()));
+    // A folder per file, which has the file's name.
+    let name = "train-images-idx3-ubyte";
+    let bytes = fs::read(raw.join(name)).unwrap();
+    fs::remove_file(raw.join(name)).unwrap();
+    write(raw.join(name).join(name), bytes);
+    assert_eq!(open(&raw).unwrap().train.pixels(1), open(inner.path()).unwrap().train.pixels(1));
+}
+
+#[test]
+fn classes_by_name_and_in_the_order_of_numbers() {
+    let folder = folder();
+    for class in 0..12u8 {
+        for (split, images) in [("train", 2 + class % 2), ("test", 1)] {
+            for image in 0..images {
+                let path = folder.path().join(format!("{split}/{class}/{image}.png"));
+                write(path, png([1, 2], png::ColorType::Grayscale, &[class, image]));
+            }
+        }
+    }
+    let train = open(folder.path()).unwrap().train;
+    let numbers: Vec<String> = (0..12).map(|class| class.to_string()).collect();
+    assert_eq!(train.class_names, numbers);
+    let (mut text, all) = (numbers.clone(), train.len());
+    text.sort();
+    // As a run knows them that was made when they stood in the order of text: its labels, and its order of images.
+    let (old, matched) = train.clone().with_classes(&text, "here", "run").unwrap();
+    assert_eq!((matched, old.len()), (Match::ByName, all));
+    assert_eq!(&old.labels()[..12], (0..12).collect::<Vec<u32>>());
+    assert!((0..all).all(|i| text[old.labels()[i] as usize] == old.pixels(i)[0].to_string()));
+    assert_eq!([1, 2, 3].map(|i| old.pixels(i)[0]), [1, 10, 11]);
+    assert_eq!(old.file_name(2), Some("train/10/0.png"));
+    assert_eq!(old.with_classes(&numbers, "here", "run").unwrap().0, train);
+    // Fewer classes are fine, others are not.
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let pets = Images::new("pets", [1, 1, 1], names(&["dog", "fox"]), vec![1, 2], vec![0, 1]);
+    let (own, matched) = pets.clone().with_classes(&names(&["cat", "fox", "dog"]), "pets", "run").unwrap();
+    assert_eq!((own.labels(), own.classes(), matched), (&[2, 1][..], 3, Match::ByName));
+    let problem = pets.clone().with_classes(&names(&["cat", "dog"]), "pets", "run").unwrap_err().to_string();
+    assert!(
+        problem.contains("run has no class fox; its classes are cat, dog, those of the images are dog, fox"),
+        "{problem}"
+    );
+    // Without names on one side, only as many.
+    assert_eq!(pets.clone().with_classes(&names(&["0", "1"]), "pets", "run").unwrap().1, Match::ByCount);
+    assert!(pets.with_classes(&names(&["0", "1", "2"]), "pets", "run").is_err());
+}
+
+#[test]
+fn a_name_makes_nothing_known() {
+    let folder = folder();
+    for (name, bytes) in cifar_files() {
+        write(folder.path().join(name), bytes);
+    }
+    assert_eq!(open(folder.path()).unwrap().train.known, Some("cifar-10"));
+    let tree = tree("test");
+    let renamed = tree.path().join("cifar-10");
+    fs::create_dir(&renamed).unwrap();
+    for split in ["train", "test"] {
+        fs::rename(tree.path().join(split), renamed.join(split)).unwrap();
+    }
+    let train = open(&renamed).unwrap().train;
+    assert_eq!((train.name.as_str(), train.known), ("cifar-10", None));
+    let (mean, deviation) = Images::new("x", [1, 1, 2], vec!["a".into()], vec![0, 255], vec![0]).statistics();
+    assert_eq!((mean, deviation), (vec![0.5], vec![0.5]));
 }

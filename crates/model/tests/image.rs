@@ -780,3 +780,33 @@ fn golden_networks_are_read() {
         assert!(logits.dims() == [2, net.config.classes] && floats(&logits).iter().all(|v| v.is_finite()));
     }
 }
+
+/// What `temper recipe layers` prints is what is read: every example, every option, every default.
+#[test]
+fn the_table_of_layers() {
+    let parse = |line: &str| {
+        let flat = line.starts_with("linear").then_some("flatten");
+        let lines: Vec<&str> = flat.into_iter().chain([line, "flatten", "linear 2"]).collect();
+        text::parse(&lines, "x", [4, 8, 8], 2).unwrap_or_else(|problem| panic!("{line}: {problem}"))
+    };
+    for layer in &text::LAYERS {
+        assert!(layer.example.starts_with(layer.kind));
+        parse(layer.example);
+        let line = |argument: &str| match argument {
+            "NAME" => "image".to_owned(),
+            _ => "4".to_owned(),
+        };
+        let bare = [layer.kind.to_owned()].into_iter().chain(layer.arguments.iter().map(|argument| line(argument)));
+        let bare = bare.collect::<Vec<_>>().join(" ");
+        for (word, usual) in layer.options {
+            let usual = if *usual == "KERNEL" { "4" } else { usual };
+            assert_eq!(parse(&bare), parse(&format!("{bare} {word} {usual}")), "{bare} {word} {usual}");
+        }
+        assert!(layer.usage().starts_with(layer.kind) && !layer.about.is_empty() && !layer.shape.is_empty());
+    }
+    assert!(text::parse(&text::EXAMPLE, "x", MNIST, 10).is_ok());
+    assert_eq!(text::batch_norm(&text::EXAMPLE), "conv");
+    assert_eq!(text::batch_norm(&["flatten", "linear 3", "bn", "relu", "linear 2"]), "full");
+    assert_eq!(text::batch_norm(&["conv 2 3", "n: bn", "flatten", "linear 3", "relu", "linear 2"]), "conv");
+    assert_eq!(text::batch_norm(&["flatten", "linear 2"]), "none");
+}

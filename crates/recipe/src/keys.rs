@@ -167,7 +167,7 @@ pub static KEYS: &[Key] = &[
     ),
     certify("model.name", Text, "the network: cnn7, small, wide-resnet-8, resnext, ... (`temper recipe networks`)"),
     certify("model.width", Int(1), "channels of its first convolution; the paper's if not given"),
-    certify("model.graph", Texts, "the network as a list of layers, instead of a name"),
+    certify("model.graph", Texts, "the network as a list of layers, instead of a name (`temper recipe layers`)"),
     certify(
         "model.batch_norm",
         Choice(&["full", "conv", "none"]),
@@ -241,8 +241,8 @@ pub static KEYS: &[Key] = &[
         .unit("pixels"),
     certify(
         "data.normalise",
-        Choice(&["auto", "none"]),
-        "per-channel mean and standard deviation: those of the known data set, or none",
+        Choice(&["auto", "none", "own", "cifar-10", "tiny-imagenet"]),
+        "mean and standard deviation per channel: \"auto\" those of the known data set that the images are, otherwise none; \"own\" those of the training images; or those of the named set",
     )
     .default("\"auto\""),
     // Data.

@@ -375,6 +375,8 @@ pub enum RecipeCommand {
     },
     /// The named networks of certified training, with their sizes.
     Networks,
+    /// How the layers of model.graph are written: arguments, defaults, shapes, an example.
+    Layers,
     /// Every key a recipe may have, with its default and meaning.
     Keys {
         /// Only keys that begin with this, e.g. lr.

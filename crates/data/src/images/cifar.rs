@@ -12,13 +12,17 @@ use flate2::read::GzDecoder;
 use temper_record::{Problem, Result};
 
 use super::known::{Known, known};
-use super::{Images, READ, Splits, whole};
+use super::{Images, READ, Splits, limits};
 use crate::files::sha256;
 
 const ARCHIVE: &str = "cifar-10-binary.tar.gz";
 /// The folder inside the archive.
 const INNER: &str = "cifar-10-batches-bin";
 const PIXELS: usize = 3 * 32 * 32;
+/// Bytes of one of the six files at most.
+const LARGEST: u64 = 1 << 30;
+/// Bytes of an unpacked archive at most.
+const LARGEST_ARCHIVE: u64 = 1 << 33;
 
 /// Where the files are.
 pub(super) enum Place {
@@ -53,7 +57,7 @@ pub(super) fn read(place: &Place) -> Result<Splits> {
                 if !path.is_file() {
                     return Err(missing(folder, file.name));
                 }
-                (path.display().to_string(), whole(&path)?)
+                (path.display().to_string(), limits::read(&path, |_| Ok(LARGEST))?)
             }
             Place::Archive(path) => {
                 let bytes = unpacked.remove(file.name).ok_or_else(|| missing(path, file.name))?;
@@ -73,7 +77,9 @@ pub(super) fn read(place: &Place) -> Result<Splits> {
     };
     let [train, test] = splits.map(|(pixels, labels)| {
         let classes = data_set().classes.iter().map(ToString::to_string).collect();
-        Images::new(data_set().name, data_set().shape, classes, pixels, labels).with_note(note.clone())
+        let images = Images::new(data_set().name, data_set().shape, classes, pixels, labels).with_note(note.clone());
+        // The format holds no other data set: what is in it was made to stand in for CIFAR-10.
+        Images { known: Some(data_set().name), ..images }
     });
     Ok(Splits { train, test })
 }
@@ -85,6 +91,13 @@ fn missing(place: &Path, name: &str) -> Problem {
 
 fn records(shown: &str, bytes: &[u8], pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
     let record = 1 + PIXELS;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Problem::input(
+            READ,
+            shown,
+            format!("it has more than {LARGEST} bytes, which is no file of CIFAR-10"),
+        ));
+    }
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
         let why = format!("{} bytes are not a whole number of records of {record} bytes", bytes.len());
         return Err(Problem::input(READ, shown, why).hint("the file is incomplete or damaged: copy or fetch it again"));
@@ -110,7 +123,7 @@ fn unpack(path: &Path) -> Result<HashMap<&'static str, Vec<u8>>> {
             .hint("copy or fetch it again")
     };
     let file = File::open(path).map_err(|e| Problem::io(READ, path, &e))?;
-    let mut tar = GzDecoder::new(BufReader::with_capacity(1 << 16, file));
+    let mut tar = GzDecoder::new(BufReader::with_capacity(1 << 16, file)).take(LARGEST_ARCHIVE);
     let mut found = HashMap::new();
     let mut header = [0; 512];
     while found.len() < data_set().files.len() {
@@ -127,7 +140,11 @@ fn unpack(path: &Path) -> Result<HashMap<&'static str, Vec<u8>>> {
             .map_err(|_| damaged(io::Error::other("a header without a size")))?;
         let known = data_set().files.iter().find(|file| name.rsplit('/').next() == Some(file.name));
         let mut content = (&mut tar).take(size.next_multiple_of(512));
-        match known.filter(|_| size <= 1 << 30) {
+        match known {
+            Some(file) if size > LARGEST => {
+                let why = format!("{} in it has {size} bytes by its header, more than {LARGEST}", file.name);
+                return Err(Problem::input(READ, path.display(), why).hint("it is no archive of CIFAR-10"));
+            }
             Some(file) => {
                 let mut bytes = Vec::new();
                 content.read_to_end(&mut bytes).map_err(damaged)?;

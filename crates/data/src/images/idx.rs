@@ -8,17 +8,19 @@ use std::path::{Path, PathBuf};
 use temper_record::{Problem, Result};
 
 use super::known::KNOWN;
-use super::{Images, READ, Splits, folder_name, numbered, whole};
+use super::{Images, READ, SET_BYTES, Splits, folder_name, limits, numbered};
 use crate::files::sha256;
 
 /// Training images and labels, test images and labels: the start of the names.
 const STEMS: [(&str, usize); 4] = [("train-images", 3), ("train-labels", 1), ("t10k-images", 3), ("t10k-labels", 1)];
 
-/// The usual forms of the name: as the original's, as some programs unpack it, and either compressed.
+/// The usual forms of the name: as the original's, as some programs unpack it, and either compressed; or in a folder that
+/// has the file's name, as Kaggle's archive unpacks.
 fn find(folder: &Path, (stem, dimensions): (&str, usize)) -> Option<PathBuf> {
     let names = ["-", "."].map(|dash| format!("{stem}{dash}idx{dimensions}-ubyte"));
     let names = names.iter().flat_map(|name| [name.clone(), format!("{name}.gz")]);
-    names.map(|name| folder.join(name)).find(|path| path.is_file())
+    let places = |name: String| [folder.join(&name), folder.join(&name).join(&name)];
+    names.flat_map(places).find(|path| path.is_file())
 }
 
 /// Whether the folder holds any of the four files.
@@ -36,7 +38,7 @@ pub(super) fn read(folder: &Path) -> Result<Splits> {
             Problem::input(READ, folder.display(), why)
                 .hint("the data set is four files: train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k; each may end in .gz")
         })?;
-        let bytes = whole(&path)?;
+        let bytes = limits::read(&path, |head| claim(&path, head, stem.1))?;
         hashes.push(sha256(&bytes));
         files.push((path, bytes));
     }
@@ -56,10 +58,11 @@ pub(super) fn read(folder: &Path) -> Result<Splits> {
             Problem::input(READ, test_labels.0.display(), why).hint("training and test set are not of one data set")
         );
     }
-    let (name, class_names, note) = identify(folder, &hashes, classes);
+    let (name, known, class_names, note) = identify(folder, &hashes, classes);
     let [train, test] = [train, test].map(|Pair { size: [height, width], pixels, labels }| {
         let labels = labels.iter().map(|&label| label.into()).collect();
-        Images::new(&name, [1, height, width], class_names.clone(), pixels.to_vec(), labels).with_note(note.clone())
+        let images = Images::new(&name, [1, height, width], class_names.clone(), pixels.to_vec(), labels);
+        Images { known, ..images.with_note(note.clone()) }
     });
     Ok(Splits { train, test })
 }
@@ -81,6 +84,27 @@ impl<'a> Pair<'a> {
             return Err(Problem::input(READ, labels.0.display(), why).hint("the two files are not of one data set"));
         }
         Ok(Self { size: [height, width], pixels, labels: values })
+    }
+}
+
+/// The bytes that a file should have by its header. What is wrong with a header is said by [`content`].
+fn claim(path: &Path, head: &[u8], dimensions: usize) -> Result<u64> {
+    let size = |d: usize| head.get(4 + 4 * d..8 + 4 * d).map(|four| u32::from_be_bytes(four.try_into().expect("four")));
+    let Some(sizes) = (0..dimensions).map(size).collect::<Option<Vec<u32>>>() else { return Ok(0) };
+    if head[..4] != [0, 0, 8, dimensions as u8] {
+        return Ok(0);
+    }
+    let total = sizes.iter().try_fold(1u64, |product, &size| product.checked_mul(size.into()));
+    match total.filter(|total| *total <= SET_BYTES) {
+        Some(total) => Ok(total + 4 + 4 * dimensions as u64),
+        None => {
+            let listed = sizes.iter().map(u32::to_string).collect::<Vec<_>>().join("x");
+            let why = format!(
+                "{listed} take too many bytes, more than the {SET_BYTES} that are read: it is cut short or no such file"
+            );
+            Err(Problem::input(READ, path.display(), why)
+                .hint("the file is incomplete or damaged: copy or fetch it again"))
+        }
     }
 }
 
@@ -119,9 +143,12 @@ fn content<'a, const D: usize>(path: &Path, bytes: &'a [u8]) -> Result<([usize; 
     }
     if total.and_then(|total| total.checked_add(header)) != Some(bytes.len()) {
         let expected = total.map_or("too many".to_owned(), |total| (total as u128 + header as u128).to_string());
-        let state =
-            if total.is_none_or(|total| bytes.len() - header < total) { "it is cut short" } else { "it is too long" };
-        return Err(damaged(format!("{state}: {listed} take {expected} bytes, it has {}", bytes.len())));
+        // No more than one byte too many was read.
+        let (state, more) = match total.is_none_or(|total| bytes.len() - header < total) {
+            true => ("it is cut short", ""),
+            false => ("it is too long", " or more"),
+        };
+        return Err(damaged(format!("{state}: {listed} take {expected} bytes, it has {}{more}", bytes.len())));
     }
     Ok((shape, &bytes[header..]))
 }
@@ -146,7 +173,7 @@ fn count_classes(labels: &[u8], path: &Path) -> Result<usize> {
 }
 
 /// Name, classes and note of the files with these hashes.
-fn identify(folder: &Path, hashes: &[String], classes: usize) -> (String, Vec<String>, String) {
+fn identify(folder: &Path, hashes: &[String], classes: usize) -> (String, Option<&'static str>, Vec<String>, String) {
     let idx = || KNOWN.iter().filter(|known| known.files.len() == STEMS.len());
     let differing = |known: &super::Known| -> Vec<&'static str> {
         let pairs = known.files.iter().zip(hashes);
@@ -156,15 +183,16 @@ fn identify(folder: &Path, hashes: &[String], classes: usize) -> (String, Vec<St
         match differing(known) {
             none if none.is_empty() => {
                 let names = known.classes.iter().map(ToString::to_string).collect();
-                return (known.name.to_owned(), names, format!("{}: all four files are the known ones", known.title));
+                let note = format!("{}: all four files are the known ones", known.title);
+                return (known.name.to_owned(), Some(known.name), names, note);
             }
             some if some.len() < STEMS.len() => {
                 let note = format!("not {}: {} differ from the known files", known.title, some.join(", "));
-                return (folder_name(folder), numbered(classes), note);
+                return (folder_name(folder), None, numbered(classes), note);
             }
             _ => {}
         }
     }
     let titles: Vec<&str> = idx().map(|known| known.title).collect();
-    (folder_name(folder), numbered(classes), format!("not the known files of {}", titles.join(" or ")))
+    (folder_name(folder), None, numbered(classes), format!("not the known files of {}", titles.join(" or ")))
 }

@@ -170,7 +170,7 @@ pub fn known(name: &str) -> Option<&'static Known> {
 }
 
 /// Mean and standard deviation per channel that the data set `name` is normalised with: 0 and 1 for MNIST,
-/// Fashion-MNIST and whatever is not known.
+/// Fashion-MNIST and whatever is not known. A name is no proof of what images are: see `Images::known`.
 pub fn normalisation(name: &str, channels: usize) -> (Vec<f32>, Vec<f32>) {
     match known(name).filter(|known| known.shape[0] == channels) {
         Some(known) => (known.mean.to_vec(), known.std.to_vec()),

@@ -9,28 +9,35 @@
 //! | [`known`](mod@known) | hashes, classes and normalisation of the known data sets |
 //! | [`order`] | which images an update takes: a permutation per epoch |
 //! | [`augment`] | flip and edge-padded crop |
+//! | `classes` | classes by name: another set's labels as a network numbers them |
+//! | `limits` | what a header may claim, and reading no more than that |
+//! | `nearby` | where the images are, when they are not in the folder that was named |
 //!
 //! Pixels stay bytes until a batch is made of them: TinyImageNet takes 1.4 GB.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use temper_record::{Problem, Result};
 
 pub mod augment;
 mod cifar;
+mod classes;
 mod idx;
 pub mod known;
+mod limits;
+mod nearby;
 pub mod order;
 pub mod packed;
 mod picture;
 mod tree;
 
 pub use augment::{Augment, Placement};
+pub use classes::Match;
 pub use known::{Known, KnownFile, known, normalisation};
+pub use limits::{PICTURE_PIXELS, SET_BYTES};
 pub use order::Epochs;
 
 use crate::files::hex;
@@ -53,6 +60,15 @@ pub struct Images {
     pub class_names: Vec<String>,
     /// Where the images are from: whether the files are the known ones, and what else a report should say.
     pub note: Option<String>,
+    /// The known data set that the content is, by its hashes or by a layout that only this one has. The name of a
+    /// folder makes nothing known.
+    pub known: Option<&'static str>,
+    /// What lies in the folders and was not read: ending and number of files.
+    pub passed_over: Vec<(String, usize)>,
+    /// `[N]`, the path of every image below its data set; empty where the images are not files of their own.
+    files: Vec<String>,
+    /// Whether the images stand in turns, the first of every class, then the second.
+    turns: bool,
     /// `[N, C, H, W]`.
     pixels: Vec<u8>,
     /// `[N]`, each below the number of classes.
@@ -97,7 +113,7 @@ pub fn open(path: &Path) -> Result<Splits> {
             problem.hint("this is CIFAR-10's Python version: take the binary version, `temper data fetch cifar-10`")
         }
         false if path.join("tiny-imagenet-200.zip").exists() => problem.hint("unpack tiny-imagenet-200.zip first"),
-        false => problem.hint(LAYOUTS),
+        false => problem.hint(nearby::hint(path).unwrap_or_else(|| LAYOUTS.to_owned())),
     })
 }
 
@@ -105,9 +121,11 @@ fn open_file(path: &Path) -> Result<Splits> {
     if path.to_string_lossy().ends_with(".tar.gz") {
         return cifar::read(&cifar::Place::Archive(path.to_owned()));
     }
-    let bytes = fs::read(path).map_err(|e| Problem::io(READ, path, &e))?;
-    if packed::is_here(&bytes) {
-        return packed::read(&path.display().to_string(), &bytes);
+    let read = |e| Problem::io(READ, path, &e);
+    let mut head = Vec::new();
+    File::open(path).and_then(|file| file.take(4).read_to_end(&mut head)).map_err(read)?;
+    if packed::is_here(&head) {
+        return packed::read(&path.display().to_string(), &fs::read(path).map_err(read)?);
     }
     Err(Problem::input(READ, path.display(), "not a folder").hint(LAYOUTS))
 }
@@ -117,12 +135,35 @@ impl Images {
     pub fn new(name: &str, shape: [usize; 3], class_names: Vec<String>, pixels: Vec<u8>, labels: Vec<u32>) -> Self {
         assert_eq!(pixels.len(), labels.len() * shape.iter().product::<usize>(), "pixels and labels of {name}");
         assert!(labels.iter().all(|&label| (label as usize) < class_names.len()), "labels of {name}");
-        Self { name: name.to_owned(), shape, class_names, note: None, pixels, labels }
+        Self {
+            name: name.to_owned(),
+            shape,
+            class_names,
+            note: None,
+            known: None,
+            passed_over: Vec::new(),
+            files: Vec::new(),
+            turns: false,
+            pixels,
+            labels,
+        }
     }
 
     /// With a note on where they are from.
     pub fn with_note(self, note: impl Into<String>) -> Self {
         Self { note: Some(note.into()), ..self }
+    }
+
+    /// The file that holds this image alone, as a path below the folder of the data set (`test/cat/3.png`); `None` where a
+    /// file holds many.
+    pub fn file_name(&self, image: usize) -> Option<&str> {
+        self.files.get(image).map(String::as_str)
+    }
+
+    /// What was passed over, in words: `20 .bmp, 1 .webp`. `None` if everything was read.
+    pub fn passed_over(&self) -> Option<String> {
+        let listed: Vec<String> = self.passed_over.iter().map(|(ending, count)| format!("{count} {ending}")).collect();
+        (!listed.is_empty()).then(|| listed.join(", "))
     }
 
     /// Number of images.
@@ -174,10 +215,18 @@ impl Images {
     pub fn select(&self, indices: &[u32]) -> Self {
         let pixels = indices.iter().flat_map(|&index| self.pixels(index as usize)).copied().collect();
         let labels = indices.iter().map(|&index| self.labels[index as usize]).collect();
+        let files = match self.files.is_empty() {
+            true => Vec::new(),
+            false => indices.iter().map(|&index| self.files[index as usize].clone()).collect(),
+        };
         Self {
             name: self.name.clone(),
             class_names: self.class_names.clone(),
             note: self.note.clone(),
+            known: self.known,
+            passed_over: self.passed_over.clone(),
+            files,
+            turns: self.turns,
             shape: self.shape,
             pixels,
             labels,
@@ -188,6 +237,7 @@ impl Images {
     pub fn first(mut self, count: usize) -> Self {
         self.pixels.truncate(count.saturating_mul(self.size()));
         self.labels.truncate(count);
+        self.files.truncate(count);
         self
     }
 
@@ -220,6 +270,28 @@ impl Images {
         Ok((self.select(&kept), self.select(&held)))
     }
 
+    /// Mean and standard deviation of every channel, of pixels in [0, 1]. Summed in whole numbers: exact, in any order.
+    pub fn statistics(&self) -> (Vec<f32>, Vec<f32>) {
+        let plane = self.shape[1] * self.shape[2];
+        let mut sums = vec![(0u64, 0u64); self.shape[0]];
+        for (at, pixels) in self.pixels.chunks_exact(plane).enumerate() {
+            let (sum, squares) = &mut sums[at % self.shape[0]];
+            for &pixel in pixels {
+                *sum += u64::from(pixel);
+                *squares += u64::from(pixel) * u64::from(pixel);
+            }
+        }
+        let count = (self.len() * plane).max(1) as f64;
+        let of = |(sum, squares): (u64, u64)| {
+            let mean = sum as f64 / count;
+            let variance = (squares as f64 / count - mean * mean).max(0.0);
+            // A channel of one value only is left as it is wide.
+            let deviation = if variance > 0.0 { variance.sqrt() / 255.0 } else { 1.0 };
+            ((mean / 255.0) as f32, deviation as f32)
+        };
+        sums.into_iter().map(of).unzip()
+    }
+
     /// The sha256, in hex, of shape, classes, labels and pixels: what a run must find again to go on with.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
@@ -238,26 +310,6 @@ impl std::fmt::Debug for Images {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Images({} of {:?}, {:?}, {} classes)", self.len(), self.name, self.shape, self.classes())
     }
-}
-
-/// All bytes of a file, unpacked if gzip has packed it.
-fn whole(path: &Path) -> Result<Vec<u8>> {
-    let problem = |e: io::Error| Problem::io(READ, path, &e);
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(problem)?;
-    if !is_gzip(&bytes) {
-        return Ok(bytes);
-    }
-    let mut content = Vec::new();
-    let unpacked = MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut content);
-    unpacked.map(|_| content).map_err(|e| {
-        Problem::input(READ, path.display(), format!("the compressed file is damaged or cut short: {e}"))
-            .hint("copy or fetch it again")
-    })
-}
-
-fn is_gzip(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b])
 }
 
 /// What a data set without a name of its own is called.

@@ -18,7 +18,7 @@
 
 use temper_record::{Problem, Result};
 
-use super::{Images, READ, Splits};
+use super::{Images, READ, SET_BYTES, Splits, limits};
 use crate::files::u32_at;
 
 const MAGIC: &[u8; 8] = b"TMPRIMGS";
@@ -30,30 +30,70 @@ pub(super) fn is_here(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
 }
 
+/// The numbers of the header.
+struct Head {
+    shape: [usize; 3],
+    classes: usize,
+    train: usize,
+    test: usize,
+    /// Bytes of the names.
+    names: usize,
+    /// Bytes of an image.
+    size: usize,
+    /// Bytes of everything; `None` if that is more than is read.
+    total: Option<u64>,
+}
+
+impl Head {
+    /// From at least [`HEADER`] bytes.
+    fn of(bytes: &[u8]) -> Self {
+        let number = |at: usize| u32_at(bytes, at) as usize;
+        let shape = [number(12), number(16), number(20)];
+        let [classes, train, test, names] = [24, 28, 32, 36].map(number);
+        let size = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let images = train as u64 + test as u64;
+        let total = size
+            .and_then(|size| (size as u64).checked_add(1)?.checked_mul(images)?.checked_add((HEADER + names) as u64))
+            .filter(|total| *total <= SET_BYTES);
+        Self { shape, classes, train, test, names, size: size.unwrap_or(0), total }
+    }
+}
+
+/// The bytes that there should be by the header; none further where it is none.
+fn claim(head: &[u8]) -> Result<u64, String> {
+    if head.len() < HEADER || !head.starts_with(MAGIC) || u32_at(head, 8) != VERSION {
+        return Ok(0);
+    }
+    let Head { shape: [c, h, w], train, test, total, .. } = Head::of(head);
+    total.ok_or_else(|| {
+        format!(
+            "its header says {train} and {test} images of {c}x{h}x{w}: more than the {SET_BYTES} bytes that are read"
+        )
+    })
+}
+
 /// Reads the packed form; `place` is what an error calls it.
 pub fn read(place: &str, packed: &[u8]) -> Result<Splits> {
     let problem = |why: String| Problem::input(READ, place, why);
     let damaged = |why: String| problem(why).hint("the file is incomplete or damaged: copy it again");
-    let bytes = zstd::decode_all(packed).map_err(|e| damaged(format!("it cannot be unpacked: {e}")))?;
+    let unpacked = |e| damaged(format!("it cannot be unpacked: {e}"));
+    let decoder = zstd::Decoder::new(packed).map_err(unpacked)?;
+    let bytes = limits::claimed(decoder, |head| claim(head).map_err(problem), unpacked)?;
     if !bytes.starts_with(MAGIC) {
         return Err(problem("not packed images (the content does not start with TMPRIMGS)".to_owned()));
     }
     if bytes.len() < HEADER {
         return Err(damaged(format!("it ends inside the header, at byte {}", bytes.len())));
     }
-    let number = |at: usize| u32_at(&bytes, at) as usize;
     if u32_at(&bytes, 8) != VERSION {
-        return Err(problem(format!("version {}; this program reads version {VERSION}", number(8))));
+        return Err(problem(format!("version {}; this program reads version {VERSION}", u32_at(&bytes, 8))));
     }
-    let shape = [number(12), number(16), number(20)];
-    let [classes, train, test, names] = [24, 28, 32, 36].map(number);
-    let size = shape.iter().map(|&size| size as u128).product::<u128>();
-    let images = train as u128 + test as u128;
-    let expected = size.checked_mul(images).and_then(|pixels| pixels.checked_add((HEADER + names) as u128 + images));
-    if size == 0 || train == 0 || test == 0 || classes > 256 || expected != Some(bytes.len() as u128) {
+    let Head { shape, classes, train, test, names, size, total } = Head::of(&bytes);
+    if size == 0 || train == 0 || test == 0 || classes > 256 || total != Some(bytes.len() as u64) {
         let [c, h, w] = shape;
+        let more = if total.is_some_and(|total| bytes.len() as u64 > total) { " or more" } else { "" };
         let why = format!(
-            "its header says {train} and {test} images of {c}x{h}x{w} in {classes} classes, its content has {} bytes",
+            "its header says {train} and {test} images of {c}x{h}x{w} in {classes} classes, its content has {} bytes{more}",
             bytes.len()
         );
         return Err(damaged(why));
@@ -74,6 +114,6 @@ pub fn read(place: &str, packed: &[u8]) -> Result<Splits> {
         let labels = labels.iter().map(|&label| label.into()).collect();
         Images::new(name, shape, class_names.clone(), pixels.to_vec(), labels).with_note(note)
     };
-    let cut = train * size as usize;
+    let cut = train * size;
     Ok(Splits { train: images(&labels[..train], &pixels[..cut]), test: images(&labels[train..], &pixels[cut..]) })
 }

@@ -14,6 +14,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::READ;
+use super::limits::{PICTURE_BYTES, PICTURE_PIXELS, too_large};
 
 /// A decoded file.
 pub(super) struct Picture {
@@ -33,7 +34,15 @@ pub(super) fn is_picture(path: &Path) -> bool {
 
 /// Reads and decodes a file, by its content and not its name.
 pub(super) fn read(path: &Path) -> Result<Picture> {
-    let bytes = fs::read(path).map_err(|e| Problem::io(READ, path, &e))?;
+    let io = |e| Problem::io(READ, path, &e);
+    let size = fs::metadata(path).map_err(io)?.len();
+    if size > PICTURE_BYTES {
+        let why = format!("the file has {size} bytes, and pictures of more than {PICTURE_BYTES} are not read");
+        return Err(
+            Problem::input(READ, path.display(), why).hint("scale the picture down or take it out of the folder")
+        );
+    }
+    let bytes = fs::read(path).map_err(io)?;
     let decoded = match bytes.as_slice() {
         [0xff, 0xd8, ..] => jpeg(&bytes),
         [0x89, b'P', b'N', b'G', ..] => png(&bytes),
@@ -48,9 +57,14 @@ fn jpeg(bytes: &[u8]) -> Result<Picture, String> {
     // Strict: what is cut short or damaged would become grey pixels otherwise. The end marker is looked for because a
     // cut in the last row of blocks escapes the decoder.
     let options = DecoderOptions::default().set_strict_mode(true).set_use_unsafe(false);
+    // The size is held against a limit of pixels below, not of rows and columns.
+    let options = options.set_max_width(usize::from(u16::MAX)).set_max_height(usize::from(u16::MAX));
     let unreadable = |e| format!("the JPEG cannot be decoded: {e:?}");
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(unreadable)?;
+    if let Some(why) = decoder.dimensions().and_then(|(width, height)| too_large(width as u64, height as u64)) {
+        return Err(why);
+    }
     let grey = matches!(decoder.input_colorspace(), Some(ColorSpace::Luma));
     let wanted = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(options.jpeg_set_out_colorspace(wanted));
@@ -65,7 +79,13 @@ fn jpeg(bytes: &[u8]) -> Result<Picture, String> {
 
 fn png(bytes: &[u8]) -> Result<Picture, String> {
     let unreadable = |e| format!("the PNG cannot be decoded: {e}");
-    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    // Eight bytes a pixel is the most that PNG has.
+    let limits = png::Limits { bytes: 8 * PICTURE_PIXELS as usize + PICTURE_BYTES as usize };
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    let header = decoder.read_header_info().map_err(unreadable)?;
+    if let Some(why) = too_large(header.width.into(), header.height.into()) {
+        return Err(why);
+    }
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(unreadable)?;
     let mut pixels = vec![0; reader.output_buffer_size().ok_or("the PNG is too large")?];

@@ -1,13 +1,14 @@
 //! Image files in folders: one folder per class, and TinyImageNet's layout.
 //!
 //! A tree is `train/CLASS/FILE` and `test/CLASS/FILE` (or `val`, `valid`, `validation`); the files may lie one folder
-//! deeper, in `CLASS/images`. Classes are numbered in the order of their names. TinyImageNet has its validation
+//! deeper, in `CLASS/images`. Classes are numbered in the order of their names, which is that of numbers where all of them
+//! are numbers. What is not read is counted. One image in colour makes all of them colour. TinyImageNet has its validation
 //! images, which serve as the test set, in one folder, `val/images`, and their classes in `val/val_annotations.txt`.
 //!
 //! The images of a tree stand in turns, the first of every class, the second of every class, and so on: so the first
 //! so many of them are of all classes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use temper_record::{Problem, Result};
 
 use super::known::known;
 use super::picture::{self, Picture};
-use super::{Images, READ, Splits, folder_name};
+use super::{Images, READ, SET_BYTES, Splits, classes, folder_name};
 
 /// Files decoded at a time: enough for every thread, little in memory.
 const CHUNK: usize = 1024;
@@ -29,6 +30,14 @@ const TREE_HINT: &str = "an image tree is train/CLASS/*.png (or .jpg) and test/C
 pub(super) fn find_tiny_imagenet(folder: &Path) -> Option<PathBuf> {
     let folders = [folder.to_owned(), folder.join("tiny-imagenet-200")];
     folders.into_iter().find(|folder| folder.join("wnids.txt").is_file() && folder.join("train").is_dir())
+}
+
+/// Files of a system, which nobody means as data; hidden ones are not even listed.
+const SYSTEM: [&str; 4] = ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"];
+
+/// Whether there is a test set beside the training set of a tree.
+pub(super) fn has_test(folder: &Path) -> bool {
+    TESTS.iter().any(|name| folder.join(name).is_dir())
 }
 
 /// Whether the folder holds a tree.
@@ -51,57 +60,117 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
-    Ok(entries(folder)?.into_iter().filter(|path| picture::is_picture(path) && path.is_file()).collect())
+    Ok(entries(folder)?.into_iter().filter(|path| is_readable(path)).collect())
 }
 
-/// The names of the class folders.
-fn classes(split: &Path) -> Result<Vec<String>> {
-    Ok(entries(split)?.iter().filter(|path| path.is_dir()).map(|path| folder_name(path)).collect())
+fn is_readable(path: &Path) -> bool {
+    picture::is_picture(path) && path.is_file()
+}
+
+/// The names of the class folders, in the order of their numbers.
+fn class_folders(split: &Path) -> Result<Vec<String>> {
+    let folders = entries(split)?.into_iter().filter(|path| path.is_dir() && !is_system(path));
+    let mut names: Vec<String> = folders.map(|path| folder_name(&path)).collect();
+    classes::sort(&mut names);
+    Ok(names)
+}
+
+fn is_system(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    SYSTEM.contains(&name.as_str())
+}
+
+/// A split, as files.
+#[derive(Default)]
+struct Split {
+    files: Vec<(PathBuf, u32)>,
+    /// What lies there and is not read: ending and number.
+    passed_over: BTreeMap<String, usize>,
+}
+
+impl Split {
+    fn pass_over(&mut self, what: &str, count: usize) {
+        if count > 0 {
+            *self.passed_over.entry(what.to_owned()).or_default() += count;
+        }
+    }
+
+    /// Counts what lies in a folder of images and is none. `deeper` is the folder in it that is read.
+    fn pass_over_in(&mut self, folder: &Path, deeper: Option<&Path>) -> Result<()> {
+        for path in entries(folder)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // TinyImageNet has a list of boxes in the folder of every class.
+            if is_readable(&path) || is_system(&path) || Some(path.as_path()) == deeper || name.ends_with("_boxes.txt")
+            {
+                continue;
+            }
+            let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy().to_ascii_lowercase()));
+            let kind = if path.is_dir() { "in folders" } else { ending.as_deref().unwrap_or("without an ending") };
+            self.pass_over(kind, 1);
+        }
+        Ok(())
+    }
 }
 
 /// The files of a split in turns, with their labels.
-fn in_turns(split: &Path, classes: &[String]) -> Result<Vec<(PathBuf, u32)>> {
+fn in_turns(split: &Path, classes: &[String]) -> Result<Split> {
+    let mut all = Split::default();
     let mut files = Vec::new();
     for (label, class) in classes.iter().enumerate() {
         let folder = split.join(class);
         let deeper = folder.join("images");
         let mut found = pictures(&folder)?;
-        if found.is_empty() && deeper.is_dir() {
-            found = pictures(&deeper)?;
+        let inner = (found.is_empty() && deeper.is_dir()).then_some(deeper.as_path());
+        if let Some(inner) = inner {
+            found = pictures(inner)?;
+        }
+        let mut others = Split::default();
+        for folder in inner.into_iter().chain([folder.as_path()]) {
+            others.pass_over_in(folder, inner)?;
         }
         if found.is_empty() {
-            let why = "the class has no image";
+            let others: Vec<String> =
+                others.passed_over.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            let why = match others.as_slice() {
+                [] => "the class has no image".to_owned(),
+                _ => format!("the class has no image that is read; there are {}", others.join(", ")),
+            };
             return Err(Problem::input(READ, folder.display(), why).hint("images are .png, .jpg or .jpeg"));
         }
+        others.passed_over.iter().for_each(|(kind, count)| all.pass_over(kind, *count));
         files.extend(found.into_iter().enumerate().map(|(turn, path)| (turn, label as u32, path)));
     }
+    all.pass_over("beside the class folders", pictures(split)?.len());
     files.sort_by_key(|(turn, label, _)| (*turn, *label));
-    Ok(files.into_iter().map(|(_, label, path)| (path, label)).collect())
+    all.files = files.into_iter().map(|(_, label, path)| (path, label)).collect();
+    Ok(all)
 }
 
 /// Reads a tree.
 pub(super) fn read(folder: &Path) -> Result<Splits> {
     let train = folder.join("train");
-    let class_names = classes(&train)?;
+    let class_names = class_folders(&train)?;
     if class_names.is_empty() {
         return Err(Problem::input(READ, train.display(), "there is no class folder in it").hint(TREE_HINT));
     }
     let with_classes = |name: &&&str| {
         let split = folder.join(name);
-        split.is_dir() && classes(&split).is_ok_and(|classes| !classes.is_empty())
+        split.is_dir() && class_folders(&split).is_ok_and(|classes| !classes.is_empty())
     };
     let splits: Vec<&&str> = TESTS.iter().filter(with_classes).collect();
     let Some(test) = splits.first().map(|name| folder.join(name)) else {
         let why = "there is a train folder, but no test or val folder with class folders in it";
         return Err(Problem::input(READ, folder.display(), why).hint(TREE_HINT));
     };
-    same_classes(&class_names, &classes(&test)?, &train, &test)?;
+    same_classes(&class_names, &class_folders(&test)?, &train, &test)?;
     let (train, test) = (in_turns(&train, &class_names)?, in_turns(&test, &class_names)?);
     let mut note = "an image tree, one folder per class".to_owned();
     if let [used, unused, ..] = splits[..] {
         note = format!("{note}; the test set is {used}/, and {unused}/ is not used");
     }
-    assemble(&folder_name(folder), class_names, note, [train, test], 1)
+    let Splits { train, test } = assemble(folder, &folder_name(folder), class_names, note, [train, test], 1)?;
+    let [train, test] = [train, test].map(|images| Images { turns: true, ..images });
+    Ok(Splits { train, test })
 }
 
 fn same_classes(ours: &[String], theirs: &[String], train: &Path, test: &Path) -> Result<()> {
@@ -134,20 +203,23 @@ pub(super) fn read_tiny_imagenet(folder: &Path) -> Result<Splits> {
         let why = format!("there is no folder {class}, which wnids.txt names");
         return Err(Problem::input(READ, train.display(), why).hint("the data set is not unpacked completely"));
     }
-    let train = in_turns(&train, &class_names)?;
+    let unnamed = class_folders(&train)?.iter().filter(|name| !class_names.contains(name)).count();
+    let mut train = in_turns(&train, &class_names)?;
+    train.pass_over("class folders that wnids.txt does not name", unnamed);
     let val = folder.join("val");
     let annotations = val.join("val_annotations.txt");
     let test = match annotations.is_file() && val.join("images").is_dir() {
         true => annotated(&annotations, &val.join("images"), &class_names)?,
         // Some scripts sort the validation images into class folders.
         false => {
-            let found = if val.is_dir() { classes(&val)? } else { Vec::new() };
+            let mut found = if val.is_dir() { class_folders(&val)? } else { Vec::new() };
+            found.sort();
             same_classes(&class_names, &found, &folder.join("train"), &val)?;
             in_turns(&val, &class_names)?
         }
     };
     let data_set = known("tiny-imagenet").expect("in the table");
-    let complete = [class_names.len(), train.len(), test.len()] == [200, 100_000, 10_000];
+    let complete = [class_names.len(), train.files.len(), test.files.len()] == [200, 100_000, 10_000];
     let layout = "TinyImageNet's layout; the test set is its validation set";
     let note = match complete {
         true => format!(
@@ -156,7 +228,9 @@ pub(super) fn read_tiny_imagenet(folder: &Path) -> Result<Splits> {
         false => format!("{layout}, but not its 200 classes, 100,000 and 10,000 images"),
     };
     // A few of its files are grey.
-    assemble(data_set.name, class_names, note, [train, test], 3)
+    let Splits { train, test } = assemble(folder, data_set.name, class_names, note, [train, test], 3)?;
+    let [train, test] = [train, test].map(|images| Images { known: Some(data_set.name), ..images });
+    Ok(Splits { train, test })
 }
 
 fn text(path: &Path) -> Result<String> {
@@ -164,7 +238,7 @@ fn text(path: &Path) -> Result<String> {
 }
 
 /// Lines of `FILE class x y x y`, in the order of the file.
-fn annotated(list: &Path, images: &Path, class_names: &[String]) -> Result<Vec<(PathBuf, u32)>> {
+fn annotated(list: &Path, images: &Path, class_names: &[String]) -> Result<Split> {
     let labels: HashMap<&str, u32> = class_names.iter().map(String::as_str).zip(0..).collect();
     let mut files = Vec::new();
     for (number, line) in text(list)?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -181,32 +255,50 @@ fn annotated(list: &Path, images: &Path, class_names: &[String]) -> Result<Vec<(
     if files.is_empty() {
         return Err(Problem::input(READ, list.display(), "it names no image"));
     }
-    Ok(files)
+    let named: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
+    let unnamed = pictures(images)?.iter().filter(|path| !named.contains(path)).count();
+    let mut split = Split { files, ..Split::default() };
+    split.pass_over("that val_annotations.txt does not name", unnamed);
+    Ok(split)
 }
 
-/// Decodes both splits into images of at least so many channels.
+/// Decodes both splits into images of at least so many channels, and of as many in both.
 fn assemble(
+    folder: &Path,
     name: &str,
     class_names: Vec<String>,
     note: String,
-    splits: [Vec<(PathBuf, u32)>; 2],
+    splits: [Split; 2],
     channels: usize,
 ) -> Result<Splits> {
-    let [train, test] = splits.map(|files| (Pixels::decode(&files, channels), files));
-    let ((train, train_files), (test, test_files)) = ((train.0?, train.1), (test.0?, test.1));
+    let [train, test] = splits.map(|split| (Pixels::decode(&split.files, channels), split));
+    let ((mut train, train_split), (mut test, test_split)) = ((train.0?, train.1), (test.0?, test.1));
     if train.size != test.size {
-        return Err(other_size(&test_files[0].0, test.size, &train_files[0].0, train.size));
+        let [first, other] = [&train_split, &test_split].map(|split| split.files[0].0.as_path());
+        return Err(other_size(other, test.size, first, train.size));
     }
-    if train.channels != test.channels {
-        let kind = |channels| if channels == 1 { "grey" } else { "colour" };
-        let why = format!("the images are {}, those of the training set {}", kind(test.channels), kind(train.channels));
-        let place = test_files[0].0.parent().unwrap_or(&test_files[0].0);
-        return Err(Problem::input(READ, place.display(), why).hint("make both grey or both colour"));
+    // One image in colour makes all of them colour, in both splits.
+    let channels = train.channels.max(test.channels);
+    train.widen(channels);
+    test.widen(channels);
+    let mut note = note;
+    if channels == 3 && train.grey + test.grey > 0 {
+        let [all, others] = [&train_split, &test_split].map(|split| split.files.len());
+        note += &format!(
+            "; {} of {all} training images and {} of {others} test images are grey and read as colour",
+            train.grey, test.grey
+        );
     }
-    let [train, test] = [(train, train_files), (test, test_files)].map(|(pixels, files)| {
-        let labels = files.iter().map(|(_, label)| *label).collect();
+    let [train, test] = [(train, train_split), (test, test_split)].map(|(pixels, split)| {
+        let labels = split.files.iter().map(|(_, label)| *label).collect();
         let shape = [pixels.channels, pixels.size[0], pixels.size[1]];
-        Images::new(name, shape, class_names.clone(), pixels.bytes, labels).with_note(note.clone())
+        let below = |path: &PathBuf| path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
+        let images = Images::new(name, shape, class_names.clone(), pixels.bytes, labels).with_note(note.clone());
+        Images {
+            files: split.files.iter().map(|(path, _)| below(path)).collect(),
+            passed_over: split.passed_over.into_iter().collect(),
+            ..images
+        }
     });
     Ok(Splits { train, test })
 }
@@ -220,13 +312,15 @@ fn other_size(path: &Path, [h, w]: [usize; 2], first: &Path, [first_h, first_w]:
 struct Pixels {
     size: [usize; 2],
     channels: usize,
+    /// Images that are grey.
+    grey: usize,
     bytes: Vec<u8>,
 }
 
 impl Pixels {
     /// Decodes the files. They are grey if all of them are; otherwise the grey ones become colour too.
     fn decode(files: &[(PathBuf, u32)], channels: usize) -> Result<Self> {
-        let mut all = Self { size: [0, 0], channels, bytes: Vec::new() };
+        let mut all = Self { size: [0, 0], channels, grey: 0, bytes: Vec::new() };
         for (number, chunk) in files.chunks(CHUNK).enumerate() {
             let pictures: Vec<Result<Picture>> = chunk.par_iter().map(|(path, _)| picture::read(path)).collect();
             for ((path, _), picture) in chunk.iter().zip(pictures) {
@@ -234,7 +328,7 @@ impl Pixels {
                 if number == 0 && all.bytes.is_empty() {
                     all.size = picture.size;
                     all.channels = channels.max(picture.channels);
-                    all.bytes.reserve(files.len() * all.channels * picture.size[0] * picture.size[1]);
+                    all.reserve(files.len(), path)?;
                 } else if picture.size != all.size {
                     return Err(other_size(path, picture.size, &files[0].0, all.size));
                 }
@@ -244,15 +338,33 @@ impl Pixels {
         Ok(all)
     }
 
-    fn push(&mut self, picture: &Picture) {
-        let plane = self.size[0] * self.size[1];
-        if picture.channels > self.channels {
-            self.bytes = self.bytes.chunks_exact(plane).flat_map(|grey| [grey; 3]).flatten().copied().collect();
-            self.channels = picture.channels;
+    /// Memory for so many images of the first one's size.
+    fn reserve(&mut self, images: usize, first: &Path) -> Result<()> {
+        let [height, width] = self.size;
+        let bytes = images as u128 * (self.channels * height * width) as u128;
+        let fits = bytes <= SET_BYTES.into() && self.bytes.try_reserve_exact(bytes as usize).is_ok();
+        if fits {
+            return Ok(());
         }
+        let why = format!("{images} images of {height}x{width} take {bytes} bytes of memory, which is too much");
+        Err(Problem::input(READ, first.display(), why).hint("scale the images down beforehand"))
+    }
+
+    fn push(&mut self, picture: &Picture) {
+        self.grey += usize::from(picture.channels == 1);
+        self.widen(picture.channels);
         for channel in 0..self.channels {
             let from = channel.min(picture.channels - 1);
             self.bytes.extend(picture.bytes.iter().skip(from).step_by(picture.channels));
+        }
+    }
+
+    /// Makes grey images colour if colour is asked for.
+    fn widen(&mut self, channels: usize) {
+        let plane = self.size[0] * self.size[1];
+        if channels > self.channels {
+            self.bytes = self.bytes.chunks_exact(plane).flat_map(|grey| [grey; 3]).flatten().copied().collect();
+            self.channels = channels;
         }
     }
 }

@@ -1,19 +1,9 @@
 //! A network as a list of layers, one line each, as recipes hold it.
 //!
-//! ```text
-//! conv 16 3 stride 2 padding 1    convolution: output channels, kernel; stride 1, padding 0, groups 1 if not given
-//! linear 100                      linear layer: output features; its input is flat
-//! bn                              batch normalisation
-//! relu
-//! flatten
-//! pool 2                          average pooling: kernel; stride as the kernel if not given
-//! add skip                        the output of the layer before plus that of the layer called `skip`
-//! skip: conv 32 1 stride 2        a name, for others to refer to
-//! conv 32 3 from skip             reads the layer called `skip` instead of the layer before; `image` is the image
-//! ```
-//!
-//! The first line reads the image; the last is `linear` with one output a class. Layers without a name are called by
-//! kind and number: `conv1`, `conv2`, `bn1`. A block with a residual connection:
+//! The kinds of layers are in [`LAYERS`], from which `temper recipe layers` prints the grammar. A line may begin with a name,
+//! `skip: conv 32 1 stride 2`, for others to refer to, and end with `from NAME`: then it reads that layer instead of the
+//! one before; `image` is the image. The first line reads the image; the last is `linear` with one output a class. Layers
+//! without a name are called by kind and number: `conv1`, `conv2`, `bn1`. A block with a residual connection:
 //!
 //! ```text
 //! start: relu
@@ -27,6 +17,89 @@ use temper_record::{Problem, Result};
 
 use super::builder::Builder;
 use super::config::{Fault, NetworkConfig, Op};
+
+/// A kind of layer, as a line names it.
+pub struct Layer {
+    /// The first word.
+    pub kind: &'static str,
+    /// What follows it, in this order.
+    pub arguments: &'static [&'static str],
+    /// What may follow: a word, and the number behind it where it is not given.
+    pub options: &'static [(&'static str, &'static str)],
+    /// What it reads and gives.
+    pub shape: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// A line with it.
+    pub example: &'static str,
+}
+
+/// Every kind of layer.
+#[rustfmt::skip]
+pub const LAYERS: [Layer; 7] = [
+    Layer { kind: "conv", arguments: &["CHANNELS", "KERNEL"], options: &[("stride", "1"), ("padding", "0"), ("groups", "1")],
+        shape: "[C, H, W] -> [CHANNELS, (H + 2 padding - KERNEL) / stride + 1, the same of W]",
+        about: "convolution with a square kernel, zero padding and a bias", example: "conv 16 3 stride 2 padding 1" },
+    Layer { kind: "linear", arguments: &["FEATURES"], options: &[], shape: "[F] -> [FEATURES]",
+        about: "linear layer with a bias; what it reads is flat", example: "linear 100" },
+    Layer { kind: "bn", arguments: &[], options: &[], shape: "as what it reads",
+        about: "batch normalisation of every channel, or of every feature where its input is flat", example: "bn" },
+    Layer { kind: "relu", arguments: &[], options: &[], shape: "as what it reads",
+        about: "rectified linear unit", example: "relu" },
+    Layer { kind: "flatten", arguments: &[], options: &[], shape: "[C, H, W] -> [C H W]",
+        about: "channels, rows and columns as one row of features", example: "flatten" },
+    Layer { kind: "pool", arguments: &["KERNEL"], options: &[("stride", "KERNEL")],
+        shape: "[C, H, W] -> [C, (H - KERNEL) / stride + 1, the same of W]",
+        about: "average over squares, without padding", example: "pool 2" },
+    Layer { kind: "add", arguments: &["NAME"], options: &[], shape: "as what it reads; both of one shape",
+        about: "the layer before plus the layer called NAME: where a residual connection ends", example: "add image" },
+];
+
+/// What holds of every line.
+pub const LINES: &str = "A line is one layer. The first line reads the image; the last is `linear` with one output a class. `NAME: layer` gives a \
+    layer a name, and `from NAME` at the end of a line reads that layer instead of the one before; `image` is the image. \
+    Layers without a name are called by kind and number: conv1, conv2, bn1.";
+
+/// A small network with a residual connection.
+pub const EXAMPLE: [&str; 12] = [
+    "conv 16 3 padding 1",
+    "bn",
+    "start: relu",
+    "conv 16 3 padding 1",
+    "bn",
+    "add start",
+    "relu",
+    "pool 2",
+    "flatten",
+    "linear 100",
+    "relu",
+    "linear 10",
+];
+
+impl Layer {
+    /// How a line is written: `conv CHANNELS KERNEL [stride N] [padding N] [groups N]`.
+    pub fn usage(&self) -> String {
+        let arguments = self.arguments.iter().map(|argument| format!(" {argument}"));
+        let options = self.options.iter().map(|(word, _)| format!(" [{word} N]"));
+        arguments.chain(options).fold(self.kind.to_owned(), |line, part| line + &part)
+    }
+}
+
+/// Where a network of these layers has batch norms, in the words of `model.batch_norm`: nowhere, before the first linear
+/// layer only, or behind linear layers too.
+pub fn batch_norm<S: AsRef<str>>(lines: &[S]) -> &'static str {
+    let kind = |line: &S| {
+        let line = line.as_ref();
+        line.split_once(':').map_or(line, |(_, layer)| layer).split_whitespace().next().unwrap_or_default().to_owned()
+    };
+    let kinds: Vec<String> = lines.iter().map(kind).collect();
+    let flat = kinds.iter().position(|kind| kind == "linear").unwrap_or(kinds.len());
+    match kinds.iter().rposition(|kind| kind == "bn") {
+        None => "none",
+        Some(last) if last < flat && kinds[flat..].iter().filter(|kind| *kind == "linear").count() > 1 => "conv",
+        Some(_) => "full",
+    }
+}
 
 /// The name of the image in a list of layers.
 const IMAGE: &str = "image";
@@ -132,11 +205,17 @@ fn add_line(net: &mut Builder, line: &str) -> Result<(), (String, String)> {
         }
         _ => {
             let why = if kind.is_empty() { "holds no layer".into() } else { format!("{kind} is not a kind of layer") };
-            return Err((why, "layers are conv, linear, bn, relu, flatten, pool and add".into()));
+            let kinds = LAYERS.map(|layer| layer.kind);
+            let (last, others) = kinds.split_last().expect("layers");
+            let hint = format!(
+                "layers are {} and {last}; `temper recipe layers` shows how each is written",
+                others.join(", ")
+            );
+            return Err((why, hint));
         }
     };
     if let Some(word) = words.first() {
-        return Err((format!("{word} is not understood here"), usage(kind).into()));
+        return Err((format!("{word} is not understood here"), usage(kind)));
     }
     let name = name.map_or_else(|| net.numbered(&op), str::to_string);
     match other {
@@ -146,15 +225,11 @@ fn add_line(net: &mut Builder, line: &str) -> Result<(), (String, String)> {
     Ok(())
 }
 
-/// How a layer of a kind is written.
-fn usage(kind: &str) -> &'static str {
-    match kind {
-        "conv" => "write `conv CHANNELS KERNEL`, then, if wanted, `stride N`, `padding N`, `groups N`, `from NAME`",
-        "linear" => "write `linear FEATURES`, then, if wanted, `from NAME`",
-        "pool" => "write `pool KERNEL`, then, if wanted, `stride N`, `from NAME`",
-        "add" => "write `add NAME`, then, if wanted, `from NAME`",
-        _ => "it stands alone, but for `from NAME`",
-    }
+/// How a layer of a kind is written, as a hint.
+fn usage(kind: &str) -> String {
+    let layer = LAYERS.iter().find(|layer| layer.kind == kind);
+    let usage = layer.map_or_else(String::new, Layer::usage);
+    format!("write `{usage} [from NAME]`; `temper recipe layers` shows every layer")
 }
 
 /// The words of a line that are not yet read.
@@ -187,7 +262,10 @@ impl<'a> Words<'a> {
                 word.parse().map_err(|_| (format!("{what} is {word}"), "it is a whole number".to_string()))
             }
             (None, Some(usual)) => Ok(usual),
-            (None, None) => Err((format!("{what} is missing"), "it is a whole number".to_string())),
+            (None, None) => {
+                let hint = "it is a whole number; `temper recipe layers` shows how every layer is written";
+                Err((format!("{what} is missing"), hint.to_string()))
+            }
         }
     }
 }

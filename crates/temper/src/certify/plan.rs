@@ -93,7 +93,7 @@ pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome 
 
 /// Resolves a recipe, as a branch of the run `from` if it is given. Data that is not here is known by its name.
 pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<Plan> {
-    let mut kept_network = None;
+    let (mut kept_network, mut manifest) = (None, None);
     if let Some(name) = from {
         let (base, checkpoint) = run::checkpoint_of(name)?;
         let base_recipe = resolved(&base)?;
@@ -104,6 +104,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
         start::inherit(recipe, &base_recipe, name)?;
         if recipe.text("clocks.weights")? == "keep" {
             kept_network = Some((name, content::read_net(&checkpoint, &Device::flex())?.config));
+            manifest = Some((images::Manifest::read(&base)?, name));
         }
     } else if let Some(base) = recipe.opt("base", Recipe::text)? {
         warnings.push((
@@ -112,7 +113,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
         ));
     }
     settings::fill_method(recipe)?;
-    let size = images::size(recipe)?;
+    let size = images::size_as(recipe, manifest.as_ref().map(|(manifest, name)| manifest.classes(name)))?;
     if !size.here {
         warnings.push((
             format!("{}: there is nothing there yet", recipe.text("data.images")?),
@@ -237,7 +238,7 @@ impl Plan {
             "steps_per_epoch": self.epoch,
             "data": {
                 "name": size.name, "here": size.here, "shape": size.shape, "classes": size.classes,
-                "train": size.train, "holdout": size.holdout, "test": size.test,
+                "train": size.train, "holdout": size.holdout, "test": size.test, "normalised": size.normalised,
             },
             "phases": phases.collect::<Vec<_>>(), "parameters": self.config.parameters(),
             "macs_per_image": self.config.macs(), "flops_per_epoch": self.epoch_flops(), "flops": self.training_flops(),
@@ -285,6 +286,7 @@ impl Plan {
                 size.name, size.train, size.classes, size.holdout, size.test
             ),
         );
+        line("pixels", size.normalised.clone());
         let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "layers of its own".into());
         line(
             "model",
@@ -376,6 +378,9 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Wa
             "the best checkpoint is chosen on the test set: its error is a little optimistic".into(),
             "data.holdout = 0.05 chooses it on images held out of the training set; the last checkpoint is not chosen at all",
         );
+    }
+    for what in &size.passed_over {
+        warn(what.clone(), images::READ);
     }
     let accumulation = settings::accumulation(recipe)?;
     if accumulation.pieces > 1 && plan.config.has_batch_norm() {

@@ -1,5 +1,6 @@
 //! What the keys of a recipe of certified training come to: network, first weights, method, radius.
 
+use temper_data::images::{Images, Known, known};
 use temper_model::image::config::NetworkConfig;
 use temper_model::image::init::ImageInit;
 use temper_model::image::names::vanilla_init;
@@ -20,7 +21,20 @@ pub fn fill_method(recipe: &mut Recipe) -> Result<()> {
     }
     let weights = if fast { "ibp" } else { "default" };
     recipe.fill("init.weights", Value::Text(weights.into()), origin);
+    if let Some((norm, origin)) = batch_norm_of_network(recipe)? {
+        recipe.fill("model.batch_norm", Value::Text(norm.into()), origin);
+    }
     Ok(())
+}
+
+/// Where the network has batch norms, if its layers or its name say so and not the key `model.batch_norm`; and who says it.
+fn batch_norm_of_network(recipe: &Recipe) -> Result<Option<(&'static str, Origin)>> {
+    if let Some(lines) = recipe.opt("model.graph", Recipe::texts)? {
+        return Ok(Some((text::batch_norm(&lines), Origin::Preset("model.graph".into()))));
+    }
+    let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_default();
+    let suffix = [("-nobn", "none"), ("-convbn", "conv")].into_iter().find(|(suffix, _)| name.ends_with(suffix));
+    Ok(suffix.map(|(_, norm)| (norm, Origin::Preset("model.name".into()))))
 }
 
 /// The network, for images of this shape and so many classes.
@@ -48,6 +62,59 @@ fn at(recipe: &Recipe, key: &str, problem: temper_record::Problem) -> temper_rec
         Some(hint) => found.hint(hint),
         None => found,
     }
+}
+
+/// How pixels are normalised before the network sees them.
+pub struct Normalisation {
+    /// A channel each.
+    pub mean: Vec<f32>,
+    /// A channel each.
+    pub std: Vec<f32>,
+    /// The numbers and the reason for them, in a line.
+    pub because: String,
+}
+
+impl Normalisation {
+    fn new(mean: &[f32], std: &[f32], why: &str) -> Self {
+        let list = |values: &[f32]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(", ");
+        let because = match mean.iter().all(|mean| *mean == 0.0) && std.iter().all(|std| *std == 1.0) {
+            true => format!("pixels from 0 to 1 as they are: {why}"),
+            false => format!("mean {}, deviation {}: {why}", list(mean), list(std)),
+        };
+        Self { mean: mean.to_vec(), std: std.to_vec(), because }
+    }
+}
+
+/// That of a known data set.
+pub fn of_known(known: &Known) -> Normalisation {
+    Normalisation::new(known.mean, known.std, &format!("those of {}, which the images are", known.title))
+}
+
+/// Mean and deviation for training on these images: those of a known data set only where the content is that, or where the
+/// recipe says so. What a folder is called proves nothing.
+pub fn normalisation(recipe: &Recipe, train: &Images) -> Result<Normalisation> {
+    let channels = train.shape[0];
+    let word = recipe.text("data.normalise")?;
+    let nothing = |why: &str| Normalisation::new(&vec![0.0; channels], &vec![1.0; channels], why);
+    Ok(match word.as_str() {
+        "none" => nothing("data.normalise is \"none\""),
+        "own" => {
+            let (mean, std) = train.statistics();
+            Normalisation::new(&mean, &std, "those of the training images, data.normalise is \"own\"")
+        }
+        "auto" => match train.known.and_then(known) {
+            Some(known) => of_known(known),
+            None => nothing("the images are of no known data set; data.normalise = \"own\" takes their own statistics"),
+        },
+        name => {
+            let known = known(name).expect("a choice of the key");
+            if known.shape[0] != channels {
+                let why = format!("{} has {} channels, the images have {channels}", known.title, known.shape[0]);
+                return Err(recipe.problem("data.normalise", why).hint("\"own\" takes the statistics of the images"));
+            }
+            Normalisation::new(known.mean, known.std, &format!("those of {}, by data.normalise", known.title))
+        }
+    })
 }
 
 /// How fresh weights are drawn.
@@ -96,7 +163,12 @@ pub fn without_effect(recipe: &Recipe, fresh: bool) -> Result<Vec<(&'static str,
     let constant = recipe.text("eps.shape")? == "constant";
     let plain = !method.tightness && !method.relu_balance;
     let crown = method.objective == Objective::CrownIbp;
-    let rules: [(bool, &'static str, &[&'static str]); 9] = [
+    let suffixed = recipe
+        .opt("model.name", Recipe::text)?
+        .is_some_and(|name| ["-nobn", "-convbn"].iter().any(|end| name.ends_with(end)));
+    let rules: [(bool, &'static str, &[&'static str]); 11] = [
+        (recipe.is_set("model.graph"), "model.graph lists every layer", &["model.width", "model.batch_norm"]),
+        (suffixed && !recipe.is_set("model.graph"), "model.name says it", &["model.batch_norm"]),
         (constant, "eps.shape is \"constant\"", &["eps.start", "eps.length"]),
         (plain, "method.tightness and method.relu_balance are off", &["method.lambda", "method.tau", "eps.floor"]),
         (

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_data::images::{Epochs, Images, normalisation};
+use temper_data::images::{Epochs, Images, Match};
 use temper_model::ImageNet;
 use temper_model::image::{NetworkConfig, stored};
 use temper_recipe::{Recipe, Task};
@@ -19,7 +19,8 @@ use temper_train::checkpoint::{self, State};
 use temper_train::optimizer::Optimizer;
 use temper_train::trainer::Trainer;
 
-use crate::certify::images::{self, Data};
+use crate::certify::images::{self, Classes, Data};
+use crate::certify::settings::Normalisation;
 use crate::certify::{plan, settings};
 use crate::commands::machine;
 use crate::lengths::Lengths;
@@ -39,7 +40,7 @@ pub fn train(
     run::refuse_base(&recipe, source, out)?;
     settings::fill_method(&mut recipe)?;
     let device = Device::flex();
-    let data = images::open(&recipe)?;
+    let data = open_for_weights(&recipe, printer)?;
     let config = settings::network(&recipe, data.train.shape, data.train.classes())?;
     check_memory(&recipe, &config, &data)?;
     let net = fresh(&recipe, &data, &device)?;
@@ -87,7 +88,7 @@ pub fn branch(
             .into());
     }
     let device = Device::flex();
-    let data = images::open(&recipe)?;
+    let data = open_for_branch(&recipe, &base_recipe, &base_run, base, clocks, printer)?;
     let net = if clocks.weights {
         let net = content::read_net(&checkpoint, &device)?;
         let (input, classes) = (data.train.shape, data.train.classes());
@@ -143,8 +144,9 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
     let net = content::read_net(&checkpoint, &device)?;
     let optimizer =
         checkpoint::read_optimizer(&checkpoint, run::optimizer_settings(&recipe)?, &net, state.updates, &device)?;
-    let data = images::open(&recipe)?;
-    images::Manifest::read(&run)?.require(&data, &recipe)?;
+    let manifest = images::Manifest::read(&run)?;
+    let data = images::open_as(&recipe, Some(manifest.classes(name)))?;
+    manifest.require(&data, &recipe)?;
     let series = RunSeries::read(&run)?;
     let lengths = lengths(&recipe, data.train.len(), Some(run::planned(&run, &series)?))?;
     if state.step >= lengths.stop && series.done.is_some() {
@@ -161,6 +163,54 @@ pub fn resume(name: &str, limits: Limits, printer: &Printer) -> Outcome<Option<S
         recorder,
     };
     Ok(Some(Started { trainer, recipe, lengths, fresh: false, lock }))
+}
+
+/// The images of a new run. Where its first weights are those of another run, its classes have the numbers of that one.
+fn open_for_weights(recipe: &Recipe, printer: &Printer) -> Outcome<Data> {
+    let weights = recipe.opt("init.from", Recipe::text)?;
+    let found = weights.map(|path| images::classes_of_weights(Path::new(&path))).transpose()?.flatten();
+    let Some((names, owner)) = found else { return Ok(images::open(recipe)?) };
+    let data = images::open_as(recipe, Some(Classes { names: &names, owner: &owner }))?;
+    tell_match(&data, &owner, printer);
+    Ok(data)
+}
+
+/// The images of a branch. With the weights of its base it has the classes of the base; a place in the data of the base
+/// means something only while these are what they were.
+fn open_for_branch(
+    recipe: &Recipe,
+    base_recipe: &Recipe,
+    base_run: &RunDir,
+    base: &str,
+    clocks: run::Clocks,
+    printer: &Printer,
+) -> Outcome<Data> {
+    if !clocks.weights && !clocks.data {
+        return Ok(images::open(recipe)?);
+    }
+    let manifest = images::Manifest::read(base_run)?;
+    let data = images::open_as(recipe, Some(manifest.classes(base)))?;
+    tell_match(&data, base, printer);
+    let same =
+        ["data.images", "data.holdout", "data.max_train"].iter().all(|key| recipe.shown(key) == base_recipe.shown(key));
+    if same && !manifest.has_train(&data) {
+        if clocks.data {
+            return Err(manifest.changed(recipe).into());
+        }
+        let place = recipe.text("data.images")?;
+        printer.warn(
+            format!("the images of {place} are no longer those that {base} was trained on"),
+            Some("put the original files back if they are meant to be"),
+        );
+    }
+    Ok(data)
+}
+
+fn tell_match(data: &Data, owner: &str, printer: &Printer) {
+    if data.matched == Match::ByCount {
+        let remedy = "name the folders of the classes alike to have them matched by name";
+        printer.warn(images::by_count(&data.train, owner), Some(remedy));
+    }
 }
 
 /// What a branch takes over from the recipe of its base where its own says nothing: network, data and batches; radius and
@@ -232,10 +282,7 @@ fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_
 /// A fresh network for the data.
 pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Outcome<ImageNet> {
     let config = settings::network(recipe, data.train.shape, data.train.classes())?;
-    let (mean, std) = match recipe.text("data.normalise")?.as_str() {
-        "none" => normalisation("", data.train.shape[0]),
-        _ => normalisation(&data.train.name, data.train.shape[0]),
-    };
+    let Normalisation { mean, std, .. } = settings::normalisation(recipe, &data.train)?;
     Ok(ImageNet::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
 }
 
@@ -319,6 +366,9 @@ fn build(
     let about = About { task: "certify", seed, parameters: net.config.parameters(), start, parent };
     let recorder = run::begin(&run, recipe, source, &lengths, &state, about, &eps.bands(lengths.stop), printer)?;
     announce(recipe, &net, &data, &lengths, &eps, fresh, printer)?;
+    for what in data.passed_over() {
+        printer.warn(what, Some(images::READ));
+    }
     let task = task(recipe, net, optimizer, data, &lengths, seed, device)?;
     let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
     trainer.check_weights()?;
@@ -337,7 +387,7 @@ fn task(
 ) -> Outcome<CertifyTask> {
     let batch = recipe.usize("batch.images")?;
     let eps = radius(recipe, data.train.len(), lengths)?;
-    let Data { train, holdout, test } = data;
+    let Data { train, holdout, test, .. } = data;
     let mut sets: Vec<(String, Images)> =
         holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();
     sets.push(("test".into(), test));
@@ -388,6 +438,11 @@ fn announce(
     for note in data.notes() {
         printer.say(format_args!("            {note}"));
     }
+    let normalised = match fresh {
+        true => settings::normalisation(recipe, &data.train)?.because,
+        false => "as in the base run".to_owned(),
+    };
+    printer.say(format_args!("pixels      {normalised}"));
     let chosen = match &data.holdout {
         Some(images) => {
             format!("best checkpoint by certified error on {} images held out of the training set", images.len())

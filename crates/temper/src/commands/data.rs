@@ -349,6 +349,9 @@ fn images_info(path: &Path, splits: &Splits, as_json: bool, printer: &Printer) -
         printer.data(format_args!("{:11} {}", "path", path.display()));
         images_in_words(splits, |name, text| printer.data(format_args!("{name:11} {text}")));
         for (split, images) in [("training", train), ("test", test)] {
+            if let Some(what) = certify::images::passed_over(split, images) {
+                printer.warn(what, Some(certify::images::READ));
+            }
             printer.data(format_args!("{:11} {} ({split})", "sha256", images.fingerprint()));
         }
         return Ok(0);
@@ -360,8 +363,8 @@ fn images_info(path: &Path, splits: &Splits, as_json: bool, printer: &Printer) -
         "note": train.note,
         "shape": train.shape,
         "classes": train.class_names,
-        "train": { "images": train.len(), "sha256": train.fingerprint() },
-        "test": { "images": test.len(), "sha256": test.fingerprint() },
+        "train": { "images": train.len(), "sha256": train.fingerprint(), "not_read": train.passed_over() },
+        "test": { "images": test.len(), "sha256": test.fingerprint(), "not_read": test.passed_over() },
     });
     printer.data(serde_json::to_string_pretty(&facts).expect("plain data has a JSON form"));
     Ok(0)

@@ -45,7 +45,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
             return Err(problem.hint("leave --set out, or name the recipe instead of the run").into());
         }
         let opened = open::open(&args.run, &device)?;
-        let test = images::open(&opened.recipe)?.test;
+        let test = images::judged(&opened.run, &opened.recipe, None, printer)?;
         open::require_fit(&opened.net, &test, &args.run)?;
         let eps = eps(args, &opened.recipe)?;
         let images = test.len().min(args.images as usize);

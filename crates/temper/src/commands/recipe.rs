@@ -1,7 +1,8 @@
-//! `temper recipe`: the built-in recipes, the named networks, and the keys a recipe may have.
+//! `temper recipe`: the built-in recipes, the named networks, the layers of others, and the keys a recipe may have.
 
 use std::path::Path;
 
+use temper_model::image::text::{EXAMPLE, LAYERS, LINES};
 use temper_model::image::{BatchNorm, NETWORKS, by_name};
 use temper_recipe::{KEYS, Key, Recipe, nearest};
 use temper_record::Problem;
@@ -25,6 +26,7 @@ pub fn run(args: &RecipeCommand, printer: &Printer) -> Outcome {
         RecipeCommand::List => list(printer),
         RecipeCommand::Show { name } => show(name, printer),
         RecipeCommand::Networks => Ok(networks(printer)),
+        RecipeCommand::Layers => Ok(layers(printer)),
         RecipeCommand::Keys { prefix } => keys(prefix.as_deref(), printer),
     }
 }
@@ -85,6 +87,30 @@ fn networks(printer: &Printer) -> u8 {
     printer.say(
         "\ncounted for 10 classes with full batch norm; -nobn or -convbn after a name overrules model.batch_norm, and model.width the width",
     );
+    0
+}
+
+/// The grammar of `model.graph`.
+fn layers(printer: &Printer) -> u8 {
+    let mut text = wrapped(LINES, WIDTH).join("\n") + "\n";
+    for layer in &LAYERS {
+        text += &format!("\n{}\n", layer.usage());
+        for line in wrapped(layer.about, WIDTH - 4) {
+            text += &format!("    {line}\n");
+        }
+        text += &format!("    shape    {}\n", layer.shape);
+        if !layer.options.is_empty() {
+            let options: Vec<String> =
+                layer.options.iter().map(|(word, usual)| format!("{word} is {usual} where it is not given")).collect();
+            text += &format!("    options  {}\n", options.join(", "));
+        }
+        text += &format!("    example  {}\n", layer.example);
+    }
+    text += "\nA network with a residual connection, for images of ten classes:\n\n[model]\ngraph = [\n";
+    for line in EXAMPLE {
+        text += &format!("    \"{line}\",\n");
+    }
+    printer.data(text + "]");
     0
 }
 

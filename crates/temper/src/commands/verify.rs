@@ -55,10 +55,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     })?;
     let device = Device::flex();
     let opened = open::open(&args.run, &device)?;
-    let test = match &args.data {
-        Some(path) => images::splits(path)?.test,
-        None => images::open(&opened.recipe)?.test,
-    };
+    let test = images::judged(&opened.run, &opened.recipe, args.data.as_deref(), printer)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(&args.run))?;
     let test = args.images.map_or(test.clone(), |count| test.first(count as usize));
     let (eps, written) = match &args.eps {
