@@ -32,6 +32,8 @@ fn without_gradients(starts: usize) -> usize {
 
 /// Forward passes that take about as long as a step along a gradient.
 const PASSES: usize = 3;
+/// Queries of the search without gradients: the paper's, however many steps there are.
+const MOST_QUERIES: usize = 10_000;
 /// Ways that have fewer steps than this are not split in two.
 const SHORTEST: usize = 40;
 
@@ -63,7 +65,7 @@ pub(crate) fn search(
             return Ok(None);
         }
     }
-    if squares > 0 && search.squares(squares * PASSES * attack.steps).is_none() {
+    if squares > 0 && search.squares((squares * PASSES * attack.steps).min(MOST_QUERIES)).is_none() {
         return Ok(None);
     }
     Ok(Some((search.results, search.best)))

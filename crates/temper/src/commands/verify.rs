@@ -223,8 +223,8 @@ fn class(test: &Images, label: u32) -> String {
 }
 
 /// The name of an image's file as a field; empty for sets that are one file.
-fn file_name(_test: &Images, _index: u64) -> String {
-    String::new()
+fn file_name(test: &Images, index: u64) -> String {
+    test.file_name(index as usize).map_or_else(String::new, field)
 }
 
 /// A name as a field of one line: quoted where it has to be, without line ends and escape sequences.
