@@ -146,7 +146,8 @@ pub struct RunInfo {
     pub seed: u64,
     /// Update at which the run is to end.
     pub steps: u64,
-    /// Update at which the recipe has it end, if `--max-steps` made that earlier; 0 where it is not known.
+    /// Update at which the recipe has it end, if `--max-steps` made that earlier; else 0.
+    #[serde(skip_serializing_if = "is_zero")]
     pub end: u64,
     /// Tokens trained on when it ends.
     pub tokens: u64,

@@ -12,6 +12,7 @@ fn all_kinds() -> Vec<Event> {
             recipe: "rewarm/small".into(),
             seed: u64::MAX,
             steps: 300,
+            end: 600,
             tokens: 1_228_800,
             first_step: 7,
             first_tokens: 9,

@@ -25,7 +25,8 @@ fn a_directory_that_holds_something_is_refused() {
     drop(lock);
     let (_, lock) = RunDir::create(run.path()).unwrap();
     drop(lock);
-    Recorder::create(&run).unwrap();
+    // A record with an update is a run.
+    Recorder::create(&run).unwrap().record(&step(1)).unwrap();
 
     let problem = RunDir::create(run.path()).unwrap_err();
     assert_eq!((problem.kind, problem.kind.exit_code()), (Kind::Input, 2));

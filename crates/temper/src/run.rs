@@ -238,7 +238,7 @@ pub fn begin(
         recipe: recipe.name().into(),
         seed: about.seed,
         steps: lengths.stop,
-        end: lengths.planned,
+        end: if lengths.cut { lengths.planned } else { 0 },
         tokens: state.tokens + updates * lengths.tokens_per_step,
         first_step: state.step,
         first_tokens: state.tokens,
