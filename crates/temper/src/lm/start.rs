@@ -336,7 +336,7 @@ fn announce(
 }
 
 /// What can be found wrong before anything is written.
-fn check_before(recipe: &Recipe, limits: Limits) -> Outcome<()> {
+pub fn check_before(recipe: &Recipe, limits: Limits) -> Outcome<()> {
     // Epochs need the data; every other length can be checked now.
     let probe = Lengths::resolve(recipe, Some(1 << 40), limits.max_steps);
     let sources = recipe.names("data.train").into_iter().map(|name| format!("data.train.{name}.path"));
