@@ -63,19 +63,25 @@ impl Dots {
         (from, to): (f64, f64),
         (top, bottom): (f64, f64),
     ) {
-        let _ = write!(body, "<text class=\"title\" x=\"{from:.1}\" y=\"18\">{}</text>", escape(title));
+        let _ = write!(
+            body,
+            "<text class=\"title\" x=\"{from:.1}\" y=\"18\">{}</text>",
+            escape(&fitting(title, to - from + 12.0))
+        );
         let of = |row: &'_ (String, Vec<Vec<f64>>)| -> Vec<f64> {
             row.1.get(column).into_iter().flatten().copied().filter(|value| value.is_finite()).collect()
         };
         let all: Vec<f64> = self.rows.iter().flat_map(of).collect();
-        let ends = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+        // The bars belong to what has to have room.
+        let bars =
+            self.rows.iter().map(of).filter_map(|values| spread(&values)).flat_map(|(mean, sd)| [mean - sd, mean + sd]);
+        let shown = all.iter().copied().chain(bars);
+        let ends = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         if all.is_empty() {
             return;
         }
         let scale = Scale::new(Kind::Linear, ends, (from, to)).padded(0.08, 0.08);
-        let ticks = scale.ticks(70.0);
-        for (tick, label) in ticks.iter().zip(tick_labels(&ticks, Format::Plain)) {
-            let x = scale.place(*tick);
+        for (x, label) in labelled(&scale, (from, to)) {
             let _ = write!(body, "<path class=\"grid\" d=\"M{x:.1} {top:.1}V{bottom:.1}\"/>");
             let _ = write!(
                 body,
@@ -99,8 +105,7 @@ impl Dots {
                 );
             }
             let mut tip = format!("{}: {}", row.0, console::digits(mean, 5));
-            if values.len() > 1 {
-                let sd = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
+            if let Some((_, sd)) = spread(&values) {
                 let (low, high) = (scale.place(mean - sd), scale.place(mean + sd));
                 let _ = write!(body, "<path class=\"curve s{style}\" d=\"M{low:.1} {y:.1}H{high:.1}\"/>");
                 tip += &format!(" ± {} ({} seeds)", console::digits(sd, 3), values.len());
@@ -114,4 +119,44 @@ impl Dots {
             );
         }
     }
+}
+
+/// Mean and standard deviation; None of a single number.
+fn spread(values: &[f64]) -> Option<(f64, f64)> {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let sum: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (mean, (sum / (count - 1.0)).sqrt()))
+}
+
+/// Ticks with labels that stay under their own panel and do not touch each other; at least two, if any density has two.
+fn labelled(scale: &Scale, (from, to): (f64, f64)) -> Vec<(f64, String)> {
+    /// Half the gap between two panels.
+    const BEYOND: f64 = 10.0;
+    const APART: f64 = 8.0;
+    let of = |every: f64| -> Vec<(f64, String)> {
+        let ticks = scale.ticks(every);
+        let labels = ticks.iter().map(|tick| scale.place(*tick)).zip(tick_labels(&ticks, Format::Plain));
+        let mut kept: Vec<(f64, String)> = Vec::new();
+        let mut taken = from - BEYOND;
+        for (x, label) in labels {
+            let half = pixels(&label, SMALL) / 2.0;
+            if x - half >= taken && x + half <= to + BEYOND {
+                taken = x + half + APART;
+                kept.push((x, label));
+            }
+        }
+        kept
+    };
+    let first = of(70.0);
+    if first.len() > 1 {
+        return first;
+    }
+    [50.0, 36.0, 25.0, 18.0].into_iter().map(of).find(|labels| labels.len() > 1).unwrap_or(first)
+}
+
+/// A heading that ends where its panel does.
+fn fitting(text: &str, room: f64) -> String {
+    let most = (4..=text.chars().count()).rev().find(|most| pixels(&shortened(text, *most), SIZE) <= room);
+    shortened(text, most.unwrap_or(4))
 }

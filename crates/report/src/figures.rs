@@ -6,6 +6,7 @@ use temper_record::console;
 use crate::chart::{Axis, Band, Figure, Line, Marks, Names, Panel, Point, Reach};
 use crate::options::{Placed, ReportOptions, Sets, XAxis, counted};
 use crate::scale::Kind;
+use crate::stages;
 use crate::text::{Format, capital, metric_name, metric_unit};
 
 /// How much of the run before a branch is shown, as a fraction of what comes after it.
@@ -78,7 +79,10 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
         panels.push(Panel { title: what + role, height: 250.0, lines: lines.collect(), ..Panel::default() });
     }
     panels.extend(options.beneath.iter().filter_map(|metric| scheduled(placed, metric)));
-    let (bands, remark) = bands(placed);
+    let (bands, remark) = match stages::bands(placed) {
+        Some(stages) => (stages, "Bands: one run after the other.".to_owned()),
+        None => bands(placed),
+    };
     Figure {
         name: "curves".to_owned(),
         title: format!("Validation {} of every run", metric_name(&options.metric)),

@@ -19,6 +19,7 @@ mod page;
 mod plot;
 pub mod scale;
 mod schedule;
+mod stages;
 pub mod summary;
 mod svg;
 pub mod table;
@@ -28,15 +29,16 @@ mod theme;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use temper_record::{Problem, Result, RunSeries};
+use temper_record::{Problem, Result, RunSeries, files};
 
 pub use chart::Figure;
 pub use dots::Dots;
 pub use errors::{certified_sentence, errors_table};
 pub use gains::{InitGains, gain_table};
 pub use options::{Extra, Origin, ReportOptions, XAxis};
-pub use page::document;
+pub use page::{document, keys};
 pub use schedule::{ScheduleCurve, schedule_svg};
+pub use stages::stage_table;
 pub use summary::{Summary, change_table, facts_table, final_table, sentence};
 pub use svg::Drawing;
 pub use table::Table;
@@ -58,7 +60,7 @@ impl Report {
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
         let save = |name: &str, content: &str| {
             let path = dir.join(name);
-            fs::write(&path, content).map_err(|e| Problem::io("write report", &path, &e))?;
+            files::write_whole(&path, content.as_bytes())?;
             Ok(path)
         };
         fs::create_dir_all(dir).map_err(|e| Problem::io("write report", dir, &e))?;
@@ -74,6 +76,8 @@ struct Drawn {
     name: String,
     title: String,
     caption: String,
+    /// What the lines are called, as an element for screens that cut the names beside them.
+    keys: String,
     /// As an element of the page, and as a file.
     svg: [String; 2],
 }
@@ -84,6 +88,7 @@ impl Drawn {
             name: figure.name.clone(),
             title: figure.title.clone(),
             caption: page::caption(figure, options),
+            keys: page::keys(figure),
             svg: [figure.to_inline_svg(), figure.to_svg()],
         }
     }
@@ -93,6 +98,7 @@ impl Drawn {
             name: grid.name.clone(),
             title: grid.title.clone(),
             caption: page::grid_caption(grid),
+            keys: String::new(),
             svg: [grid.to_inline_svg(), grid.to_svg()],
         }
     }

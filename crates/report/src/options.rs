@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use temper_record::{MEAN_MACRO, MEAN_MICRO, Problem, Result, RunSeries, Unit};
+use temper_record::{EvalPoint, MEAN_MACRO, MEAN_MICRO, Problem, Result, RunSeries, Unit};
 
 use crate::table::Table;
 
@@ -165,7 +165,7 @@ fn continued(run: &RunSeries) -> bool {
 }
 
 /// Which of the runs is the parent of which.
-fn parent_of(runs: &[RunSeries], child: usize) -> Option<usize> {
+pub(crate) fn parent_of(runs: &[RunSeries], child: usize) -> Option<usize> {
     let parent = runs[child].info.parent.as_ref()?;
     let name = Path::new(&parent.run).file_name().map_or(parent.run.clone().into(), |n| n.to_string_lossy());
     runs.iter().enumerate().position(|(i, run)| i != child && run.name == name)
@@ -224,9 +224,9 @@ fn offset(all: &[Placed], parents: &[Option<usize>], i: usize, since_branch: boo
 /// Validation sets of all runs in order: old, new, the others, the averages (if they are over more than one).
 pub(crate) fn sets(runs: &[RunSeries], options: &ReportOptions) -> Result<Sets> {
     let mean = |set: &str| set == MEAN_MICRO || set == MEAN_MACRO;
-    let mut names: Vec<String> = Vec::new();
+    let (mut names, mut seen): (Vec<String>, BTreeSet<&str>) = Default::default();
     for set in runs.iter().flat_map(|r| r.sets()).filter(|s| !mean(s)) {
-        if !names.iter().any(|n| n == set) {
+        if seen.insert(set) {
             names.push(set.to_owned());
         }
     }
@@ -243,9 +243,28 @@ pub(crate) fn sets(runs: &[RunSeries], options: &ReportOptions) -> Result<Sets> 
         (old, new) = (Some(first.clone()), Some(second.clone()));
     }
     names.sort_by_key(|n| (Some(n) != old.as_ref(), Some(n) != new.as_ref()));
+    let left_out = names.len().saturating_sub(MOST_SETS);
+    if left_out > 0 {
+        let first = names.iter().filter(|n| Some(*n) == old.as_ref() || Some(*n) == new.as_ref()).count();
+        names[first..].sort_by_cached_key(|n| std::cmp::Reverse(moved(runs, n, &options.metric).to_bits()));
+        names.truncate(MOST_SETS);
+    }
     let present: BTreeSet<&str> = runs.iter().flat_map(|r| r.sets()).collect();
     let means = [MEAN_MICRO, MEAN_MACRO].into_iter().filter(|m| names.len() > 1 && present.contains(m));
-    Ok(Sets { means: means.map(str::to_owned).collect(), names, old, new })
+    Ok(Sets { means: means.map(str::to_owned).collect(), names, old, new, left_out })
+}
+
+/// Sets that a report shows by themselves; of more, those that moved most.
+const MOST_SETS: usize = 24;
+
+/// How far the loss of a set moved in any of the runs.
+fn moved(runs: &[RunSeries], set: &str, metric: &str) -> f64 {
+    let change = |run: &RunSeries| {
+        let points = run.evals(set);
+        let at = |point: Option<&EvalPoint>| point?.values.get(metric);
+        Some((at(points.last())? - at(points.first())?).abs())
+    };
+    runs.iter().filter_map(change).fold(0.0, f64::max)
 }
 
 /// The validation sets of a report.
@@ -255,4 +274,6 @@ pub(crate) struct Sets {
     pub means: Vec<String>,
     pub old: Option<String>,
     pub new: Option<String>,
+    /// How many more there are.
+    pub left_out: usize,
 }

@@ -5,10 +5,11 @@ use temper_record::{Result, RunSeries};
 use crate::chart::Figure;
 use crate::errors::{errors_table, notes};
 use crate::grid::Grid;
-use crate::options::ReportOptions;
+use crate::options::{ReportOptions, sets};
+use crate::stages::stage_table;
 use crate::summary::{change_table, facts_table, machines, sentence};
 use crate::text::{escape, metric_name};
-use crate::theme::{figure_css, page_css};
+use crate::theme::{STYLES, figure_css, page_css};
 use crate::{Drawn, Part};
 
 pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) -> Result<String> {
@@ -38,9 +39,23 @@ pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) 
                 body += &(heading(&extra.heading) + &extra.table.to_html() + &soft(&extra.note));
             }
         } else {
+            if let Some(table) = stage_table(part.runs, options)? {
+                body += &heading("Every corpus after every stage");
+                body += &table.to_html();
+                body += &soft(
+                    "The stages are runs that go on from each other. Start is the first evaluation of the first, before its first update.",
+                );
+            }
             body += &heading("Start, peak, final and change");
             body += &change_table(part.runs, options)?.to_html();
             body += &soft(&definitions(options));
+            let left_out = sets(part.runs, options)?.left_out;
+            if left_out > 0 {
+                body += &soft(&format!(
+                    "Of the validation sets, those are shown whose {} moved most; {left_out} more are in evals.csv of every run.",
+                    metric_name(&options.metric)
+                ));
+            }
         }
         body += &heading("Runs");
         body += &facts_table(part.runs, options).to_html();
@@ -72,7 +87,30 @@ pub fn document(title: &str, body: &str, version: &str) -> String {
 }
 
 fn drawn(figure: &Drawn) -> String {
-    format!("<figure>{}<figcaption>{}</figcaption></figure>", figure.svg[0], escape(&figure.caption))
+    format!("<figure>{}{}<figcaption>{}</figcaption></figure>", figure.keys, figure.svg[0], escape(&figure.caption))
+}
+
+/// The names of a figure's lines with their strokes. On a narrow screen the right margin, where they stand, is out of sight.
+pub fn keys(figure: &Figure) -> String {
+    let mut names: Vec<(&str, usize)> = Vec::new();
+    for line in figure.panels.iter().flat_map(|panel| &panel.lines).filter(|line| !line.faint && !line.name.is_empty())
+    {
+        if !names.iter().any(|(name, _)| *name == line.name) {
+            names.push((&line.name, line.style));
+        }
+    }
+    if names.len() < 2 {
+        return String::new();
+    }
+    let key = |(name, style): (&str, usize)| {
+        let style = style % STYLES;
+        let stroke = format!("<path class=\"curve s{style}\" d=\"M1 6H25\"/>");
+        format!(
+            "<span><svg class=\"fig\" viewBox=\"0 0 26 12\" aria-hidden=\"true\">{stroke}</svg>{}</span> ",
+            escape(name)
+        )
+    };
+    format!("<p class=\"keys\">{}</p>", names.into_iter().map(key).collect::<String>())
 }
 
 fn soft(text: &str) -> String {

@@ -212,7 +212,7 @@ fn present<'a>(runs: &[RunSeries], sets: &Sets, options: &'a ReportOptions) -> V
     options.table.iter().map(String::as_str).filter(|m| has(m)).collect()
 }
 
-fn heading(set: &str, sets: &Sets) -> String {
+pub(crate) fn heading(set: &str, sets: &Sets) -> String {
     match () {
         _ if sets.new.is_some() && sets.old.as_deref() == Some(set) => format!("{set} (old)"),
         _ if sets.old.is_some() && sets.new.as_deref() == Some(set) => format!("{set} (new)"),

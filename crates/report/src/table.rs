@@ -2,6 +2,9 @@
 
 use crate::text::{columns, escape};
 
+/// Text of more columns than this is broken into lines on a page.
+const LONG: usize = 36;
+
 /// A column's heading and alignment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Column {
@@ -172,7 +175,11 @@ impl Table {
                 // The first column names the block.
                 let cell = if i == 0 && n > 0 && !new { "" } else { cell };
                 let cell = if c.right { cell.replace('-', "−") } else { cell.to_owned() };
-                out += &format!("<td{}>{}</td>", class(i, c), escape(&cell));
+                let class = match !c.right && columns(&cell) > LONG {
+                    true => " class=\"long\"".to_owned(),
+                    false => class(i, c),
+                };
+                out += &format!("<td{class}>{}</td>", escape(&cell));
             }
             out += "</tr>";
         }

@@ -124,8 +124,11 @@ pub fn page_css() -> String {
          th,td{{padding:5px 7.5px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}}\
          thead th{{font-weight:600;background:var(--head);border-bottom:1px solid var(--line)}}\
          th.group{{text-align:center}}th.first,td.first{{border-left:1px solid var(--line)}}\
-         .right{{text-align:right}}tbody tr.new td{{border-top:2px solid var(--line)}}\
+         .right{{text-align:right}}td.long{{white-space:normal;min-width:15em;overflow-wrap:break-word}}tbody tr.new td{{border-top:2px solid var(--line)}}\
          code{{font-size:.92em}}footer{{margin-top:52px;font-size:14px;color:var(--soft)}}\
+         @media (max-width:600px){{main{{padding:20px 14px 48px}}h1{{font-size:24px}}}}\
+         .keys{{display:none}}@media (max-width:840px){{.keys{{display:block;font-size:14px;margin:0}}}}.keys span{{margin-right:14px;white-space:nowrap}}\
+         figure .keys svg{{display:inline-block;width:26px;min-width:0;height:12px;vertical-align:-1px;margin-right:4px}}\
          @media print{{main{{padding:0}}figure,table{{break-inside:avoid}}}}"
     )
 }

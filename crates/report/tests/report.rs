@@ -281,3 +281,86 @@ fn dots_and_spreads_are_drawn() {
     assert!(!svg.contains("NaN"));
     texts(&svg);
 }
+
+/// Every mark, bar and label of a figure of dots lies in the panel it belongs to, however wide the spread and whatever the number of columns.
+#[test]
+fn dots_stay_inside_their_panels() {
+    for columns in [1, 3, 6] {
+        let values = |scale: f64| vec![vec![100_000.0, 100_000.0 + scale, 100_000.0 - scale]; columns];
+        let dots = Dots {
+            name: "final".into(),
+            columns: vec!["a rather long name of a data set: perplexity".into(); columns],
+            rows: vec![("narrow".into(), values(0.5)), ("wide".into(), values(3.0)), ("far".into(), values(9.0))],
+            ..Dots::default()
+        };
+        let svg = dots.to_svg();
+        let document = parsed(&svg);
+        let number = |n: roxmltree::Node, name: &str| n.attribute(name).and_then(|v| v.parse::<f64>().ok());
+        let titles: Vec<f64> = document
+            .descendants()
+            .filter(|n| n.attribute("class") == Some("title"))
+            .map(|n| number(n, "x").unwrap())
+            .collect();
+        assert_eq!(titles.len(), columns);
+        let end = |i: usize| titles.get(i + 1).map_or(1000.0 - 16.0, |next| *next) - 24.0;
+        let inside = |low: f64, high: f64| (0..columns).any(|i| low >= titles[i] - 0.1 && high <= end(i) + 0.1);
+        let bars = document.descendants().filter(|n| n.attribute("class").is_some_and(|c| c.starts_with("curve")));
+        let bars: Vec<(f64, f64)> = bars
+            .map(|n| {
+                let d = n.attribute("d").unwrap();
+                let (from, to) = d[1..].split_once('H').unwrap();
+                (from.split_whitespace().next().unwrap().parse().unwrap(), to.parse().unwrap())
+            })
+            .collect();
+        assert_eq!(bars.len(), 3 * columns);
+        for (low, high) in bars {
+            assert!(inside(low, high), "{columns}: a bar from {low} to {high}, panels from {titles:?}");
+        }
+        let ticks: Vec<(f64, f64)> = document
+            .descendants()
+            .filter(|n| n.attribute("class") == Some("soft small"))
+            .map(|n| (number(n, "x").unwrap(), text::pixels(n.text().unwrap(), 12.0) / 2.0))
+            .collect();
+        assert!(ticks.len() >= 2 * columns, "{columns}: single ticks: {ticks:?}");
+        for pair in ticks.windows(2) {
+            assert!(pair[0].0 + pair[0].1 < pair[1].0 - pair[1].1, "{columns}: {pair:?} run together");
+        }
+    }
+}
+
+/// A report of thousands of sets shows those that moved most, says how many more there are, and stays small.
+#[test]
+fn thousands_of_sets_are_bounded() {
+    let mut run = run("many", None, [2.0; 5], [2.0; 5]);
+    let at = |step: u64, loss: f64| EvalPoint { step, tokens: step * 10, values: Values::new().with("loss", loss) };
+    for set in 0..3000_u32 {
+        let moved = if set == 1234 { 2.0 } else { 0.001 };
+        run.evals.push((format!("set{set}"), vec![at(0, 3.0), at(100, 3.0 - moved)]));
+    }
+    let report = report(&[run], &ReportOptions::default()).unwrap();
+    assert!(report.html.len() < 1_000_000, "{} bytes", report.html.len());
+    assert!(report.html.contains("set1234"));
+    assert!(report.html.contains("2978 more are in evals.csv"));
+}
+
+/// Base, law, medicine: one axis, a band for each, and what every corpus came to after each.
+#[test]
+fn a_chain_of_runs_has_stages() {
+    let mut runs = vec![
+        run("base", None, [9.0, 5.0, 4.0, 3.5, 3.0], [9.0, 6.0, 5.5, 5.1, 5.0]),
+        run("law", Some("base"), [3.0, 4.25, 4.0, 3.75, 3.5], [5.0, 4.0, 3.5, 3.0, 2.5]),
+        run("medicine", Some("law"), [3.5, 3.6, 3.7, 3.8, 3.9], [2.5, 2.6, 2.7, 2.8, 2.9]),
+    ];
+    runs[0].evals.retain(|(set, _)| set == "web");
+    let table = stage_table(&runs, &ReportOptions::default()).unwrap().unwrap().to_text();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row = |set: &str| rows.iter().find(|row| row[0] == set).unwrap().join(" ");
+    assert!(row("web").ends_with("9.0000 8103 3.0000 20.09 3.5000 33.12 3.9000 49.40"), "{table}");
+    // The base was not judged by law; the next stage was before its first update.
+    assert!(row("law").ends_with("– – 5.0000 148.4 2.5000 12.18 2.9000 18.17"), "{table}");
+    let curves = texts(&report(&runs, &ReportOptions::default()).unwrap().figures[0].1);
+    for words in ["base", "law", "medicine", "tokens", "Bands: one run after the other."] {
+        assert!(curves.iter().any(|t| t == words), "{words}: {curves:?}");
+    }
+    assert!(stage_table(&four(), &ReportOptions::default()).unwrap().is_none());
+}

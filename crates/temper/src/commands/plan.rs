@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
-use temper_data::{TokenSource, Vocabulary};
+use temper_data::Vocabulary;
 use temper_model::{GptNeoxConfig, hugging_face};
 use temper_recipe::{Entry, Origin, Recipe, Task};
 use temper_record::Problem;
@@ -19,6 +19,7 @@ use crate::builtin::LIBRARY;
 use crate::certify;
 use crate::commands::machine;
 use crate::lengths::Lengths;
+use crate::lm::survey::Survey;
 use crate::lm::{shape, start, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -31,7 +32,8 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     }
     let mut warnings = Vec::new();
     let config = configuration(&mut recipe, args.from.as_deref(), &mut warnings)?;
-    let epoch = epoch_tokens(&recipe);
+    let survey = survey(&recipe, args.from.as_deref())?;
+    let epoch = epoch_tokens(&recipe, &survey);
     let lengths = Lengths::resolve(&recipe, epoch, None)?;
     let (batch, seq) = (recipe.usize("batch.sequences")?, recipe.usize("data.seq_len")?);
     let pieces = start::pieces(&recipe)?;
@@ -41,13 +43,23 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     let kept = kept(&recipe, &lengths)?;
     look_for_trouble(&recipe, &lengths, &memory, epoch, &mut warnings)?;
 
+    let evaluated = survey.evaluated(recipe.u64("eval.max_tokens")?).map(|tokens| tokens * evaluations(&lengths));
+
     // A model that does not fit is not timed.
     let fits = machine::memory().is_none_or(|machine| memory.total() < machine.total);
     let seconds = (!args.no_calibration && fits).then(|| {
         printer.say("timing a few updates of this model on this machine ...");
-        calibrate(&config, batch, seq, pieces, &Device::flex())
+        let (step, extrapolated) = calibrate(&config, batch, seq, pieces, &Device::flex());
+        // An evaluation is the forward pass, a third of an update.
+        let evaluated = evaluated.unwrap_or(0) as f64 / lengths.tokens_per_step as f64 / 3.0;
+        Seconds {
+            step,
+            extrapolated,
+            updates: step * lengths.stop as f64,
+            evaluations: step * evaluated,
+            checkpoints: checkpoint_seconds(disk) * checkpoints(&lengths) as f64,
+        }
     });
-    let total_seconds = seconds.map(|(step, _)| step * lengths.stop as f64);
 
     if args.json {
         let phases: Vec<Value> = lengths
@@ -71,8 +83,11 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
                 "weights": memory.weights, "gradients": memory.gradients, "moments": memory.moments,
                 "activations": memory.activations, "scratch": memory.scratch, "total": memory.total(),
             },
-            "checkpoint_bytes": disk, "checkpoints_kept": kept, "seconds_per_step": seconds.map(|(step, _)| step),
-            "seconds": total_seconds, "warnings": warnings.iter().map(|(text, _)| text).collect::<Vec<_>>(),
+            "checkpoint_bytes": disk, "checkpoints_kept": kept, "seconds_per_step": seconds.as_ref().map(|s| s.step),
+            "seconds": seconds.as_ref().map(Seconds::total), "update_seconds": seconds.as_ref().map(|s| s.updates),
+            "evaluation_seconds": seconds.as_ref().map(|s| s.evaluations),
+            "checkpoint_seconds": seconds.as_ref().map(|s| s.checkpoints), "data": survey.json(),
+            "evaluations": evaluations(&lengths), "evaluated_tokens": evaluated, "warnings": warnings.iter().map(|(text, _)| text).collect::<Vec<_>>(),
         });
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
         return Ok(0);
@@ -113,6 +128,7 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
             (lengths.stop * lengths.tokens_per_step) as f64 / epoch as f64
         ))
     );
+    out += &survey.text();
     let _ = writeln!(out, "arithmetic   {flops:.2e} floating-point operations");
     let _ = writeln!(
         out,
@@ -125,15 +141,20 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
         bytes(memory.scratch)
     );
     let _ = writeln!(out, "disk         {} a checkpoint, {kept} kept at the end: {}", bytes(disk), bytes(disk * kept));
-    let _ = match (seconds, total_seconds) {
-        (Some((step, estimated)), Some(total)) => writeln!(
+    let _ = match &seconds {
+        Some(seconds) => writeln!(
             out,
-            "time         {} ({} an update, {}), validation and checkpoints not included",
-            duration(total),
-            duration(step),
-            if estimated { "extrapolated from one sequence and two blocks" } else { "measured now" }
+            "time         about {}: updates {} ({} each, {}), {} evaluations {}, {} checkpoints {}",
+            duration(seconds.total()),
+            duration(seconds.updates),
+            duration(seconds.step),
+            if seconds.extrapolated { "extrapolated from one sequence and two blocks" } else { "measured now" },
+            evaluations(&lengths),
+            if evaluated.is_some() { duration(seconds.evaluations) } else { "unknown".into() },
+            checkpoints(&lengths),
+            duration(seconds.checkpoints)
         ),
-        _ => writeln!(out, "time         not measured"),
+        None => writeln!(out, "time         not measured"),
     };
     printer.data(out.trim_end());
     printer.data(format_args!(
@@ -227,17 +248,67 @@ pub fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut War
     shape::config(recipe, &vocabulary)
 }
 
-/// Tokens of one epoch, where every source is tokenised already.
-fn epoch_tokens(recipe: &Recipe) -> Option<u64> {
-    let mut tokens = 0;
-    for name in recipe.names("data.train") {
-        match text::look(&recipe.texts(&format!("data.train.{name}.path")).ok()?).ok()? {
-            text::Named::Tokens(train, _) => tokens += TokenSource::open(&train).ok()?.len(),
-            text::Named::Text(_) => return None,
+/// The data of the recipe, looked at with the tokenizer that will cut it.
+fn survey(recipe: &Recipe, from: Option<&str>) -> Outcome<Survey> {
+    let inside = recipe.opt("init.from", Recipe::text)?.map(|from| format!("{from}/tokenizer.json"));
+    let inside = inside.filter(|path| Path::new(path).is_file());
+    let (base, tokenizer) = match from {
+        Some(name) => {
+            let (run, checkpoint) = crate::run::checkpoint_of(name)?;
+            (Some(run), Some(checkpoint.file("tokenizer.json")?.display().to_string()))
         }
-    }
+        None => (None, recipe.opt("data.tokenizer", Recipe::text)?.or(inside)),
+    };
+    // One that is missing was reported with the model's configuration, or is a warning.
+    let tokenizer = tokenizer.and_then(|name| text::tokenizer(&name).ok());
+    Survey::of(recipe, base.as_ref(), tokenizer.as_ref())
+}
+
+/// Tokens of one epoch, as far as they are known.
+fn epoch_tokens(recipe: &Recipe, survey: &Survey) -> Option<u64> {
     let replayed = recipe.f64("data.replay.fraction").ok()?;
-    Some((tokens as f64 / (1.0 - replayed)) as u64).filter(|&tokens| tokens > 0)
+    Some((survey.train_tokens()? as f64 / (1.0 - replayed)) as u64)
+}
+
+/// Seconds of a run, by what they are for.
+struct Seconds {
+    /// Of one update.
+    step: f64,
+    /// Whether that is extrapolated from a smaller model.
+    extrapolated: bool,
+    updates: f64,
+    evaluations: f64,
+    checkpoints: f64,
+}
+
+impl Seconds {
+    fn total(&self) -> f64 {
+        self.updates + self.evaluations + self.checkpoints
+    }
+}
+
+/// How often a run evaluates: before the first update, every so often, and at the end.
+fn evaluations(lengths: &Lengths) -> u64 {
+    1 + if lengths.eval_every == 0 { 1 } else { lengths.stop.div_ceil(lengths.eval_every) }
+}
+
+/// How often a run writes a checkpoint: before the first update, every so often, where the recipe says, and at the end.
+fn checkpoints(lengths: &Lengths) -> u64 {
+    let every = if lengths.checkpoint_every == 0 { 1 } else { lengths.stop.div_ceil(lengths.checkpoint_every) };
+    let apart = |step: &&u64| lengths.checkpoint_every == 0 || !step.is_multiple_of(lengths.checkpoint_every);
+    1 + every + lengths.keep_at.iter().filter(apart).count() as u64
+}
+
+/// Seconds to write a checkpoint of so many bytes: a few megabytes are written and synced, which is repeated by hashing.
+fn checkpoint_seconds(bytes: u64) -> f64 {
+    const PART: usize = 1 << 22;
+    let begun = std::time::Instant::now();
+    let written = tempfile::tempfile().and_then(|mut file| {
+        std::io::Write::write_all(&mut file, &vec![1; PART])?;
+        file.sync_all()
+    });
+    // A folder for temporary files that is full says nothing about the run's own.
+    if written.is_err() { 0.0 } else { 2.0 * begun.elapsed().as_secs_f64() * bytes as f64 / PART as f64 }
 }
 
 /// Checkpoints on disk when the run is complete.

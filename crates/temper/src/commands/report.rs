@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use temper_record::files::UNFINISHED;
 use temper_record::{MEAN_MACRO, MEAN_MICRO, Problem, RunDir, RunSeries};
 use temper_report::{FIGURES, ReportOptions, report, sentence};
 
@@ -56,8 +57,7 @@ fn read(names: &[PathBuf], printer: &Printer) -> Outcome<(Vec<Run>, Vec<RunSerie
                 printer.say(format_args!("{} is named twice; it is shown once", name.display()));
             }
             Ok((record, dir)) => {
-                let sources = Manifest::read(&dir).map(|data| data.stream.sources).unwrap_or_default();
-                runs.push(Run { dir, sources: sources.into_iter().map(|source| source.name).collect() });
+                runs.push(Run { sources: sources(&dir), dir });
                 series.push(record);
             }
             Err(problem) => problems.push(problem),
@@ -90,18 +90,13 @@ fn title(series: &[RunSeries]) -> String {
 }
 
 /// The validation sets of the old and the new data: the first that the base was trained on, and the first that it was
-/// not but a branch was. Without the base, what a branch was trained on is new and the rest is old.
+/// not but a branch was. The base is the run at the head of a chain, wherever its own weights came from; if it is not among the
+/// runs, it is looked for where the branch says it was. Of a run without any earlier run (weights from a Hugging Face
+/// directory), what it was trained on is new and the rest is old.
 fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<String>) {
     let nothing = (None, None);
     // Image classifiers have no old and new data.
     if series.iter().any(RunSeries::is_certify) {
-        return nothing;
-    }
-    let Some(branch) = series.iter().position(continued) else { return nothing };
-    let is_parent = |name: &str| series.iter().filter_map(parent_name).any(|parent| parent == name);
-    let base = series.iter().position(|run| !continued(run) && is_parent(&run.name));
-    let known = &runs[base.unwrap_or(branch)].sources;
-    if known.is_empty() {
         return nothing;
     }
     let mut sets: Vec<&str> = Vec::new();
@@ -110,16 +105,43 @@ fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<St
             sets.push(set);
         }
     }
-    let (trained, others): (Vec<&str>, Vec<&str>) =
-        sets.iter().partition(|set| known.iter().any(|source| source == *set));
+    let split = |known: &[String]| -> (Vec<&str>, Vec<&str>) {
+        sets.iter().partition(|set| known.iter().any(|source| source == *set))
+    };
     let first = |sets: &[&str]| sets.first().map(|set| (*set).to_owned());
-    if base.is_none() {
+    let branches = || runs.iter().zip(series).filter(|(_, record)| record.info.parent.is_some());
+    let Some(base) = base_sources(runs, series) else {
+        let Some(run) = series.iter().position(continued).filter(|run| !runs[*run].sources.is_empty()) else {
+            return nothing;
+        };
+        let (trained, others) = split(&runs[run].sources);
         return (first(&others), first(&trained));
-    }
-    let branches = || runs.iter().zip(series).filter(|(_, record)| continued(record)).map(|(run, _)| run);
-    let by_branch = |set: &&&str| branches().any(|run| run.sources.iter().any(|source| source == **set));
+    };
+    let (trained, others) = split(&base);
+    let by_branch = |set: &&&str| branches().any(|(run, _)| run.sources.iter().any(|source| source == **set));
     let new = others.iter().find(by_branch).or(others.first());
     (first(&trained), new.map(|set| (*set).to_owned()))
+}
+
+/// What the run that the others go on from was trained on. None if none of them branches, or nobody knows.
+fn base_sources(runs: &[Run], series: &[RunSeries]) -> Option<Vec<String>> {
+    let named = |name: &str| series.iter().any(|run| run.name == name);
+    let is_parent = |run: &RunSeries| series.iter().filter_map(parent_name).any(|parent| parent == run.name);
+    let is_head = |run: &RunSeries| is_parent(run) && !parent_name(run).is_some_and(|parent| named(&parent));
+    let known = match series.iter().position(is_head) {
+        Some(head) => runs[head].sources.clone(),
+        None => {
+            let parent = series.iter().find_map(|run| run.info.parent.as_ref())?;
+            sources(&RunDir::open(Path::new(&parent.run)).ok()?)
+        }
+    };
+    Some(known).filter(|known| !known.is_empty())
+}
+
+/// Names of the sources that a run was trained on, as far as it says.
+fn sources(dir: &RunDir) -> Vec<String> {
+    let sources = Manifest::read(dir).map(|data| data.stream.sources).unwrap_or_default();
+    sources.into_iter().map(|source| source.name).collect()
 }
 
 /// The name of the run that this one branched from.
@@ -139,8 +161,17 @@ fn check_out(out: &Path) -> Outcome<()> {
     if out.is_file() {
         return Err(Problem::input(what, out.display(), "a file is in the way").hint("--out names a folder").into());
     }
-    let filled = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
-    if filled && !out.join("report.html").exists() {
+    let foreign = |name: &str| {
+        let begun = name.starts_with('.') && name.ends_with(UNFINISHED);
+        let figure = name.strip_suffix(".svg").is_some_and(|figure| {
+            let ours = FIGURES.contains(&figure) || figure.starts_with("layers-");
+            ours && fs::read_to_string(out.join(name)).is_ok_and(|svg| svg.contains("class=\"fig\""))
+        });
+        !begun && !figure
+    };
+    // The page is written last: a report that was cut has figures only.
+    let mut names = fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    if !out.join("report.html").exists() && names.any(|name| foreign(&name.to_string_lossy())) {
         let problem = Problem::input(what, out.display(), "the folder holds other files, and no report");
         return Err(problem.hint("choose a new or empty folder for --out").into());
     }

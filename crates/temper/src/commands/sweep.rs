@@ -24,7 +24,9 @@ use crate::sweep::{execute, gains, page, plan, texts};
 
 /// Runs the command.
 pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
-    let Some(name) = &args.name else { return list("", printer) };
+    let Some(name) = &args.name else {
+        return if args.json { list_json(printer) } else { list("", printer) };
+    };
     if args.show {
         return show(name, printer);
     }
@@ -149,6 +151,18 @@ pub fn list(before: &str, printer: &Printer) -> Outcome {
         let sweep = Sweep::parse(name, text)?;
         printer.data(format_args!("{before}{name:width$}  {} ({})", sweep.about, sweep.source));
     }
+    Ok(0)
+}
+
+/// The same for other programs.
+fn list_json(printer: &Printer) -> Outcome {
+    let sweep = |(name, text): &(&str, &str)| {
+        let sweep = Sweep::parse(name, text)?;
+        let sizes: Vec<&str> = sweep.sizes.iter().map(|size| size.name.as_str()).collect();
+        Ok(serde_json::json!({ "name": name, "about": sweep.about, "source": sweep.source, "sizes": sizes }))
+    };
+    let all = SWEEPS.iter().map(sweep).collect::<Outcome<Vec<_>>>()?;
+    printer.data(serde_json::to_string_pretty(&all).expect("plain data"));
     Ok(0)
 }
 

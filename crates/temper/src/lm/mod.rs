@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`shape`] | the model's configuration from recipe, preset or Hugging Face directory |
+//! | [`survey`] | the data of a recipe looked at before anything starts, for plans |
 //! | [`text`] | tokenizer, token files and validation sets, and the manifest that a run keeps of them |
 //! | [`beside`] | the files that belong to a tokenizer, through checkpoint, branch and export |
 //! | [`start`] | the four starts: fresh, from a Hugging Face directory, branch, resume |
@@ -12,4 +13,5 @@ pub mod beside;
 pub mod open;
 pub mod shape;
 pub mod start;
+pub mod survey;
 pub mod text;

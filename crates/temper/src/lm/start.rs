@@ -455,7 +455,7 @@ fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], printer: &Printer) -> Outcome
 }
 
 /// What can be found wrong before anything is written.
-fn check_before(recipe: &Recipe, limits: Limits) -> Outcome<()> {
+pub fn check_before(recipe: &Recipe, limits: Limits) -> Outcome<()> {
     // Epochs need the data; every other length can be checked now.
     let probe = Lengths::resolve(recipe, Some(1 << 40), limits.max_steps);
     let sources = recipe.names("data.train").into_iter().map(|name| format!("data.train.{name}.path"));

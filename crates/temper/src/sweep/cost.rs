@@ -138,6 +138,7 @@ fn language_model(
     let points: BTreeSet<u64> = lengths.keep_at.iter().copied().collect();
     let kept = recipe.u64("checkpoint.keep_last")? + points.len() as u64;
     let kept = kept + lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
+    let kept = kept + u64::from(recipe.is_set("checkpoint.keep_best"));
     Ok(Cost {
         steps: lengths.stop,
         amount,

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use temper_record::console::{count, digits};
 use temper_record::files::write_whole;
 use temper_record::{Problem, Result};
-use temper_report::chart::{Axis, Figure, Line, Marks, Names, Panel, Point};
+use temper_report::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach};
 use temper_report::scale::Kind;
 use temper_report::text::{Format, escape, metric_name};
-use temper_report::{Dots, Drawing, Table, document};
+use temper_report::{Dots, Drawing, Table, document, keys};
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
 use temper_sweep::{At, Curve, Measure, Relation};
@@ -233,7 +233,7 @@ fn figures(results: &Results, setting: &Setting) -> Vec<Drawn> {
         drawn.push((
             figure.name.clone(),
             figure.title.clone(),
-            [figure.to_inline_svg(), figure.to_svg()],
+            [keys(&figure) + &figure.to_inline_svg(), figure.to_svg()],
             caption.into(),
         ));
         if let Some(figure) = plane(results, setting, &variants, &ending) {
@@ -242,7 +242,7 @@ fn figures(results: &Results, setting: &Setting) -> Vec<Drawn> {
             drawn.push((
                 figure.name.clone(),
                 figure.title.clone(),
-                [figure.to_inline_svg(), figure.to_svg()],
+                [keys(&figure) + &figure.to_inline_svg(), figure.to_svg()],
                 caption.into(),
             ));
         }
@@ -281,11 +281,15 @@ fn curves(results: &Results, setting: &Setting, variants: &[(usize, &str)], endi
                 ..Line::default()
             })
         });
+        let mut lines: Vec<Line> = lines.collect();
+        if squeezed(&lines) {
+            lines.iter_mut().for_each(|line| line.reach = Reach::Tail);
+        }
         let (set, name) = metric.split_once('/').unwrap_or(("", metric));
         let shown = set_of(set, Some(setting)).unwrap_or(set);
         let title = format!("{shown}: {}", metric_name(name));
         let role = if shown == set { String::new() } else { format!(" ({set} data)") };
-        Panel { title: title + &role, height: 250.0, lines: lines.collect(), ..Panel::default() }
+        Panel { title: title + &role, height: 250.0, lines, ..Panel::default() }
     };
     Figure {
         name: format!("curves{ending}"),
@@ -296,6 +300,19 @@ fn curves(results: &Results, setting: &Setting, variants: &[(usize, &str)], endi
         names: Names::Margin,
         ..Figure::default()
     }
+}
+
+/// Whether the first third of the lines takes most of the axis: then the rest decides how far it reaches, and the beginnings are
+/// cut at the frame with a note.
+fn squeezed(lines: &[Line]) -> bool {
+    let room = |from: fn(usize) -> usize| {
+        let values = lines.iter().flat_map(|line| &line.points[from(line.points.len())..]).map(|point| point.y);
+        let ends = values.filter(|y| y.is_finite());
+        let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), y| (l.min(y), h.max(y)));
+        high - low
+    };
+    let late = room(|n| n / 3);
+    late > 0.0 && room(|_| 0) > 3.0 * late
 }
 
 fn unit(results: &Results) -> &'static str {

@@ -218,8 +218,12 @@ fn finite(value: f64) -> Value {
     if value.is_finite() { value.into() } else { Value::Null }
 }
 
-/// A field of a CSV file.
+/// A field of a CSV file. A spreadsheet takes what begins like a formula for one: an apostrophe before it makes it text.
 fn quoted(text: &str) -> String {
+    let text = &match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    };
     match text.contains([',', '"', '\n']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),
