@@ -11,7 +11,7 @@ use std::fs;
 use std::fs::File;
 use std::io::Read;
 
-use common::Folder;
+use common::{Done, Folder};
 use readme::{arguments, readme, recipe_name, root, words};
 use serde_json::Value;
 
@@ -53,13 +53,13 @@ fn furnish(folder: &Folder) {
         let file = File::open(root().join("assets").join(asset)).expect("a text");
         let mut text = String::new();
         zstd::Decoder::new(file).expect("zstd").read_to_string(&mut text).expect("UTF-8");
-        text.lines().take(360).map(|line| format!("{line}\n")).collect::<Vec<_>>()
+        text.lines().take(240).map(beginning).collect::<Vec<_>>()
     };
     let (english, german) = (documents("web.jsonl.zst"), documents("law.jsonl.zst"));
-    folder.write("corpus/old.jsonl.zst", zstd::encode_all(english[..60].concat().as_bytes(), 3).expect("zstd"));
+    folder.write("corpus/old.jsonl.zst", zstd::encode_all(english[..40].concat().as_bytes(), 3).expect("zstd"));
     folder.write("corpus/law/a.jsonl", german[..90].concat());
     folder.write("corpus/law/b.jsonl", german[90..180].concat());
-    folder.write("corpus/medicine/notes.jsonl", [&english[60..120], &german[180..240]].concat().concat());
+    folder.write("corpus/medicine/notes.jsonl", [&english[40..80], &german[180..240]].concat().concat());
     folder.write("corpus/cases.txt", "Der Antrag ist innerhalb eines Monats zu stellen.");
     folder.write("model.toml", MODEL);
     let texts = ["corpus/old.jsonl.zst", "corpus/law"];
@@ -68,8 +68,15 @@ fn furnish(folder: &Folder) {
     folder.ok(&["export", "pre-trained", "--out", "models/pythia-70m"]);
 }
 
+/// The beginning of a document, so that evaluations are short.
+fn beginning(line: &str) -> String {
+    let document: Value = serde_json::from_str(line).expect("JSON");
+    let text: String = document["text"].as_str().expect("a text").chars().take(400).collect();
+    serde_json::json!({ "text": text }).to_string() + "\n"
+}
+
 /// Does what the steps say, block by block: recipes are written under their names, commands run, each with exit code 0.
-/// What each command wrote to standard output, in order.
+/// What each command said, in order.
 fn walk(folder: &Folder, steps: &str) -> Vec<(String, String)> {
     let (mut done, mut rest) = (Vec::new(), steps);
     while let Some((_, block)) = rest.split_once("```") {
@@ -82,7 +89,9 @@ fn walk(folder: &Folder, steps: &str) -> Vec<(String, String)> {
                 for line in content.lines() {
                     let words = words(&arguments(line).unwrap_or_else(|| panic!("not a command of temper: {line}")));
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                    done.push((line.to_owned(), folder.ok(&words)));
+                    let Done { code, out, err } = folder.temper(&words);
+                    assert_eq!(code, 0, "{line}: {err}");
+                    done.push((line.to_owned(), out + &err));
                 }
             }
             other => panic!("a code block of {other:?}"),
@@ -91,8 +100,8 @@ fn walk(folder: &Folder, steps: &str) -> Vec<(String, String)> {
     done
 }
 
-/// What this command printed, which stands in the steps once.
-fn printed<'a>(done: &'a [(String, String)], command: &str) -> &'a str {
+/// What this command said, which stands in the steps once.
+fn said<'a>(done: &'a [(String, String)], command: &str) -> &'a str {
     let mut found = done.iter().filter(|(line, _)| line == command);
     match (found.next(), found.next()) {
         (Some((_, out)), None) => out,
@@ -126,11 +135,11 @@ fn the_seven_steps() {
     let done = walk(&folder, &steps());
 
     // Step 6, the first continuation: law is new, what the model came with is old.
-    let report = printed(&done, "temper report runs/law");
+    let report = said(&done, "temper report runs/law");
     common::says_all(report, &["On law, law ends at perplexity ", "; on old, its perplexity "]);
 
     // Step 7, the branch: medicine is new, and law, which its base was trained on, is old.
-    let report = printed(&done, "temper report runs/law runs/medicine --out report");
+    let report = said(&done, "temper report runs/law runs/medicine --out report");
     common::says_all(report, &["On medicine, medicine ends at perplexity ", "; on law, its perplexity "]);
     for set in ["law", "old", "medicine"] {
         assert!(folder.last_eval("runs/medicine", set)["loss"].is_number(), "the branch is judged on {set}");
