@@ -228,3 +228,17 @@ fn every_token_but_the_first_is_predicted_once() {
         assert_eq!((windows.targets(), windows.bytes()), (tokens - 1, Some(3 * tokens)));
     }
 }
+
+#[test]
+fn a_document_that_ends_beyond_the_tokens_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = shard(dir.path(), "damaged", 1, &[3, 5]);
+    // The table is the last thing in the file, 16 bytes a document: the first one's end becomes too large.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let entry = bytes.len() - 32;
+    bytes[entry..entry + 8].copy_from_slice(&1000u64.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let source = TokenSource::open(&path).unwrap();
+    let problem = EvalWindows::new(&source, T, Some(4)).err().expect("there are no 1000 tokens").to_string();
+    assert!(problem.contains("document 1 ends at token 1000"), "{problem}");
+}
