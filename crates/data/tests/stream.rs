@@ -267,3 +267,17 @@ fn files_are_known_by_content() {
     let problem = Stream::open(&known).err().expect("another file").to_string();
     assert!(problem.contains("old") && problem.contains("50 tokens") && problem.contains("49 tokens"), "{problem}");
 }
+
+#[test]
+fn a_document_that_ends_beyond_the_tokens_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = shard(dir.path(), "damaged", 1, &[3, 5]);
+    // The table is the last thing in the file, 16 bytes a document: the first one's end becomes too large.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let entry = bytes.len() - 32;
+    bytes[entry..entry + 8].copy_from_slice(&1000u64.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let source = TokenSource::open(&path).unwrap();
+    let problem = EvalWindows::new(&source, T, Some(4)).err().expect("there are no 1000 tokens").to_string();
+    assert!(problem.contains("document 1 ends at token 1000"), "{problem}");
+}

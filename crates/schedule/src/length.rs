@@ -60,6 +60,8 @@ pub enum LengthError {
     TooLong(Length),
 }
 
+/// Steps and tokens are fewer than this, however they are written: what is shown can be read again.
+const MOST: u64 = 9_200_000_000_000_000_000;
 const EXAMPLES: &str = "write for example `1%`, `2000 steps`, `300 Mtok`, `3 epochs`";
 
 impl Length {
@@ -122,6 +124,7 @@ impl FromStr for Length {
         }
         if unit.is_empty() {
             return match number.parse::<u64>() {
+                Ok(steps) if steps >= MOST => Err(error("it is more steps than can be counted".to_owned())),
                 Ok(steps) => Ok(Length::Steps(steps)),
                 Err(_) => fraction(value).ok_or_else(|| {
                     error(format!(
@@ -140,14 +143,14 @@ impl FromStr for Length {
             let nearest = product.round();
             if (product - nearest).abs() > 1e-12 * nearest {
                 Err(error(format!("it is not a whole number of {what}")))
-            } else if nearest >= 9.2e18 {
+            } else if nearest >= MOST as f64 {
                 Err(error(format!("it is more {what} than can be counted")))
             } else {
                 Ok(nearest as u64)
             }
         };
         // Large plain integers keep every digit.
-        let exact = if scale == 1.0 { number.parse::<u64>().ok() } else { None };
+        let exact = if scale == 1.0 { number.parse::<u64>().ok().filter(|&n| n < MOST) } else { None };
         match name.to_ascii_lowercase().as_str() {
             "step" | "steps" | "update" | "updates" => exact.map_or_else(|| whole("steps"), Ok).map(Length::Steps),
             "tok" | "toks" | "token" | "tokens" => exact.map_or_else(|| whole("tokens"), Ok).map(Length::Tokens),

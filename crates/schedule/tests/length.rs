@@ -60,6 +60,8 @@ fn refuses_what_is_not_a_length() {
         ("1.2.3 %", "not a number"),
         ("1e999 steps", "too large"),
         ("1e19 tokens", "can be counted"),
+        ("18446744073709551615 tokens", "can be counted"),
+        ("18446744073709551615", "can be counted"),
         (".", "not a number"),
         ("nan", "does not begin with a number"),
     ] {

@@ -2,15 +2,18 @@
 //! without a network; every recipe and every key is one.
 
 mod common;
+#[path = "common/readme.rs"]
+mod readme;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, Parser};
 use common::Folder;
+use readme::{arguments, blocks, readme, recipe_name, root, words};
 use temper_recipe::{Library, Recipe};
 
 #[allow(dead_code)]
@@ -101,29 +104,6 @@ fn furnish(folder: &Folder) {
     }
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn readme() -> String {
-    std::fs::read_to_string(root().join("README.md")).expect("README.md")
-}
-
-/// The code blocks of a language.
-fn blocks(language: &str) -> Vec<String> {
-    let text = readme();
-    let opening = format!("```{language}\n");
-    let blocks = text.split(&opening).skip(1).map(|rest| rest.split("```").next().unwrap_or(rest).to_owned());
-    blocks.collect()
-}
-
-/// The file name with which a recipe of the README begins.
-fn recipe_name(block: &str) -> String {
-    let name = block.trim_start_matches("# ").split(':').next().expect("a name").to_owned();
-    assert!(name.ends_with(".toml"), "a recipe begins with a comment that names its file: {name}");
-    name
-}
-
 /// Every command of the program, in order: the lines of shell blocks, and what stands between backticks with a space
 /// in it. A line of a shell block that is neither the program's nor known must not be there.
 fn commands() -> Vec<String> {
@@ -142,29 +122,6 @@ fn commands() -> Vec<String> {
     }
     assert!(block.is_none(), "a code block does not end");
     commands
-}
-
-fn arguments(line: &str) -> Option<String> {
-    let arguments = line.strip_prefix("temper ").or_else(|| line.strip_prefix("cargo run --release -- "));
-    arguments.map(str::to_owned)
-}
-
-/// Words as a shell splits them, as far as quotes go.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    for c in line.chars() {
-        match (c, quote) {
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (c, Some(opening)) if c == opening => quote = None,
-            (' ', None) => words.extend(word.take()),
-            (c, _) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
 }
 
 /// Runs `temper`: its exit code, and what it said.

@@ -72,6 +72,10 @@ impl<'s> EvalWindows<'s> {
             documents = fits;
         }
         let (tokens, bytes) = source.after_documents(documents);
+        if tokens > source.len() {
+            let why = format!("document {documents} ends at token {tokens}, and there are {}", source.len());
+            return Err(problem(&why).hint("the file is damaged: copy it again, or prepare the text again"));
+        }
         if tokens < 2 {
             return Err(problem("fewer than two tokens: nothing to predict"));
         }
