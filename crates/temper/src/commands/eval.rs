@@ -13,8 +13,8 @@ use crate::args::Eval;
 use crate::lm::{open, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::reading;
 use crate::progress::Meter;
+use crate::reading;
 use crate::scratch::Scratch;
 
 /// Runs the command.
@@ -43,7 +43,8 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         let tell = |done| {
             meter.update(done, format_args!("{} of {} tokens", count(done as f64), count(meter.total() as f64)));
         };
-        let score = evaluate_with(&opened.model, &set.source, settings, &|| false, &tell)?.expect("nothing interrupts it");
+        let score =
+            evaluate_with(&opened.model, &set.source, settings, &|| false, &tell)?.expect("nothing interrupts it");
         drop(meter);
         if !score.nats.is_finite() {
             let why = format!("the loss is {}", score.loss());

@@ -259,8 +259,9 @@ fn survey(recipe: &Recipe, from: Option<&str>) -> Outcome<Survey> {
         }
         None => (None, recipe.opt("data.tokenizer", Recipe::text)?.or(inside)),
     };
+    let eod = recipe.opt("data.eod", Recipe::text)?;
     // One that is missing was reported with the model's configuration, or is a warning.
-    let tokenizer = tokenizer.and_then(|name| text::tokenizer(&name).ok());
+    let tokenizer = tokenizer.and_then(|name| text::tokenizer(&name, eod.as_deref()).ok());
     Survey::of(recipe, base.as_ref(), tokenizer.as_ref())
 }
 

@@ -388,7 +388,8 @@ fn announce(
 /// size, every other check lets it pass, and each token means something else.
 fn belongs(recipe: &Recipe, tokenizer: &Tokenizer, own: &Path, printer: &Printer) -> Outcome<()> {
     // A file that cannot be read says nothing about the weights.
-    let Ok(own_tokenizer) = Tokenizer::from_file(own, None) else { return Ok(()) };
+    let eod = recipe.opt("data.eod", Recipe::text)?;
+    let Ok(own_tokenizer) = Tokenizer::from_file(own, eod.as_deref()) else { return Ok(()) };
     if tokenizer.fingerprint() == own_tokenizer.fingerprint() {
         return Ok(());
     }
