@@ -140,7 +140,7 @@ fn killed_in_the_ramp_and_resumed() {
 fn a_time_limit_leaves_a_checkpoint() {
     let folder = folder();
     train(&folder, "base", &[]);
-    let done = folder.temper(&[&args("timed", &[])[..], &["--max-time", "1s"]].concat());
+    let done = folder.temper(&[&args("timed", &[])[..], &["--max-time", "0.001s"]].concat());
     assert_eq!(done.code, 75, "{}", done.err);
     folder.ok(&["resume", "timed"]);
     folder.same_run("base", "timed", 12);
@@ -467,7 +467,7 @@ fn image_files_that_are_damaged_or_changed() {
     }
 
     // A resumed run must find the images it began with.
-    let done = folder.temper(&[&args("begun", &mine)[..], &["--max-time", "1s"]].concat());
+    let done = folder.temper(&[&args("begun", &mine)[..], &["--max-time", "0.001s"]].concat());
     assert_eq!(done.code, 75, "{}", done.err);
     let before = folder.read("mine/train-images-idx3-ubyte");
     change(&folder, "mine/train-images-idx3-ubyte", |bytes| bytes[500] ^= 1);

@@ -125,7 +125,7 @@ pub fn prepare(
     let [train_path, validation_path, tokenizer_path] =
         ["train.tokens", "validation.tokens", "tokenizer.json"].map(|name| out.join(name));
     if !options.overwrite {
-        in_the_way(out)?;
+        in_the_way(out).into_iter().next().map_or(Ok(()), Err)?;
     }
     let pool = options.threads.map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build()).transpose();
     let pool = pool.map_err(|e| Problem::machine(WHAT, "threads", e))?;
@@ -197,13 +197,13 @@ pub fn prepare(
 }
 
 /// Whether a corpus is in the folder already. A validation set without training tokens counts unless a writer that was killed left it.
-pub fn in_the_way(out: &Path) -> Result<()> {
+pub fn in_the_way(out: &Path) -> Vec<Problem> {
     let names = if claim::left_behind(out) { &["train.tokens"][..] } else { &["train.tokens", "validation.tokens"] };
-    match names.iter().map(|name| out.join(name)).find(|path| path.exists()) {
-        None => Ok(()),
-        Some(path) => Err(Problem::input(WHAT, path.display(), "the file exists already")
-            .hint("choose another folder; nothing is ever overwritten")),
-    }
+    let problem = |path: PathBuf| {
+        Problem::input(WHAT, path.display(), "the file exists already")
+            .hint("choose another folder; nothing is ever overwritten")
+    };
+    names.iter().map(|name| out.join(name)).filter(|path| path.exists()).map(problem).collect()
 }
 
 fn places(inputs: &[Input]) -> String {

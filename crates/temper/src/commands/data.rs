@@ -105,7 +105,7 @@ fn in_the_way(out: &Path, tokenizer: Option<&Tokenizer>) -> Vec<Problem> {
         return vec![Problem::input(what, out.display(), "a file is in the way").hint("choose another --out")];
     }
     let hint = "choose another --out; nothing is ever overwritten";
-    let mut problems: Vec<Problem> = temper_data::text::prepare::in_the_way(out).err().into_iter().collect();
+    let mut problems: Vec<Problem> = temper_data::text::prepare::in_the_way(out);
     let own = out.join("tokenizer.json");
     let differs = |tokenizer: &Tokenizer| fs::read(&own).is_ok_and(|bytes| bytes != tokenizer.to_json());
     if tokenizer.is_some_and(differs) && !claim::left_behind(out) {
