@@ -332,15 +332,14 @@ pub static KEYS: &[Key] = &[
     key(
         "lr.convention",
         Choice(Convention::NAMES),
-        "who counts updates how; \"neox-2023\" is the cosine that Pythia was trained with; with \"neox\", \"linear\" aims at 0 and stops at \
-         the minimum; \"hf\" warms up from warmup_from (transformers' warmup-stable-decay does so from its minimum)",
+        "who counts updates how (\"neox-2023\": Pythia's cosine; \"neox\" with \"linear\" aims at 0, and stops at the minimum)",
     )
     .default("\"ours\""),
     key("lr.peak", Float(AboveZero), "the maximum"),
     key("lr.min", Float(AtLeastZero), "the minimum; instead of min_ratio"),
     key("lr.min_ratio", Float(ZeroToOne), "the minimum as a part of the maximum").default("0.1"),
     key("lr.warmup", Length, "linear warmup; 0 starts at the maximum").default("\"1%\"").in_certify("0"),
-    key("lr.warmup_from", Float(AtLeastZero), "where the warmup starts").default("0.0"),
+    key("lr.warmup_from", Float(AtLeastZero), "where the warmup starts (transformers' warmup-stable-decay: at its minimum)").default("0.0"),
     key(
         "lr.decay_end",
         Length,

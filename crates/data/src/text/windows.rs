@@ -51,6 +51,12 @@ impl<'s> EvalWindows<'s> {
                 problem("a limit below two tokens: nothing to predict").hint("0 in a recipe takes all of a set")
             );
         }
+        let after = |documents: u64| {
+            let (tokens, bytes) = source.after_documents(documents);
+            let why = format!("document {documents} ends at token {tokens}, and there are {}", source.len());
+            let hint = "the file is damaged: copy it again, or prepare the text again";
+            if tokens > source.len() { Err(problem(&why).hint(hint)) } else { Ok((tokens, bytes)) }
+        };
         let mut documents = source.documents();
         if let Some(max) = max_tokens {
             // The largest number of documents that fits, by halving.
@@ -59,7 +65,8 @@ impl<'s> EvalWindows<'s> {
                 let middle = fits + (beyond - fits) / 2;
                 if source.after_documents(middle).0 <= max { fits = middle } else { beyond = middle }
             }
-            if source.after_documents(fits).0 < 2 && fits < documents && source.len() >= 2 {
+            if after(fits)?.0 < 2 && fits < documents && source.len() >= 2 {
+                after(beyond)?;
                 return Ok(Self {
                     source,
                     seq_len,
@@ -71,11 +78,7 @@ impl<'s> EvalWindows<'s> {
             }
             documents = fits;
         }
-        let (tokens, bytes) = source.after_documents(documents);
-        if tokens > source.len() {
-            let why = format!("document {documents} ends at token {tokens}, and there are {}", source.len());
-            return Err(problem(&why).hint("the file is damaged: copy it again, or prepare the text again"));
-        }
+        let (tokens, bytes) = after(documents)?;
         if tokens < 2 {
             return Err(problem("fewer than two tokens: nothing to predict"));
         }
