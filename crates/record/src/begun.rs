@@ -52,14 +52,27 @@ fn has_updates(run: &RunDir) -> bool {
 
 /// Removes what Temper wrote of a run that was only begun. Everything else stays, and so does the lock. The caller holds it.
 pub fn clear(run: &RunDir) -> Result<()> {
-    for name in FILES {
-        remove_file(&run.path().join(name))?;
+    let io = |e: std::io::Error| Problem::io("remove what was begun", run.path(), &e);
+    for entry in fs::read_dir(run.path()).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        // A kill while a file is written leaves it under its temporary name.
+        let ours = |name: &str| FILES.contains(&name) || FILES.iter().any(|file| is_unfinished(name, file));
+        if name.to_str().is_some_and(ours) {
+            remove_file(&run.path().join(name))?;
+        }
     }
     remove_where(&run.tensorboard(), &|name| name.contains("tfevents"))?;
-    remove_where(&run.checkpoints(), &|name| name == "best.json")?;
+    remove_where(&run.checkpoints(), &|name| name == "best.json" || is_unfinished(name, "best.json"))?;
     remove_where(&run.data(), &|name| {
-        name.ends_with(".tokens") || name.ends_with(UNFINISHED) || ["manifest.json", "tokenizer.json"].contains(&name)
+        let whole = ["manifest.json", "tokenizer.json", ".prepare.lock"].contains(&name) || name.ends_with(".tokens");
+        whole || (name.starts_with('.') && name.ends_with(UNFINISHED))
     })
+}
+
+/// Whether this is a temporary name of `file`.
+fn is_unfinished(name: &str, file: &str) -> bool {
+    let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(UNFINISHED));
+    inner.and_then(|inner| inner.strip_prefix(file)).is_some_and(|random| random.starts_with('.'))
 }
 
 /// Removes the files of these names in a folder and in those below it, and every folder that is empty then.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::files;
-use crate::problem::{Kind, Problem, Result};
+use crate::problem::{Kind, Problem, Result, pasted};
 use crate::run::RunDir;
 
 /// Being written.
@@ -158,7 +158,7 @@ pub fn way_on(run: &RunDir, first: &str) -> String {
             "{first}, then begin the run again with the same command: it has no checkpoint yet, and nothing was trained"
         ),
         _ => {
-            let run = run.path().display();
+            let run = pasted(run.path().display());
             format!("{first}, then `temper resume {run}`; the checkpoints before this one are intact")
         }
     }
@@ -399,7 +399,10 @@ impl Checkpoint {
         let run = self.path.parent().and_then(Path::parent).unwrap_or(&self.path);
         let earlier = RunDir::open(run).and_then(|run| Self::list(&run)).unwrap_or_default();
         match earlier.iter().rev().find(|c| c.step < self.step) {
-            Some(earlier) => problem.hint(format!("go on from the one before: {}@{}", run.display(), earlier.step)),
+            Some(earlier) => problem.hint(format!(
+                "go on from the one before: {}",
+                pasted(format_args!("{}@{}", run.display(), earlier.step))
+            )),
             None => problem.hint("there is no earlier checkpoint: restore this one from a backup, or train again"),
         }
     }

@@ -33,15 +33,19 @@ impl AtomicFile {
     /// If the folder or the file cannot be made.
     pub fn create(target: &Path) -> Result<Self> {
         let folder = folder_of(target);
-        fs::create_dir_all(folder).map_err(|e| Problem::io("create folder", folder, &e))?;
         let prefix = format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy());
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(UNFINISHED);
         // As any other file: what the umask lets through. (The default is for secrets.)
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder).map_err(|e| Problem::io("create file", target, &e))?;
-        let listed = Listed::new(file.path());
+        let (file, listed) = making(|list| {
+            fs::create_dir_all(folder).map_err(|e| Problem::io("create folder", folder, &e))?;
+            let file = builder.tempfile_in(folder).map_err(|e| Problem::io("create file", target, &e))?;
+            list.insert(file.path().to_path_buf());
+            let listed = Listed(file.path().to_path_buf());
+            Ok((file, listed))
+        })?;
         Ok(Self { target: target.to_path_buf(), file: BufWriter::with_capacity(1 << 18, file), listed })
     }
 
@@ -120,13 +124,6 @@ static LIST: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 struct Listed(PathBuf);
 
-impl Listed {
-    fn new(path: &Path) -> Self {
-        list().insert(path.to_path_buf());
-        Self(path.to_path_buf())
-    }
-}
-
 impl Drop for Listed {
     fn drop(&mut self) {
         list().remove(&self.0);
@@ -135,6 +132,17 @@ impl Drop for Listed {
 
 fn list() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     LIST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes files or folders, unless [`make_no_more`] was called: then it waits for the end of the process. `make` gets the list of what
+/// is unfinished.
+pub fn making<T>(make: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
+    make(&mut list())
+}
+
+/// From now on nothing of this module makes or finishes a file or a folder: what a signal that ends the process takes away stays away.
+pub fn make_no_more() {
+    std::mem::forget(list());
 }
 
 /// Removes what this process has begun to write and not finished: the last thing a process does that a signal ends.

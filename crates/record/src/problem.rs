@@ -70,6 +70,29 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
+/// A path or another word from outside as a shell takes it for one word, for hints that name a command: in quotes where the shell would
+/// take it apart, and `./-name` where a command would take it for an option.
+pub fn pasted(word: impl Display) -> String {
+    let mut word = word.to_string();
+    if word.starts_with('-') {
+        word.insert_str(0, "./");
+    }
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if word.chars().any(char::is_control) {
+        // As bash and zsh write what cannot be seen.
+        let seen = |c: char| match c {
+            '\'' | '\\' => format!("\\{c}"),
+            c if c.is_ascii_control() => format!("\\x{:02x}", c as u32),
+            c => c.to_string(),
+        };
+        format!("$'{}'", word.chars().map(seen).collect::<String>())
+    } else if word.is_empty() || !word.chars().all(plain) {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    } else {
+        word
+    }
+}
+
 /// Result with a [`Problem`].
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
 
@@ -91,6 +114,12 @@ impl Problem {
     /// The machine failed (exit code 4).
     pub fn machine(what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
         Self::new(Kind::Machine, what, place, why)
+    }
+
+    /// The system gives no more threads.
+    pub fn no_threads(wanted: usize, cause: impl Display) -> Self {
+        let hint = "ask for fewer with --threads, end other programs, or raise the limit (`ulimit -u`, or that of the container)";
+        Self::machine("start threads", format_args!("{wanted} of them"), cause).hint(hint)
     }
 
     /// An I/O error at `path`: a path that is missing or not what it should be is the user's input,

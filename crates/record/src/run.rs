@@ -18,10 +18,24 @@ use std::sync::Arc;
 use crate::begun;
 use crate::checkpoint::{self, Checkpoint};
 use crate::files;
-use crate::problem::{Problem, Result};
+use crate::problem::{Problem, Result, pasted};
 
 /// Files that only a run has: where one of them is, there is a run.
 pub(crate) const MARKS: [&str; 4] = ["metrics.jsonl", "recipe.toml", "resolved.toml", "env.json"];
+
+/// What is written through its name when a run is resumed, reported or verified.
+const WRITTEN: [&str; 10] = [
+    ".lock",
+    "metrics.jsonl",
+    "steps.csv",
+    "evals.csv",
+    "log.txt",
+    "checkpoints",
+    "tensorboard",
+    "data",
+    "report",
+    "verify",
+];
 
 /// The directory of one run.
 #[derive(Debug, Clone)]
@@ -92,7 +106,7 @@ impl RunDir {
         let (what, path) = ("create run", self.path.display());
         if MARKS.iter().any(|mark| self.path.join(mark).exists()) {
             return Err(Problem::input(what, &path, "there is a run here already")
-                .hint(format!("continue it with `temper resume {path}`, or choose another --out")));
+                .hint(format!("continue it with `temper resume {}`, or choose another --out", pasted(path))));
         }
         for entry in fs::read_dir(&self.path).map_err(|e| Problem::io(what, &self.path, &e))? {
             let name = entry.map_err(|e| Problem::io(what, &self.path, &e))?.file_name();
@@ -123,6 +137,7 @@ impl RunDir {
     /// Takes the right to write this run, until the lock is dropped or the process ends, however it ends. What a killed
     /// writer left half done among the checkpoints is put right.
     pub fn lock(&self) -> Result<RunLock> {
+        WRITTEN.iter().try_for_each(|name| self.owns(name))?;
         let (what, path) = ("lock run", self.path.join(".lock"));
         let mut file = OpenOptions::new()
             .read(true)
@@ -148,10 +163,29 @@ impl RunDir {
             Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => return Err(Problem::io(what, &path, &e)),
         }
-        let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+        // Never empty in between: after a kill the number is what tells a lock of Temper's from a file of that name.
+        let number = std::process::id().to_string();
+        let written = file.write_all(number.as_bytes()).and_then(|()| file.set_len(number.len() as u64));
         written.map_err(|e| Problem::io(what, &path, &e))?;
         checkpoint::recover(self)?;
         Ok(RunLock { _file: file })
+    }
+
+    /// An error if this entry of the directory is a link that leads out of it: a run may come from a stranger, and what is written to it
+    /// stays in it. Token files are only read, and may lie anywhere.
+    pub fn owns(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        if !path.is_symlink() {
+            return Ok(());
+        }
+        let inside = || Some(path.canonicalize().ok()?.starts_with(self.path.canonicalize().ok()?));
+        if inside() == Some(true) {
+            return Ok(());
+        }
+        let to = fs::read_link(&path).unwrap_or_default();
+        let why = format!("it is a link that leads out of the run, to {}: Temper would write there", to.display());
+        Err(Problem::input("write run", path.display(), why)
+            .hint("replace the link by what it leads to, if you know where this run comes from"))
     }
 
     /// The directory itself.

@@ -114,7 +114,11 @@ impl RunSeries {
         {
             match event {
                 Event::Start(info) => run.info = info,
-                Event::Phase { name, first_step, last_step } => run.phases.push(Phase { name, first_step, last_step }),
+                Event::Phase { name, first_step, last_step } => match run.phases.last_mut() {
+                    // Told a later end: the phase that was cut goes on.
+                    Some(last) if last.name == name && last.first_step == first_step => last.last_step = last_step,
+                    _ => run.phases.push(Phase { name, first_step, last_step }),
+                },
                 Event::Step { step, tokens, values } => {
                     if let Some(last) = run.steps.last().filter(|last| last.step >= step) {
                         return Err(disorder("step", step, last.step));

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::csv::{Columns, CsvSink, Written};
 use crate::event::Event;
-use crate::problem::{Problem, Result};
+use crate::problem::{Problem, Result, pasted};
 use crate::run::RunDir;
 use crate::series::each_event;
 use crate::tensorboard::TensorBoardSink;
@@ -29,7 +29,7 @@ impl Recorder {
         let path = run.metrics();
         let metrics = OpenOptions::new().append(true).create_new(true).open(&path).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => Problem::input("record run", path.display(), "there is a record already")
-                .hint(format!("continue the run with `temper resume {}`", run.path().display())),
+                .hint(format!("continue the run with `temper resume {}`", pasted(run.path().display()))),
             _ => Problem::io("record run", &path, &e),
         })?;
         Ok(Self { run: run.clone(), metrics, position: 0, derived: Derived::begin(run) })
@@ -53,7 +53,7 @@ impl Recorder {
             // No half line in front of whatever is written next; if this fails too, `resume` cuts it.
             let _ = self.metrics.set_len(self.position);
             let path = self.run.metrics();
-            let resume = format!("once this is put right, `temper resume {}`", self.run.path().display());
+            let resume = format!("once this is put right, `temper resume {}`", pasted(self.run.path().display()));
             return Err(Problem::machine("record event", path.display(), e).hint(resume));
         }
         self.position += line.len() as u64;

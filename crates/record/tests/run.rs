@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 
 use temper_record::checkpoint::way_on;
+use temper_record::problem::pasted;
 use temper_record::sink::{rebuild, truncate_to};
 use temper_record::tensorboard::crc32c;
 use temper_record::*;
@@ -207,4 +208,23 @@ fn the_way_on_fits_what_there_is() {
     assert!(way_on(&run, "make room").contains("begin the run again"));
     CheckpointWriter::begin(&run, 0).unwrap().commit().unwrap();
     assert!(way_on(&run, "make room").contains("temper resume"));
+}
+
+/// Paths in hints that name commands are one word for a shell, and no option.
+#[test]
+fn paths_as_a_shell_takes_them() {
+    for (path, word) in [
+        ("runs/a@best", "runs/a@best"),
+        ("größe/ü", "größe/ü"),
+        ("with blank", "'with blank'"),
+        ("it's", r"'it'\''s'"),
+        ("-dash", "./-dash"),
+        ("- two", "'./- two'"),
+        ("~x", "'~x'"),
+        ("$(x)", "'$(x)'"),
+        ("", "''"),
+        ("a\nb'c\\", r"$'a\x0ab\'c\\'"),
+    ] {
+        assert_eq!(pasted(path), word);
+    }
 }
