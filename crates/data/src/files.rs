@@ -1,7 +1,7 @@
 //! Files seen as memory, and what is read from their bytes. Files are written by [`temper_record::files`].
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
@@ -11,6 +11,9 @@ use temper_record::{Problem, Result};
 pub struct Mapping {
     /// `None` for an empty file, which cannot be mapped everywhere.
     map: Option<Mmap>,
+    /// The file itself, whatever lies under its name by now.
+    file: File,
+    path: PathBuf,
 }
 
 impl Mapping {
@@ -22,14 +25,28 @@ impl Mapping {
             return Err(Problem::input(what, path.display(), "not a file"));
         }
         if meta.len() == 0 {
-            return Ok(Self { map: None });
+            return Ok(Self { map: None, file, path: path.to_path_buf() });
         }
         // SAFETY: the map is read-only and lives as long as the slices taken from it. What remains is that another
         // process could change or truncate the file while we read: Temper itself never does (its files appear by
         // rename and are never edited), and the bytes are only ever decoded as integers, every one of which is valid.
+        // Of a truncated file the system ends the process (SIGBUS) where it reads behind the end: `still_whole` is asked before.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Problem::io(what, path, &e))?;
-        Ok(Self { map: Some(map) })
+        Ok(Self { map: Some(map), file, path: path.to_path_buf() })
+    }
+
+    /// An error if the file has become shorter than the map: one look at its size, cheap enough for every read.
+    pub fn still_whole(&self, what: &str) -> Result<()> {
+        let (mapped, now) = (self.bytes().len() as u64, self.file.metadata().map(|meta| meta.len()));
+        match now.map_err(|e| Problem::io(what, &self.path, &e))? {
+            now if now < mapped => {
+                let why = format!("the file was cut to {now} bytes while Temper was reading it; it had {mapped}");
+                Err(Problem::machine(what, self.path.display(), why)
+                    .hint("put the file back as it was; the same command then works"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The file's bytes.

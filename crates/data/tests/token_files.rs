@@ -182,3 +182,22 @@ fn ids_outside_the_vocabulary() {
     fs::write(&path, bin).unwrap();
     refused(TokenSource::open(&path).unwrap().read(1, &mut [0; 3]), &["token 2 is -1"]);
 }
+
+/// A map of a file that became shorter ends the process where it is read behind the end: the size is looked at first.
+#[test]
+fn files_that_are_cut_while_they_are_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let shard = dir.path().join("a.tokens");
+    let mut writer = ShardWriter::create(&shard, &vocabulary(300)).unwrap();
+    writer.push(&[1, 2, 3], 3).unwrap();
+    writer.finish().unwrap();
+    let bin = pair(dir.path(), "b", 8, 2);
+    for path in [shard, bin] {
+        let source = TokenSource::open(&path).unwrap();
+        source.read(0, &mut [0; 3]).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        let problem = source.read(0, &mut [0; 3]).expect_err("it is shorter");
+        assert!(problem.to_string().contains("while Temper was reading it"), "{problem}");
+    }
+}

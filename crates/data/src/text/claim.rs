@@ -34,11 +34,13 @@ pub struct Claim {
 impl Claim {
     /// Takes it, and clears away what a killed writer left.
     pub fn take(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|e| Problem::io("create folder", folder, &e))?;
         let lock = folder.join(LOCK);
-        let left = left_behind(folder);
-        let open = File::options().create(true).truncate(false).write(true).open(&lock);
-        let file = open.map_err(|e| Problem::io(WHAT, &lock, &e))?;
+        let (left, file) = files::making(|_| {
+            fs::create_dir_all(folder).map_err(|e| Problem::io("create folder", folder, &e))?;
+            let left = left_behind(folder);
+            let open = File::options().create(true).truncate(false).write(true).open(&lock);
+            Ok::<_, Problem>((left, open.map_err(|e| Problem::io(WHAT, &lock, &e))?))
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

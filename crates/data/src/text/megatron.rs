@@ -273,6 +273,7 @@ impl Megatron {
     /// Reads the tokens `start .. start + out.len()`, which must exist.
     pub fn read(&self, start: u64, out: &mut [u32]) -> Result<()> {
         assert!(start + out.len() as u64 <= self.tokens, "tokens {start}+{} of {}", out.len(), self.tokens);
+        self.bin.still_whole("read tokens")?;
         let size = self.dtype.size() as usize;
         let bytes = &self.bin.bytes()[start as usize * size..][..out.len() * size];
         for (i, (id, bytes)) in out.iter_mut().zip(bytes.chunks_exact(size)).enumerate() {

@@ -128,7 +128,7 @@ pub fn prepare(
         in_the_way(out).into_iter().next().map_or(Ok(()), Err)?;
     }
     let pool = options.threads.map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build()).transpose();
-    let pool = pool.map_err(|e| Problem::machine(WHAT, "threads", e))?;
+    let pool = pool.map_err(|e| Problem::no_threads(options.threads.unwrap_or(1), e))?;
     let documents = Documents::open(inputs, &options.read)?;
     let (counts, notes) = (documents.counts(), documents.notes().to_vec());
     let mut amount = Amount { input_total: documents.total_bytes(), ..Amount::default() };
@@ -141,7 +141,8 @@ pub fn prepare(
     let mut cut_document = false;
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(2);
-        scope.spawn(move || read(documents, &sender));
+        let reading = std::thread::Builder::new().spawn_scoped(scope, move || read(documents, &sender));
+        reading.map_err(|e| Problem::no_threads(1, e))?;
         let receiver = receiver; // dropped on an early return, which ends the reading thread
         let (mut next, mut number) = (receiver.recv().ok(), 0u64);
         while let Some(batch) = next {

@@ -294,6 +294,7 @@ impl TokenShard {
     /// Reads the tokens `start .. start + out.len()`, which must exist.
     pub fn read(&self, start: u64, out: &mut [u32]) -> Result<()> {
         assert!(start + out.len() as u64 <= self.info.tokens, "tokens {start}+{} of {}", out.len(), self.info.tokens);
+        self.map.still_whole("read tokens")?;
         let width = self.info.token_bytes as usize;
         let from = HEADER + start as usize * width;
         let bytes = &self.map.bytes()[from..from + out.len() * width];

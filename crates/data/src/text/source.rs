@@ -159,6 +159,19 @@ impl TokenSource {
         }
     }
 
+    /// Fails where documents end with another token than `expected` says: each of these ends would be taken for a word. A format
+    /// that does not say passes.
+    pub fn ends_as(&self, expected: &Vocabulary) -> Result<()> {
+        let Some(found) = self.vocabulary().filter(|found| found.eod != expected.eod) else { return Ok(()) };
+        let why = format!(
+            "its documents end with token {}, those of the tokenizer in use with token {}",
+            found.eod, expected.eod
+        );
+        Err(Problem::input("open token stream", self.path().display(), why).hint(
+            "data.eod of a recipe chooses the token that ends a document; `temper data prepare --eod` makes such a file anew",
+        ))
+    }
+
     /// Checks the hash of the content against the file's own header, which reads all of it; a format without a hash passes.
     pub fn verify(&self) -> Result<()> {
         match self {

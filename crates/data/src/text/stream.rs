@@ -213,6 +213,12 @@ impl Stream {
         self.replay.as_mut().map_or(Ok(()), |replay| replay.stream.require(expected))
     }
 
+    /// Fails where the documents of a file end with another token than `expected` says; see [`TokenSource::ends_as`].
+    pub fn ends_as(&self, expected: &Vocabulary) -> Result<()> {
+        self.files.iter().try_for_each(|file| file.ends_as(expected))?;
+        self.replayed().map_or(Ok(()), |replayed| replayed.ends_as(expected))
+    }
+
     /// Checks the hash of every file, which reads all of them.
     pub fn verify(&self) -> Result<()> {
         self.files.iter().try_for_each(TokenSource::verify)?;
