@@ -10,7 +10,7 @@ use temper_record::Result;
 
 use crate::boxes::{Images, clean, ends};
 use crate::floats;
-use crate::search::search;
+use crate::search::{Stop, search};
 
 /// What the attack climbs in the starts that go for any other class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,7 +99,19 @@ pub fn attack_images(
     attack: &Attack,
     device: &Device,
 ) -> Result<Vec<Attacked>> {
-    Ok(search(net, images, eps, attack, Goal::Misclassify, &|| false, device)?.expect("nothing stops it").0)
+    Ok(attack_images_until(net, images, eps, attack, &|| false, device)?.expect("nothing stops it"))
+}
+
+/// [`attack_images`], which asks `stop` between passes: `None` once it has said so.
+pub fn attack_images_until(
+    net: &ImageNet,
+    images: Images,
+    eps: f64,
+    attack: &Attack,
+    stop: Stop,
+    device: &Device,
+) -> Result<Option<Vec<Attacked>>> {
+    Ok(search(net, images, eps, attack, Goal::Misclassify, stop, device)?.map(|(attacked, _)| attacked))
 }
 
 /// The same attack, but every image goes through all steps of all starts: the smallest margins that it finds.

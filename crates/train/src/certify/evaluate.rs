@@ -10,7 +10,7 @@
 //! that the attack turned among those it was tried on. With all images attacked it is the PGD error itself.
 
 use burn::tensor::{Device, Tensor};
-use temper_bounds::attack::{Attack, attack_images};
+use temper_bounds::attack::{Attack, attack_images_until};
 use temper_bounds::boxes::{self, Images};
 use temper_bounds::ibp::{LayerState, layer_states};
 use temper_bounds::losses;
@@ -38,7 +38,8 @@ pub struct EvalSettings {
 }
 
 /// Evaluates `net` on `batches` of images at the radius `target`, and also at the radius `current` of the schedule where
-/// that is another one.
+/// that is another one. `interrupted` is asked between batches and between the passes of an attack: `None` once it has said so.
+#[allow(clippy::too_many_arguments)]
 pub fn evaluate(
     net: &ImageNet,
     set: &str,
@@ -46,8 +47,9 @@ pub fn evaluate(
     target: f64,
     current: f64,
     settings: &EvalSettings,
+    interrupted: &dyn Fn() -> bool,
     device: &Device,
-) -> Result<Values> {
+) -> Result<Option<Values>> {
     let [c, h, w] = net.config.input;
     let mut layers: Vec<LayerState> = Vec::new();
     let (mut images, mut wrong) = (0usize, 0usize);
@@ -55,6 +57,9 @@ pub fn evaluate(
     let mut at_target = AtRadius::new(target);
     let mut at_current = (current > 0.0 && current < target).then(|| AtRadius::new(current));
     for batch in batches {
+        if interrupted() {
+            return Ok(None);
+        }
         let rows = batch.labels.len();
         let shape = [rows, c, h, w];
         let bounds = |eps| {
@@ -73,10 +78,15 @@ pub fn evaluate(
             false => layers.iter_mut().zip(&states).for_each(|(sum, state)| sum.add(state)),
         }
         drop(trace);
-        let seen = Seen { net, set, batch: &batch, before: images, logits: &matrix(logits), settings, device };
-        at_target.add(&seen, &matrix(margins))?;
-        if let Some(at_current) = &mut at_current {
-            at_current.add(&seen, &matrix(bounds(current).1))?;
+        let seen =
+            Seen { net, set, batch: &batch, before: images, logits: &matrix(logits), settings, interrupted, device };
+        if !at_target.add(&seen, &matrix(margins))? {
+            return Ok(None);
+        }
+        if let Some(at_current) = &mut at_current
+            && !at_current.add(&seen, &matrix(bounds(current).1))?
+        {
+            return Ok(None);
         }
         wrong += seen.correct().iter().filter(|correct| !**correct).count();
         images += rows;
@@ -119,7 +129,7 @@ pub fn evaluate(
         values.set(&format!("inactive.{}", layer.name), inactive);
         values.set(&format!("width.{}", layer.name), layer.width);
     }
-    Ok(values)
+    Ok(Some(values))
 }
 
 /// A batch of the evaluation, after its clean pass.
@@ -131,6 +141,7 @@ struct Seen<'a> {
     before: usize,
     logits: &'a [f32],
     settings: &'a EvalSettings,
+    interrupted: &'a dyn Fn() -> bool,
     device: &'a Device,
 }
 
@@ -159,8 +170,9 @@ impl AtRadius {
         Self { eps, uncertified: 0, open: 0, tried: 0, turned: 0, rounding: 0 }
     }
 
-    fn add(&mut self, seen: &Seen, margins: &[f32]) -> Result<()> {
-        let Seen { net, set, batch, before, logits, settings, device } = *seen;
+    /// Takes a batch in. False if it was interrupted.
+    fn add(&mut self, seen: &Seen, margins: &[f32]) -> Result<bool> {
+        let Seen { net, set, batch, before, logits, settings, .. } = *seen;
         let classes = net.config.classes;
         let correct = seen.correct();
         let mut certified = certified(margins, &batch.labels, classes);
@@ -177,8 +189,9 @@ impl AtRadius {
         let attacked = settings.attack_images.saturating_sub(before);
         let chosen: Vec<usize> = open.into_iter().filter(|&i| i < attacked).collect();
         self.tried += chosen.len();
-        self.turned += attack_some(net, batch, &chosen, self.eps, before, settings, device)?;
-        Ok(())
+        let turned = attack_some(seen, &chosen, self.eps)?;
+        self.turned += turned.unwrap_or_default();
+        Ok(turned.is_some())
     }
 
     /// PGD error, if images were attacked, and certified error, of `images` of which `wrong` are misclassified.
@@ -219,18 +232,11 @@ fn contradiction(
     Err(Problem::training("evaluate", place, why).hint("a bound is wrong: please report this with the run directory"))
 }
 
-/// How many of the images `chosen` of a batch an attack turns; `before` images of the set came before the batch.
-fn attack_some(
-    net: &ImageNet,
-    batch: &Batch,
-    chosen: &[usize],
-    eps: f64,
-    before: usize,
-    settings: &EvalSettings,
-    device: &Device,
-) -> Result<usize> {
+/// How many of the images `chosen` of a batch an attack turns; `None` if it was interrupted.
+fn attack_some(seen: &Seen, chosen: &[usize], eps: f64) -> Result<Option<usize>> {
+    let Seen { net, batch, before, settings, interrupted, device, .. } = *seen;
     if chosen.is_empty() {
-        return Ok(0);
+        return Ok(Some(0));
     }
     let size = net.config.input.iter().product::<usize>();
     let pixels: Vec<f32> = chosen.iter().flat_map(|&i| &batch.pixels[i * size..(i + 1) * size]).copied().collect();
@@ -238,8 +244,9 @@ fn attack_some(
     let indices: Vec<u64> = chosen.iter().map(|&i| (before + i) as u64).collect();
     let images = Images { pixels: &pixels, shape: net.config.input, labels: &labels, indices: &indices };
     let EvalSettings { attack_steps: steps, attack_restarts: restarts, seed, .. } = *settings;
-    let found = attack_images(net, images, eps, &Attack { steps, restarts, seed, ..Attack::default() }, device)?;
-    Ok(found.iter().filter(|result| result.found()).count())
+    let attack = Attack { steps, restarts, seed, ..Attack::default() };
+    let found = attack_images_until(net, images, eps, &attack, interrupted, device)?;
+    Ok(found.map(|found| found.iter().filter(|result| result.found()).count()))
 }
 
 /// Whether the largest logit of each row is its label's; NaN is not.
