@@ -4,12 +4,13 @@
 mod weights;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde_json::Value;
-use temper_record::files::{AtomicFile, sync_folder};
+use temper_record::files::{AtomicFile, UNFINISHED, sync_folder};
 use temper_record::{Problem, Result};
 
 use crate::config::GptNeoxConfig;
@@ -162,7 +163,7 @@ pub fn outgoing(model: &GptNeox, dtype: Dtype) -> Vec<(String, Outgoing<'static>
 }
 
 /// Writes a directory that `transformers` loads, with `files` (names and contents: those of the tokenizer) beside the weights.
-/// The directory must be new or empty. Every file is whole or absent, and `config.json`, without which no reader takes the
+/// The directory must be new or empty, or hold what a writer that was killed left, which is replaced. Every file is whole or absent, and `config.json`, without which no reader takes the
 /// directory for a model, comes last.
 ///
 /// # Errors
@@ -175,11 +176,19 @@ pub fn write(directory: &Path, model: &GptNeox, dtype: Dtype, files: &[(String, 
         }
         _ => io(directory, &cause),
     })?;
-    if fs::read_dir(directory).map_err(|cause| io(directory, &cause))?.next().is_some() {
+    let mark = directory.join(MARK);
+    if mark.exists() {
+        let _lock = claim(directory, &mark)?;
+        clear(directory, files).map_err(|cause| io(directory, &cause))?;
+    }
+    if entries(directory).map_err(|cause| io(directory, &cause))?.iter().any(|name| name != MARK) {
         return Err(not_empty(directory));
     }
+    let lock = claim(directory, &mark)?;
     let mut written = Vec::new();
     let done = write_files(directory, model, dtype, files, &mut written);
+    drop(lock);
+    let _ = fs::remove_file(&mark);
     if done.is_err() {
         // Half a model helps nobody; the directory was empty.
         for path in &written {
@@ -191,6 +200,40 @@ pub fn write(directory: &Path, model: &GptNeox, dtype: Dtype, files: &[(String, 
 }
 
 const WRITE: &str = "write model";
+/// Lies in a directory while it is written, locked: where it lies without a lock, a kill has left what is there.
+pub const MARK: &str = ".writing-model";
+
+/// Marks a directory as one that is being written.
+fn claim(directory: &Path, mark: &Path) -> Result<File> {
+    let open = File::options().create(true).truncate(false).write(true).open(mark);
+    let file = open.map_err(|cause| Problem::io(WRITE, mark, &cause))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(Problem::input(WRITE, directory.display(), "another process is writing into this directory")
+                .hint("choose another directory, or wait until it has ended"))
+        }
+        // A file system without locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// The names in a directory.
+fn entries(directory: &Path) -> std::io::Result<Vec<OsString>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+/// Removes what a killed writer of these files left.
+fn clear(directory: &Path, files: &[(String, Vec<u8>)]) -> std::io::Result<()> {
+    let own: Vec<&str> =
+        files.iter().map(|(name, _)| name.as_str()).chain(["model.safetensors", "config.json"]).collect();
+    for name in entries(directory)?.iter().filter_map(|name| name.to_str()) {
+        let unfinished = name.ends_with(UNFINISHED) && own.iter().any(|own| name.starts_with(&format!(".{own}.")));
+        if unfinished || own.contains(&name) {
+            fs::remove_file(directory.join(name))?;
+        }
+    }
+    Ok(())
+}
 
 fn write_files(
     directory: &Path,

@@ -646,4 +646,13 @@ fn half_an_export_is_none() {
     fs::remove_file(out.path().join("config.json")).unwrap();
     let problem = hugging_face::write(out.path(), &model, Dtype::F32, &[]).unwrap_err();
     check(problem, Kind::Input, &["not empty", "no config.json", "ended"]);
+    // Of a writer that was killed, its mark is left: what it has written is replaced, and nothing else.
+    for name in [hugging_face::MARK, ".tokenizer.json.abc.unfinished", "notes.md"] {
+        fs::write(out.path().join(name), "").unwrap();
+    }
+    let problem = hugging_face::write(out.path(), &model, Dtype::F32, &[("tokenizer.json".into(), b"{}".to_vec())]);
+    check(problem.unwrap_err(), Kind::Input, &["not empty"]);
+    fs::remove_file(out.path().join("notes.md")).unwrap();
+    hugging_face::write(out.path(), &model, Dtype::F32, &[("tokenizer.json".into(), b"{}".to_vec())]).unwrap();
+    assert_eq!(names(out.path()), ["config.json", "model.safetensors", "tokenizer.json"], "and nothing unfinished");
 }

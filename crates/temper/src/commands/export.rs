@@ -56,7 +56,11 @@ fn leave_nothing_half(out: &Path, beside: &beside::Files) -> Result<()> {
         return Ok(()); // It is refused, and nothing in it is ours.
     }
     let out = out.to_owned();
-    let names: Vec<String> = beside.iter().map(|(name, _)| name.clone()).chain(["model.safetensors".into()]).collect();
+    let names: Vec<String> = beside
+        .iter()
+        .map(|(name, _)| name.clone())
+        .chain(["model.safetensors".into(), hugging_face::MARK.into()])
+        .collect();
     console::end_at_signal(move || {
         if out.join("config.json").exists() {
             return None; // All of it is there.
