@@ -187,6 +187,9 @@ pub struct Eval {
     /// The key of a JSON line that holds the text.
     #[arg(long, value_name = "KEY", default_value = "text")]
     pub text_key: String,
+    /// What to do with a line that has no usable text: not UTF-8, half an emoji, no such key, null or no string.
+    #[arg(long, value_enum, default_value_t = BadLines::Skip)]
+    pub bad_lines: BadLines,
     /// JSON instead of a table.
     #[arg(long)]
     pub json: bool,

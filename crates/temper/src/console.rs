@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use temper_record::console::{Unit, console_line_in, count, digits, duration};
 use temper_record::event::{Event, Values};
-use temper_record::{Problem, Result, RunDir, begun};
+use temper_record::{Problem, Result, RunDir, begun, files};
 use temper_train::trainer::Watch;
 
 use crate::printer::{self, Printer};
@@ -40,7 +40,17 @@ impl Signals {
         Self::listen_and(move || {
             // The lock holds the number of the process whose run this is.
             let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
-            let removed = ours && begun::only_begun(&RunDir::at(&out)) && leave_nothing(&RunDir::at(&out));
+            files::make_no_more();
+            let run = RunDir::at(&out);
+            // What another thread was making just now may still appear.
+            let removed = ours
+                && begun::only_begun(&run)
+                && (0..20).any(|_| {
+                    leave_nothing(&run) || {
+                        std::thread::sleep(Duration::from_millis(2));
+                        false
+                    }
+                });
             let end = if removed { "; its directory is removed" } else { "" };
             Some(format!("stopped before the run began{end}"))
         })
@@ -92,14 +102,7 @@ pub fn end_at_signal(clean: impl FnOnce() -> Option<String> + Send + 'static) ->
             std::process::exit(128 + signal);
         }
     };
-    std::thread::Builder::new().spawn(wait).map(drop).map_err(|cause| no_threads(1, cause))
-}
-
-/// The system gives no more threads.
-pub fn no_threads(wanted: usize, cause: impl std::fmt::Display) -> Problem {
-    let hint =
-        "ask for fewer with --threads, end other programs, or raise the limit (`ulimit -u`, or that of the container)";
-    Problem::machine("start threads", format_args!("{wanted} of them"), cause).hint(hint)
+    std::thread::Builder::new().spawn(wait).map(drop).map_err(|cause| Problem::no_threads(1, cause))
 }
 
 fn cannot_listen(cause: std::io::Error) -> Problem {

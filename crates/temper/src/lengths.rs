@@ -21,6 +21,8 @@ pub struct Lengths {
     pub units: Units,
     /// Whether `--max-steps` or `--until` made that earlier than the recipe says.
     pub cut: bool,
+    /// The update of `--max-steps`, where it is behind the end of the recipe.
+    pub beyond: Option<u64>,
     /// Between evaluations.
     pub eval_every: u64,
     /// Between checkpoints.
@@ -94,6 +96,7 @@ impl Lengths {
             planned,
             units,
             cut,
+            beyond: max_steps.filter(|max| *max > planned),
             eval_every,
             checkpoint_every,
             keep_every,

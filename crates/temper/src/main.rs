@@ -28,7 +28,10 @@ use printer::Printer;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(words) => return usage(&words),
+    };
     std::panic::set_hook(Box::new(printer::panicked));
     let printer = Printer::new(cli.quiet);
     if let Err(problem) = start_threads(cli.threads, &printer) {
@@ -66,6 +69,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints the help or the version that was asked for, or what is wrong with the command line.
+fn usage(words: &clap::Error) -> ExitCode {
+    use std::io::Write;
+    let written = words.print().and_then(|()| std::io::stdout().flush());
+    match written {
+        // As of all results: a reader that has gone away is no error, one that takes nothing is.
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe && !words.use_stderr() => {
+            let problem = printer::lost(&cause);
+            Printer::new(false).problems(std::slice::from_ref(&problem));
+            ExitCode::from(problem.kind.exit_code())
+        }
+        _ => ExitCode::from(words.exit_code() as u8),
+    }
+}
+
 /// Starts the threads of computation. The number is Temper's own: an environment variable of the library, RAYON_NUM_THREADS, says nothing.
 fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_record::Problem> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -78,5 +96,5 @@ fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_rec
     let threads = asked.min(most);
     // The first use of the pool decides its size: nothing has run yet.
     let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    built.map_err(|cause| console::no_threads(threads, cause))
+    built.map_err(|cause| temper_record::Problem::no_threads(threads, cause))
 }

@@ -6,6 +6,7 @@ use temper_data::{BadLines, Note, Prepared, ReadOptions, TokenSource};
 use temper_recipe::Recipe;
 use temper_record::Result;
 
+use crate::args;
 use crate::printer::Printer;
 use crate::progress::{counted, thousands};
 
@@ -20,6 +21,15 @@ const FEW: u64 = 10;
 pub fn options(recipe: &Recipe) -> Result<ReadOptions> {
     let bad_lines = if recipe.text("data.bad_lines")? == "error" { BadLines::Error } else { BadLines::Skip };
     Ok(ReadOptions { text_key: recipe.text("data.text_key")?, bad_lines, ..ReadOptions::default() })
+}
+
+/// How the command line wants text to be read.
+pub fn on_the_line(text_key: &str, bad_lines: args::BadLines) -> ReadOptions {
+    let bad_lines = match bad_lines {
+        args::BadLines::Skip => BadLines::Skip,
+        args::BadLines::Error => BadLines::Error,
+    };
+    ReadOptions { text_key: text_key.to_owned(), bad_lines, ..ReadOptions::default() }
 }
 
 /// Prints what should be known about a tokenizer or about inputs.

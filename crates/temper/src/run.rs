@@ -11,6 +11,7 @@ use temper_record::console::Unit;
 use temper_record::env::{Env, now};
 use temper_record::event::{Event, Parent, RunInfo};
 use temper_record::files::write_whole;
+use temper_record::problem::pasted;
 use temper_record::run::{At, RunDir, RunLock, RunRef};
 use temper_record::series::RunSeries;
 use temper_record::sink::Recorder;
@@ -123,25 +124,27 @@ pub struct About {
 pub fn refuse_base(recipe: &Recipe, source: &str, out: &Path) -> Result<()> {
     let Some(base) = recipe.opt("base", Recipe::text)? else { return Ok(()) };
     let why = format!("this recipe continues a run of {base}; it does not start one");
-    let then = format!("temper branch runs/base {source} --out {}", out.display());
-    Err(recipe.problem("base", why).hint(format!("temper train {base} --out runs/base, then {then}")))
+    let then = format!("temper branch runs/base {} --out {}", pasted(source), pasted(out.display()));
+    Err(recipe.problem("base", why).hint(format!("temper train {} --out runs/base, then {then}", pasted(base))))
 }
 
 /// An error if the recipe of a branch says where first weights come from: they are the base's.
 pub fn refuse_init(recipe: &Recipe, source: &str) -> Result<()> {
     let Some(from) = recipe.opt("init.from", Recipe::text)? else { return Ok(()) };
     let why = format!("a branch begins with the weights of its base, not with those of {from}");
-    Err(recipe.problem("init.from", why).hint(format!("leave init.from out, or `temper train {source}` begins there")))
+    let train = format!("temper train {} --out DIR", pasted(source));
+    Err(recipe.problem("init.from", why).hint(format!("leave init.from out, or `{train}` begins there")))
 }
 
 /// The record of a run that goes on from the checkpoint of `state`: what came after it is no longer its future.
-/// `planned` is the update at which the run was to end when it began.
+/// `info` is how the run began, `phases` are as those of [`begin`]: where the run is told a later end, the record gets those up to it.
 pub fn go_on(
     run: &RunDir,
     named: &RunRef,
     state: &State,
     lengths: &Lengths,
-    planned: u64,
+    info: &RunInfo,
+    phases: &[(&'static str, u64, u64)],
     printer: &Printer,
 ) -> Result<Recorder> {
     if named.at != At::Last {
@@ -151,8 +154,14 @@ pub fn go_on(
     }
     let mut recorder = Recorder::resume(run, state.metrics_bytes)?;
     printer.keep_log(&run.log())?;
-    let until = (planned != lengths.stop).then_some(lengths.stop);
+    // What the record says from here on: an end that was told before may have been cut off with the rest of the future.
+    let series = RunSeries::without_steps(run)?;
+    let until = (planned(run, &series)? != lengths.stop).then_some(lengths.stop);
     recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now(), until })?;
+    if until.is_some() {
+        let known = series.phases.last().map_or(0, |phase| phase.last_step);
+        record_phases(&mut recorder, lengths, phases, info.first_step, known)?;
+    }
     printer.say(format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
     Ok(recorder)
 }
@@ -181,7 +190,8 @@ pub fn lengths_on(
     let stop = until.steps(&whole.units, Some(whole.horizon)).map_err(|error| problem(error.to_string()))?;
     if stop < state.step {
         let why = format!("the run has made {} updates already, and this would be {stop}", state.step);
-        let back = format!("name an earlier checkpoint of it: {}@STEP", run.path().display());
+        let back =
+            format!("name an earlier checkpoint of it: {}", pasted(format_args!("{}@STEP", run.path().display())));
         return Err(problem(why).hint(back).into());
     }
     if stop > whole.stop {
@@ -200,7 +210,10 @@ pub fn nothing_left(name: &str, run: &RunDir) -> Outcome<String> {
 }
 
 fn until_hint(name: &str, stop: u64, end: u64) -> String {
-    format!("stopped after step {stop} of {end}, as asked for; to continue: temper resume {name} --until {end}")
+    format!(
+        "stopped after step {stop} of {end}, as asked for; to continue: temper resume {} --until {end}",
+        pasted(name)
+    )
 }
 
 /// What to do about a run that is over before it begins.
@@ -224,6 +237,11 @@ pub fn begin(
     phases: &[(&'static str, u64, u64)],
     printer: &Printer,
 ) -> Outcome<Recorder> {
+    if let Some(max_steps) = lengths.beyond {
+        let (end, more) = (lengths.planned, max_steps - lengths.planned);
+        let why = format!("--max-steps asks for {more} updates more than the recipe has: the run ends at update {end}");
+        printer.warn(why, Some("--max-steps only ends a run earlier; run.horizon makes it longer"));
+    }
     write_whole(&run.recipe(), source_text(source, recipe).as_bytes())?;
     write_whole(&run.resolved(), recipe.to_toml().as_bytes())?;
     let version = env!("CARGO_PKG_VERSION");
@@ -249,14 +267,26 @@ pub fn begin(
         commit: commit.map(Into::into),
         time: now(),
     }))?;
+    record_phases(&mut recorder, lengths, phases, state.step, state.step)?;
+    Ok(recorder)
+}
+
+/// Records the phases of a run that began at update `begin`, from the one on that ends behind update `known`.
+fn record_phases(
+    recorder: &mut Recorder,
+    lengths: &Lengths,
+    phases: &[(&'static str, u64, u64)],
+    begin: u64,
+    known: u64,
+) -> Result<()> {
     let bands = lengths.schedule.bands(lengths.stop);
     let bands = bands.iter().map(|band| (band.name.as_str(), band.first, band.last));
     let bands: Vec<_> = if phases.is_empty() { bands.collect() } else { phases.to_vec() };
-    for (name, first, last_step) in bands.into_iter().filter(|(_, _, last)| *last > state.step) {
-        let first_step = first.max(state.step + 1);
+    for (name, first, last_step) in bands.into_iter().filter(|(_, _, last)| *last > known) {
+        let first_step = first.max(begin + 1);
         recorder.record(&Event::Phase { name: name.to_string(), first_step, last_step })?;
     }
-    Ok(recorder)
+    Ok(())
 }
 
 impl<T: Task> Started<T> {
@@ -278,8 +308,9 @@ impl<T: Task> Started<T> {
             }
             End::Stopped(interrupt) => {
                 printer.say(format_args!(
-                    "stopped after step {}; go on with: temper resume {path}",
-                    self.trainer.state.step
+                    "stopped after step {}; go on with: temper resume {}",
+                    self.trainer.state.step,
+                    pasted(path)
                 ));
                 Ok(match interrupt {
                     Interrupt::Signal(signal) => (128 + signal) as u8,
@@ -332,9 +363,15 @@ pub fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Outcome<T>) -> Ou
 
 /// Removes what Temper has written of a run that has not begun, and its directory if that is empty then.
 pub fn leave_nothing(run: &RunDir) -> bool {
-    // Whatever fails here, the next start takes the directory for what it is.
-    let cleared = begun::clear(run).is_ok();
-    cleared && fs::remove_file(run.path().join(".lock")).is_ok() && fs::remove_dir(run.path()).is_ok()
+    let lock = run.path().join(".lock");
+    let only_lock = || -> std::io::Result<bool> {
+        fs::read_dir(run.path())?.try_fold(true, |only, entry| Ok(only && entry?.file_name() == ".lock"))
+    };
+    // Whatever fails here, the next start takes the directory for what it is: it knows it by the lock, which goes last.
+    begun::clear(run).is_ok()
+        && only_lock().is_ok_and(|only| only)
+        && fs::remove_file(lock).is_ok()
+        && fs::remove_dir(run.path()).is_ok()
 }
 
 /// The update rule of the recipe.

@@ -125,7 +125,9 @@ fn results_that_cannot_be_written() {
     folder.fails(&["eval", "base", "--data", "=old.jsonl"], 2, &["--data =old.jsonl", "NAME=PATH"]);
     folder.fails(&["eval", "base", "--data", "old=nowhere.txt"], 2, &["nowhere.txt", "no such file", "hint: "]);
     if std::path::Path::new("/dev/full").exists() {
-        for command in ["recipe keys", "sample base --tokens 1"] {
+        for command in
+            ["recipe keys", "sample base --tokens 1", "--help", "--version", "train --help", "completions bash"]
+        {
             let done = folder.shell(&format!("$TEMPER {command} > /dev/full"));
             assert_eq!(done.code, 4, "{command}: {}", done.err);
             says_all(&done.err, &["standard output", "hint: "]);

@@ -3,11 +3,13 @@
 //! What is trained, and how one update is made, is a [`Task`]; this is the rest: when to evaluate, to take a checkpoint,
 //! to stop.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use temper_record::checkpoint::{Best, Checkpoint, prune};
 use temper_record::event::{Event, Values};
 use temper_record::run::RunDir;
+use temper_record::series::each_event;
 use temper_record::sink::Recorder;
 use temper_record::{Problem, Result, RunSeries};
 use temper_schedule::Schedule;
@@ -94,6 +96,9 @@ pub trait Watch {
     fn signal(&self) -> Option<i32>;
 }
 
+/// Updates of earlier sittings that say how long one takes.
+const LOOKED_AT: usize = 16;
+
 /// What one sitting knows of itself.
 struct Sitting {
     begun: Instant,
@@ -148,6 +153,9 @@ impl<T: Task> Trainer<T> {
     /// first update; others are evaluated first if the evaluation of their step was abandoned.
     pub fn train(&mut self, fresh: bool, watch: &mut dyn Watch) -> Result<End> {
         let mut sitting = Sitting::new(self.state.seconds);
+        if !fresh && self.settings.deadline.is_some() {
+            sitting.slowest_update = self.usual_update()?;
+        }
         if fresh || self.take_up(watch, &mut sitting)? {
             let whole = self.evaluate(watch, &mut sitting)?;
             self.save(watch, &mut sitting)?;
@@ -185,10 +193,35 @@ impl<T: Task> Trainer<T> {
         Ok(End::Done)
     }
 
+    /// What an update took in the sittings before: the median of the last ones in the record; nothing if there are none.
+    fn usual_update(&self) -> Result<Duration> {
+        let (mut before, mut last) = (0, VecDeque::new());
+        each_event(&self.run.metrics(), |_, event| {
+            match event {
+                Event::Start(info) => before = info.first_tokens,
+                Event::Step { tokens, values, .. } => {
+                    let seconds = values.get(T::RATE).map(|rate| tokens.saturating_sub(before) as f64 / rate);
+                    before = tokens;
+                    last.extend(seconds.filter(|seconds| seconds.is_finite()));
+                    if last.len() > LOOKED_AT {
+                        last.pop_front();
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let mut last = Vec::from(last);
+        last.sort_by(f64::total_cmp);
+        let median = last.get(last.len() / 2).copied().unwrap_or_default();
+        Ok(Duration::try_from_secs_f64(median).unwrap_or(Duration::MAX / 4))
+    }
+
     /// Why the loop has to stop now, if something that takes `next` and a checkpoint cannot be done first.
     fn interrupt(&self, watch: &dyn Watch, sitting: &Sitting, next: Duration) -> Option<Interrupt> {
         let late = |deadline: Instant| {
-            (Instant::now() + next + sitting.slowest_save >= deadline).then_some(Interrupt::TimeLimit)
+            let over = deadline.saturating_duration_since(Instant::now()) <= next.saturating_add(sitting.slowest_save);
+            over.then_some(Interrupt::TimeLimit)
         };
         watch.signal().map(Interrupt::Signal).or_else(|| self.settings.deadline.and_then(late))
     }

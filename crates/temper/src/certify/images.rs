@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use temper_data::images::{self, Images, Match, Splits};
 use temper_recipe::Recipe;
 use temper_record::files::write_whole;
+use temper_record::problem::pasted;
 use temper_record::run::RunDir;
 use temper_record::{Problem, Result};
 
@@ -170,7 +171,7 @@ pub fn missing(recipe: &Recipe) -> Result<Option<Problem>> {
     let name = Path::new(&path).file_name().unwrap_or_default().to_string_lossy();
     let problem = recipe.problem("data.images", format!("there is nothing at {path}"));
     Ok(Some(problem.hint(match images::known(&name) {
-        Some(known) => format!("`temper data fetch {} --out {path}`", known.name),
+        Some(known) => format!("`temper data fetch {} --out {}`", known.name, pasted(&path)),
         None => "a folder of images; paths are relative to the current directory".to_owned(),
     })))
 }

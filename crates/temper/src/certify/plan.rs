@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use temper_model::image::NetworkConfig;
 use temper_recipe::{Recipe, Task};
 use temper_record::console::{count, duration, metric};
+use temper_record::problem::pasted;
 use temper_record::{Problem, Result};
 use temper_report::Table;
 use temper_schedule::sparkline::curve;
@@ -109,7 +110,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
     } else if let Some(base) = recipe.opt("base", Recipe::text)? {
         warnings.push((
             format!("this recipe branches from a run of {base}"),
-            format!("temper plan {} --from RUN plans it as a branch of that run", recipe.name()),
+            format!("temper plan {} --from RUN plans it as a branch of that run", pasted(recipe.name())),
         ));
     }
     settings::fill_method(recipe)?;

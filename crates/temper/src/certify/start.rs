@@ -157,7 +157,8 @@ pub fn resume(
     if state.step >= lengths.stop && series.done.is_some() {
         return Ok(None);
     }
-    let recorder = run::go_on(&run, &named, &state, &lengths, series.info.steps, printer)?;
+    let phases = radius(&recipe, data.train.len(), &lengths)?.bands(lengths.stop);
+    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &phases, printer)?;
     let seed = series.info.seed;
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,
@@ -358,7 +359,7 @@ fn build(
     let New { net, optimizer, state, start, parent, seed } = new;
     let fresh = start != "branch" || recipe.text("clocks.weights")? != "keep";
     check_batch(recipe, &data)?;
-    let lengths = lengths(recipe, data.train.len(), limits.max_steps.map(|n| state.step + n))?;
+    let lengths = lengths(recipe, data.train.len(), limits.max_steps.map(|n| state.step.saturating_add(n)))?;
     if lengths.stop <= state.step {
         return Err(recipe
             .problem("run.stop", format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step))

@@ -10,14 +10,14 @@ use temper_data::images::Splits;
 use temper_data::text::claim;
 use temper_data::text::documents::ReadCount;
 use temper_data::{
-    BadLines, Document, Documents, Input, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer,
-    prepare,
+    Document, Documents, Input, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer, prepare,
 };
 use temper_record::console::{count, duration};
+use temper_record::problem::pasted;
 use temper_record::{Problem, Result, files};
 use temper_report::Table;
 
-use crate::args::{self, DataCommand, Info, Prepare, TrainTokenizer};
+use crate::args::{DataCommand, Info, Prepare, TrainTokenizer};
 use crate::certify;
 use crate::console;
 use crate::lm::text::{self, Named};
@@ -51,20 +51,12 @@ fn inputs(names: &[String], problems: &mut Vec<Problem>) -> Vec<Input> {
             }
             Ok(Named::Tokens(path, _)) => problems.push(
                 Problem::input("read documents", path.display(), "this is tokens already, not text")
-                    .hint(format!("`temper data info {}` says what it holds", path.display())),
+                    .hint(format!("`temper data info {}` says what it holds", pasted(path.display()))),
             ),
             Err(problem) => problems.push(problem),
         }
     }
     inputs
-}
-
-fn read_options(text_key: &str, bad_lines: args::BadLines) -> ReadOptions {
-    let bad_lines = match bad_lines {
-        args::BadLines::Skip => BadLines::Skip,
-        args::BadLines::Error => BadLines::Error,
-    };
-    ReadOptions { text_key: text_key.to_owned(), bad_lines, ..ReadOptions::default() }
 }
 
 fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
@@ -82,7 +74,7 @@ fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
     let options = PrepareOptions {
         validation_fraction: args.validation_fraction,
         seed: args.seed,
-        read: read_options(&args.text_key, args.bad_lines),
+        read: reading::on_the_line(&args.text_key, args.bad_lines),
         threads: None,
         overwrite: false,
     };
@@ -194,7 +186,7 @@ fn train_tokenizer(args: &TrainTokenizer, printer: &Printer) -> Outcome {
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    let documents = Documents::open(&inputs, &read_options(&args.text_key, args.bad_lines))?;
+    let documents = Documents::open(&inputs, &reading::on_the_line(&args.text_key, args.bad_lines))?;
     reading::tell_notes(documents.notes(), printer);
     let (total, read) = (documents.total_bytes(), documents.counts());
     let seen = Seen::default();
@@ -239,7 +231,7 @@ fn watched(
     meter: &Meter<'_>,
 ) -> Result<Tokenizer> {
     std::thread::scope(|scope| {
-        let training = scope.spawn(|| {
+        let train = || {
             let counted = documents.inspect(|document: &Result<Document>| {
                 if let Ok(document) = document {
                     seen.documents.fetch_add(1, Relaxed);
@@ -247,7 +239,9 @@ fn watched(
                 }
             });
             Tokenizer::train_bpe(counted, entries)
-        });
+        };
+        let training = std::thread::Builder::new().spawn_scoped(scope, train);
+        let training = training.map_err(|cause| Problem::no_threads(1, cause))?;
         while !training.is_finished() {
             let bytes = seen.bytes.load(Relaxed);
             let rate = bytes as f64 / meter.seconds().max(1e-3);
@@ -386,7 +380,8 @@ pub(super) fn images_in_words(Splits { train, test }: &Splits, tell: impl Fn(&st
     );
     tell("shape", format!("{height}x{width}, {colour}"));
     let (shown, all) = (train.class_names.iter().take(10), train.classes());
-    let names = shown.cloned().collect::<Vec<_>>().join(", ");
+    // The printer shows escape sequences as such; a class is one word of a line all the same.
+    let names = shown.map(|name| name.replace('\n', "\\n").replace('\t', "\\t")).collect::<Vec<_>>().join(", ");
     tell("classes", format!("{all}: {names}{}", if all > 10 { ", ..." } else { "" }));
     tell("note", train.note.clone().unwrap_or_default());
 }

@@ -14,6 +14,7 @@ use temper_model::ImageNet;
 use temper_model::image::{ImageInit, Statistics};
 use temper_recipe::Recipe;
 use temper_record::console::duration;
+use temper_record::problem::pasted;
 use temper_record::run::RunDir;
 use temper_record::{Problem, RunSeries};
 use temper_report::{Extra, InitGains, ReportOptions, final_table, gain_table, report, sentence};
@@ -104,7 +105,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
     printer.say(format_args!(
         "\n{} in all. Read what the model writes: temper sample {} --prompt \"Das Gesetz\"",
         duration(clock.elapsed().as_secs_f64()),
-        out.join("rewarmed").display()
+        pasted(out.join("rewarmed").display())
     ));
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use temper_data::{EvalWindows, PrepareOptions, ReadOptions, TokenSource};
+use temper_data::{EvalWindows, PrepareOptions, TokenSource};
 use temper_record::Problem;
 use temper_record::console::count;
 use temper_record::event::Values;
@@ -131,6 +131,11 @@ fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer
         match source {
             Ok(mut source) => {
                 opened.require(&mut source)?;
+                if let Some(tokenizer) = &opened.tokenizer
+                    && let Err(problem) = source.ends_as(tokenizer.vocabulary())
+                {
+                    printer.warn(&problem, None);
+                }
                 sets.push(EvalSet { name, source });
             }
             Err(mut more) => problems.append(&mut more.0),
@@ -155,9 +160,10 @@ fn named(
         }
         text::Named::Text(inputs) => {
             let tokenizer = open::need_tokenizer(opened, &args.model)?;
-            let read = ReadOptions { text_key: args.text_key.clone(), ..ReadOptions::default() };
+            let read = reading::on_the_line(&args.text_key, args.bad_lines);
             let options = PrepareOptions { validation_fraction: 0.0, read, ..PrepareOptions::default() };
-            text::tokenise(name, &inputs, tokenizer, &scratch.folder()?, &options, printer)?.0
+            let folder = scratch.folder()?;
+            text::tokenise_with(name, &inputs, tokenizer, &folder, &options, reading::ON_THE_LINE, printer)?.0
         }
     };
     let source = TokenSource::open(&path)?;

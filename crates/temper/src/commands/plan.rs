@@ -10,6 +10,7 @@ use temper_model::{GptNeoxConfig, hugging_face};
 use temper_recipe::{Entry, Origin, Recipe, Task};
 use temper_record::Problem;
 use temper_record::console::{count, duration};
+use temper_record::problem::pasted;
 use temper_report::Table;
 use temper_train::checkpoint;
 use temper_train::cost::{Memory, calibrate, checkpoint_bytes};
@@ -206,7 +207,7 @@ pub fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut War
     if let Some(base) = recipe.opt("base", Recipe::text)? {
         warnings.push((
             format!("this recipe branches from a run of {base}"),
-            format!("temper plan {} --from RUN plans it as a branch of that run", recipe.name()),
+            format!("temper plan {} --from RUN plans it as a branch of that run", pasted(recipe.name())),
         ));
     }
     if let Some(directory) = recipe.opt("init.from", Recipe::text)? {

@@ -22,6 +22,9 @@ struct Run {
 /// Runs the command.
 pub fn run(args: &Report, printer: &Printer) -> Outcome {
     let (runs, series) = read(&args.runs, printer)?;
+    if args.out.is_none() {
+        runs[0].dir.owns("report")?;
+    }
     let out = args.out.clone().unwrap_or_else(|| runs[0].dir.report());
     let (old, new) = old_and_new(&runs, &series);
     let options = ReportOptions {

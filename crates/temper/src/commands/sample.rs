@@ -1,10 +1,11 @@
 //! `temper sample RUN --prompt TEXT`
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
 use temper_record::Problem;
+use temper_record::problem::visible;
 use temper_train::sample::{Sampling, generate};
 
 use crate::args::Sample;
@@ -55,7 +56,12 @@ pub fn run(args: &Sample, printer: &Printer) -> Outcome {
     let mut shown = String::new();
     let mut written = Vec::new();
     let mut out = std::io::stdout();
-    let mut show = |text: &str| write!(out, "{text}").and_then(|()| out.flush());
+    // A model may have learned sequences that a terminal obeys. Whatever else reads the text gets it as it is.
+    let terminal = out.is_terminal();
+    let mut show = |text: &str| {
+        let text = if terminal { visible(text) } else { text.into() };
+        write!(out, "{text}").and_then(|()| out.flush())
+    };
     if let Err(cause) = show(&args.prompt) {
         return unread(&cause);
     }

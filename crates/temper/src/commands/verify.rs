@@ -65,6 +65,9 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let bound = if args.bound == "best" { Bound::Best } else { Bound::Ibp };
     let name = folder_name(args, opened.step, &written, &test.fingerprint());
     let kind = if args.radius { "radii" } else { "verdicts" };
+    if args.out.is_none() {
+        opened.run.owns("verify")?;
+    }
     let folder = args.out.clone().unwrap_or_else(|| opened.run.path().join("verify").join(name));
     let seed = opened.recipe.u64("seed")?;
     let attack = Attack { steps: args.steps as usize, restarts: args.restarts as usize, seed, ..Attack::default() };

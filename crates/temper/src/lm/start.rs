@@ -10,6 +10,7 @@ use temper_recipe::{Origin, Recipe, Task};
 use temper_record::console::count;
 use temper_record::event::Parent;
 use temper_record::files;
+use temper_record::problem::pasted;
 use temper_record::run::{RunDir, RunRef};
 use temper_record::series::RunSeries;
 use temper_record::{Problem, Result};
@@ -49,7 +50,8 @@ pub fn train(
         .map(|path| match hugging_face::read(Path::new(&path), &device) {
             Ok(imported) => Ok((path, imported)),
             Err(problem) if Path::new(&path).join("metrics.jsonl").exists() => {
-                Err(problem.hint(format!("{path} is a run: `temper branch {path} {source}` goes on from it")))
+                let branch = format!("temper branch {} {}", pasted(&path), pasted(source));
+                Err(problem.hint(format!("{path} is a run: `{branch} --out DIR` goes on from it")))
             }
             Err(problem) => Err(problem),
         })
@@ -238,7 +240,7 @@ pub fn resume(
     if state.step >= lengths.stop && series.done.is_some() {
         return Ok(None);
     }
-    let recorder = run::go_on(&run, &named, &state, &lengths, series.info.steps, printer)?;
+    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &[], printer)?;
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,
         schedule: lengths.schedule.clone(),
@@ -306,7 +308,11 @@ fn build(
     let (beside, warnings) = beside::complete(beside, &tokenizer, &model.config)?;
     let mut stream = Stream::open(&spec)?;
     stream.require(tokenizer.vocabulary())?;
+    stream.ends_as(tokenizer.vocabulary())?;
     let sets = text::open_sets(&set_specs, &tokenizer)?;
+    // The sets of a base are what they are.
+    let new = set_specs.iter().zip(&sets).filter(|(spec, _)| !spec.old);
+    new.map(|(_, set)| set.source.ends_as(tokenizer.vocabulary())).collect::<Result<()>>()?;
     if let Some(best) = recipe.opt("checkpoint.keep_best", Recipe::text)?
         && sets.iter().all(|set| set.name != best)
     {
@@ -316,7 +322,8 @@ fn build(
             .hint(format!("there are {}", names.join(", ")))
             .into());
     }
-    let lengths = Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), limits.max_steps.map(|n| state.step + n))?;
+    let lengths =
+        Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), limits.max_steps.map(|n| state.step.saturating_add(n)))?;
     if lengths.stop <= state.step {
         let why = format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step);
         return Err(recipe.problem("run.stop", why).hint(run::stop_hint(&state)).into());

@@ -190,13 +190,26 @@ pub fn options(recipe: &Recipe, validation_fraction: f64) -> Result<PrepareOptio
     Ok(PrepareOptions { validation_fraction, seed: recipe.u64("seed")?, read, ..PrepareOptions::default() })
 }
 
-/// Tokenises text, telling the printer.
+/// Tokenises text of a recipe, telling the printer.
 pub fn tokenise(
     name: &str,
     inputs: &[Input],
     tokenizer: &Tokenizer,
     out: &Path,
     options: &PrepareOptions,
+    printer: &Printer,
+) -> Result<(PathBuf, Option<PathBuf>)> {
+    tokenise_with(name, inputs, tokenizer, out, options, reading::IN_RECIPES, printer)
+}
+
+/// Tokenises text, telling the printer; `option` is how bad lines become errors here.
+pub fn tokenise_with(
+    name: &str,
+    inputs: &[Input],
+    tokenizer: &Tokenizer,
+    out: &Path,
+    options: &PrepareOptions,
+    option: &str,
     printer: &Printer,
 ) -> Result<(PathBuf, Option<PathBuf>)> {
     let shown = Tokenising(Meter::begin(printer, "tokenising", Documents::open(inputs, &options.read)?.total_bytes()));
@@ -213,7 +226,7 @@ pub fn tokenise(
         prepared.train.documents,
         duration(seconds),
     ));
-    reading::tell(&prepared, name, reading::IN_RECIPES, printer);
+    reading::tell(&prepared, name, option, printer);
     if prepared.cut_document {
         printer.warn(
             format_args!("{name} is a single document: it was cut in two for validation"),

@@ -1,7 +1,7 @@
 //! What a tree of runs takes: updates, tokens or images, time, memory and disk; and how many runs to have side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Barrier;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -190,17 +190,25 @@ pub fn side_by_side(clock: &Clock, runs: usize, memory: u64) -> usize {
     };
     let room = machine::memory().map_or(u64::MAX, |machine| machine.available / 2);
     let time = |jobs: usize| {
-        let barrier = Barrier::new(jobs);
+        let pool = |_| rayon::ThreadPoolBuilder::new().num_threads(threads / jobs).build();
+        // As many as the system has no threads for are not the fastest.
+        let Ok(pools) = (0..jobs).map(pool).collect::<Result<Vec<_>, _>>() else { return f64::INFINITY };
         std::thread::scope(|scope| {
-            let one = || {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads / jobs).build().ok();
-                barrier.wait();
-                let pool = pool?;
-                let begun = Instant::now();
-                pool.install(|| calibrate(config, *batch, *seq, *pieces, &Device::flex()));
-                Some(begun.elapsed().as_secs_f64())
-            };
-            let all: Vec<_> = (0..jobs).map(|_| scope.spawn(one)).collect();
+            let (mut starts, mut all) = (Vec::new(), Vec::new());
+            for pool in &pools {
+                let (start, started) = mpsc::channel();
+                let one = move || {
+                    // All at once; none if one of them could not be had.
+                    started.recv().ok()?;
+                    let begun = Instant::now();
+                    pool.install(|| calibrate(config, *batch, *seq, *pieces, &Device::flex()));
+                    Some(begun.elapsed().as_secs_f64())
+                };
+                let Ok(job) = std::thread::Builder::new().spawn_scoped(scope, one) else { return f64::INFINITY };
+                starts.push(start);
+                all.push(job);
+            }
+            starts.iter().for_each(|start: &mpsc::Sender<()>| _ = start.send(()));
             let slowest = all.into_iter().map(|job| job.join().ok().flatten().unwrap_or(f64::INFINITY));
             slowest.fold(0.0, f64::max) / jobs as f64
         })

@@ -100,20 +100,30 @@ pub fn run(
         .map(|node| if state(&node.path) == State::Done { Place::Done } else { Place::Waiting })
         .collect();
     let waiting = (0..tree.nodes.len()).filter(|index| states[*index] == Place::Waiting).collect();
+    let threads = (rayon::current_num_threads() / jobs).max(1);
+    // One job alone uses the program's own threads.
+    let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pools: Vec<_> = (0..jobs)
+        .map(|_| (jobs > 1).then(pool).transpose())
+        .collect::<Result<_, _>>()
+        .map_err(|cause| Problem::no_threads(threads * jobs, cause))?;
     let mut show = Show::new(tree, &states, weights, printer);
     let queue = (Mutex::new(Queue { waiting, state: states }), Condvar::new());
     let (sender, news) = mpsc::channel();
-    let threads = (rayon::current_num_threads() / jobs).max(1);
     let mut ended = Ended { failed: Vec::new(), signal: None };
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
+        for (number, pool) in pools.iter().enumerate() {
             let (sender, queue) = (sender.clone(), &queue);
-            scope.spawn(move || {
-                // One job alone uses the program's own threads.
-                let pool =
-                    (jobs > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten();
-                worker(tree, store, queue, signals, &sender, pool.as_ref());
-            });
+            let work = move || worker(tree, store, queue, signals, &sender, pool.as_ref());
+            match (std::thread::Builder::new().spawn_scoped(scope, work), number) {
+                (Ok(_), _) => {}
+                (Err(cause), 0) => return Err(Problem::no_threads(jobs, cause)),
+                // No number depends on how many runs are at work.
+                (Err(cause), _) => {
+                    printer.warn(format_args!("{number} runs at a time, not {jobs}: no more threads: {cause}"), None);
+                    break;
+                }
+            }
         }
         drop(sender);
         loop {
@@ -124,10 +134,10 @@ pub fn run(
                 }
                 Ok(news) => show.hear(news),
                 Err(RecvTimeoutError::Timeout) => show.draw(),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
-    });
+    })?;
     printer.end_bar();
     ended.signal = signals.seen();
     Ok(ended)

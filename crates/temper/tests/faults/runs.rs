@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::common::{Folder, Running, says_all, until_won};
 
@@ -14,7 +15,22 @@ fn only_begun(folder: &Folder, run: &str) {
     let record = String::from_utf8(folder.read("base/metrics.jsonl")).unwrap();
     let (begin, _) = record.split_once("{\"event\":\"eval\"").unwrap();
     folder.write(&format!("{run}/metrics.jsonl"), begin);
-    folder.write(&format!("{run}/data/old/.train.tokens.abc.unfinished"), "half");
+    for name in ["data/old/.train.tokens.abc.unfinished", ".recipe.toml.abc.unfinished", "data/old/.prepare.lock"] {
+        folder.write(&format!("{run}/{name}"), "half");
+    }
+    folder.write(&format!("{run}/data/old/base.tokens"), folder.read("base/data/old/validation.tokens"));
+}
+
+/// Starts `temper` and waits until it has made `file`. `None` if it ended before anyone looked.
+fn start_until_made(folder: &Folder, args: &[&str], file: &str) -> Option<Running> {
+    let mut child = folder.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    while !folder.path(file).exists() {
+        if child.try_wait().expect("a child").is_some() {
+            return None;
+        }
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    Some(child.into())
 }
 
 #[test]
@@ -45,7 +61,7 @@ fn a_signal_is_answered_during_an_evaluation() {
                 .is_ok_and(|text| text.contains("\"set\":\"old\""))
         };
         while !evaluating() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         let (code, said) = Running::from(child).signal("INT");
         assert_eq!(code, Some(130), "{said}");
@@ -73,6 +89,14 @@ fn until_continues_what_max_steps_stopped() {
     assert_eq!(folder.losses("run").len(), 30);
     folder.ok(&["resume", "run", "--until", "100%"]);
     folder.same_run("base", "run", 40);
+    // The phases are those of the whole run: of one that was cut, the last word counts.
+    let phases = |run: &str| -> std::collections::BTreeMap<String, u64> {
+        let phase = |event: &serde_json::Value| {
+            (format!("{} from {}", event["name"], event["first_step"]), event["last_step"].as_u64().unwrap())
+        };
+        folder.events_of(run, "phase").iter().map(phase).collect()
+    };
+    assert_eq!(phases("run"), phases("base"));
     says_all(&folder.temper(&["resume", "run"]).err, &["complete, nothing left to do"]);
 }
 
@@ -119,6 +143,29 @@ fn a_run_that_was_only_begun_is_begun_again() {
     fs::remove_dir_all(folder.path("base/checkpoints")).unwrap();
     folder.fails(&["train", "tiny.toml", "--out", "base"], 2, &["there is a run here already"]);
     assert_eq!(folder.losses("base").len(), 40);
+}
+
+#[test]
+fn a_run_that_was_killed_before_its_first_checkpoint_is_begun_again() {
+    let folder = Folder::with_base();
+    let train = |run: &str| ["train".to_string(), "tiny.toml".into(), "--out".into(), run.into()];
+    let text = folder.read("old.jsonl");
+    // While the text is tokenised, which takes a while; and while the first set is evaluated.
+    for made in ["data/old/.prepare.lock", "metrics.jsonl"] {
+        folder.write("old.jsonl", text.repeat(if made == "metrics.jsonl" { 1 } else { 200 }));
+        let run = until_won(|run| {
+            let run = format!("{run}-{}", made.len());
+            let args = train(&run);
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let killed = start_until_made(&folder, &args, &format!("{run}/{made}")).is_some_and(Running::kill);
+            let checkpoint = folder.path(&run).join("checkpoints/step-00000000").exists();
+            killed && !checkpoint && folder.path(&run).join(made).exists()
+        });
+        let run = format!("{run}-{}", made.len());
+        folder.write("old.jsonl", &text);
+        folder.ok(&["train", "tiny.toml", "--out", &run]);
+        folder.same_run("base", &run, 40);
+    }
 }
 
 #[test]
@@ -181,4 +228,144 @@ fn threads_are_bounded() {
         assert_eq!(done.code, 0, "{}", done.err);
         says_all(&done.err, &["--threads 1024", &format!("starts {} threads", 4 * processors)]);
     }
+}
+
+#[test]
+fn the_first_update_of_a_sitting_is_known_from_the_record() {
+    let folder = Folder::new();
+    folder.ok(&["train", "tiny.toml", "--out", "run", "--max-steps", "5"]);
+    // As if an update took longer than anyone has: the same length, for checkpoints know that of the record.
+    let record = String::from_utf8(folder.read("run/metrics.jsonl")).unwrap();
+    let slow = |line: &str| {
+        let Some((before, after)) = line.split_once("\"tokens_per_s\":") else { return format!("{line}\n") };
+        let length = after.find([',', '}']).unwrap();
+        format!("{before}\"tokens_per_s\":{:.*}{}\n", length - 2, 0.1, &after[length..])
+    };
+    folder.write("run/metrics.jsonl", record.lines().map(slow).collect::<String>());
+    let done = folder.temper(&["resume", "run", "--until", "40", "--max-time", "10m"]);
+    assert_eq!(done.code, 75, "{}", done.err);
+    assert_eq!(folder.losses("run").len(), 5);
+    folder.ok(&["resume", "run", "--until", "6"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_through_links_out_of_a_run() {
+    let folder = Folder::new();
+    folder.ok(&["train", "tiny.toml", "--out", "run", "--max-steps", "5"]);
+    for name in [".lock", "metrics.jsonl", "steps.csv", "evals.csv", "log.txt", "checkpoints", "tensorboard", "data"] {
+        let (own, outside) = (folder.path("run").join(name), folder.path("outside"));
+        fs::rename(&own, &outside).unwrap();
+        std::os::unix::fs::symlink(&outside, &own).unwrap();
+        folder.fails(&["resume", "run", "--until", "6"], 2, &[name, "leads out of the run"]);
+        fs::remove_file(&own).unwrap();
+        fs::rename(&outside, &own).unwrap();
+    }
+    // What is only read may lie elsewhere, and a link inside the run leads nowhere else.
+    fs::rename(folder.path("run/data/old/train.tokens"), folder.path("train.tokens")).unwrap();
+    std::os::unix::fs::symlink(folder.path("train.tokens"), folder.path("run/data/old/train.tokens")).unwrap();
+    fs::rename(folder.path("run/log.txt"), folder.path("run/data/log.txt")).unwrap();
+    std::os::unix::fs::symlink("data/log.txt", folder.path("run/log.txt")).unwrap();
+    folder.ok(&["resume", "run", "--until", "6"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_system_without_threads_is_an_error() {
+    let folder = Folder::new();
+    // No machine has room for such a stack.
+    let mut command = folder.command(&["train", "tiny.toml", "--out", "run"]);
+    let output = command.env("RUST_MIN_STACK", "140737488355328").output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    says_all(&said, &["start threads", "--threads"]);
+    assert!(!folder.path("run").exists());
+}
+
+#[test]
+fn an_evaluation_stops_at_bad_lines_if_asked_to() {
+    let folder = Folder::new();
+    folder.ok(&["train", "tiny.toml", "--out", "run", "--max-steps", "1"]);
+    folder.write("bad.jsonl", [folder.read("old.jsonl"), b"{\"text\": null}\n".to_vec()].concat());
+    let args = ["eval", "run", "--data", "x=bad.jsonl"];
+    says_all(&folder.temper(&args).err, &["left out 1 line", "--bad-lines error stops at the first one"]);
+    folder.fails(&[&args[..], &["--bad-lines", "error"]].concat(), 2, &["bad.jsonl:121", "null"]);
+}
+
+#[test]
+fn token_files_whose_documents_end_otherwise_are_refused() {
+    let folder = Folder::new();
+    folder.ok(&[
+        "data",
+        "prepare",
+        "old.jsonl",
+        "--tokenizer",
+        "builtin:demo",
+        "--out",
+        "tokens",
+        "--eod",
+        "the",
+        "-q",
+    ]);
+    let train = ["train", "tiny.toml", "--max-steps", "1", "--set", "data.train.old.path=tokens", "--out"];
+    let says = ["tokens/", "documents end with token", "data.eod"];
+    folder.fails(&[&train[..], &["run"]].concat(), 2, &says);
+    assert!(!folder.path("run").exists());
+    folder.ok(&[&train[..], &["run", "--set", "data.eod=the"]].concat());
+    folder.ok(&["resume", "run", "--until", "2"]);
+    let done = folder.temper(&["eval", "run", "--data", "x=tokens/train.tokens"]);
+    assert!(!done.err.contains("documents end"), "{}", done.err);
+}
+
+#[test]
+fn the_end_that_was_told_last_is_the_end() {
+    let folder = Folder::with_base();
+    let train = ["train", "tiny.toml", "--out", "run", "--max-time", "0.001s"];
+    assert_eq!(folder.temper(&train).code, 75);
+    folder.ok(&["resume", "run", "--until", "10"]);
+    // Back to the end that the record began with, and stopped before it has a checkpoint of its own.
+    assert_eq!(folder.temper(&["resume", "run", "--until", "100%", "--max-time", "0.001s"]).code, 75);
+    let done = folder.temper(&["resume", "run"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    says_all(&done.err, &["going on after step 10 of 40"]);
+    folder.same_run("base", "run", 40);
+}
+
+#[test]
+fn commands_that_are_named_can_be_pasted() {
+    let folder = Folder::new();
+    for run in ["with blank", "-dash", "it's", "$HOME"] {
+        let out = format!("--out={run}");
+        let said = folder.temper(&["train", "tiny.toml", &out, "--max-steps", "3"]).err;
+        let (_, command) = said.trim_end().rsplit_once("to continue: temper ").expect("a command");
+        let command = command.replace("--until 40", "--until 4");
+        let done = folder.shell(&format!("$TEMPER {command}"));
+        assert_eq!(done.code, 0, "{command}: {}", done.err);
+        assert_eq!(folder.losses(run).len(), 4);
+        let said = folder.temper(&["train", "tiny.toml", &out]).err;
+        let command = said.split('`').nth(1).and_then(|quoted| quoted.strip_prefix("temper ")).expect("a command");
+        let done = folder.shell(&format!("$TEMPER {command}"));
+        says_all(&done.err, &["stopped after step 4 of 40"]);
+    }
+}
+
+#[test]
+fn more_updates_than_there_are() {
+    let folder = Folder::new();
+    let done =
+        folder.temper(&["train", "tiny.toml", "--out", "run", "--max-steps", "9999", "--set", "run.horizon=3 steps"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    says_all(&done.err, &["--max-steps", "ends at update 3", "run.horizon makes it longer"]);
+    folder.ok(&[
+        "branch",
+        "run",
+        "keep.toml",
+        "--out",
+        "more",
+        "--max-steps",
+        &u64::MAX.to_string(),
+        "--set",
+        "run.horizon=4 steps",
+    ]);
+    assert_eq!(folder.losses("more").len(), 1);
 }
