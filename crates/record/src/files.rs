@@ -2,7 +2,8 @@
 //!
 //! Everything that Temper writes to be read again is complete under another name in the same folder, synced, renamed, and then its
 //! folder is synced, so that a kill or a power cut at any moment leaves the file as it was before or as it is meant to be. Temporary
-//! names are drawn at random and opened exclusively: no link that lies there is followed, and two processes never share one.
+//! names are drawn at random and opened exclusively: no link that lies there is followed, and two processes never share one. They are
+//! locked as long as their writer lives: what a killed writer left is removed by the next one of the same file.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -41,7 +42,10 @@ impl AtomicFile {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let (file, listed) = making(|list| {
             fs::create_dir_all(folder).map_err(|e| Problem::io("create folder", folder, &e))?;
+            remove_left_behind(folder, &prefix);
             let file = builder.tempfile_in(folder).map_err(|e| Problem::io("create file", target, &e))?;
+            // Until it is closed, however this process ends. A file system without locks keeps what a kill leaves.
+            let _ = file.as_file().try_lock();
             list.insert(file.path().to_path_buf());
             let listed = Listed(file.path().to_path_buf());
             Ok((file, listed))
@@ -127,6 +131,20 @@ struct Listed(PathBuf);
 impl Drop for Listed {
     fn drop(&mut self) {
         list().remove(&self.0);
+    }
+}
+
+/// Removes what killed writers of a file left beside it: unfinished files that nobody holds locked.
+fn remove_left_behind(folder: &Path, prefix: &str) {
+    let left = |name: &str| name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(UNFINISHED)).is_some();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        // No pipe, whose opening waits, and no link.
+        if !entry.file_name().to_str().is_some_and(left) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        if File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -43,3 +43,19 @@ fn no_link_is_followed_and_others_may_read() {
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), mode(&plain));
 }
+
+#[test]
+fn what_a_kill_left_is_removed_by_the_next_writer_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.json");
+    let at_work = AtomicFile::create(&path).unwrap();
+    for left in [".x.json.Ab12cd.unfinished", ".y.json.Ab12cd.unfinished", ".x.json.unfinishe"] {
+        fs::write(folder.path().join(left), "half").unwrap();
+    }
+    write_whole(&path, b"new").unwrap();
+    assert!(!folder.path().join(".x.json.Ab12cd.unfinished").exists());
+    // What is another file's, and what is being written just now, stays.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+    at_work.finish().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}
