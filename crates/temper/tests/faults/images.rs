@@ -175,3 +175,13 @@ fn the_layers_of_a_graph_are_documented() {
         &["`temper recipe layers`"],
     );
 }
+
+/// A class is one word of a line, and no terminal obeys it.
+#[cfg(unix)]
+#[test]
+fn names_of_classes_are_shown() {
+    let folder = Folder::empty();
+    tree(&folder, "pets", &[("a\u{1b}[2J", 20), ("b\nc", 230)]);
+    let told = folder.ok(&["data", "info", "pets"]);
+    assert!(told.contains("2: a\\u{1b}[2J, b\\nc\n"), "{told:?}");
+}

@@ -1,5 +1,6 @@
 //! Runs that are stopped, killed, moved or damaged.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
@@ -90,13 +91,7 @@ fn until_continues_what_max_steps_stopped() {
     folder.ok(&["resume", "run", "--until", "100%"]);
     folder.same_run("base", "run", 40);
     // The phases are those of the whole run: of one that was cut, the last word counts.
-    let phases = |run: &str| -> std::collections::BTreeMap<String, u64> {
-        let phase = |event: &serde_json::Value| {
-            (format!("{} from {}", event["name"], event["first_step"]), event["last_step"].as_u64().unwrap())
-        };
-        folder.events_of(run, "phase").iter().map(phase).collect()
-    };
-    assert_eq!(phases("run"), phases("base"));
+    assert_eq!(last_phases(&folder, "run"), last_phases(&folder, "base"));
     says_all(&folder.temper(&["resume", "run"]).err, &["complete, nothing left to do"]);
 }
 
@@ -368,4 +363,64 @@ fn more_updates_than_there_are() {
         "run.horizon=4 steps",
     ]);
     assert_eq!(folder.losses("more").len(), 1);
+}
+
+const CLOTHES: &str = r#"
+task = "certify"
+model = { name = "small", width = 2 }
+data = { images = "builtin:fashion", max_train = 40, max_test = 40, holdout = 0 }
+batch.images = 20
+eps = { target = 0.1, length = "4 steps" }
+lr = { shape = "linear", peak = 5e-3 }
+run.horizon = "10 steps"
+"#;
+
+#[test]
+fn a_signal_is_answered_in_the_middle_of_an_attack() {
+    let folder = Folder::empty();
+    folder.write("clothes.toml", CLOTHES);
+    until_won(|run| {
+        // Hours, if nobody looks at the signal.
+        let sets = ["--set", "eval.attack_images=40", "--set", "eval.attack_steps=100000000"];
+        let args = [&["train", "clothes.toml", "--out", run], &sets[..]].concat();
+        let child = start_until_made(&folder, &args, &format!("{run}/steps.csv")).expect("it is at work");
+        std::thread::sleep(Duration::from_millis(200));
+        let (code, said) = child.signal("INT");
+        assert_eq!(code, Some(130), "{said}");
+        // A signal before the first evaluation proves nothing.
+        said.contains("stopped after step 0")
+    });
+}
+
+#[test]
+fn phases_of_a_classifier_whose_end_moved() {
+    let folder = Folder::empty();
+    folder.write("clothes.toml", CLOTHES);
+    folder.ok(&["train", "clothes.toml", "--out", "base"]);
+    folder.ok(&["train", "clothes.toml", "--out", "run", "--max-steps", "2"]);
+    folder.ok(&["resume", "run", "--until", "100%"]);
+    assert_eq!(last_phases(&folder, "run"), last_phases(&folder, "base"));
+}
+
+/// The phases of a run by name and first update: of one that was cut, the last word counts.
+fn last_phases(folder: &Folder, run: &str) -> BTreeMap<String, u64> {
+    let phase = |event: &serde_json::Value| {
+        (format!("{} from {}", event["name"], event["first_step"]), event["last_step"].as_u64().unwrap())
+    };
+    folder.events_of(run, "phase").iter().map(phase).collect()
+}
+
+/// What a model writes is shown on a terminal, and is itself everywhere else.
+#[cfg(target_os = "linux")]
+#[test]
+fn samples_on_a_terminal() {
+    let folder = Folder::new();
+    folder.ok(&["train", "tiny.toml", "--out", "run", "--max-steps", "1"]);
+    folder.write("escape", "the \u{1b}[2J river");
+    let sample = "$TEMPER sample run --tokens 1 --prompt \"$(cat escape)\"";
+    assert!(folder.shell(sample).out.contains("\u{1b}[2J"));
+    if folder.shell("command -v script").code == 0 {
+        let shown = folder.shell(&format!("script -qec '{sample}' /dev/null < /dev/null"));
+        assert!(shown.out.contains("\\u{1b}[2J") && !shown.out.contains("\u{1b}[2J"), "{}", shown.out);
+    }
 }
