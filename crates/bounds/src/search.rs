@@ -127,7 +127,7 @@ impl Search<'_> {
         let rank = start.saturating_sub(1) % (classes - 1).max(1);
         let ways = match start {
             0 => [(Climb::Margin, false), (Climb::Dlr, true)],
-            _ => [(Climb::DlrTowards(rank), true), (Climb::Towards(rank), start % 2 == 0)],
+            _ => [(Climb::DlrTowards(rank), true), (Climb::Towards(rank), start.is_multiple_of(2))],
         };
         let steps = self.attack.steps;
         if steps < SHORTEST {

@@ -311,8 +311,8 @@ fn build(
     stream.ends_as(tokenizer.vocabulary())?;
     let sets = text::open_sets(&set_specs, &tokenizer)?;
     // The sets of a base are what they are.
-    let new = set_specs.iter().zip(&sets).filter(|(spec, _)| !spec.old);
-    new.map(|(_, set)| set.source.ends_as(tokenizer.vocabulary())).collect::<Result<()>>()?;
+    let mut new = set_specs.iter().zip(&sets).filter(|(spec, _)| !spec.old);
+    new.try_for_each(|(_, set)| set.source.ends_as(tokenizer.vocabulary()))?;
     if let Some(best) = recipe.opt("checkpoint.keep_best", Recipe::text)?
         && sets.iter().all(|set| set.name != best)
     {
