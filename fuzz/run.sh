@@ -21,5 +21,8 @@ for target; do
     [ "$status" = 0 ] || found="exit $status, see $log"
     echo "| $target | $(number 'number_of_executed_units: *[0-9]*') | $(number 'average_exec_per_sec: *[0-9]*') |" \
         "$(number 'cov: *[0-9]*') | $(ls "corpus/$target" | wc -l) | $found |" | tee -a artifacts/table.md
-    rm -rf /dev/shm/temper-fuzz-*
+    # What ended targets left in memory; another run.sh may be at work beside this one.
+    for left in /dev/shm/temper-fuzz-*; do
+        kill -0 "${left##*-}" 2>/dev/null || rm -rf "$left"
+    done
 done

@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use libfuzzer_sys::fuzz_target;
-use temper_data::{Documents, Input, InvalidUtf8, ReadOptions};
+use temper_data::{BadLines, Documents, Input, ReadOptions};
 use temper_fuzz::{file, selected};
 
 fuzz_target!(|data: &[u8]| {
@@ -21,8 +21,8 @@ fuzz_target!(|data: &[u8]| {
         _ => (format!("{stem}.zst"), data.to_vec()),
     };
     let path = file(&name, &content);
-    for invalid_utf8 in [InvalidUtf8::Skip, InvalidUtf8::Error] {
-        let options = ReadOptions { invalid_utf8, ..ReadOptions::default() };
+    for bad_lines in [BadLines::Skip, BadLines::Error] {
+        let options = ReadOptions { bad_lines, ..ReadOptions::default() };
         let Ok(documents) = Documents::open(&[Input::Path(path.clone())], &options) else { continue };
         for document in documents {
             assert!(!document.is_ok_and(|document| document.text.is_empty()), "an empty document");

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use temper_fuzz::{file, folder};
-use temper_record::csv::{CsvSink, Written};
+use temper_record::csv::{Columns, CsvSink, Written};
 use temper_record::series::read_events;
 use temper_record::{Event, RunDir, RunSeries, console_line};
 
@@ -21,7 +21,9 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(again.to_line(), line);
         let _ = console_line(event);
     }
-    let mut tables = CsvSink::create(&run, events.iter()).expect("tables");
+    let mut columns = Columns::default();
+    events.iter().for_each(|event| columns.add(event));
+    let mut tables = CsvSink::create(&run, columns).expect("tables");
     for event in &events {
         assert_eq!(tables.write(event).expect("a row"), Written::Yes);
     }

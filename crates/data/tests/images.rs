@@ -652,7 +652,7 @@ fn what_is_not_read_is_counted() {
         write(folder.path().join(file), "x");
     }
     let splits = open(folder.path()).unwrap();
-    let passed = "2 .bmp, 1 .txt, 1 beside the class folders, 1 in folders";
+    let passed = "2 .bmp, 1 .txt, 1 beside the class folders, 1 hidden, 1 in folders";
     assert_eq!(splits.train.passed_over().as_deref(), Some(passed));
     assert_eq!(splits.test.passed_over().as_deref(), Some("1 without an ending"));
     assert_eq!(splits.train.file_name(0), Some("train/a/1.png"));

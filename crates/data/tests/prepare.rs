@@ -261,18 +261,93 @@ fn folders_tell_what_they_pass_over() {
     write("d.parquet", "x");
     write("LICENSE.txt", "no data");
     write("dataset_info.json", "{\n}");
+    fs::create_dir(dir.path().join(".cache")).unwrap();
+    write(".cache/b.txt", "hidden");
+    write(".a.txt", "hidden");
+    write(".DS_Store", "no text");
     let documents = Documents::open(&[Input::from(dir.path())], &ReadOptions::default()).unwrap();
     let notes: Vec<String> = documents.notes().iter().map(|note| note.what.clone()).collect();
     let said = notes.join("\n");
-    for part in ["3 files of other formats: 1 .jsonl.xz, 2 .parquet", "LICENSE.txt", "dataset_info.json"] {
+    let counted = "3 files of other formats: 1 .jsonl.xz, 2 .parquet";
+    for part in
+        [counted, "LICENSE.txt", "dataset_info.json", "passed over 2 hidden files: ", "/.a.txt, ", ".cache/b.txt"]
+    {
         assert!(said.contains(part), "no `{part}` in {said}");
     }
     assert_eq!(documents.map(|document| document.unwrap().text).collect::<Vec<_>>(), ["data"]);
     // Named itself, such a file is read.
-    assert_eq!(texts(&[Input::from(dir.path().join("LICENSE.txt"))], &ReadOptions::default()).unwrap(), ["no data"]);
+    for (name, text) in [("LICENSE.txt", "no data"), (".a.txt", "hidden"), (".cache", "hidden")] {
+        assert_eq!(texts(&[Input::from(dir.path().join(name))], &ReadOptions::default()).unwrap(), [text]);
+    }
     write("unknown.json", "{\n}");
     let problem = texts(&[Input::from(dir.path())], &ReadOptions::default()).unwrap_err();
     assert!(problem.hint.as_ref().is_some_and(|hint| hint.contains("probably no data")), "{problem:?}");
+}
+
+/// However often a file is named, it is read once, where it comes first.
+#[test]
+fn a_file_is_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("e2")).unwrap();
+    fs::write(path("e2/a.txt"), "a").unwrap();
+    fs::write(path("e2/b.txt"), "b").unwrap();
+    // Another file, though its content is the same.
+    fs::write(path("e2/c.txt"), "a").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(path("e2/b.txt"), path("link.txt")).unwrap();
+    #[cfg(not(unix))]
+    fs::write(path("link.txt"), "no links here").unwrap();
+    let memory = || Input::Memory {
+        name: "inside".into(),
+        jsonl_zst: zstd::encode_all(&b"{\"text\":\"m\"}"[..], 1).unwrap().leak(),
+    };
+    let check = |inputs: &[Input], expected: &[&str], again: &[&str]| {
+        let documents = Documents::open(inputs, &ReadOptions::default()).unwrap();
+        let notes: Vec<String> = documents.notes().iter().map(|note| note.what.clone()).collect();
+        assert_eq!(documents.map(|document| document.unwrap().text).collect::<Vec<_>>(), expected);
+        assert_eq!(notes.len(), usize::from(!again.is_empty()), "{notes:?}");
+        again
+            .iter()
+            .for_each(|name| assert!(notes[0].contains("more than once") && notes[0].contains(name), "{notes:?}"));
+    };
+    let [folder, a, pattern, roundabout] =
+        ["e2", "e2/a.txt", "e2/*.txt", "e2/../e2/b.txt"].map(|name| Input::from(path(name)));
+    check(std::slice::from_ref(&folder), &["a", "b", "a"], &[]);
+    check(&[folder.clone(), folder.clone()], &["a", "b", "a"], &["a.txt", "b.txt", "c.txt"]);
+    check(&[a.clone(), folder.clone()], &["a", "b", "a"], &["a.txt"]);
+    check(&[roundabout, pattern, a], &["b", "a", "a"], &["a.txt", "b.txt"]);
+    check(&[memory(), folder, memory()], &["m", "a", "b", "a"], &["inside"]);
+    #[cfg(unix)]
+    check(&[Input::from(path("e2/b.txt")), Input::from(path("link.txt"))], &["b"], &["link.txt"]);
+}
+
+/// A file that is no corpus under this key names the keys that its first lines have, and gives no hint at what is done already.
+#[test]
+fn a_wrong_key_names_the_right_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |text: &str| {
+        fs::write(dir.path().join("a.jsonl"), text).unwrap();
+        [Input::from(dir.path().join("a.jsonl"))]
+    };
+    let hint = |lines: &str, key: &str, bad_lines: BadLines| {
+        let options = ReadOptions { text_key: key.into(), bad_lines, ..ReadOptions::default() };
+        texts(&file(lines), &options).unwrap_err().hint.expect("a hint")
+    };
+    let nested = "{\"id\":1,\"data\":{\"text\":\"x\"}}\n{\"data\":{\"body\":\"x\"}}\n";
+    for key in ["data", "text"] {
+        let said = hint(nested, key, BadLines::Skip);
+        assert!(
+            said.contains("keys here are: id, data.text, data.body; name the key") && !said.contains("skipped"),
+            "{said}"
+        );
+        let said = hint(nested, key, BadLines::Error);
+        assert!(said.contains("keys here are: id, data.text; name the key") && said.contains("be skipped"), "{said}");
+    }
+    for line in ["{\"text\":null}\n", "{\"text\":7}\n", "{}\n", "{\"text\":\"cut \\ud83d\"}\n"] {
+        let said = hint(&line.repeat(2), "text", BadLines::Skip);
+        assert!(!said.contains("skipped"), "{said}");
+    }
 }
 
 /// Half of a corpus is never one, and what a killed writer left is replaced.

@@ -1,5 +1,6 @@
-//! The README's seven steps "Continue your own checkpoint", walked as a new user does: the commands and recipes are those of
-//! its code blocks, on a small Hugging Face directory under the names it uses. Only lengths are shortened.
+//! The README's seven steps "Continue your own checkpoint", walked as a new user does: recipes are saved as its code blocks
+//! have them, and every line of a command is given to a shell as it stands, on a small Hugging Face directory under the names
+//! the README uses. Only lengths are shortened.
 //!
 //! `readme.rs` asks whether every command of the README works; this asks whether the steps come to what the README says.
 
@@ -12,7 +13,7 @@ use std::fs::File;
 use std::io::Read;
 
 use common::{Done, Folder};
-use readme::{arguments, readme, recipe_name, root, words};
+use readme::{readme, recipe_name, root, words};
 use serde_json::Value;
 
 /// Where the steps begin and end in the README.
@@ -75,8 +76,8 @@ fn beginning(line: &str) -> String {
     serde_json::json!({ "text": text }).to_string() + "\n"
 }
 
-/// Does what the steps say, block by block: recipes are written under their names, commands run, each with exit code 0.
-/// What each command said, in order.
+/// Does what the steps say, block by block: recipes are written under their names, commands run, each with exit code 0,
+/// and what it was to write is there. What each command said, in order.
 fn walk(folder: &Folder, steps: &str) -> Vec<(String, String)> {
     let (mut done, mut rest) = (Vec::new(), steps);
     while let Some((_, block)) = rest.split_once("```") {
@@ -87,10 +88,12 @@ fn walk(folder: &Folder, steps: &str) -> Vec<(String, String)> {
             "toml" => folder.write(&recipe_name(content), content),
             "sh" => {
                 for line in content.lines() {
-                    let words = words(&arguments(line).unwrap_or_else(|| panic!("not a command of temper: {line}")));
-                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                    let Done { code, out, err } = folder.temper(&words);
+                    // `temper` is on the path, as after `cargo install`.
+                    let Done { code, out, err } = folder.shell(&format!("PATH=${{TEMPER%/*}}:$PATH\n{line}"));
                     assert_eq!(code, 0, "{line}: {err}");
+                    for pair in words(line).windows(2).filter(|pair| ["--out", "--svg"].contains(&pair[0].as_str())) {
+                        assert!(folder.path(&pair[1]).exists(), "{line}: there is no {}", pair[1]);
+                    }
                     done.push((line.to_owned(), out + &err));
                 }
             }
@@ -132,7 +135,14 @@ fn find(value: &Value, name: &str) -> Option<f64> {
 fn the_seven_steps() {
     let folder = Folder::empty();
     furnish(&folder);
-    let done = walk(&folder, &steps());
+    let steps = steps();
+    for number in 1..=7 {
+        assert!(steps.contains(&format!("\n**{number}. ")), "step {number}");
+    }
+    let done = walk(&folder, &steps);
+
+    tokens_are_judged_alike(&folder, &done);
+    plan_and_run_agree(&folder, &done);
 
     // Step 6, the first continuation: law is new, what the model came with is old.
     let report = said(&done, "temper report runs/law");
@@ -141,11 +151,59 @@ fn the_seven_steps() {
     // Step 7, the branch: medicine is new, and law, which its base was trained on, is old.
     let report = said(&done, "temper report runs/law runs/medicine --out report");
     common::says_all(report, &["On medicine, medicine ends at perplexity ", "; on law, its perplexity "]);
+    what_a_branch_takes_over(&folder);
     for set in ["law", "old", "medicine"] {
         assert!(folder.last_eval("runs/medicine", set)["loss"].is_number(), "the branch is judged on {set}");
     }
 
     exported_is_the_checkpoint(&folder);
+}
+
+/// Steps 1, 2 and 5: the model stands, before anything happens, where the run's first evaluation has it.
+fn tokens_are_judged_alike(folder: &Folder, done: &[(String, String)]) {
+    let eval = done.iter().find(|(line, _)| line.starts_with("temper eval models/pythia-70m ")).expect("step 2");
+    for set in ["old", "law"] {
+        let first = folder.events_of("runs/law", "eval").into_iter().find(|event| event["set"] == set).expect("judged");
+        assert_eq!(first["step"], 0);
+        let loss = format!("{:.4}", first["loss"].as_f64().expect("a loss"));
+        common::says_all(&eval.1, &[&loss]);
+    }
+}
+
+/// Steps 3 to 5: the plan names the updates that the run made, `keep_best` kept a checkpoint, and there was nothing to resume.
+fn plan_and_run_agree(folder: &Folder, done: &[(String, String)]) {
+    let made = folder.events_of("runs/law", "step").last().expect("updates")["step"].as_u64().expect("a number");
+    // 20,000 tokens in updates of 16 sequences of 32.
+    assert_eq!(made, 40, "updates of runs/law");
+    common::says_all(said(done, "temper plan law.toml"), &["40 "]);
+    assert!(folder.read("law.svg").starts_with(b"<svg"));
+    let csv = said(done, "temper schedule law.toml --csv --every 100");
+    assert!(csv.lines().count() >= 2 && csv.contains(','), "{csv}");
+    assert!(folder.json("runs/law/checkpoints/best.json").is_object());
+    common::says_all(said(done, "temper resume runs/law"), &["40"]);
+}
+
+/// Step 7: what the recipe of the branch does not say is that of its base, and a twentieth of the samples is replayed.
+fn what_a_branch_takes_over(folder: &Folder) {
+    let texts = ["runs/law", "runs/medicine"]
+        .map(|run| String::from_utf8(folder.read(&format!("{run}/resolved.toml"))).expect("UTF-8"));
+    let [base, branch] = &texts;
+    for (section, key) in [("data", "tokenizer"), ("data", "seq_len"), ("batch", "sequences"), ("optimizer", "")] {
+        let values = resolved(branch, section, key);
+        assert!(!values.is_empty() && values == resolved(base, section, key), "{section}.{key}: {values:?}");
+    }
+    assert_eq!(resolved(branch, "data.replay", "fraction"), ["fraction = 0.05"]);
+}
+
+/// Keys and values of a section that begin with `key`, without their origins.
+fn resolved<'t>(text: &'t str, section: &str, key: &str) -> Vec<&'t str> {
+    let (_, rest) = text.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("{section} in {text}"));
+    let lines = rest.lines().take_while(|line| !line.starts_with('['));
+    lines
+        .filter(|line| line.starts_with(key))
+        .map(|line| line.split("  #").next().unwrap_or(line).trim_end())
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 /// What `export` wrote is the run's best checkpoint, for Temper and for whoever reads the directory.

@@ -97,6 +97,9 @@ impl Split {
 
     /// Counts what lies in a folder of images and is none. `deeper` is the folder in it that is read.
     fn pass_over_in(&mut self, folder: &Path, deeper: Option<&Path>) -> Result<()> {
+        let all = fs::read_dir(folder).map_err(|e| Problem::io(READ, folder, &e))?.flatten();
+        let hidden = all.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"."));
+        self.pass_over("hidden", hidden.filter(|entry| is_readable(&entry.path())).count());
         for path in entries(folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             // TinyImageNet has a list of boxes in the folder of every class.

@@ -54,16 +54,19 @@ impl Fault {
         }
     }
 
-    /// What to do about it.
-    pub(super) fn remedy(self) -> &'static str {
-        match self {
-            Fault::NotUtf8 => "convert the file, for example `iconv -f LATIN1 -t UTF-8`, or let such lines be skipped",
-            Fault::LoneSurrogate => "half of an emoji, cut by whatever wrote the file: let such lines be skipped",
-            Fault::NoKey => "name the key that holds the text; `data.text` is the key `text` inside `data`",
-            Fault::Null | Fault::NotText => {
-                "every line of a JSONL file is one document, with its text as a string; or let such lines be skipped"
+    /// What to do about it, where lines of such a fault have these keys.
+    pub(super) fn remedy(self, keys: &[String]) -> String {
+        let remedy = match self {
+            Fault::NotUtf8 => "convert the file, for example `iconv -f LATIN1 -t UTF-8`",
+            Fault::LoneSurrogate => {
+                return "half of an emoji, cut by whatever wrote the file: write it with whole characters".into();
             }
-        }
+            Fault::NoKey if keys.is_empty() => "the object is empty",
+            Fault::NoKey | Fault::Null | Fault::NotText => {
+                "name the key whose value is the text, a string; `data.text` is the key `text` inside `data`"
+            }
+        };
+        if keys.is_empty() { remedy.into() } else { format!("keys here are: {}; {remedy}", keys.join(", ")) }
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! * A `.txt` file is one document. A line of a JSONL file is one document: an object with the text under a key, or inside
 //!   objects under a path of keys (`data.text`). JSON is read as Python writes it, `NaN` and `Infinity` included.
-//! * The order is that of the inputs; a folder (searched to the bottom) and a glob are sorted by path. What is passed over
-//!   in a folder is told: [`Documents::notes`].
+//! * The order is that of the inputs; a folder (searched to the bottom) and a glob are sorted by path. A file is read once,
+//!   where it comes first. What is passed over is told: [`Documents::notes`].
 //! * Text is handed on exactly as read: no trimming, no line-end or Unicode normalisation. Its length in bytes is
 //!   therefore what bits per byte divides by.
 //! * Lines without a text that can be used are left out and counted, or are an error, by option: [`super::bad_lines`].
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use temper_record::{Problem, Result};
 
 use super::bad_lines::{AT_ONCE, BadLines, Fault, Skipped, Tally};
-use super::inputs::{Bytes, Format, Part, expand};
+use super::inputs::{Bytes, Format, Part, expand, read_once};
 use super::json_line::{self, Line};
 use super::lines::Lines;
 
@@ -90,6 +90,7 @@ impl Documents {
         for input in inputs {
             parts.extend(expand(input, &mut notes)?);
         }
+        read_once(&mut parts, &mut notes);
         let total = parts.iter().map(|p| p.size).sum();
         let parts = parts.into_iter();
         Ok(Self { parts, current: None, options: options.clone(), count: Arc::default(), notes, total, failed: false })
@@ -108,7 +109,7 @@ impl Documents {
         })
     }
 
-    /// What was passed over in folders.
+    /// What was passed over, and what was found more than once.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
@@ -155,9 +156,19 @@ struct Reader {
     /// Lines that are not blank, and the bad ones of them.
     seen: u64,
     bad: u64,
-    /// The error that the first bad line would be.
-    first: Option<Problem>,
+    first: Option<FirstBad>,
 }
+
+/// The first bad line of a file, in case the file turns out to be no corpus.
+struct FirstBad {
+    problem: Problem,
+    fault: Fault,
+    /// The keys of the first bad lines.
+    keys: Vec<String>,
+}
+
+/// So many bad lines are looked at for keys, and so many keys are shown.
+const KEYS: (u64, usize) = (100, 12);
 
 impl Reader {
     fn open(part: Part, options: &ReadOptions, count: Arc<ReadCount>) -> Result<Self> {
@@ -185,7 +196,7 @@ impl Reader {
                 Ok(line) => text.push_str(line),
                 Err(e) => {
                     let at = e.valid_up_to();
-                    self.skip(Fault::NotUtf8, format!("not UTF-8 after byte {at} of the line"), None)?;
+                    self.skip(Fault::NotUtf8, format!("not UTF-8 after byte {at} of the line"), &[])?;
                 }
             }
         }
@@ -212,10 +223,10 @@ impl Reader {
             self.seen += 1;
             match found {
                 Ok(Line::Text(text)) => return Ok(Some(text)),
-                Ok(Line::Bad(fault, keys)) => self.skip(fault, self.why(fault), Some(&keys))?,
+                Ok(Line::Bad(fault, keys)) => self.skip(fault, self.why(fault), &keys)?,
                 Ok(Line::NoObject(kind)) => return Err(self.no_object(kind)),
                 Ok(Line::NoJson(why)) => return Err(self.no_json(&why)),
-                Err(at) => self.skip(Fault::NotUtf8, format!("not UTF-8 after byte {at} of the line"), None)?,
+                Err(at) => self.skip(Fault::NotUtf8, format!("not UTF-8 after byte {at} of the line"), &[])?,
             }
             self.check_share(false)?;
         }
@@ -234,22 +245,19 @@ impl Reader {
     }
 
     /// Leaves out the line that was just read, or fails.
-    fn skip(&mut self, fault: Fault, why: String, keys: Option<&[String]>) -> Result<()> {
-        let hint = match keys {
-            Some([]) if fault == Fault::NoKey => "the object is empty".to_string(),
-            Some(keys) if fault == Fault::NoKey => {
-                format!("keys here are: {}; {}", keys.join(", "), fault.remedy())
-            }
-            _ => fault.remedy().to_string(),
-        };
+    fn skip(&mut self, fault: Fault, why: String, keys: &[String]) -> Result<()> {
         if self.options.bad_lines == BadLines::Error {
-            return Err(self.lines.problem(why).hint(hint));
+            return Err(self.lines.problem(why).hint(fault.remedy(keys) + "; or let such lines be skipped"));
         }
-        if self.first.is_none() {
-            self.first = Some(self.lines.problem(why).hint(hint));
+        let lines = &self.lines;
+        let first = self.first.get_or_insert_with(|| FirstBad { problem: lines.problem(why), fault, keys: vec![] });
+        if self.bad < KEYS.0 {
+            let fresh: Vec<&String> = keys.iter().filter(|key| !first.keys.contains(key)).collect();
+            first.keys.extend(fresh.into_iter().cloned());
+            first.keys.truncate(KEYS.1);
         }
         self.bad += 1;
-        self.count.bad.lock().expect("no panic").add(fault, || self.lines.place());
+        self.count.bad.lock().expect("no panic").add(fault, || lines.place());
         Ok(())
     }
 
@@ -257,15 +265,12 @@ impl Reader {
     fn check_share(&mut self, at_end: bool) -> Result<()> {
         let too_many =
             if at_end { 2 * self.bad >= self.seen.max(1) } else { self.bad == AT_ONCE && self.seen == AT_ONCE };
-        match self.first.take_if(|_| too_many) {
-            None => Ok(()),
-            Some(mut problem) if self.seen > 1 => {
-                let all = if at_end { "lines of the file" } else { "first lines" };
-                problem.why += &format!("; {} of the {} {all} have no text that can be used", self.bad, self.seen);
-                Err(problem)
-            }
-            Some(problem) => Err(problem),
+        let Some(FirstBad { mut problem, fault, keys }) = self.first.take_if(|_| too_many) else { return Ok(()) };
+        if self.seen > 1 {
+            let all = if at_end { "lines of the file" } else { "first lines" };
+            problem.why += &format!("; {} of the {} {all} have no text that can be used", self.bad, self.seen);
         }
+        Err(problem.hint(fault.remedy(&keys)))
     }
 
     fn no_object(&self, kind: &str) -> Problem {

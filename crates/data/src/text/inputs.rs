@@ -1,10 +1,11 @@
 //! Files of text out of what the user names: a file, a folder, a glob, a text inside the program.
 //!
-//! A folder is searched to its bottom and sorted by path; hidden files are left out. What else is passed over is told
-//! ([`Note`]): files of formats that are not read, counted by extension, and files that lie beside data without being any
-//! (`LICENSE.txt`, `dataset_info.json`). Such a file is read if it is named itself.
+//! A folder is searched to its bottom and sorted by path. What is passed over is told ([`Note`]): files of formats that are not
+//! read, counted by extension; hidden files that would be read otherwise; and files that lie beside data without being any
+//! (`LICENSE.txt`, `dataset_info.json`). The latter two are read if they are named themselves. A file that is found more than
+//! once, through several inputs or links, is read once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -184,18 +185,21 @@ fn part_of(path: PathBuf, found: bool) -> Result<Part> {
 struct Folder {
     texts: Vec<PathBuf>,
     about: Vec<PathBuf>,
+    /// Hidden, or in a hidden folder, and of a format that is read.
+    hidden: Vec<PathBuf>,
     /// Numbers of files that are not read, by extension.
     others: BTreeMap<String, u64>,
 }
 
 impl Folder {
-    /// Looks to the bottom; hidden files are left out.
+    /// Looks to the bottom.
     fn look(&mut self, folder: &Path) -> Result<()> {
         let problem = |e: io::Error| Problem::io(READ, folder, &e);
         for entry in fs::read_dir(folder).map_err(problem)? {
             let entry = entry.map_err(problem)?;
             let path = entry.path();
             if entry.file_name().to_string_lossy().starts_with('.') {
+                self.look_at_hidden(&path);
                 continue;
             }
             // Links to files are followed, links to folders are not: they could lead round in a circle.
@@ -214,9 +218,21 @@ impl Folder {
         Ok(())
     }
 
+    /// Counts what would be read if it were not hidden. A hidden folder that cannot be looked into is nobody's corpus.
+    fn look_at_hidden(&mut self, path: &Path) {
+        if path.is_dir() && !path.is_symlink() {
+            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+                self.look_at_hidden(&entry.path());
+            }
+        } else if is_text(path) && !is_about(path) && path.is_file() {
+            self.hidden.push(path.to_owned());
+        }
+    }
+
     fn counted(&self) -> String {
-        let counted: Vec<String> = self.others.iter().map(|(extension, n)| format!("{n} {extension}")).collect();
-        counted.join(", ")
+        let others = self.others.iter().map(|(extension, n)| format!("{n} {extension}"));
+        let hidden = (!self.hidden.is_empty()).then(|| format!("{} hidden", self.hidden.len()));
+        others.chain(hidden).collect::<Vec<_>>().join(", ")
     }
 
     fn notes(&self, folder: &Path) -> Vec<Note> {
@@ -224,19 +240,61 @@ impl Folder {
         let others: u64 = self.others.values().sum();
         if others > 0 {
             let files = if others == 1 { "file" } else { "files" };
-            let what =
-                format!("{}: passed over {others} {files} of other formats: {}", folder.display(), self.counted());
+            let counted: Vec<String> = self.others.iter().map(|(extension, n)| format!("{n} {extension}")).collect();
+            let counted = counted.join(", ");
+            let what = format!("{}: passed over {others} {files} of other formats: {counted}", folder.display());
             notes.push(Note { what, hint: format!("formats are {FORMATS}") });
         }
         if !self.about.is_empty() {
-            let mut names: Vec<String> = self.about.iter().take(5).map(|path| path.display().to_string()).collect();
-            if self.about.len() > names.len() {
-                names.push(format!("{} more", self.about.len() - names.len()));
-            }
-            let what = format!("{}: left out what is probably no data: {}", folder.display(), names.join(", "));
+            let what = format!("{}: left out what is probably no data: {}", folder.display(), listed(&self.about));
+            notes.push(Note { what, hint: "name such a file itself if its text belongs to the corpus".into() });
+        }
+        if !self.hidden.is_empty() {
+            let files = if self.hidden.len() == 1 { "file" } else { "files" };
+            let what = format!(
+                "{}: passed over {} hidden {files}: {}",
+                folder.display(),
+                self.hidden.len(),
+                listed(&self.hidden)
+            );
             notes.push(Note { what, hint: "name such a file itself if its text belongs to the corpus".into() });
         }
         notes
+    }
+}
+
+/// The first names in order, and how many more there are.
+fn listed(paths: &[PathBuf]) -> String {
+    let mut paths: Vec<&PathBuf> = paths.iter().collect();
+    paths.sort();
+    let mut names: Vec<String> = paths.iter().take(5).map(|path| path.display().to_string()).collect();
+    if paths.len() > names.len() {
+        names.push(format!("{} more", paths.len() - names.len()));
+    }
+    names.join(", ")
+}
+
+/// Takes out files that stand further ahead too: under the same path, under another one, or through a link.
+pub(super) fn read_once(parts: &mut Vec<Part>, notes: &mut Vec<Note>) {
+    let mut seen = HashSet::new();
+    let mut again = vec![];
+    parts.retain(|part| {
+        let name = PathBuf::from(&part.name);
+        let fresh = seen.insert(match &part.bytes {
+            Bytes::File(path) => (true, path.canonicalize().unwrap_or(name.clone())),
+            Bytes::Memory(_) => (false, name.clone()),
+        });
+        if !fresh {
+            again.push(name);
+        }
+        fresh
+    });
+    if !again.is_empty() {
+        again.dedup();
+        let files = if again.len() == 1 { "a file that was" } else { "files that were" };
+        let what = format!("read once only, {files} found more than once: {}", listed(&again));
+        let hint = "a text counts for more by its weight, data.train.NAME.weight, not by being named twice".into();
+        notes.push(Note { what, hint });
     }
 }
 

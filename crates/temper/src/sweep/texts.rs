@@ -1,6 +1,6 @@
 //! What the runs of a sweep train on: text is known by the hash of its content, and tokenised once for all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -154,14 +154,16 @@ impl Texts {
         options: &PrepareOptions,
     ) -> Outcome<String> {
         let mut all = Sha256::new();
+        // A file that is named more than once is read once.
+        let mut seen = HashSet::new();
         for input in inputs {
             all.update(match input {
                 Input::Memory { name, .. } => name.clone(),
-                Input::Path(path) if path.is_file() => self.content_of(path)?,
-                // Of a folder or a pattern, every file that is read.
+                // Of a file, a folder or a pattern, every file that is read.
                 Input::Path(_) => {
                     let documents = Documents::open(std::slice::from_ref(input), &options.read)?;
-                    documents.files().map(|path| self.content_of(path)).collect::<Result<String>>()?
+                    let fresh = documents.files().filter(|path| seen.insert(path.canonicalize().ok()));
+                    fresh.map(|path| self.content_of(path)).collect::<Result<String>>()?
                 }
             });
         }

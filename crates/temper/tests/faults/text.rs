@@ -118,6 +118,9 @@ fn bad_lines() {
     }
     folder.write("nested.jsonl", "{\"data\": {\"text\": \"inside\"}}\n".repeat(3));
     refuses(&folder, "nested.jsonl", &[], &["no key `text`", "keys here are: data.text"]);
+    let args = ["data", "prepare", "nested.jsonl", "--tokenizer", "builtin:demo", "--out", "o", "--text-key", "data"];
+    let said = folder.fails(&args, 2, &["a string under `data`", "3 of the 3 lines", "keys here are: data.text"]);
+    assert!(!said.contains("skipped"), "they are already: {said}");
     prepare(&folder, "nested.jsonl", &["--text-key", "data.text"]);
 }
 
@@ -258,15 +261,55 @@ fn folders_of_text() {
     folder.write("mix/c.parquet", "x");
     folder.write("mix/dataset_info.json", "{\n}");
     folder.write("mix/robots.txt", "User-agent: *");
+    folder.write("mix/.hidden.txt", "x");
     let said = prepare(&folder, "mix", &[]);
     says_all(
         &said,
-        &["passed over 2 files of other formats: 1 .jsonl.xz, 1 .parquet", "dataset_info.json", "robots.txt"],
+        &[
+            "passed over 2 files of other formats: 1 .jsonl.xz, 1 .parquet",
+            "dataset_info.json",
+            "robots.txt",
+            "passed over 1 hidden file: mix/.hidden.txt",
+        ],
     );
     folder.write("mix/own.json", "{\n}");
     refuses(&folder, "mix", &[], &["own.json:1", "probably no data", "mix/*.jsonl"]);
     refuses(&folder, "mix/c.parquet", &[], &["read_parquet"]);
     refuses(&folder, "allenai/c4", &[], &["load_dataset"]);
+}
+
+/// A text that is named twice is read once, on the command line and in recipes: else what is held out is trained on too.
+#[test]
+fn a_text_that_is_named_twice() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("e2")).unwrap();
+    folder.write("e2/a.jsonl", folder.read("old.jsonl"));
+    let args = |inputs: &[&'static str], out| {
+        [&["data", "prepare"], inputs, &["--tokenizer", "builtin:demo", "--out", out]].concat()
+    };
+    folder.ok(&args(&["e2"], "once"));
+    for (out, inputs) in
+        [("twice", ["e2", "e2"]), ("inside", ["e2/a.jsonl", "e2"]), ("pattern", ["./e2", "e2/*.jsonl"])]
+    {
+        let done = folder.temper(&args(&inputs, out));
+        assert_eq!(done.code, 0, "{}", done.err);
+        says_all(&done.err, &["warning: read once only, a file that was found more than once: ", "a.jsonl", "hint: "]);
+        for file in ["train.tokens", "validation.tokens"] {
+            assert!(folder.read(&format!("{out}/{file}")) == folder.read(&format!("once/{file}")), "{out}/{file}");
+        }
+    }
+    let run = |out: &str, paths: &str| {
+        let set = format!("data.train.old.path={paths}");
+        let done = folder.temper(&["train", "tiny.toml", "--out", out, "--max-steps", "1", "--set", &set]);
+        assert_eq!(done.code, 0, "{}", done.err);
+        (folder.read(&format!("{out}/data/old/train.tokens")), done.err)
+    };
+    let (once, said) = run("run-once", "[\"e2\"]");
+    assert!(!said.contains("more than once"), "{said}");
+    let (twice, said) = run("run-twice", "[\"e2\", \"e2/*.jsonl\", \"old.jsonl\", \"old.jsonl\"]");
+    says_all(&said, &["read once only, files that were found more than once: e2/a.jsonl, old.jsonl"]);
+    // `old.jsonl` has the same content, but is another file.
+    assert!(twice.len() > once.len() * 3 / 2 && twice.len() < once.len() * 5 / 2, "{} {}", once.len(), twice.len());
 }
 
 /// R2: half of a corpus is not trained on.
