@@ -256,6 +256,31 @@ fn a_tree_in_turns() {
     assert!(note(&open(folder.path()).unwrap().train).contains("val/ is not used"));
 }
 
+/// MNIST as PNG files, as it is often passed on, calls its splits so.
+#[test]
+fn splits_called_training_and_testing() {
+    let folder = tree("testing");
+    fs::rename(folder.path().join("train"), folder.path().join("training")).unwrap();
+    let (other, splits) = (tree("test"), open(folder.path()).unwrap());
+    let same = open(other.path()).unwrap();
+    assert_eq!((splits.train.labels(), splits.test.labels()), (same.train.labels(), same.test.labels()));
+    assert_eq!((splits.train.pixels(0), splits.test.pixels(1)), (same.train.pixels(0), same.test.pixels(1)));
+    assert_eq!(splits.train.file_name(0), Some("training/a/1.png"));
+    assert!(!note(&splits.train).contains("not used"));
+    // Without the other split the message names the one that is there.
+    fs::rename(folder.path().join("testing"), folder.path().join("tests")).unwrap();
+    refuses(folder.path(), &["there is a training folder, but no test or val folder"]);
+    // Of two training sets one is taken, and the note says which.
+    write(other.path().join("training/a/1.png"), "unread");
+    let both = open(other.path()).unwrap();
+    assert!(note(&both.train).contains("the training set is train/, and training/ is not used"));
+    // A folder without classes is none.
+    fs::remove_dir_all(other.path().join("training")).unwrap();
+    fs::rename(other.path().join("train"), other.path().join("training")).unwrap();
+    fs::create_dir(other.path().join("train")).unwrap();
+    assert_eq!(open(other.path()).unwrap().train.labels(), same.train.labels());
+}
+
 #[test]
 fn colour_in_a_tree() {
     let folder = tree("test");

@@ -341,13 +341,20 @@ impl Recipe {
         open
     }
 
+    /// Gives a key the value that other keys decide, whatever it was.
+    pub fn decide(&mut self, key: &str, value: Value, origin: Origin) {
+        debug_assert!(find_key(key).is_some(), "{key}");
+        self.entries.insert(key.to_owned(), Entry { value, origin, place: String::new() });
+    }
+
     /// Fills `key`, or every key under it (`model` fills `model.layers` and so on), from the recipe of the run that this one
     /// branches off from, where the user has not given a value.
     pub fn inherit(&mut self, base: &Recipe, key: &str, run: &str) {
         let under = format!("{key}.");
         for (path, entry) in base.entries.iter().filter(|(path, _)| *path == key || path.starts_with(&under)) {
-            // A default of the base is the same default here, and what a method decided there it decides anew.
-            let decided = matches!(entry.origin, Origin::Preset(_)) && path.starts_with("method.");
+            // A default of the base is the same default here; what a method or a network decided there it decides anew.
+            let anew = path.starts_with("method.") || path == "model.batch_norm";
+            let decided = matches!(entry.origin, Origin::Preset(_)) && anew;
             if entry.origin != Origin::Default && !decided {
                 self.fill(path, entry.value.clone(), Origin::Base(run.to_owned()));
             }

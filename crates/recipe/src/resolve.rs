@@ -147,8 +147,12 @@ impl Resolver {
                 }
             }
         }
-        if path == "model.graph" && self.layer_of.get("model.width").is_some_and(|earlier| *earlier < layer) {
-            self.forget("model.width");
+        if path == "model.graph" {
+            for shape in ["model.width", "model.batch_norm"] {
+                if self.layer_of.get(shape).is_some_and(|earlier| *earlier < layer) {
+                    self.forget(shape);
+                }
+            }
         }
         let entry = Entry { value, origin: origin.clone(), place: item.place.clone() };
         self.recipe.entries.insert(path.to_owned(), entry);

@@ -214,20 +214,20 @@ pub struct Verify {
     pub bound: String,
     /// Whom to attack besides the images that are classified right and not certified: a "tenth" of the certified ones,
     /// "all" images, or nobody ("uncertified").
-    #[arg(long, default_value = "tenth", value_parser = ["tenth", "all", "uncertified"])]
+    #[arg(long, default_value = "tenth", value_parser = ["tenth", "all", "uncertified"], conflicts_with = "radius")]
     pub attack: String,
     /// Steps of one start of the attack: AutoPGD, whose steps halve.
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
     pub steps: u64,
     /// Starts of the attack: the first from the image itself, most others for one class each, the last two (one of 2 to 5)
     /// a random search that needs no gradient.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
     pub restarts: u64,
     /// Find the largest certified radius of every image up to --eps instead, by bisection.
     #[arg(long)]
     pub radius: bool,
     /// Steps of the bisection: the radius is found to EPS over 2^N.
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=40))]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=40), requires = "radius")]
     pub halvings: u64,
     /// Images of one pass; as many verdicts are lost at most when the process is killed.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]

@@ -1,7 +1,7 @@
 //! Image files in folders: one folder per class, and TinyImageNet's layout.
 //!
-//! A tree is `train/CLASS/FILE` and `test/CLASS/FILE` (or `val`, `valid`, `validation`); the files may lie one folder
-//! deeper, in `CLASS/images`. Classes are numbered in the order of their names, which is that of numbers where all of them
+//! A tree is `train/CLASS/FILE` and `test/CLASS/FILE` (or `training`, and `testing`, `val`, `valid`, `validation`); the files
+//! may lie one folder deeper, in `CLASS/images`. Classes are numbered in the order of their names, which is that of numbers where all of them
 //! are numbers. What is not read is counted. One image in colour makes all of them colour. TinyImageNet has its validation
 //! images, which serve as the test set, in one folder, `val/images`, and their classes in `val/val_annotations.txt`.
 //!
@@ -22,8 +22,10 @@ use super::{Images, READ, SET_BYTES, Splits, classes, folder_name};
 
 /// Files decoded at a time: enough for every thread, little in memory.
 const CHUNK: usize = 1024;
+/// What the training split may be called.
+const TRAINS: [&str; 2] = ["train", "training"];
 /// What the other split may be called.
-const TESTS: [&str; 4] = ["test", "val", "valid", "validation"];
+const TESTS: [&str; 5] = ["test", "testing", "val", "valid", "validation"];
 const TREE_HINT: &str = "an image tree is train/CLASS/*.png (or .jpg) and test/CLASS/*.png";
 
 /// TinyImageNet's folder: this one or the one its archive unpacks to.
@@ -42,7 +44,7 @@ pub(super) fn has_test(folder: &Path) -> bool {
 
 /// Whether the folder holds a tree.
 pub(super) fn is_here(folder: &Path) -> bool {
-    folder.join("train").is_dir()
+    TRAINS.iter().any(|name| folder.join(name).is_dir())
 }
 
 /// The visible entries of a folder in the order of their names.
@@ -151,25 +153,30 @@ fn in_turns(split: &Path, classes: &[String]) -> Result<Split> {
 
 /// Reads a tree.
 pub(super) fn read(folder: &Path) -> Result<Splits> {
-    let train = folder.join("train");
-    let class_names = class_folders(&train)?;
-    if class_names.is_empty() {
-        return Err(Problem::input(READ, train.display(), "there is no class folder in it").hint(TREE_HINT));
-    }
     let with_classes = |name: &&&str| {
         let split = folder.join(name);
         split.is_dir() && class_folders(&split).is_ok_and(|classes| !classes.is_empty())
     };
-    let splits: Vec<&&str> = TESTS.iter().filter(with_classes).collect();
-    let Some(test) = splits.first().map(|name| folder.join(name)) else {
-        let why = "there is a train folder, but no test or val folder with class folders in it";
+    let trains: Vec<&&str> = TRAINS.iter().filter(with_classes).collect();
+    let there = || TRAINS.iter().find(|name| folder.join(name).is_dir());
+    let train = folder.join(trains.first().copied().or_else(there).expect("the folder holds a tree"));
+    let class_names = class_folders(&train)?;
+    if class_names.is_empty() {
+        return Err(Problem::input(READ, train.display(), "there is no class folder in it").hint(TREE_HINT));
+    }
+    let tests: Vec<&&str> = TESTS.iter().filter(with_classes).collect();
+    let Some(test) = tests.first().map(|name| folder.join(name)) else {
+        let why =
+            format!("there is a {} folder, but no test or val folder with class folders in it", folder_name(&train));
         return Err(Problem::input(READ, folder.display(), why).hint(TREE_HINT));
     };
     same_classes(&class_names, &class_folders(&test)?, &train, &test)?;
     let (train, test) = (in_turns(&train, &class_names)?, in_turns(&test, &class_names)?);
     let mut note = "an image tree, one folder per class".to_owned();
-    if let [used, unused, ..] = splits[..] {
-        note = format!("{note}; the test set is {used}/, and {unused}/ is not used");
+    for (what, splits) in [("training", trains), ("test", tests)] {
+        if let [used, unused, ..] = splits[..] {
+            note = format!("{note}; the {what} set is {used}/, and {unused}/ is not used");
+        }
     }
     let Splits { train, test } = assemble(folder, &folder_name(folder), class_names, note, [train, test], 1)?;
     let [train, test] = [train, test].map(|images| Images { turns: true, ..images });

@@ -22,9 +22,28 @@ pub fn fill_method(recipe: &mut Recipe) -> Result<()> {
     let weights = if fast { "ibp" } else { "default" };
     recipe.fill("init.weights", Value::Text(weights.into()), origin);
     if let Some((norm, origin)) = batch_norm_of_network(recipe)? {
-        recipe.fill("model.batch_norm", Value::Text(norm.into()), origin);
+        refuse_other_batch_norm(recipe, norm, &origin)?;
+        recipe.decide("model.batch_norm", Value::Text(norm.into()), origin);
     }
     Ok(())
+}
+
+/// A recipe that asks for batch norms which its network has not, or for none where it has some, is not followed in silence.
+fn refuse_other_batch_norm(recipe: &Recipe, norm: &str, decided_by: &Origin) -> Result<()> {
+    let given = recipe.opt("model.batch_norm", Recipe::text)?;
+    let Some(given) = given.filter(|given| is_given(recipe, "model.batch_norm") && given != norm) else {
+        return Ok(());
+    };
+    let why = match decided_by {
+        Origin::Preset(key) => format!("it is \"{given}\", but by {key} it is \"{norm}\""),
+        _ => format!("it is \"{given}\", but the network has \"{norm}\""),
+    };
+    Err(recipe.problem("model.batch_norm", why).hint("leave it out: the network itself says where it has batch norms"))
+}
+
+/// Whether the recipe itself gives this key.
+fn is_given(recipe: &Recipe, key: &str) -> bool {
+    matches!(recipe.origin(key), Origin::Recipe(_) | Origin::File(_) | Origin::Set)
 }
 
 /// Where the network has batch norms, if its layers or its name say so and not the key `model.batch_norm`; and who says it.
@@ -163,12 +182,7 @@ pub fn without_effect(recipe: &Recipe, fresh: bool) -> Result<Vec<(&'static str,
     let constant = recipe.text("eps.shape")? == "constant";
     let plain = !method.tightness && !method.relu_balance;
     let crown = method.objective == Objective::CrownIbp;
-    let suffixed = recipe
-        .opt("model.name", Recipe::text)?
-        .is_some_and(|name| ["-nobn", "-convbn"].iter().any(|end| name.ends_with(end)));
-    let rules: [(bool, &'static str, &[&'static str]); 11] = [
-        (recipe.is_set("model.graph"), "model.graph lists every layer", &["model.width", "model.batch_norm"]),
-        (suffixed && !recipe.is_set("model.graph"), "model.name says it", &["model.batch_norm"]),
+    let rules: [(bool, &'static str, &[&'static str]); 9] = [
         (constant, "eps.shape is \"constant\"", &["eps.start", "eps.length"]),
         (plain, "method.tightness and method.relu_balance are off", &["method.lambda", "method.tau", "eps.floor"]),
         (
@@ -187,9 +201,10 @@ pub fn without_effect(recipe: &Recipe, fresh: bool) -> Result<Vec<(&'static str,
         (!fresh, "the weights are those of the base run", &["init.weights", "data.normalise"]),
         (recipe.is_set("init.from"), "init.from gives the weights", &["init.weights"]),
     ];
-    let given = |key: &str| matches!(recipe.origin(key), Origin::Recipe(_) | Origin::File(_) | Origin::Set);
     let idle = rules.iter().filter(|(idle, ..)| *idle);
-    Ok(idle.flat_map(|(_, why, keys)| keys.iter().filter(|key| given(key)).map(|key| (*key, *why))).collect())
+    Ok(idle
+        .flat_map(|(_, why, keys)| keys.iter().filter(|key| is_given(recipe, key)).map(|key| (*key, *why)))
+        .collect())
 }
 
 /// What is wrong with the last batch of an epoch, if it is too small for the statistics of batch norms.

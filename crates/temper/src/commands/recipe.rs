@@ -85,7 +85,7 @@ fn networks(printer: &Printer) -> u8 {
     }
     printer.data(table.to_text().trim_end());
     printer.say(
-        "\ncounted for 10 classes with full batch norm; -nobn or -convbn after a name overrules model.batch_norm, and model.width the width",
+        "\ncounted for 10 classes with full batch norm; -nobn or -convbn after a name says what model.batch_norm otherwise says; model.width overrules the width",
     );
     0
 }

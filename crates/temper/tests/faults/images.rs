@@ -142,18 +142,40 @@ fn the_name_of_a_folder_decides_no_normalisation() {
 #[test]
 fn batch_norm_is_recorded_as_it_is() {
     let folder = pets();
-    let graph = "model = { graph = [\"flatten\", \"linear 4\", \"relu\", \"linear 2\"], batch_norm = \"full\" }";
-    for (model, says) in
-        [(graph.replace(", batch_norm = \"full\"", ""), ""), (graph.to_owned(), "left out    model.batch_norm")]
+    let with = |model: &str| folder.write("pets.toml", PETS.replace("model = { name = \"small\", width = 2 }", model));
+    let recorded = |run: &str, says: &str| {
+        let resolved = String::from_utf8(folder.read(&format!("{run}/resolved.toml"))).expect("UTF-8");
+        says_all(&resolved, &[says]);
+    };
+    const PLAIN: &str = r#"graph = ["flatten", "linear 4", "relu", "linear 2"]"#;
+    const NORMED: &str = r#"graph = ["flatten", "linear 4", "bn", "relu", "linear 2"]"#;
+    for (run, model) in [("run0", format!("{{ {PLAIN} }}")), ("run1", format!("{{ {PLAIN}, batch_norm = \"none\" }}"))]
     {
-        folder.write("pets.toml", PETS.replace("model = { name = \"small\", width = 2 }", &model));
-        let out = format!("run{}", says.len());
-        let done = folder.temper(&["train", "pets.toml", "--out", &out]);
-        assert_eq!(done.code, 0, "{}", done.err);
-        says_all(&done.err, &[says]);
+        with(&format!("model = {model}"));
+        folder.ok(&["train", "pets.toml", "--out", run]);
+        recorded(run, "batch_norm = \"none\"");
     }
-    let resolved = String::from_utf8(folder.read("run0/resolved.toml")).expect("UTF-8");
-    says_all(&resolved, &["batch_norm = \"none\""]);
+    // A recipe that asks for what its network has not is an error of every command that reads it.
+    let cases = [
+        (format!("{{ {PLAIN}, batch_norm = \"full\" }}"), ["it is \"full\"", "by model.graph it is \"none\""]),
+        (format!("{{ {NORMED}, batch_norm = \"none\" }}"), ["it is \"none\"", "by model.graph it is \"full\""]),
+        (
+            "{ name = \"small-nobn\", width = 2, batch_norm = \"full\" }".to_owned(),
+            ["it is \"full\"", "by model.name it is \"none\""],
+        ),
+        (format!("{{ {PLAIN}, width = 4 }}"), ["model.width", "a list of layers has its own widths"]),
+    ];
+    for (model, says) in cases {
+        with(&format!("model = {model}"));
+        for command in [&["plan", "pets.toml", "--no-calibration"][..], &["train", "pets.toml", "--out", "no"]] {
+            folder.fails(command, 2, &[&says[..], &["hint: "]].concat());
+        }
+        assert!(!folder.path("no").exists());
+    }
+    // What the network of a run decided is decided anew by the network of its branch.
+    with(&format!("model = {{ {NORMED} }}\nclocks.weights = \"reset\""));
+    folder.ok(&["branch", "run0", "pets.toml", "--out", "branch"]);
+    recorded("branch", "batch_norm = \"full\"");
 }
 
 #[test]

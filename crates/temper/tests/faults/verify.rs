@@ -78,6 +78,23 @@ fn a_quick_look_blocks_nothing() {
     folder.fails(&other, 2, &["steps = 4, now it is 5", "restarts = 2, now it is 1", "hint: give another folder"]);
 }
 
+/// An option that the question has no use for is an error that names both: nothing that was asked is dropped in silence.
+#[test]
+fn options_without_a_use_are_refused() {
+    let folder = with_run();
+    for (args, says) in [
+        (&["--radius", "--attack", "all"][..], ["--radius", "--attack"]),
+        (&["--radius", "--steps", "3"], ["--radius", "--steps"]),
+        (&["--radius", "--restarts", "2"], ["--radius", "--restarts"]),
+        // The value of the default is given all the same.
+        (&["--radius", "--steps", "200"], ["--radius", "--steps"]),
+        (&["--halvings", "3"], ["--radius", "--halvings"]),
+    ] {
+        folder.fails(&[&["verify", "run"], args].concat(), 2, &says);
+    }
+    assert!(!folder.path("run/verify").exists());
+}
+
 /// R21: a signal in the middle of a batch that would take hours is answered, and the batch is abandoned.
 #[test]
 fn a_signal_abandons_the_batch() {
