@@ -156,12 +156,14 @@ fn line_of(tokens: u64, values: &Values) -> String {
     line
 }
 
-/// A metric as a person wants to see it: losses with four decimals, rates as powers of ten, the rest with five digits.
+/// A metric as a person wants to see it: losses and bits per byte with four decimals, perplexities, which follow from them, with four
+/// digits, rates as powers of ten, the rest with five digits.
 pub fn metric(name: &str, value: f64) -> String {
     match name {
         _ if !value.is_finite() => word(value).to_owned(),
         "lr" | "eps" | "eps_current" | "weight" => format!("{value:.2e}"),
         _ if name.ends_with("loss") || name == "bits_per_byte" => format!("{value:.4}"),
+        "perplexity" => digits(value, 4),
         _ => digits(value, 5),
     }
 }
@@ -211,7 +213,8 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-fn word(value: f64) -> &'static str {
+/// The word that stands for a number that is not finite.
+pub fn word(value: f64) -> &'static str {
     match value {
         f64::INFINITY => "inf",
         f64::NEG_INFINITY => "-inf",

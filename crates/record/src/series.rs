@@ -1,6 +1,9 @@
 //! Reading a run back: `metrics.jsonl` as series per metric, for tables and figures.
 //!
 //! A last line that was cut off by a kill is left out; anything else that is not an event is an error with its line number.
+//!
+//! The memory is bounded, however long the run: where there are more than [`MOST_STEPS`] updates, neighbours are merged (see
+//! [`RunSeries::merged`]). Tables and claims are about evaluations, all of which are kept.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -11,6 +14,13 @@ use crate::env::Env;
 use crate::event::{CERTIFY, Event, RunInfo, Values};
 use crate::problem::{Problem, Result};
 use crate::run::RunDir;
+
+/// Points that the updates of a run are kept as, at most.
+pub const MOST_STEPS: usize = 8192;
+
+/// Metrics of updates that a merged point has from its last update, since they follow from the number of the update: what the
+/// schedule sets, and clocks. All others are averaged.
+const OF_THE_LAST: [&str; 5] = ["lr", "eps", "weight", "seconds", "epoch"];
 
 /// Everything a run has recorded, sorted.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,8 +35,10 @@ pub struct RunSeries {
     pub best: Option<Best>,
     /// Phases of the schedule, in order.
     pub phases: Vec<Phase>,
-    /// One point an update.
+    /// One point an update, or one for every [`merged`](Self::merged) of them.
     pub steps: Vec<StepPoint>,
+    /// Updates that a point of [`steps`](Self::steps) is made of, the last one aside: 0 or 1 unless the run is long.
+    pub merged: u64,
     /// Evaluations by validation set, in order of first appearance.
     pub evals: Vec<(String, Vec<EvalPoint>)>,
     /// Warnings, in order.
@@ -50,15 +62,34 @@ pub struct Phase {
     pub last_step: u64,
 }
 
-/// The metrics of one update.
+/// The metrics of one update, or of several that lie beside each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepPoint {
-    /// Number of the update, from 1.
+    /// Number of the update, from 1; of several, the last.
     pub step: u64,
     /// Tokens trained on, this update included.
     pub tokens: u64,
     /// The metrics.
     pub values: Values,
+    /// How many updates the point is made of.
+    pub updates: u64,
+}
+
+impl StepPoint {
+    /// Takes in what follows: the point is then at the later update, with the mean of every metric over all its updates, but for
+    /// the schedule's and the clocks', which are the later ones.
+    fn merge(&mut self, later: Self) {
+        let (n, m) = (self.updates as f64, later.updates as f64);
+        let mut values = later.values;
+        for (name, before) in self.values.iter() {
+            match values.get(name) {
+                None => values.set(name, before),
+                Some(_) if OF_THE_LAST.contains(&name) => {}
+                Some(after) => values.set(name, (before * n + after * m) / (n + m)),
+            }
+        }
+        *self = Self { step: later.step, tokens: later.tokens, values, updates: self.updates + later.updates };
+    }
 }
 
 /// The metrics of one set at one time.
@@ -123,7 +154,7 @@ impl RunSeries {
                     if let Some(last) = run.steps.last().filter(|last| last.step >= step) {
                         return Err(disorder("step", step, last.step));
                     }
-                    run.steps.push(StepPoint { step, tokens, values });
+                    run.push(StepPoint { step, tokens, values, updates: 1 });
                 }
                 Event::Eval { step, tokens, set, values } => {
                     let at = run.evals.iter().position(|(name, _)| *name == set).unwrap_or_else(|| {
@@ -147,6 +178,25 @@ impl RunSeries {
             }
         }
         Ok(())
+    }
+
+    /// Adds an update. Once there are too many points, every two become one, and so does what comes after.
+    fn push(&mut self, point: StepPoint) {
+        let every = self.merged.max(1);
+        match self.steps.last_mut() {
+            Some(last) if last.updates < every => last.merge(point),
+            _ => self.steps.push(point),
+        }
+        if self.steps.len() > MOST_STEPS {
+            let mut old = std::mem::take(&mut self.steps).into_iter();
+            while let Some(mut point) = old.next() {
+                if let Some(next) = old.next() {
+                    point.merge(next);
+                }
+                self.steps.push(point);
+            }
+            self.merged = every * 2;
+        }
     }
 
     /// Whether it trained an image classifier.

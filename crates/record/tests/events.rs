@@ -3,6 +3,7 @@
 use std::fs;
 
 use temper_record::event::Parent;
+use temper_record::series::MOST_STEPS;
 use temper_record::*;
 
 fn all_kinds() -> Vec<Event> {
@@ -101,6 +102,29 @@ fn series_hold_what_the_events_said() {
     assert_eq!(series.eval_metric("none", "loss"), []);
     assert_eq!(series.warnings, ["two\nlines"]);
     assert_eq!((series.done, series.stopped), (Some(1.5), None));
+}
+
+#[test]
+fn the_updates_of_a_long_run_are_merged() {
+    let last = 5 * MOST_STEPS as u64 + 3;
+    let step = |step: u64| {
+        let values = Values::new().with("loss", (step % 2) as f64).with("lr", step as f64);
+        Event::Step { step, tokens: 10 * step, values }
+    };
+    let series = RunSeries::from_events("long", (1..=last).map(step)).unwrap();
+    assert!(series.steps.len() <= MOST_STEPS && series.steps.len() > MOST_STEPS / 2, "{}", series.steps.len());
+    assert_eq!(series.merged, 8);
+    assert_eq!(series.steps.iter().map(|point| point.updates).sum::<u64>(), last);
+    assert_eq!((series.last_step(), series.last_tokens()), (last, 10 * last));
+    let (rest, whole) = series.steps.split_last().unwrap();
+    assert_eq!(rest.updates, last % 8);
+    for (n, point) in whole.iter().enumerate() {
+        let step = 8 * (n as u64 + 1);
+        assert_eq!((point.step, point.updates), (step, 8));
+        assert_eq!((point.values.get("loss"), point.values.get("lr")), (Some(0.5), Some(step as f64)));
+    }
+    let short = RunSeries::from_events("short", (1..=MOST_STEPS as u64).map(step)).unwrap();
+    assert_eq!((short.merged, short.steps.len()), (0, MOST_STEPS));
 }
 
 #[test]

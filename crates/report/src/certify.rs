@@ -21,7 +21,7 @@ fn evaluated(p: &Placed, set: &str, metric: &str) -> Vec<Point> {
     let name = metric_name(metric);
     let points = p.run.evals(set).iter().filter_map(|e| {
         let y = e.values.get(metric)?;
-        let tip = tip(p, e.step, e.tokens, &format!("{set}: {name}"), y);
+        let tip = tip(p, e.step, e.tokens, &format!("{set}: {name}"), digits(y, 5));
         Some(Point { x: p.x_of_step(e.step), y, tip: Some(tip) })
     });
     points.collect()
@@ -136,6 +136,7 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
         bands,
         remark,
         names: Names::Margin,
+        narrow: false,
     }
 }
 
@@ -170,6 +171,7 @@ pub(crate) fn losses(placed: &[Placed], options: &ReportOptions) -> Option<Figur
         bands,
         remark,
         names: Names::Margin,
+        narrow: false,
     })
 }
 
@@ -290,7 +292,7 @@ fn widths(placed: &[Placed], members: &[&Placed], set: &str, layer: &str) -> Cel
             .filter_map(|e| {
                 // Bounds can overflow; an infinite width has no place.
                 let y = e.values.get(&metric)?;
-                let tip = tip(p, e.step, e.tokens, &format!("{layer}: mean width"), y);
+                let tip = tip(p, e.step, e.tokens, &format!("{layer}: mean width"), digits(y, 5));
                 Some(Point { x: p.x_of_step(e.step), y, tip: Some(tip) })
             })
             .collect();

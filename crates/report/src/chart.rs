@@ -22,6 +22,8 @@ pub struct Figure {
     pub remark: String,
     /// Where the lines are named.
     pub names: Names,
+    /// For a narrow screen: names and values are not written beside the lines, and nothing waits for a pointer.
+    pub narrow: bool,
 }
 
 /// Where lines are named.

@@ -2,12 +2,13 @@
 //! bar of one standard deviation to both sides.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use temper_record::console;
 
 use crate::scale::{Kind, Scale};
-use crate::svg::{Drawing, LEFT, SIZE, SMALL, WIDTH};
-use crate::text::{Format, escape, pixels, shortened, tick_labels};
+use crate::svg::{Drawing, LEFT, NARROW, SIZE, SMALL, WIDTH, element};
+use crate::text::{Format, escape, fitting, pixels, shortened, tick_labels};
 use crate::theme::{STYLES, marker};
 
 /// Height of a row in pixels.
@@ -33,28 +34,44 @@ impl Drawing for Dots {
         [&self.name, &self.title, &self.description]
     }
 
+    fn narrowed(&self) -> Option<String> {
+        // One metric below the other.
+        let (mut body, mut top) = (String::new(), 0.0);
+        for n in 0..self.columns.len() {
+            top += self.draw_columns(&mut body, n..n + 1, 18, (top, NARROW)) + 10.0;
+        }
+        let name = format!("{}-narrow", self.name);
+        Some(element("", " narrow", [&name, &self.title, &self.description], &body, [NARROW, top]))
+    }
+
     fn draw(&self) -> (String, f64) {
-        let widest = self.rows.iter().map(|(name, _)| pixels(&shortened(name, 34), SIZE)).fold(0.0, f64::max);
-        let left = (widest + 24.0).max(LEFT);
-        let (top, bottom) = (30.0, 30.0 + ROW * self.rows.len() as f64);
         let mut body = String::new();
-        for (n, (name, _)) in self.rows.iter().enumerate() {
-            let y = top + ROW * (n as f64 + 0.5);
-            let name = escape(&shortened(name, 34));
-            let _ =
-                write!(body, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>", left - 14.0, y + 4.5);
-            let _ = write!(body, "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{:.1}\"/>", WIDTH - 16.0);
-        }
-        let share = (WIDTH - 16.0 - left) / self.columns.len().max(1) as f64;
-        for (n, title) in self.columns.iter().enumerate() {
-            let from = left + share * n as f64;
-            self.draw_column(&mut body, n, title, (from, from + share - 24.0), (top, bottom));
-        }
-        (body, bottom + 34.0)
+        let height = self.draw_columns(&mut body, 0..self.columns.len(), 34, (0.0, WIDTH));
+        (body, height)
     }
 }
 
 impl Dots {
+    /// Some of the columns beside each other, with the names of the rows in at most so many letters. Gives the height they take.
+    fn draw_columns(&self, body: &mut String, columns: Range<usize>, most: usize, (top, width): (f64, f64)) -> f64 {
+        let widest = self.rows.iter().map(|(name, _)| pixels(&shortened(name, most), SIZE)).fold(0.0, f64::max);
+        let left = (widest + 24.0).max(LEFT);
+        let height = 30.0 + ROW * self.rows.len() as f64;
+        for (n, (name, _)) in self.rows.iter().enumerate() {
+            let y = top + 30.0 + ROW * (n as f64 + 0.5);
+            let name = escape(&shortened(name, most));
+            let _ =
+                write!(body, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>", left - 14.0, y + 4.5);
+            let _ = write!(body, "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{:.1}\"/>", width - 16.0);
+        }
+        let share = (width - 16.0 - left) / columns.len().max(1) as f64;
+        for (place, n) in columns.enumerate() {
+            let from = left + share * place as f64;
+            self.draw_column(body, n, &self.columns[n], (from, from + share - 24.0), (top + 30.0, top + height));
+        }
+        height + 34.0
+    }
+
     fn draw_column(
         &self,
         body: &mut String,
@@ -65,7 +82,8 @@ impl Dots {
     ) {
         let _ = write!(
             body,
-            "<text class=\"title\" x=\"{from:.1}\" y=\"18\">{}</text>",
+            "<text class=\"title\" x=\"{from:.1}\" y=\"{:.1}\">{}</text>",
+            top - 12.0,
             escape(&fitting(title, to - from + 12.0))
         );
         let of = |row: &'_ (String, Vec<Vec<f64>>)| -> Vec<f64> {
@@ -153,10 +171,4 @@ fn labelled(scale: &Scale, (from, to): (f64, f64)) -> Vec<(f64, String)> {
         return first;
     }
     [50.0, 36.0, 25.0, 18.0].into_iter().map(of).find(|labels| labels.len() > 1).unwrap_or(first)
-}
-
-/// A heading that ends where its panel does.
-fn fitting(text: &str, room: f64) -> String {
-    let most = (4..=text.chars().count()).rev().find(|most| pixels(&shortened(text, *most), SIZE) <= room);
-    shortened(text, most.unwrap_or(4))
 }

@@ -7,6 +7,7 @@ use temper_record::{Best, RunSeries};
 
 use crate::certify::part_attacked;
 use crate::options::{Placed, ReportOptions, placed};
+use crate::summary::last_evaluated;
 use crate::table::Table;
 use crate::text::capital;
 
@@ -76,7 +77,8 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
 
 /// How many images a run had been trained on after so many updates.
 fn images_at(run: &RunSeries, step: u64) -> String {
-    let images = run.steps.iter().find(|s| s.step == step).map(|s| s.tokens);
+    let evaluated = run.evals.iter().flat_map(|(_, points)| points).find(|point| point.step == step).map(|p| p.tokens);
+    let images = evaluated.or_else(|| run.steps.iter().find(|s| s.step == step).map(|s| s.tokens));
     images.map_or("–".to_owned(), |images| console::count(images as f64))
 }
 
@@ -156,11 +158,15 @@ fn ends<'a>(placed: &'a [Placed<'a>], set: &str, options: &ReportOptions) -> Vec
         let values = &p.run.evals(set).last()?.values;
         let number = |name: &str| values.get(name).filter(|value| value.is_finite());
         let label = options.labels.iter().find(|(name, _)| *name == p.run.name).map(|(_, label)| label.as_str());
-        let unfinished = if p.run.done.is_some() { "" } else { " (unfinished)" };
+        let unfinished = match (last_evaluated(p.run), p.run.done) {
+            (_, Some(_)) => String::new(),
+            (Some((at, last)), None) => format!(" (unfinished, last evaluated at step {at} of {last})"),
+            (None, None) => " (unfinished)".to_owned(),
+        };
         // A run's own name stays as it is written.
         let first = label.map_or(p.name.clone(), capital);
         Some(End {
-            names: [first + unfinished, label.unwrap_or(&p.name).to_owned() + unfinished],
+            names: [first + &unfinished, label.unwrap_or(&p.name).to_owned() + &unfinished],
             run: p.run,
             certified: 100.0 - number("certified_error")?,
             standard: number("standard_error")?,

@@ -7,7 +7,7 @@ use crate::chart::{Axis, Band, Figure, Line, Marks, Names, Panel, Point, Reach};
 use crate::options::{Placed, ReportOptions, Sets, XAxis, counted};
 use crate::scale::Kind;
 use crate::stages;
-use crate::text::{Format, capital, metric_name, metric_unit};
+use crate::text::{Format, capital, cell, metric_name, metric_unit};
 
 /// How much of the run before a branch is shown, as a fraction of what comes after it.
 const CONTEXT: f64 = 0.22;
@@ -32,14 +32,8 @@ pub(crate) fn x_axis(placed: &[Placed], options: &ReportOptions) -> Axis {
     }
 }
 
-pub(crate) fn tip(placed: &Placed, step: u64, tokens: u64, what: &str, value: f64) -> String {
-    format!(
-        "{}, step {step} ({} {})\n{what} {}",
-        placed.name,
-        console::count(tokens as f64),
-        counted(placed.run),
-        console::digits(value, 5)
-    )
+pub(crate) fn tip(placed: &Placed, step: u64, tokens: u64, what: &str, value: String) -> String {
+    format!("{}, step {step} ({} {})\n{what} {value}", placed.name, console::count(tokens as f64), counted(placed.run))
 }
 
 /// What the axes follow: everything, except where runs from random weights stand beside continued ones.
@@ -68,11 +62,17 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
                 .iter()
                 .filter_map(|e| {
                     let y = e.values.get(&options.metric)?;
-                    let tip = Some(tip(p, e.step, e.tokens, &format!("{set}: {}", metric_name(&options.metric)), y));
+                    let tip = Some(tip(
+                        p,
+                        e.step,
+                        e.tokens,
+                        &format!("{set}: {}", metric_name(&options.metric)),
+                        cell(&options.metric, y),
+                    ));
                     Some(Point { x: p.x_of_step(e.step), y, tip })
                 })
                 .collect();
-            let value = points.last().map(|last| console::digits(last.y, 4))?;
+            let value = points.last().map(|last| cell(&options.metric, last.y))?;
             let value = if p.faint { String::new() } else { value };
             Some(Line { points, marks: Marks::All, value, reach: reach(placed, p), ..line(p) })
         });
@@ -95,6 +95,7 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
         remark,
         bands,
         names: Names::Margin,
+        narrow: false,
     }
 }
 
@@ -137,7 +138,7 @@ pub(crate) fn averaged(placed: &[Placed], metric: &str, y: Axis) -> Option<Panel
                 all.chunks(size).map(|c| Point { x: mean(|p| p.0, c), y: mean(|p| p.1, c), tip: None }).collect();
             let value = points.last().map(|l| match y.format {
                 Format::Count => console::count(l.y),
-                Format::Plain => console::digits(l.y, 4),
+                _ => cell(metric, l.y),
             })?;
             let value = if p.faint { String::new() } else { value };
             Some(Line { points, value, reach: reach(placed, p), marks: few(p), ..line(p) })
@@ -212,8 +213,8 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
                         p.name,
                         e.step,
                         console::count(e.tokens as f64),
-                        console::digits(x, 5),
-                        console::digits(y, 5)
+                        cell(metric, x),
+                        cell(metric, y)
                     );
                     Some(Point { x, y, tip: Some(tip) })
                 })
@@ -226,21 +227,22 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
     if lines.is_empty() {
         return None;
     }
-    // Perplexities differ by factors; a narrow range reads better without the logarithm.
-    let axis = |label: String| Axis { label, kind: Kind::Log, ..Axis::default() };
+    // Perplexities differ by factors.
+    let axis = |label: String, of: fn(&Point) -> f64| {
+        let values = lines.iter().flat_map(|line| &line.points).map(of).filter(|value| value.is_finite());
+        let format = if values.fold(0.0, f64::max) >= 1e4 { Format::Each } else { Format::Plain };
+        Axis { label, kind: Kind::Log, format, ..Axis::default() }
+    };
+    let x = axis(format!("{old} (old data): {name}  ← better"), |point| point.x);
+    let y = axis(format!("{new} (new data): {name}  ← better"), |point| point.y);
     Some(Figure {
         name: "plane".to_owned(),
         title: capital(&format!("{name} on {old} (old data) against {new} (new data)")),
         description:
             "Every run's way from its first evaluation (hollow) to its last (filled); better is down and to the left."
                 .to_owned(),
-        x: axis(format!("{old} (old data): {name}  ← better")),
-        panels: vec![Panel {
-            height: 520.0,
-            y: axis(format!("{new} (new data): {name}  ← better")),
-            lines,
-            ..Panel::default()
-        }],
+        x,
+        panels: vec![Panel { height: 520.0, y, lines, ..Panel::default() }],
         names: Names::Inside,
         ..Figure::default()
     })

@@ -2,14 +2,15 @@
 
 use temper_record::{Result, RunSeries};
 
-use crate::chart::Figure;
+use crate::chart::{Figure, Line, Marks};
 use crate::errors::{errors_table, notes};
 use crate::grid::Grid;
 use crate::options::{ReportOptions, sets};
 use crate::stages::stage_table;
-use crate::summary::{change_table, facts_table, machines, sentence};
+use crate::summary::{change_table, facts_table, last_evaluated, machines, sentence};
+use crate::svg::dashes;
 use crate::text::{escape, metric_name};
-use crate::theme::{STYLES, figure_css, page_css};
+use crate::theme::{STYLES, figure_css, marker, page_css};
 use crate::{Drawn, Part};
 
 pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) -> Result<String> {
@@ -49,6 +50,8 @@ pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) 
             body += &heading("Start, peak, final and change");
             body += &change_table(part.runs, options)?.to_html();
             body += &soft(&definitions(options));
+            body += &part.runs.iter().filter_map(late).map(|note| soft(&note)).collect::<String>();
+            body += &without_bits(part.runs, options)?.map_or(String::new(), |note| soft(&note));
             let left_out = sets(part.runs, options)?.left_out;
             if left_out > 0 {
                 body += &soft(&format!(
@@ -59,6 +62,7 @@ pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) 
         }
         body += &heading("Runs");
         body += &facts_table(part.runs, options).to_html();
+        body += &part.runs.iter().filter(|run| run.merged > 1).map(|run| soft(&merged(run))).collect::<String>();
     }
     body += &machines(runs, options).iter().map(|machine| soft(machine)).collect::<String>();
     let warnings: Vec<String> = runs
@@ -92,25 +96,68 @@ fn drawn(figure: &Drawn) -> String {
 
 /// The names of a figure's lines with their strokes. On a narrow screen the right margin, where they stand, is out of sight.
 pub fn keys(figure: &Figure) -> String {
-    let mut names: Vec<(&str, usize)> = Vec::new();
+    let mut names: Vec<&Line> = Vec::new();
     for line in figure.panels.iter().flat_map(|panel| &panel.lines).filter(|line| !line.faint && !line.name.is_empty())
     {
-        if !names.iter().any(|(name, _)| *name == line.name) {
-            names.push((&line.name, line.style));
+        if !names.iter().any(|other| other.name == line.name) {
+            names.push(line);
         }
     }
     if names.len() < 2 {
         return String::new();
     }
-    let key = |(name, style): (&str, usize)| {
-        let style = style % STYLES;
-        let stroke = format!("<path class=\"curve s{style}\" d=\"M1 6H25\"/>");
+    let key = |line: &Line| {
+        let style = line.style % STYLES;
+        let mut stroke = format!("<path class=\"curve s{style}\" {}d=\"M1 6H31\"/>", dashes(line));
+        if line.marks != Marks::None {
+            stroke +=
+                &format!("<path class=\"f{style}\" transform=\"translate(16 6)\" d=\"{}\"/>", marker(line.style, 4.2));
+        }
         format!(
-            "<span><svg class=\"fig\" viewBox=\"0 0 26 12\" aria-hidden=\"true\">{stroke}</svg>{}</span> ",
-            escape(name)
+            "<span><svg class=\"fig\" viewBox=\"0 0 32 12\" aria-hidden=\"true\">{stroke}</svg>{}</span> ",
+            escape(&line.name)
         )
     };
     format!("<p class=\"keys\">{}</p>", names.into_iter().map(key).collect::<String>())
+}
+
+/// The sets of which no bits per byte are known though their loss is, and why that can be.
+fn without_bits(runs: &[RunSeries], options: &ReportOptions) -> Result<Option<String>> {
+    if !options.table.iter().any(|metric| metric == "bits_per_byte") {
+        return Ok(None);
+    }
+    let last =
+        |run: &RunSeries, set: &str, metric: &str| run.evals(set).last().and_then(|point| point.values.get(metric));
+    let lacks =
+        |run: &RunSeries, set: &str| last(run, set, "loss").is_some() && last(run, set, "bits_per_byte").is_none();
+    let names = sets(runs, options)?.names;
+    let names: Vec<&str> =
+        names.iter().map(String::as_str).filter(|set| runs.iter().any(|run| lacks(run, set))).collect();
+    Ok((!names.is_empty()).then(|| {
+        format!(
+            "There are no bits per byte of {}, nor of averages over it: the tokenizer lost a part of its text, or the bytes \
+             behind the tokens are not known. Losses per token do not compare across tokenizers.",
+            names.join(", ")
+        )
+    }))
+}
+
+/// That the last evaluation of a run is not of its end.
+fn late(run: &RunSeries) -> Option<String> {
+    let (at, last) = last_evaluated(run)?;
+    Some(format!(
+        "{} was trained to step {last}; its final values are those of step {at}, its last evaluation.",
+        run.name
+    ))
+}
+
+/// What the figures show of a run that is too long to show every update.
+fn merged(run: &RunSeries) -> String {
+    format!(
+        "{} is long: in the figures a point stands for {} updates, with the mean of their losses, norms and speeds and the last of \
+         their rates. metrics.jsonl has every update.",
+        run.name, run.merged
+    )
 }
 
 fn soft(text: &str) -> String {
@@ -119,7 +166,7 @@ fn soft(text: &str) -> String {
 
 fn definitions(options: &ReportOptions) -> String {
     let mut text = String::from(
-        "Start is the evaluation before the first update, peak the highest value seen, change final minus start.",
+        "Start is the evaluation before the first update, peak the highest value seen, final the last evaluation, change final minus start.",
     );
     for metric in &options.table {
         text += match metric.as_str() {

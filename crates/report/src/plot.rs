@@ -59,6 +59,7 @@ impl Plot<'_> {
         *body += "</g>";
         self.draw_entries(body, &mut room);
         match self.figure.names {
+            Names::Margin if self.figure.narrow => {}
             Names::Margin => self.draw_margin_names(body, &mut room),
             Names::Inside => {
                 self.draw_starts(body, &mut room);
@@ -254,7 +255,8 @@ impl Plot<'_> {
         }
         let every = shown.len().div_ceil(MOST_TIPS).max(1);
         for (_, p) in shown.iter().enumerate().filter(|(n, _)| n % every == 0 || *n == last) {
-            if let Some(tip) = &p.tip {
+            // Without a pointer there is nothing to rest on a point.
+            if let Some(tip) = p.tip.as_ref().filter(|_| !self.figure.narrow) {
                 let (px, py) = self.place(p);
                 let _ = write!(
                     body,

@@ -83,7 +83,10 @@ pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option
                 row.push(value.map_or("–".to_owned(), |value| cell(metric, value)));
             }
         }
-        table.row(row);
+        // A corpus of a run beside the chain.
+        if row[1..].iter().any(|cell| cell != "–") {
+            table.row(row);
+        }
     }
     Ok(Some(table))
 }

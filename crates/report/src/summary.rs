@@ -5,7 +5,7 @@ use std::path::Path;
 use temper_record::{Problem, Result, RunSeries, console, env};
 
 use crate::errors::{certified_sentence, errors_table};
-use crate::options::{ReportOptions, Sets, counted, placed, sets};
+use crate::options::{Placed, ReportOptions, Sets, counted, placed, sets};
 use crate::table::Table;
 use crate::text::{cell, change_cell, metric_name, set_name};
 
@@ -181,29 +181,81 @@ pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
     let sets = sets(runs, options).ok()?;
     let (old, new) = (sets.old.as_ref()?, sets.new.as_ref()?);
     let metric = &options.plane;
-    let name = metric_name(metric);
     let placed = placed(runs, options);
-    let mut ends: Vec<(&str, Summary, Summary)> = placed
-        .iter()
-        .filter(|p| !p.faint)
-        .filter_map(|p| Some((p.name.as_str(), Summary::of(p.run, old, metric)?, Summary::of(p.run, new, metric)?)))
-        .filter(|(_, o, n)| o.last.is_finite() && n.last.is_finite())
-        .collect();
-    ends.sort_by(|a, b| a.2.last.total_cmp(&b.2.last));
-    let ((best, cost, gain), others) = ends.split_first()?;
-    let lowest = if others.is_empty() { "at" } else { "lowest, at" };
-    let mut text = format!("On {new}, {best} ends {lowest} {name} {}", cell(metric, gain.last));
-    if !others.is_empty() {
-        let list: Vec<String> = others.iter().map(|(n, _, s)| format!("{n} {}", cell(metric, s.last))).collect();
-        text += &format!(" ({})", list.join(", "));
+    let end = |p: &'_ Placed| {
+        let (old, new) = (Summary::of(p.run, old, metric)?, Summary::of(p.run, new, metric)?);
+        (old.last.is_finite() && new.last.is_finite()).then(|| End {
+            name: p.name.clone(),
+            old,
+            new,
+            late: last_evaluated(p.run),
+        })
+    };
+    let mut ends: Vec<End> = placed.iter().filter(|p| !p.faint).filter_map(end).collect();
+    ends.sort_by(|a, b| a.new.last.total_cmp(&b.new.last));
+    let shown = |value: f64| cell(metric, value);
+    // What reads the same is the same to a reader.
+    let level = ends.iter().take_while(|end| shown(end.new.last) == shown(ends[0].new.last)).count();
+    let (best, others) = ends.split_at(level);
+    let list = |of: fn(&End) -> f64, with_step: bool| {
+        let step = |end: &End| {
+            end.late.filter(|_| with_step).map_or(String::new(), |(at, last)| format!(" at step {at} of {last}"))
+        };
+        let each: Vec<String> =
+            others.iter().map(|end| format!("{} {}{}", end.name, shown(of(end)), step(end))).collect();
+        if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) }
+    };
+    let name = metric_name(metric);
+    let who: Vec<String> = best.iter().map(End::named).collect();
+    let ends = match (&best[..], others) {
+        ([], _) => return None,
+        ([one], []) => format!("{} {name}", one.verb("at")),
+        ([one], _) => format!("{} {name}", one.verb("lowest, at")),
+        (_, []) => format!("end level, at {name}"),
+        _ => format!("end level and lowest, at {name}"),
+    };
+    let at = shown(best[0].new.last);
+    let mut text = format!("On {new}, {} {ends} {at}{}; on {old}, ", who.join(" and "), list(|end| end.new.last, true));
+    let moved = |end: &End| match (shown(end.old.start), shown(end.old.last)) {
+        (from, to) if from == to => format!("stays at {to}"),
+        (from, to) => format!("{} from {from} to {to}", if end.old.change() > 0.0 { "rises" } else { "falls" }),
+    };
+    text += &match best {
+        [one] => format!("its {name} {}", moved(one)),
+        several => {
+            let each: Vec<String> = several.iter().map(|end| format!("that of {} {}", end.name, moved(end))).collect();
+            each.join(", ").replacen("that", &format!("the {name}"), 1)
+        }
+    };
+    Some(text + &list(|end| end.old.last, false) + ".")
+}
+
+/// How a run ended.
+struct End {
+    name: String,
+    old: Summary,
+    new: Summary,
+    late: Option<(u64, u64)>,
+}
+
+impl End {
+    /// Its name, with the moment that its numbers are of if that is not the end.
+    fn named(&self) -> String {
+        match self.late {
+            Some((at, last)) => format!("{} (last evaluated at step {at} of {last})", self.name),
+            None => self.name.clone(),
+        }
     }
-    let moved = if cost.change() > 0.0 { "rises" } else { "falls" };
-    text += &format!("; on {old}, its {name} {moved} from {} to {}", cell(metric, cost.start), cell(metric, cost.last));
-    if !others.is_empty() {
-        let list: Vec<String> = others.iter().map(|(n, s, _)| format!("{n} {}", cell(metric, s.last))).collect();
-        text += &format!(" ({})", list.join(", "));
+
+    fn verb(&self, what: &str) -> String {
+        format!("{} {what}", if self.late.is_some() { "is" } else { "ends" })
     }
-    Some(text + ".")
+}
+
+/// Step of the last evaluation and last step, where a run was trained on after it.
+pub(crate) fn last_evaluated(run: &RunSeries) -> Option<(u64, u64)> {
+    let at = run.evals.iter().filter_map(|(_, points)| points.last()).map(|point| point.step).max()?;
+    (at < run.last_step()).then(|| (at, run.last_step()))
 }
 
 /// The metrics of the table that any run has.

@@ -5,13 +5,17 @@ use std::fmt::Write;
 use crate::chart::{Figure, Line, Marks, Names};
 use crate::plot::Plot;
 use crate::scale::Scale;
-use crate::text::{escape, pixels, shortened, tick_labels};
+use crate::text::{escape, fitting, lines, pixels, shortened, tick_labels};
 use crate::theme::{self, STYLES, figure_css, marker};
 
 pub(crate) const WIDTH: f64 = 1000.0;
+/// Of a drawing for a narrow screen.
+pub(crate) const NARROW: f64 = 420.0;
 pub(crate) const LEFT: f64 = 66.0;
 /// Font sizes in the style sheet.
 pub(crate) const SIZE: f64 = 13.0;
+/// Of the titles of panels.
+const TITLE: f64 = 14.0;
 pub(crate) const SMALL: f64 = 12.0;
 
 /// Something that is drawn as SVG.
@@ -22,25 +26,44 @@ pub trait Drawing {
     /// Its content, and how high that is.
     fn draw(&self) -> (String, f64);
 
+    /// How wide it is.
+    fn width(&self) -> f64 {
+        WIDTH
+    }
+
+    /// The same for a screen of the width of a hand, if there is such a drawing.
+    fn narrowed(&self) -> Option<String> {
+        None
+    }
+
     /// The drawing as a file of its own, with its style sheet.
     fn to_svg(&self) -> String {
         let (body, height) = self.draw();
         let paper = "<rect class=\"paper\" width=\"100%\" height=\"100%\"/>";
         let body = format!("<style>{}</style>{paper}{body}", figure_css());
-        element("xmlns=\"http://www.w3.org/2000/svg\" ", self.names(), &body, height) + "\n"
+        element("xmlns=\"http://www.w3.org/2000/svg\" ", "", self.names(), &body, [WIDTH, height]) + "\n"
     }
 
-    /// The drawing as an element of a page that has the style sheet already.
+    /// The drawing as an element of a page that has the style sheet already, and beside it that for narrow screens: the style
+    /// sheet shows one of them.
     fn to_inline_svg(&self) -> String {
         let (body, height) = self.draw();
-        element("", self.names(), &body, height)
+        let class = |narrow: &Option<String>| if narrow.is_some() { " broad" } else { "" };
+        let narrow = self.narrowed();
+        element("", class(&narrow), self.names(), &body, [self.width(), height]) + &narrow.unwrap_or_default()
     }
 }
 
-/// A drawing as an element, `WIDTH` pixels wide; its name, title and description.
-fn element(space: &str, [name, title, description]: [&str; 3], body: &str, height: f64) -> String {
+/// A drawing as an element of this width and height; its name, title and description.
+pub(crate) fn element(
+    space: &str,
+    class: &str,
+    [name, title, description]: [&str; 3],
+    body: &str,
+    [width, height]: [f64; 2],
+) -> String {
     format!(
-        "<svg {space}class=\"fig\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" role=\"img\" \
+        "<svg {space}class=\"fig{class}\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\" \
          aria-labelledby=\"{id}-title {id}-desc\"><title id=\"{id}-title\">{}</title><desc id=\"{id}-desc\">{}</desc>{body}</svg>",
         escape(title),
         escape(description),
@@ -53,20 +76,36 @@ impl Drawing for Figure {
         [&self.name, &self.title, &self.description]
     }
 
+    fn width(&self) -> f64 {
+        if self.narrow { NARROW } else { WIDTH }
+    }
+
+    fn narrowed(&self) -> Option<String> {
+        // Names of its own for what is referred to inside.
+        let narrow = Self { narrow: true, name: format!("{}-narrow", self.name), ..self.clone() };
+        let (body, height) = narrow.draw();
+        Some(element("", " narrow", narrow.names(), &body, [NARROW, height]))
+    }
+
     fn draw(&self) -> (String, f64) {
-        let right = WIDTH - self.margin();
+        let right = self.width() - self.margin();
         let x = self.x_scale((LEFT, right));
         let mut body = String::new();
         let mut top = self.draw_legend(&mut body, right);
         for (n, panel) in self.panels.iter().enumerate() {
             if !panel.title.is_empty() {
-                let _ = write!(
-                    body,
-                    "<text class=\"title\" x=\"{LEFT}\" y=\"{:.1}\">{}</text>",
-                    top + 17.0,
-                    escape(&panel.title)
-                );
-                top += 27.0;
+                let (left, titles) = match self.narrow {
+                    // Bold letters are wider.
+                    true => (2.0, lines(&panel.title, NARROW / 1.15, TITLE)),
+                    false => (LEFT, vec![panel.title.clone()]),
+                };
+                for title in titles {
+                    let title = escape(title.trim_end());
+                    let _ =
+                        write!(body, "<text class=\"title\" x=\"{left:.0}\" y=\"{:.1}\">{title}</text>", top + 17.0);
+                    top += 18.0;
+                }
+                top += 9.0;
             }
             if n == 0 && !self.bands.is_empty() {
                 self.draw_band_names(&mut body, &x, top, right);
@@ -86,7 +125,7 @@ impl Drawing for Figure {
             plot.draw(&mut body);
             top = bottom + if n + 1 == self.panels.len() { 0.0 } else { 16.0 };
         }
-        let ticks = x.ticks(90.0);
+        let ticks = x.ticks(if self.narrow { 70.0 } else { 90.0 });
         for (tick, label) in ticks.iter().zip(tick_labels(&ticks, self.x.format)) {
             let _ = write!(
                 body,
@@ -109,7 +148,7 @@ impl Drawing for Figure {
                 body,
                 "<text class=\"soft small\" x=\"{LEFT}\" y=\"{:.1}\">{}</text>",
                 top + 59.0,
-                escape(&self.remark)
+                escape(&fitting(&self.remark, self.width() - LEFT))
             );
             height += 18.0;
         }
@@ -120,7 +159,7 @@ impl Drawing for Figure {
 impl Figure {
     /// Room for the names at the right.
     fn margin(&self) -> f64 {
-        if self.names != Names::Margin {
+        if self.names != Names::Margin || self.narrow {
             return 24.0;
         }
         let widths = self.panels.iter().flat_map(|p| &p.lines).map(|line| pixels(&label_of(line), SIZE));
@@ -129,7 +168,8 @@ impl Figure {
 
     /// One entry for every run, in rows. Gives the height it took.
     fn draw_legend(&self, body: &mut String, right: f64) -> f64 {
-        if self.names == Names::None {
+        // The page writes the names above a narrow one.
+        if self.names == Names::None || self.narrow {
             return 8.0;
         }
         draw_entries(body, self.panels.iter().flat_map(|p| &p.lines), (LEFT, 16.0), right.max(WIDTH - 24.0)) + 18.0

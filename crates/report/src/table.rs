@@ -140,7 +140,15 @@ impl Table {
 
     /// An HTML table. Rows whose first cell differs from the one above begin a block.
     pub fn to_html(&self) -> String {
-        let mut out = String::from("<div class=\"wide\"><table><thead>");
+        let texts = self.columns.iter().filter(|column| !column.right).count();
+        // On a narrow screen a row of several texts becomes a block of lines, each with the name of its column.
+        let stacked = texts > 2 && !self.has_groups();
+        let kind = match () {
+            _ if stacked => " class=\"stack\"",
+            _ if self.columns.len() > 8 => " class=\"dense\"",
+            _ => "",
+        };
+        let mut out = format!("<div class=\"wide\"><table{kind}><thead>");
         let groups = self.groups();
         let starts = |i: usize| groups.iter().any(|(name, first, _)| *first == i && !name.is_empty());
         if self.has_groups() {
@@ -179,7 +187,8 @@ impl Table {
                     true => " class=\"long\"".to_owned(),
                     false => class(i, c),
                 };
-                out += &format!("<td{class}>{}</td>", escape(&cell));
+                let name = if stacked { format!(" data-name=\"{}\"", escape(&c.name)) } else { String::new() };
+                out += &format!("<td{class}{name}>{}</td>", escape(&cell));
             }
             out += "</tr>";
         }

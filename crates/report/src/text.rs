@@ -59,6 +59,24 @@ pub fn shortened(text: &str, most: usize) -> String {
     all[..head].iter().chain(&['…']).chain(&all[all.len() - tail..]).collect()
 }
 
+/// A text in lines of so many pixels, broken at its blanks.
+pub fn lines(text: &str, room: f64, size: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_inclusive(' ') {
+        match lines.last_mut() {
+            Some(line) if pixels(&format!("{line}{}", word.trim_end()), size) <= room => *line += word,
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A heading in bold letters, shortened to so many pixels.
+pub fn fitting(text: &str, room: f64) -> String {
+    let most = (4..=text.chars().count()).rev().find(|most| pixels(&shortened(text, *most), 13.0) <= room);
+    shortened(text, most.unwrap_or(4))
+}
+
 /// How numbers are written on an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
@@ -67,10 +85,15 @@ pub enum Format {
     Plain,
     /// Counts with a unit: `1.5M`.
     Count,
+    /// Round numbers over several powers of ten, each by itself: `500`, `2000`, `20k`.
+    Each,
 }
 
 /// The labels of ticks, all with the same number of decimals and the same unit.
 pub fn tick_labels(ticks: &[f64], format: Format) -> Vec<String> {
+    if format == Format::Each {
+        return ticks.iter().map(|t| each(*t)).collect();
+    }
     let largest = ticks.iter().fold(0.0_f64, |m, t| m.max(t.abs()));
     if largest == 0.0 {
         return ticks.iter().map(|_| "0".to_owned()).collect();
@@ -96,6 +119,16 @@ pub fn tick_labels(ticks: &[f64], format: Format) -> Vec<String> {
     ticks.iter().map(|t| label(t).replace('-', "−")).collect()
 }
 
+fn each(value: f64) -> String {
+    match value.abs() {
+        large if large >= 1e12 => scientific(value),
+        large if large >= 1e9 => format!("{}G", value / 1e9),
+        large if large >= 1e6 => format!("{}M", value / 1e6),
+        large if large >= 1e4 => format!("{}k", value / 1e3),
+        _ => format!("{value}"),
+    }
+}
+
 /// `3e-4`, `2.5e-4`.
 fn scientific(value: f64) -> String {
     let text = format!("{value:.3e}");
@@ -107,9 +140,8 @@ fn scientific(value: f64) -> String {
 /// A metric in a table: losses and bits per byte with four decimals, perplexities with four digits.
 pub fn cell(metric: &str, value: f64) -> String {
     match metric {
-        _ if metric.ends_with("loss") || metric == "bits_per_byte" || !value.is_finite() => {
-            console::metric(metric, value)
-        }
+        "perplexity" | "bits_per_byte" => console::metric(metric, value),
+        _ if metric.ends_with("loss") || !value.is_finite() => console::metric(metric, value),
         _ => console::digits(value, 4),
     }
 }

@@ -119,16 +119,23 @@ pub fn page_css() -> String {
          figure{{margin:18px 0 8px;overflow-x:auto}}figure svg{{display:block;width:100%;min-width:760px;height:auto}}\
          h3{{font-size:17px;margin:34px 0 4px}}.part{{margin-top:64px;border-top:2px solid var(--line);padding-top:22px;font-size:24px}}\
          figcaption{{font-size:14.5px;margin-top:6px;max-width:84ch}}\
-         .wide{{overflow-x:auto;margin:14px 0}}\
+         .wide{{overflow-x:auto;margin:14px min(0px,(1120px - 100vw)/2) 14px 0}}\
          table{{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums;line-height:1.35}}\
          th,td{{padding:5px 7.5px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}}\
          thead th{{font-weight:600;background:var(--head);border-bottom:1px solid var(--line)}}\
          th.group{{text-align:center}}th.first,td.first{{border-left:1px solid var(--line)}}\
          .right{{text-align:right}}td.long{{white-space:normal;min-width:15em;overflow-wrap:break-word}}tbody tr.new td{{border-top:2px solid var(--line)}}\
+         .dense{{font-size:12.5px}}.dense th,.dense td{{padding:5px 6px}}\
          code{{font-size:.92em}}footer{{margin-top:52px;font-size:14px;color:var(--soft)}}\
          @media (max-width:600px){{main{{padding:20px 14px 48px}}h1{{font-size:24px}}}}\
-         .keys{{display:none}}@media (max-width:840px){{.keys{{display:block;font-size:14px;margin:0}}}}.keys span{{margin-right:14px;white-space:nowrap}}\
-         figure .keys svg{{display:inline-block;width:26px;min-width:0;height:12px;vertical-align:-1px;margin-right:4px}}\
+         @media (max-width:600px){{.wide{{margin-right:0}}.stack,.stack tbody,.stack tr,.stack td{{display:block}}.stack thead,.stack td:empty{{display:none}}\
+         .stack td{{border:0;padding:2px 0;text-align:left;white-space:normal;min-width:0;overflow-wrap:anywhere}}\
+         .stack td::before{{content:attr(data-name)\": \";color:var(--soft)}}.stack tr{{border-top:1px solid var(--line);padding:6px 0}}\
+         table:not(.stack) td:first-child,table:not(.stack) tr:last-child th:first-child{{position:sticky;left:0;background:var(--paper);\
+         white-space:normal;min-width:6em;max-width:9em;overflow-wrap:anywhere}}}}\
+         .broad+.narrow{{display:none}}@media (max-width:600px){{figure .broad{{display:none}}figure .broad+.narrow{{display:block;min-width:0}}}}\
+         .keys{{display:none}}@media (max-width:840px){{.keys{{display:block;font-size:14px;margin:0}}}}.keys span{{display:inline-block;margin-right:14px;overflow-wrap:anywhere}}\
+         figure .keys svg{{display:inline-block;width:32px;min-width:0;height:12px;vertical-align:-1px;margin-right:4px}}\
          @media print{{main{{padding:0}}figure,table{{break-inside:avoid}}}}"
     )
 }

@@ -364,3 +364,95 @@ fn a_chain_of_runs_has_stages() {
     }
     assert!(stage_table(&four(), &ReportOptions::default()).unwrap().is_none());
 }
+
+/// What reads the same is no order.
+#[test]
+fn a_sentence_says_when_runs_end_level() {
+    let mut runs = four();
+    runs[2] = run("constant", Some("english"), [3.0; 5], [5.0, 4.5, 4.0, 3.5, 2.500_001]);
+    assert_eq!(
+        sentence(&runs, &ReportOptions::default()).unwrap(),
+        "On law, rewarmed and constant end level and lowest, at perplexity 12.18 (scratch 15.64); on web, the perplexity of \
+         rewarmed rises from 20.09 to 33.12, that of constant stays at 20.09 (scratch 1097)."
+    );
+    let two = sentence(&runs[..3], &ReportOptions::default()).unwrap();
+    assert!(two.starts_with("On law, rewarmed and constant end level, at perplexity 12.18; on web, "), "{two}");
+}
+
+/// A run that was stopped between two evaluations has numbers of the earlier one, not of its end.
+#[test]
+fn a_report_says_which_evaluation_it_is_about() {
+    let mut stopped = four();
+    for run in &mut stopped[1..] {
+        run.evals.iter_mut().for_each(|(_, points)| points.truncate(4));
+        run.done = None;
+    }
+    assert_eq!(
+        sentence(&stopped[..2], &ReportOptions::default()).unwrap(),
+        "On law, rewarmed (last evaluated at step 75 of 100) is at perplexity 20.09; on web, its perplexity rises from 20.09 to \
+         42.52."
+    );
+    let all = sentence(&stopped, &ReportOptions::default()).unwrap();
+    assert!(all.contains("rewarmed (last evaluated at step 75 of 100) is lowest, at perplexity 20.09"), "{all}");
+    assert!(all.contains("constant 33.12 at step 75 of 100"), "{all}");
+    let page = report(&stopped, &ReportOptions::default()).unwrap().html;
+    assert!(
+        page.contains("rewarmed was trained to step 100; its final values are those of step 75, its last evaluation.")
+    );
+    let complete = report(&four(), &ReportOptions::default()).unwrap().html;
+    assert!(!complete.contains("its last evaluation."));
+}
+
+/// On a narrow screen a row of texts is a block of lines, each with the name of its column.
+#[test]
+fn tables_of_texts_name_their_cells() {
+    let mut table = Table::new().text_column("claim").text_column("verdict").text_column("compared");
+    table.row(["a", "holds", "b < c"]);
+    let html = table.to_html();
+    assert!(html.contains("<table class=\"stack\">"), "{html}");
+    assert!(html.contains("<td data-name=\"verdict\">holds</td>"), "{html}");
+    let numbers = Table::new().text_column("run").number_column("law", "loss").to_html();
+    assert!(!numbers.contains("stack") && !numbers.contains("data-name"), "{numbers}");
+}
+
+/// Beside every figure stands one for narrow screens, in which no title and no label leaves the drawing.
+#[test]
+fn narrow_figures_stay_inside() {
+    let title = "a title that is much longer than the narrow screen of a telephone is wide, in bold letters".to_owned();
+    let points = (0..10).map(|n| chart::Point { x: n as f64, y: 10f64.powi(n), tip: Some("tip".into()) }).collect();
+    let line =
+        chart::Line { name: "a run with a long name".into(), points, value: "1.2345".into(), ..Default::default() };
+    let panel = chart::Panel { title: title.clone(), height: 100.0, lines: vec![line], ..Default::default() };
+    let figure = Figure { name: "curves".into(), panels: vec![panel], ..Figure::default() };
+    let both = format!("<div>{}</div>", figure.to_inline_svg());
+    let document = parsed(&both);
+    let svgs: Vec<_> = document.descendants().filter(|n| n.has_tag_name("svg")).collect();
+    let classes: Vec<_> = svgs.iter().map(|svg| svg.attribute("class").unwrap()).collect();
+    assert_eq!(classes, ["fig broad", "fig narrow"]);
+    let number = |n: &roxmltree::Node, name: &str| n.attribute(name).and_then(|x| x.parse::<f64>().ok());
+    let mut titles = Vec::new();
+    for node in svgs[1].descendants().filter(|n| n.has_tag_name("text") && n.attribute("transform").is_none()) {
+        let words = node.text().unwrap_or_default();
+        let (bold, size) = if node.attribute("class") == Some("title") { (1.1, 14.0) } else { (1.0, 13.0) };
+        let (x, width) = (number(&node, "x").unwrap(), bold * text::pixels(words, size));
+        let end = match node.attribute("text-anchor") {
+            Some("middle") => x + width / 2.0,
+            Some("end") => x,
+            _ => x + width,
+        };
+        assert!(end <= 420.0, "{words} ends at {end}");
+        if node.attribute("class") == Some("title") {
+            titles.push(words);
+        }
+    }
+    assert!(titles.len() > 1);
+    assert_eq!(titles.join(" "), title);
+    assert!(!svgs[1].descendants().any(|n| n.text() == Some("tip")), "no tips without a pointer");
+}
+
+/// Ticks over several powers of ten are short.
+#[test]
+fn ticks_over_many_powers_of_ten_are_short() {
+    let labels = text::tick_labels(&[200.0, 2000.0, 20_000.0, 2e6, 5e9], text::Format::Each);
+    assert_eq!(labels, ["200", "2000", "20k", "2M", "5G"]);
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use temper_record::console::{Unit, console_line_in, count, digits, duration};
+use temper_record::console::{Unit, console_line_in, count, duration, metric};
 use temper_record::event::{Event, Values};
 use temper_record::{Problem, Result, RunDir, begun, files};
 use temper_train::trainer::Watch;
@@ -155,7 +155,7 @@ impl<'p> Console<'p> {
             "{}eval {step:>8}  {set:12} loss {:.4}  perplexity {}{bits}",
             self.name,
             number("loss"),
-            digits(number("perplexity"), 5)
+            metric("perplexity", number("perplexity"))
         ));
     }
 

@@ -216,12 +216,16 @@ fn until_hint(name: &str, stop: u64, end: u64) -> String {
     )
 }
 
-/// What to do about a run that is over before it begins.
-pub fn stop_hint(state: &State) -> &'static str {
-    match state.step {
+/// An error if a run is over before it begins.
+pub fn require_updates(recipe: &Recipe, lengths: &Lengths, state: &State) -> Result<()> {
+    if lengths.stop > state.step {
+        return Ok(());
+    }
+    let why = format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step);
+    Err(recipe.problem("run.stop", why).hint(match state.step {
         0 => "leave run.stop out, or give it at least \"1 steps\"",
         _ => "with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon",
-    }
+    }))
 }
 
 /// Writes what a run directory holds from the beginning, and the first lines of its record. `phases` (name, first and last update) are
@@ -333,7 +337,7 @@ impl<T: Task> Started<T> {
                 Ok(0)
             }
             Expectation::Check { metric, mean, tolerance } => {
-                let series = RunSeries::read(&self.trainer.run)?;
+                let series = RunSeries::without_steps(&self.trainer.run)?;
                 let (set, name) = metric.rsplit_once('/').unwrap_or(("mean:micro", &metric));
                 // Where the best checkpoint was chosen by this very number, that is what is meant.
                 let best = series.best.as_ref().filter(|best| best.set == set && best.metric == name);

@@ -1,11 +1,12 @@
 //! `temper plan` of certified training: what a recipe comes to, before anything starts.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper_model::image::NetworkConfig;
-use temper_recipe::{Recipe, Task};
+use temper_recipe::{Entry, Origin, Recipe, Task};
 use temper_record::console::{count, duration, metric};
 use temper_record::problem::pasted;
 use temper_record::{Problem, Result};
@@ -13,14 +14,15 @@ use temper_report::Table;
 use temper_schedule::sparkline::curve;
 use temper_schedule::{EpsSchedule, EpsShape, sparkline};
 use temper_train::certify::checkpoint as content;
-use temper_train::certify::cost::{Memory, calibrate, checkpoint_bytes, evaluation_passes, passes};
+use temper_train::certify::cost::{Memory, attack_passes, calibrate, checkpoint_bytes, evaluation_passes, passes};
 use temper_train::certify::method::Radius;
+use temper_train::checkpoint::{self, State};
 
 use crate::args;
 use crate::certify::images::{self, Size};
 use crate::certify::{settings, start};
 use crate::commands::machine;
-use crate::commands::plan::{Warnings, values, values_json};
+use crate::commands::plan::{Warnings, checkpoint_seconds, checkpoints, values, values_json};
 use crate::lengths::Lengths;
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -62,14 +64,30 @@ pub struct Plan {
     epoch: u64,
     /// Checkpoints on disk at the end.
     pub kept: u64,
-    /// Multiply-adds of all evaluations, at most.
+    /// Multiply-adds of all evaluations, attacks included, at most.
     evaluation_macs: f64,
+    /// Of those, the attacks'.
+    attack_macs: f64,
+    /// How often the run evaluates.
+    evaluations: u64,
+}
+
+/// Seconds of a run, by what they are for.
+pub struct Seconds {
+    /// All updates.
+    pub updates: f64,
+    /// All evaluations at most, attacks included.
+    pub evaluations: f64,
+    /// Of those, the attacks.
+    attacks: f64,
 }
 
 /// Runs the command.
 pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome {
     let mut warnings = Vec::new();
+    require_images(&recipe)?;
     let mut plan = resolve(&mut recipe, args.from.as_deref(), &mut warnings)?;
+    refuse(&recipe, &plan, args.from.as_deref())?;
     let fresh = args.from.is_none() || recipe.text("clocks.weights")? != "keep";
     look_for_trouble(&recipe, &plan, fresh, &mut warnings)?;
     // A network that does not fit is not timed.
@@ -92,6 +110,33 @@ pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome 
     Ok(0)
 }
 
+/// What a start refuses before it trains.
+fn refuse(recipe: &Recipe, plan: &Plan, from: Option<&str>) -> Outcome<()> {
+    if plan.size.here {
+        start::check_batch(recipe, plan.size.train)?;
+    }
+    run::optimizer_settings(recipe)?;
+    match (from, recipe.opt("init.from", Recipe::text)?) {
+        (Some(name), _) => {
+            let kept = recipe.text("clocks.schedule")? == "keep";
+            let state = checkpoint::read_state(&run::checkpoint_of(name)?.1)?;
+            run::require_updates(recipe, &plan.lengths, &if kept { state } else { State::default() })?;
+        }
+        (None, Some(path)) => _ = start::read_weights(plan.config.clone(), Path::new(&path), &Device::flex())?,
+        (None, None) => run::require_updates(recipe, &plan.lengths, &State::default())?,
+    }
+    Ok(())
+}
+
+/// Images that the user names must be there. Those of a built-in recipe may still have to be fetched.
+fn require_images(recipe: &Recipe) -> Result<()> {
+    let built_in = |(key, entry): (&str, &Entry)| key == "data.images" && matches!(entry.origin, Origin::Recipe(_));
+    match images::missing(recipe)? {
+        Some(problem) if !recipe.entries().into_iter().any(built_in) => Err(problem),
+        _ => Ok(()),
+    }
+}
+
 /// Resolves a recipe, as a branch of the run `from` if it is given. Data that is not here is known by its name.
 pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<Plan> {
     let (mut kept_network, mut manifest) = (None, None);
@@ -102,6 +147,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of a language model");
             return Err(problem.hint("a recipe of certified training goes on from a run of its own kind").into());
         }
+        run::refuse_init(recipe, recipe.name())?;
         start::inherit(recipe, &base_recipe, name)?;
         if recipe.text("clocks.weights")? == "keep" {
             kept_network = Some((name, content::read_net(&checkpoint, &Device::flex())?.config));
@@ -155,8 +201,11 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
     let (in_ramp, all) = (until(ramp_end), until(lengths.stop) + u64::from(!lengths.stop.is_multiple_of(every)));
     let evaluation_passes = in_ramp as f64 * of_sets(true) + (all - in_ramp) as f64 * of_sets(false);
     let evaluation_macs = evaluation_passes * config.macs() as f64;
+    let attacks: f64 = sets.iter().map(|images| attack_passes(*images, &evaluation) as f64).sum();
+    let attack_macs = all as f64 * attacks * config.macs() as f64;
     let epoch = (size.train as u64).div_ceil(batch);
-    Ok(Plan { config, size, lengths, eps, phases, memory, epoch, kept, evaluation_macs })
+    let evaluations = all;
+    Ok(Plan { config, size, lengths, eps, phases, memory, epoch, kept, evaluation_macs, attack_macs, evaluations })
 }
 
 /// Memory of a run of this recipe with so many `images` in all, of which `train` are trained on.
@@ -216,10 +265,17 @@ impl Plan {
     }
 
     /// Seconds of all updates, and of all evaluations at most, at the same pace.
-    pub fn seconds(&self) -> Option<[f64; 2]> {
+    pub fn seconds(&self) -> Option<Seconds> {
         let of = |phase: &Phase| Some(phase.measured?.0 * phase.updates() as f64);
-        let training: f64 = self.phases.iter().map(of).sum::<Option<f64>>()?;
-        Some([training, training * 2.0 * self.evaluation_macs / self.training_flops()])
+        let updates: f64 = self.phases.iter().map(of).sum::<Option<f64>>()?;
+        let at_pace = |macs: f64| updates * 2.0 * macs / self.training_flops();
+        Some(Seconds { updates, evaluations: at_pace(self.evaluation_macs), attacks: at_pace(self.attack_macs) })
+    }
+
+    /// How many checkpoints the run writes, and the seconds that they take.
+    fn checkpoints(&self) -> (u64, f64) {
+        let number = checkpoints(&self.lengths);
+        (number, checkpoint_seconds(checkpoint_bytes(&self.config)) * number as f64)
     }
 
     fn json(&self) -> Value {
@@ -233,6 +289,7 @@ impl Plan {
             })
         });
         let seconds = self.seconds();
+        let written = seconds.as_ref().map(|_| self.checkpoints().1);
         json!({
             "recipe": null, "values": null, "steps": lengths.stop, "horizon_steps": lengths.horizon,
             "images": self.images(), "images_per_step": lengths.tokens_per_step,
@@ -250,7 +307,10 @@ impl Plan {
                 "total": memory.total(),
             },
             "checkpoint_bytes": checkpoint_bytes(&self.config), "checkpoints_kept": self.kept,
-            "seconds": seconds.map(|[training, _]| training), "evaluation_seconds": seconds.map(|[_, evaluation]| evaluation),
+            "seconds": seconds.as_ref().zip(written).map(|(s, written)| s.updates + s.evaluations + written),
+            "update_seconds": seconds.as_ref().map(|s| s.updates), "evaluation_seconds": seconds.as_ref().map(|s| s.evaluations),
+            "attack_seconds": seconds.as_ref().map(|s| s.attacks), "checkpoint_seconds": written,
+            "evaluations": self.evaluations,
         })
     }
 
@@ -338,7 +398,7 @@ impl Plan {
             "time",
             match self.seconds() {
                 None => "not measured".into(),
-                Some([training, evaluation]) => {
+                Some(seconds) => {
                     let fewest = self.phases.iter().filter_map(|phase| phase.measured).map(|(_, images)| images).min();
                     let how = match fewest
                         .filter(|images| (*images as u64) < lengths.tokens_per_step.min(size.train as u64))
@@ -346,10 +406,15 @@ impl Plan {
                         Some(images) => format!("scaled from updates of {images} images"),
                         None => "measured now".into(),
                     };
+                    let (number, written) = self.checkpoints();
                     format!(
-                        "{} of updates ({how}), evaluations at most {} more; checkpoints not included",
-                        duration(training),
-                        duration(evaluation)
+                        "about {}: updates {} ({how}), {} evaluations at most {} (attacks {} of it), {number} checkpoints {}",
+                        duration(seconds.updates + seconds.evaluations + written),
+                        duration(seconds.updates),
+                        self.evaluations,
+                        duration(seconds.evaluations),
+                        duration(seconds.attacks),
+                        duration(written)
                     )
                 }
             },

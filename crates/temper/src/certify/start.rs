@@ -76,29 +76,17 @@ pub fn branch(
             .hint("a recipe of certified training goes on from such a run")
             .into());
     }
+    run::refuse_init(&recipe, source)?;
     let state = checkpoint::read_state(&checkpoint)?;
     inherit(&mut recipe, &base_recipe, base)?;
     settings::fill_method(&mut recipe)?;
     let clocks = run::Clocks::read(&recipe)?;
-    if recipe.is_set("init.from") {
-        let why = format!("a branch takes its weights from {base}, or none");
-        return Err(recipe
-            .problem("init.from", why)
-            .hint("take the key out, or start a run of its own with `temper train`")
-            .into());
-    }
     let device = Device::flex();
     let data = open_for_branch(&recipe, &base_recipe, &base_run, base, clocks, printer)?;
     let net = if clocks.weights {
         let net = content::read_net(&checkpoint, &device)?;
         let (input, classes) = (data.train.shape, data.train.classes());
         require_fit(&recipe, &net.config, base, input, classes)?;
-        if settings::network(&recipe, input, classes)? != net.config {
-            let key = ["model.graph", "model.name"].into_iter().find(|key| recipe.is_set(key)).unwrap_or("model");
-            let why = format!("asks for another network than that of {base}, whose weights are kept");
-            let hint = "leave [model] out, or start from fresh weights: clocks.weights = \"reset\"";
-            return Err(recipe.problem(key, why).hint(hint).into());
-        }
         net
     } else {
         fresh(&recipe, &data, &device)?
@@ -124,7 +112,7 @@ pub fn branch(
         printer.say(format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
         let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
         // What the base trained with, which its recipe need not say: it may have kept that of its own base.
-        let seed = if clocks.rng { RunSeries::read(&base_run)?.info.seed } else { recipe.u64("seed")? };
+        let seed = if clocks.rng { RunSeries::without_steps(&base_run)?.info.seed } else { recipe.u64("seed")? };
         let new = New { net, optimizer, state: begin, start: "branch", parent: Some(parent), seed };
         build(&recipe, source, run.clone(), new, data, limits, &device, printer)
     })
@@ -241,7 +229,7 @@ pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// An error unless the network that a branch keeps is for such images.
+/// An error unless the network that a branch keeps is for such images, and is the one that the recipe asks for.
 pub fn require_fit(
     recipe: &Recipe,
     config: &NetworkConfig,
@@ -250,7 +238,13 @@ pub fn require_fit(
     classes: usize,
 ) -> temper_record::Result<()> {
     if (config.input, config.classes) == (input, classes) {
-        return Ok(());
+        if settings::network(recipe, input, classes)? == *config {
+            return Ok(());
+        }
+        let key = ["model.graph", "model.name"].into_iter().find(|key| recipe.is_set(key)).unwrap_or("model");
+        let why = format!("asks for another network than that of {base}, whose weights are kept");
+        let hint = "leave [model] out, or start from fresh weights: clocks.weights = \"reset\"";
+        return Err(recipe.problem(key, why).hint(hint));
     }
     let ([c, h, w], [i, j, k]) = (input, config.input);
     let why = format!(
@@ -294,23 +288,27 @@ pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Outcome<ImageNet>
 
 /// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
 fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Outcome<ImageNet> {
+    let (mean, std) = (net.mean.clone(), net.std.clone());
+    Ok(read_weights(net.config, path, device)?.normalised(mean, std))
+}
+
+/// A network of these tensors.
+pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Outcome<ImageNet> {
     if path.is_dir() {
         return Err(Problem::input("read state dict", path.display(), "it is a folder")
             .hint("init.from names a safetensors file; to go on from a run: temper branch RUN RECIPE --out DIR")
             .into());
     }
-    let (mean, std) = (net.mean.clone(), net.std.clone());
-    let net = stored::read(path, net.config, device).map_err(|problem| match problem.hint {
+    Ok(stored::read(path, config, device).map_err(|problem| match problem.hint {
         Some(_) => problem,
         None => problem
             .hint("init.from names a safetensors file: a PyTorch state dict, or model.safetensors of a checkpoint"),
-    })?;
-    Ok(net.normalised(mean, std))
+    })?)
 }
 
 /// A batch is not larger than the training set: an epoch would be one update of fewer images than asked for.
-fn check_batch(recipe: &Recipe, data: &Data) -> Outcome<()> {
-    let (batch, images) = (recipe.usize("batch.images")?, data.train.len());
+pub fn check_batch(recipe: &Recipe, images: usize) -> Outcome<()> {
+    let batch = recipe.usize("batch.images")?;
     if batch <= images {
         return Ok(());
     }
@@ -358,14 +356,9 @@ fn build(
 ) -> Outcome<(Trainer<CertifyTask>, Lengths)> {
     let New { net, optimizer, state, start, parent, seed } = new;
     let fresh = start != "branch" || recipe.text("clocks.weights")? != "keep";
-    check_batch(recipe, &data)?;
+    check_batch(recipe, data.train.len())?;
     let lengths = lengths(recipe, data.train.len(), limits.max_steps.map(|n| state.step.saturating_add(n)))?;
-    if lengths.stop <= state.step {
-        return Err(recipe
-            .problem("run.stop", format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step))
-            .hint(run::stop_hint(&state))
-            .into());
-    }
+    run::require_updates(recipe, &lengths, &state)?;
     let eps = radius(recipe, data.train.len(), &lengths)?;
     images::Manifest::of(&data).write(&run)?;
     let settings = run::settings(recipe, &lengths, limits)?;

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 use temper_data::{EvalWindows, PrepareOptions, TokenSource};
 use temper_record::Problem;
-use temper_record::console::count;
+use temper_record::console::{count, metric};
 use temper_record::event::Values;
 use temper_report::Table;
 use temper_train::evaluate::{EvalSet, EvalSettings, evaluate_with, means};
@@ -70,16 +70,15 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
             table = table.number_column("", name);
         }
         for (name, values) in &rows {
-            let number = |metric: &str, digits: usize| {
-                values.get(metric).map_or_else(|| "-".into(), |value| format!("{value:.digits$}"))
-            };
+            let number = |name: &str| values.get(name).map_or_else(|| "-".into(), |value| metric(name, value));
+            let whole = |name: &str| values.get(name).map_or_else(|| "-".into(), |value| format!("{value:.0}"));
             table.row([
                 name.clone(),
-                number("loss", 4),
-                number("perplexity", 3),
-                number("bits_per_byte", 4),
-                number("set_tokens", 0),
-                number("set_bytes", 0),
+                number("loss"),
+                number("perplexity"),
+                number("bits_per_byte"),
+                whole("set_tokens"),
+                whole("set_bytes"),
             ]);
         }
         printer.data(table.to_text().trim_end());

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
-use temper_data::Vocabulary;
+use temper_data::{Tokenizer, Vocabulary};
 use temper_model::{GptNeoxConfig, hugging_face};
 use temper_recipe::{Entry, Origin, Recipe, Task};
-use temper_record::Problem;
-use temper_record::console::{count, duration};
+use temper_record::console::{count, duration, metric};
 use temper_record::problem::pasted;
+use temper_record::{Checkpoint, Problem, RunDir};
 use temper_report::Table;
-use temper_train::checkpoint;
+use temper_train::checkpoint::{self, State};
 use temper_train::cost::{Memory, calibrate, checkpoint_bytes};
 
 use crate::args::Plan;
@@ -21,7 +21,7 @@ use crate::certify;
 use crate::commands::machine;
 use crate::lengths::Lengths;
 use crate::lm::survey::Survey;
-use crate::lm::{shape, start, text};
+use crate::lm::{checks, shape, start, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
@@ -32,10 +32,13 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
         return certify::plan::run(args, recipe, printer);
     }
     let mut warnings = Vec::new();
-    let config = configuration(&mut recipe, args.from.as_deref(), &mut warnings)?;
-    let survey = survey(&recipe, args.from.as_deref())?;
+    let base = args.from.as_deref().map(|name| Base::open(name, &recipe)).transpose()?;
+    let config = configuration(&mut recipe, base.as_ref(), &mut warnings)?;
+    let tokenizer = tokenizer(&recipe, base.as_ref(), &config, &mut warnings)?;
+    let survey = Survey::of(&recipe, base.as_ref().map(|base| &base.run), tokenizer.as_ref())?;
     let epoch = epoch_tokens(&recipe, &survey);
     let lengths = Lengths::resolve(&recipe, epoch, None)?;
+    refuse(&recipe, base.as_ref(), &survey, &lengths)?;
     let (batch, seq) = (recipe.usize("batch.sequences")?, recipe.usize("data.seq_len")?);
     let pieces = start::pieces(&recipe)?;
     let memory = Memory::of(&config, pieces.micro, seq, pieces.activation_checkpointing);
@@ -106,8 +109,8 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
             band.name.to_string(),
             updates.to_string(),
             count((updates * lengths.tokens_per_step) as f64),
-            format!("{:.3e}", band.start),
-            format!("{:.3e}", band.end),
+            metric("lr", band.start),
+            metric("lr", band.end),
         ]);
     }
     let _ = writeln!(out, "{}\n", phases.to_text().trim_end());
@@ -188,21 +191,39 @@ pub fn values_json(recipe: &Recipe) -> Value {
     Value::Object(recipe.entries().into_iter().map(value).collect())
 }
 
-/// The model's configuration, from wherever it will come.
-pub fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
-    if let Some(name) = from {
+/// The run that the recipe is to branch from.
+pub struct Base {
+    name: String,
+    run: RunDir,
+    checkpoint: Checkpoint,
+}
+
+impl Base {
+    fn open(name: &str, recipe: &Recipe) -> Outcome<Self> {
         let (run, checkpoint) = crate::run::checkpoint_of(name)?;
-        let base = crate::run::resolved(&run)?;
+        crate::run::refuse_init(recipe, recipe.name())?;
+        Ok(Self { name: name.into(), run, checkpoint })
+    }
+}
+
+/// The model's configuration, from wherever it will come.
+pub fn configuration(recipe: &mut Recipe, base: Option<&Base>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
+    if let Some(Base { name, run, checkpoint }) = base {
+        let base = crate::run::resolved(run)?;
         if base.task() != Task::Lm {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of certified training");
             return Err(problem.hint("a recipe of a language model goes on from a run of its own kind").into());
         }
         start::inherit(recipe, &base, name)?;
-        let config = checkpoint::read_config(&checkpoint)?;
+        let config = checkpoint::read_config(checkpoint)?;
         if recipe.text("clocks.weights")? == "keep" {
-            shape::adopt(recipe, &config, &Origin::Base(name.into()))?;
+            warnings.extend(checks::positions(recipe, config.max_seq, name)?.map(meant));
+            shape::adopt(recipe, &config, &Origin::Base(name.clone()))?;
+            return Ok(config);
         }
-        return Ok(config);
+        recipe.inherit(&base, "model", name);
+        shape::fill_preset(recipe)?;
+        return shape::config(recipe, checks::branch_tokenizer(recipe, checkpoint)?.vocabulary());
     }
     if let Some(base) = recipe.opt("base", Recipe::text)? {
         warnings.push((
@@ -211,28 +232,20 @@ pub fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut War
         ));
     }
     if let Some(directory) = recipe.opt("init.from", Recipe::text)? {
-        let path = Path::new(&directory).join("config.json");
-        return match std::fs::metadata(&path) {
-            Ok(_) => {
-                let (config, found) = hugging_face::read_config(Path::new(&directory))?;
-                warnings.extend(found.into_iter().map(|found| (found.to_string(), found.hint.unwrap_or_default())));
-                shape::adopt(recipe, &config, &Origin::Preset(directory))?;
-                Ok(config)
-            }
-            Err(_) => match temper_model::config::Preset::find(&directory) {
-                // The directory is not here yet, but its name says what will be in it.
-                Some(preset) => {
-                    warnings.push((
-                        format!("init.from = {directory:?}: there is no such directory yet"),
-                        format!("planned with the shape of {}; put its Hugging Face directory there", preset.name),
-                    ));
-                    Ok(preset.config())
-                }
-                None => Err(Problem::input("read model configuration", path.display(), "no such file")
-                    .hint("a Hugging Face GPT-NeoX directory is expected")
-                    .into()),
-            },
-        };
+        let here = Path::new(&directory).join("config.json").exists();
+        if let Some(preset) = temper_model::config::Preset::find(&directory).filter(|_| !here) {
+            // The directory is not here yet, but its name says what will be in it.
+            warnings.push((
+                format!("init.from = {directory:?}: there is no such directory yet"),
+                format!("planned with the shape of {}; put its Hugging Face directory there", preset.name),
+            ));
+            return Ok(preset.config());
+        }
+        let (config, found) = hugging_face::read_config(Path::new(&directory))?;
+        warnings.extend(found.into_iter().map(|found| (found.to_string(), found.hint.unwrap_or_default())));
+        shape::adopt(recipe, &config, &Origin::Preset(directory.clone()))?;
+        warnings.extend(checks::positions(recipe, config.max_seq, &directory)?.map(meant));
+        return Ok(config);
     }
     shape::fill_preset(recipe)?;
     let vocabulary = match recipe.opt("data.tokenizer", Recipe::text)? {
@@ -249,21 +262,56 @@ pub fn configuration(recipe: &mut Recipe, from: Option<&str>, warnings: &mut War
     shape::config(recipe, &vocabulary)
 }
 
-/// The data of the recipe, looked at with the tokenizer that will cut it.
-fn survey(recipe: &Recipe, from: Option<&str>) -> Outcome<Survey> {
-    let inside = recipe.opt("init.from", Recipe::text)?.map(|from| format!("{from}/tokenizer.json"));
-    let inside = inside.filter(|path| Path::new(path).is_file());
-    let (base, tokenizer) = match from {
-        Some(name) => {
-            let (run, checkpoint) = crate::run::checkpoint_of(name)?;
-            (Some(run), Some(checkpoint.file("tokenizer.json")?.display().to_string()))
-        }
-        None => (None, recipe.opt("data.tokenizer", Recipe::text)?.or(inside)),
+/// The tokenizer that will cut the text, which must fit the model. None if it is that of a built-in recipe, or of a directory,
+/// that is not here yet: that is a warning already.
+fn tokenizer(
+    recipe: &Recipe,
+    base: Option<&Base>,
+    config: &GptNeoxConfig,
+    warnings: &mut Warnings,
+) -> Outcome<Option<Tokenizer>> {
+    if let Some(base) = base {
+        return Ok(Some(checks::branch_tokenizer(recipe, &base.checkpoint)?));
+    }
+    let named = recipe.opt("data.tokenizer", Recipe::text)?;
+    let directory = recipe.opt("init.from", Recipe::text)?;
+    let to_come = match &named {
+        Some(name) => matches!(recipe.origin("data.tokenizer"), Origin::Recipe(_)) && !Path::new(name).exists(),
+        None => directory.as_ref().is_some_and(|directory| !Path::new(directory).exists()),
     };
-    let eod = recipe.opt("data.eod", Recipe::text)?;
-    // One that is missing was reported with the model's configuration, or is a warning.
-    let tokenizer = tokenizer.and_then(|name| text::tokenizer(&name, eod.as_deref()).ok());
-    Survey::of(recipe, base.as_ref(), tokenizer.as_ref())
+    if to_come && !named.as_ref().is_some_and(|name| name.starts_with("builtin:")) {
+        return Ok(None);
+    }
+    let own = directory.map(|directory| Path::new(&directory).join("tokenizer.json")).filter(|path| path.is_file());
+    let (tokenizer, warning) = checks::tokenizer(recipe, own.as_deref())?;
+    warnings.extend(warning.map(meant));
+    if tokenizer.vocab_size() as usize > config.vocab_size {
+        // Says why.
+        shape::config(recipe, tokenizer.vocabulary())?;
+    }
+    Ok(Some(tokenizer))
+}
+
+/// What else a start refuses before it trains.
+fn refuse(recipe: &Recipe, base: Option<&Base>, survey: &Survey, lengths: &Lengths) -> Outcome<()> {
+    let sets: Vec<&str> = survey.validation.iter().map(|set| set.name.as_str()).collect();
+    checks::keep_best(recipe, &sets)?;
+    crate::run::optimizer_settings(recipe)?;
+    let state = match base {
+        Some(base) if recipe.text("clocks.schedule")? == "keep" => checkpoint::read_state(&base.checkpoint)?,
+        _ => State::default(),
+    };
+    crate::run::require_updates(recipe, lengths, &state)?;
+    // A recipe that continues a run is planned without it too.
+    if base.is_some() || !recipe.is_set("base") {
+        text::replay(recipe, base.map(|base| (&base.run, &base.checkpoint)))?;
+    }
+    Ok(())
+}
+
+/// A warning of what the recipe says that it means.
+fn meant(what: String) -> (String, String) {
+    (what, "the recipe says that it is meant".into())
 }
 
 /// Tokens of one epoch, as far as they are known.
@@ -295,14 +343,14 @@ fn evaluations(lengths: &Lengths) -> u64 {
 }
 
 /// How often a run writes a checkpoint: before the first update, every so often, where the recipe says, and at the end.
-fn checkpoints(lengths: &Lengths) -> u64 {
+pub fn checkpoints(lengths: &Lengths) -> u64 {
     let every = if lengths.checkpoint_every == 0 { 1 } else { lengths.stop.div_ceil(lengths.checkpoint_every) };
     let apart = |step: &&u64| lengths.checkpoint_every == 0 || !step.is_multiple_of(lengths.checkpoint_every);
     1 + every + lengths.keep_at.iter().filter(apart).count() as u64
 }
 
 /// Seconds to write a checkpoint of so many bytes: a few megabytes are written and synced, which is repeated by hashing.
-fn checkpoint_seconds(bytes: u64) -> f64 {
+pub fn checkpoint_seconds(bytes: u64) -> f64 {
     const PART: usize = 1 << 22;
     let begun = std::time::Instant::now();
     let written = tempfile::tempfile().and_then(|mut file| {

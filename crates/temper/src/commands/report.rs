@@ -93,7 +93,7 @@ fn title(series: &[RunSeries]) -> String {
 }
 
 /// The validation sets of the old and the new data: the first that the base was trained on, and the first that it was
-/// not but a branch was. The base is the run at the head of a chain, wherever its own weights came from; if it is not among the
+/// not but a branch was, the last of a chain before those that it goes on from. The base is the run at the head of a chain, wherever its own weights came from; if it is not among the
 /// runs, it is looked for where the branch says it was. Of a run without any earlier run (weights from a Hugging Face
 /// directory), what it was trained on is new and the rest is old.
 fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<String>) {
@@ -112,7 +112,10 @@ fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<St
         sets.iter().partition(|set| known.iter().any(|source| source == *set))
     };
     let first = |sets: &[&str]| sets.first().map(|set| (*set).to_owned());
-    let branches = || runs.iter().zip(series).filter(|(_, record)| record.info.parent.is_some());
+    let is_parent = |run: &RunSeries| series.iter().filter_map(parent_name).any(|parent| parent == run.name);
+    let branches = |last: bool| {
+        runs.iter().zip(series).filter(move |(_, run)| run.info.parent.is_some() && is_parent(run) != last)
+    };
     let Some(base) = base_sources(runs, series) else {
         let Some(run) = series.iter().position(continued).filter(|run| !runs[*run].sources.is_empty()) else {
             return nothing;
@@ -121,8 +124,10 @@ fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<St
         return (first(&others), first(&trained));
     };
     let (trained, others) = split(&base);
-    let by_branch = |set: &&&str| branches().any(|(run, _)| run.sources.iter().any(|source| source == **set));
-    let new = others.iter().find(by_branch).or(others.first());
+    let by = |last: bool| {
+        others.iter().find(|set| branches(last).any(|(run, _)| run.sources.iter().any(|source| source == **set)))
+    };
+    let new = by(true).or_else(|| by(false)).or(others.first());
     (first(&trained), new.map(|set| (*set).to_owned()))
 }
 

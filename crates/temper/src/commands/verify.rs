@@ -22,6 +22,7 @@ use temper_bounds::search::Stop;
 use temper_bounds::verdict::{AttackCertified, Outcome as Kind, Question, Summary, Verdict, verify_until};
 use temper_data::images::Images;
 use temper_model::ImageNet;
+use temper_record::csv::quoted;
 use temper_record::files::write_whole;
 use temper_record::{Problem, Result};
 
@@ -233,10 +234,7 @@ fn file_name(test: &Images, index: u64) -> String {
 /// A name as a field of one line: quoted where it has to be, without line ends and escape sequences.
 fn field(name: &str) -> String {
     let name: String = name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    match name.contains([',', '"']) {
-        true => format!("\"{}\"", name.replace('"', "\"\"")),
-        false => name,
-    }
+    quoted(&name)
 }
 
 #[expect(clippy::too_many_arguments, reason = "what was asked, and of whom")]

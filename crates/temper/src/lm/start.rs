@@ -25,7 +25,7 @@ use temper_train::trainer::Trainer;
 
 use crate::commands::machine;
 use crate::lengths::Lengths;
-use crate::lm::{beside, shape, text};
+use crate::lm::{beside, checks, shape, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::progress::counted;
@@ -62,33 +62,18 @@ pub fn train(
     } else {
         shape::fill_preset(&mut recipe)?;
     }
-    let eod = recipe.opt("data.eod", Recipe::text)?;
-    let own_tokenizer = imported.as_ref().and_then(|(_, imported)| imported.tokenizer.as_ref());
-    let tokenizer = match (recipe.opt("data.tokenizer", Recipe::text)?, own_tokenizer) {
-        (Some(name), own) => {
-            let tokenizer = text::tokenizer(&name, eod.as_deref())?;
-            if let Some(own) = own {
-                belongs(&recipe, &tokenizer, own, printer)?;
-            }
-            tokenizer
-        }
-        (None, Some(path)) => Tokenizer::from_file(path, eod.as_deref())?,
-        (None, None) => {
-            return Err(recipe
-                .problem("data.tokenizer", "it is not set")
-                .hint("the path of a tokenizer.json, or builtin:demo; `temper data train-tokenizer` makes one")
-                .into());
-        }
-    };
+    let own = imported.as_ref().and_then(|(_, imported)| imported.tokenizer.as_deref());
+    let (tokenizer, warning) = checks::tokenizer(&recipe, own)?;
+    warning.inspect(|warning| printer.warn(warning, None));
     reading::tell_notes(tokenizer.notes(), printer);
     let from = imported.as_ref().map(|(path, _)| path.as_str());
     let beside = beside::at_start(&tokenizer, recipe.opt("data.tokenizer", Recipe::text)?.as_deref(), from)?;
     let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
     if let Some((path, imported)) = &imported {
-        has_positions(&recipe, imported.model.config.max_seq, path, printer)?;
+        checks::positions(&recipe, imported.model.config.max_seq, path)?.inspect(|warning| printer.warn(warning, None));
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
     }
-    check_before(&recipe, limits)?;
+    checks::lengths_and_paths(&recipe, limits)?;
     check_memory(&recipe, &config)?;
 
     let (run, lock) = RunDir::create(out)?;
@@ -134,33 +119,16 @@ pub fn branch(
     let device = Device::flex();
     let base_model = checkpoint::read_model(&checkpoint, &device)?;
     if clocks.weights {
-        has_positions(&recipe, base_model.config.max_seq, base, printer)?;
+        checks::positions(&recipe, base_model.config.max_seq, base)?.inspect(|warning| printer.warn(warning, None));
         shape::adopt(&mut recipe, &base_model.config, &Origin::Base(base.into()))?;
     } else {
         recipe.inherit(&base_recipe, "model", base);
         shape::fill_preset(&mut recipe)?;
     }
-    let eod = recipe.opt("data.eod", Recipe::text)?;
-    let own = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
-    let tokenizer = match recipe.opt("data.tokenizer", Recipe::text)? {
-        // The base's own name for it, or none: the run has a copy.
-        None => own,
-        Some(_) if matches!(recipe.origin("data.tokenizer"), Origin::Base(_) | Origin::Default) => own,
-        Some(name) => text::tokenizer(&name, eod.as_deref())?,
-    };
-    let base_tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
-    if tokenizer.fingerprint() != base_tokenizer.fingerprint() {
-        return Err(recipe
-            .problem(
-                "data.tokenizer",
-                "is not the tokenizer of the base run: its weights and its sets belong to that one",
-            )
-            .hint("leave data.tokenizer out: a branch keeps the base run's")
-            .into());
-    }
+    let tokenizer = checks::branch_tokenizer(&recipe, &checkpoint)?;
     let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
     config.max_seq = config.max_seq.max(base_model.config.max_seq);
-    check_before(&recipe, limits)?;
+    checks::lengths_and_paths(&recipe, limits)?;
     check_memory(&recipe, &config)?;
 
     let (run, lock) = RunDir::create(out)?;
@@ -313,21 +281,10 @@ fn build(
     // The sets of a base are what they are.
     let mut new = set_specs.iter().zip(&sets).filter(|(spec, _)| !spec.old);
     new.try_for_each(|(_, set)| set.source.ends_as(tokenizer.vocabulary()))?;
-    if let Some(best) = recipe.opt("checkpoint.keep_best", Recipe::text)?
-        && sets.iter().all(|set| set.name != best)
-    {
-        let names: Vec<_> = sets.iter().map(|set| set.name.as_str()).collect();
-        return Err(recipe
-            .problem("checkpoint.keep_best", format!("there is no validation set {best}"))
-            .hint(format!("there are {}", names.join(", ")))
-            .into());
-    }
+    checks::keep_best(&recipe, &sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>())?;
     let lengths =
         Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), limits.max_steps.map(|n| state.step.saturating_add(n)))?;
-    if lengths.stop <= state.step {
-        let why = format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step);
-        return Err(recipe.problem("run.stop", why).hint(run::stop_hint(&state)).into());
-    }
+    run::require_updates(&recipe, &lengths, &state)?;
     warn_of_few(&recipe, &sets, printer)?;
     warn_of_cuts(&recipe, &sets, printer)?;
     stream.identify()?;
@@ -391,51 +348,6 @@ fn announce(
     printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), printer.drawing(), 4).trim_end());
 }
 
-/// Refuses a tokenizer that is not the one beside the weights, unless the recipe says that it is meant: where the vocabularies have one
-/// size, every other check lets it pass, and each token means something else.
-fn belongs(recipe: &Recipe, tokenizer: &Tokenizer, own: &Path, printer: &Printer) -> Outcome<()> {
-    // A file that cannot be read says nothing about the weights.
-    let eod = recipe.opt("data.eod", Recipe::text)?;
-    let Ok(own_tokenizer) = Tokenizer::from_file(own, eod.as_deref()) else { return Ok(()) };
-    if tokenizer.fingerprint() == own_tokenizer.fingerprint() {
-        return Ok(());
-    }
-    let short = |tokenizer: &Tokenizer| {
-        let fingerprint: String = tokenizer.fingerprint().chars().take(16).collect();
-        format!("{fingerprint}, {} ids", tokenizer.vocab_size())
-    };
-    let why = format!(
-        "it is not the tokenizer of the weights: its fingerprint is {}, that of {} is {}",
-        short(tokenizer),
-        own.display(),
-        short(&own_tokenizer)
-    );
-    if recipe.opt("data.other_tokenizer", Recipe::bool)? == Some(true) {
-        printer.warn(format_args!("data.tokenizer: {why}"), None);
-        return Ok(());
-    }
-    Err(recipe
-        .problem("data.tokenizer", why)
-        .hint("leave data.tokenizer out, or write data.other_tokenizer = true if it is meant")
-        .into())
-}
-
-/// Refuses sequences longer than the weights have positions for, unless the recipe says that it is meant.
-fn has_positions(recipe: &Recipe, positions: usize, from: &str, printer: &Printer) -> Outcome<()> {
-    let seq_len = recipe.usize("data.seq_len")?;
-    if seq_len <= positions {
-        return Ok(());
-    }
-    let why = format!("{seq_len} is more than the {positions} tokens that the model of {from} was made for");
-    if recipe.opt("data.beyond_positions", Recipe::bool)? == Some(true) {
-        printer.warn(format_args!("data.seq_len: {why}; it is given {seq_len} positions"), None);
-        return Ok(());
-    }
-    let hint =
-        format!("data.seq_len = {positions}, or data.beyond_positions = true to train positions it has never seen");
-    Err(recipe.problem("data.seq_len", why).hint(hint).into())
-}
-
 /// A set of few documents says little about a model, and less when the best checkpoint is chosen by it.
 fn warn_of_few(recipe: &Recipe, sets: &[EvalSet], printer: &Printer) -> Outcome<()> {
     let Some(best) = recipe.opt("checkpoint.keep_best", Recipe::text)? else { return Ok(()) };
@@ -460,27 +372,6 @@ fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], printer: &Printer) -> Outcome
         }
     }
     Ok(())
-}
-
-/// What can be found wrong before anything is written.
-pub fn check_before(recipe: &Recipe, limits: Limits) -> Outcome<()> {
-    // Epochs need the data; every other length can be checked now.
-    let probe = Lengths::resolve(recipe, Some(1 << 40), limits.max_steps);
-    let sources = recipe.names("data.train").into_iter().map(|name| format!("data.train.{name}.path"));
-    let sets = recipe.names("data.validation").into_iter().map(|name| format!("data.validation.{name}.path"));
-    let mut problems = probe.err().map(|problems| problems.0).unwrap_or_default();
-    for key in sources.chain(sets) {
-        for path in recipe.texts(&key)? {
-            let pattern = path.contains(['*', '?', '[']);
-            let pair = Path::new(&format!("{path}.idx")).exists();
-            if !path.starts_with("builtin:") && !pattern && !pair && !Path::new(&path).exists() {
-                problems.push(recipe.problem(&key, format!("{path}: no such file or directory")).hint(
-                    "paths are relative to the current directory; scripts/corpora.py makes the corpora of the built-in recipes",
-                ));
-            }
-        }
-    }
-    if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
 }
 
 /// Refuses what cannot fit into this machine's memory: the system would end it without a word.

@@ -10,7 +10,7 @@ use temper_record::console::count;
 use temper_record::run::RunDir;
 use temper_record::{Problem, Result};
 
-use crate::lm::start;
+use crate::lm::checks;
 use crate::lm::text::{self, Manifest, Named};
 use crate::problems::Outcome;
 use crate::run::Limits;
@@ -43,11 +43,11 @@ pub struct Survey {
 impl Survey {
     /// Looks at the data of a recipe; `base` is the run it branches from. What is missing is an error, all of it at once.
     pub fn of(recipe: &Recipe, base: Option<&RunDir>, tokenizer: Option<&Tokenizer>) -> Outcome<Self> {
-        start::check_before(recipe, Limits::default())?;
+        checks::lengths_and_paths(recipe, Limits::default())?;
         let mut survey = Self::default();
         if let Some(base) = base {
             for set in Manifest::read(base)?.sets {
-                survey.validation.push(Part::of_tokens(&set.name, &set.path)?);
+                survey.validation.push(Part::of_tokens(&set.name, &set.path, tokenizer)?);
             }
         }
         for name in recipe.names("data.train") {
@@ -55,8 +55,8 @@ impl Survey {
             let fraction = if own_set { 0.0 } else { recipe.f64("data.validation_fraction")? };
             let held_out = match text::look(&recipe.texts(&format!("data.train.{name}.path"))?)? {
                 Named::Tokens(train, validation) => {
-                    survey.train.push(Part::of_tokens(name, &train)?);
-                    validation.map(|path| Part::of_tokens(name, &path)).transpose()?
+                    survey.train.push(Part::of_tokens(name, &train, tokenizer)?);
+                    validation.map(|path| Part::of_tokens(name, &path, tokenizer)).transpose()?
                 }
                 Named::Text(inputs) => {
                     let whole = Part::of_text(name, &inputs, recipe, tokenizer)?;
@@ -69,7 +69,7 @@ impl Survey {
         }
         for name in recipe.names("data.validation") {
             let part = match text::look(&recipe.texts(&format!("data.validation.{name}.path"))?)? {
-                Named::Tokens(train, validation) => Part::of_tokens(name, &validation.unwrap_or(train))?,
+                Named::Tokens(train, validation) => Part::of_tokens(name, &validation.unwrap_or(train), tokenizer)?,
                 Named::Text(inputs) => Part::of_text(name, &inputs, recipe, tokenizer)?,
             };
             survey.join(Some(part));
@@ -122,9 +122,10 @@ impl Survey {
 }
 
 impl Part {
-    /// Of a token file, from its header.
-    fn of_tokens(name: &str, path: &Path) -> Result<Self> {
-        let source = TokenSource::open(path)?;
+    /// Of a token file, from its header. One that was made with another tokenizer is refused.
+    fn of_tokens(name: &str, path: &Path, tokenizer: Option<&Tokenizer>) -> Result<Self> {
+        let mut source = TokenSource::open(path)?;
+        tokenizer.map_or(Ok(()), |tokenizer| source.require(tokenizer.vocabulary()))?;
         Ok(Self { name: name.into(), documents: source.documents(), tokens: Some(source.len()), estimated: false })
     }
 

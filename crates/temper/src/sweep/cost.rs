@@ -176,7 +176,7 @@ fn classifier(node: &Node, base: Option<Recipe>, clock: Option<&mut Clock>, prin
         unit: "images",
         parameters: plan.config.parameters(),
         flops: plan.training_flops(),
-        seconds: plan.seconds().map(|[training, evaluation]| training + evaluation),
+        seconds: plan.seconds().map(|seconds| seconds.updates + seconds.evaluations),
         memory,
         disk: plan.kept * network_bytes(&plan.config),
     })

@@ -229,12 +229,19 @@ fn figures(results: &Results, setting: &Setting) -> Vec<Drawn> {
     let courses = metrics.iter().any(|metric| variants.iter().any(|(n, _)| course(results, *n, metric).len() > 1));
     if courses {
         let figure = curves(results, setting, &variants, &ending);
-        let caption = "Mean over the seeds at every evaluation; the area is one standard deviation to both sides.";
+        let far = match variants.iter().any(|(index, _)| begins_anew(results, *index)) {
+            true => {
+                " Fresh weights do not stretch an axis: a line of theirs may lie beyond the frame, its numbers are in the table."
+            }
+            false => "",
+        };
+        let caption =
+            format!("Mean over the seeds at every evaluation; the area is one standard deviation to both sides.{far}");
         drawn.push((
             figure.name.clone(),
             figure.title.clone(),
             [keys(&figure) + &figure.to_inline_svg(), figure.to_svg()],
-            caption.into(),
+            caption,
         ));
         if let Some(figure) = plane(results, setting, &variants, &ending) {
             let caption = "Each way leads from the hollow mark (first evaluation) to the filled one (last); perplexity of the mean \
@@ -282,8 +289,17 @@ fn curves(results: &Results, setting: &Setting, variants: &[(usize, &str)], endi
             })
         });
         let mut lines: Vec<Line> = lines.collect();
-        if squeezed(&lines) {
-            lines.iter_mut().for_each(|line| line.reach = Reach::Tail);
+        let fresh =
+            |line: &Line| variants.iter().any(|(index, name)| *name == line.name && begins_anew(results, *index));
+        let continued: Vec<&Line> = lines.iter().filter(|line| !fresh(line)).collect();
+        // What begins from fresh weights is far off; the axis shows how the others differ.
+        let (others, anew) = match squeezed(if continued.is_empty() { lines.iter().collect() } else { continued }) {
+            true => (Reach::Tail, Reach::Nothing),
+            false => (Reach::All, Reach::Tail),
+        };
+        let all_anew = lines.iter().all(fresh);
+        for line in &mut lines {
+            line.reach = if fresh(line) && !all_anew { anew } else { others };
         }
         let (set, name) = metric.split_once('/').unwrap_or(("", metric));
         let shown = set_of(set, Some(setting)).unwrap_or(set);
@@ -302,9 +318,16 @@ fn curves(results: &Results, setting: &Setting, variants: &[(usize, &str)], endi
     }
 }
 
+/// Whether a variant begins from fresh weights where others go on from a base.
+fn begins_anew(results: &Results, variant: usize) -> bool {
+    let set = &results.chosen.variants[variant].set;
+    set.iter()
+        .any(|item| item.split_once('=').is_some_and(|(key, value)| key == "clocks.weights" && value.contains("reset")))
+}
+
 /// Whether the first third of the lines takes most of the axis: then the rest decides how far it reaches, and the beginnings are
 /// cut at the frame with a note.
-fn squeezed(lines: &[Line]) -> bool {
+fn squeezed(lines: Vec<&Line>) -> bool {
     let room = |from: fn(usize) -> usize| {
         let values = lines.iter().flat_map(|line| &line.points[from(line.points.len())..]).map(|point| point.y);
         let ends = values.filter(|y| y.is_finite());

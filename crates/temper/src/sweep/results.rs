@@ -4,6 +4,8 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use temper_record::console;
+use temper_record::csv::quoted;
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
 use temper_sweep::{At, Chosen, Claim, Curve, Judged, Relation, Sweep, Variant, judge_all};
@@ -130,8 +132,8 @@ impl Results<'_> {
         let claims = self.judged().into_iter().map(|(claim, setting, judged)| {
             let comparisons = judged.comparisons.iter().map(|pair| {
                 json!({
-                    "left": pair.left, "right": pair.right, "left_mean": finite(pair.means[0]),
-                    "right_mean": finite(pair.means[1]), "difference": finite(pair.difference.mean),
+                    "left": pair.left, "right": pair.right, "left_mean": number(pair.means[0]),
+                    "right_mean": number(pair.means[1]), "difference": number(pair.difference.mean),
                     "difference_sd": pair.difference.sd, "spread": pair.spread, "seeds": pair.difference.n,
                     "verdict": pair.verdict.key(), "why": pair.why,
                 })
@@ -160,7 +162,7 @@ impl Results<'_> {
                 .iter()
                 .map(|(name, curve)| {
                     let points =
-                        curve.0.iter().map(|(part, value)| json!([(part * run.amount).round(), finite(*value)]));
+                        curve.0.iter().map(|(part, value)| json!([(part * run.amount).round(), number(*value)]));
                     (name.clone(), points.collect())
                 })
                 .collect();
@@ -214,18 +216,7 @@ pub fn relation(claim: &Claim) -> &'static str {
     }
 }
 
-fn finite(value: f64) -> Value {
-    if value.is_finite() { value.into() } else { Value::Null }
-}
-
-/// A field of a CSV file. A spreadsheet takes what begins like a formula for one: an apostrophe before it makes it text.
-fn quoted(text: &str) -> String {
-    let text = &match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => format!("'{text}"),
-        false => text.to_owned(),
-    };
-    match text.contains([',', '"', '\n']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
+/// A number. JSON has no NaN and no infinity: as in `metrics.jsonl`, a word stands for them.
+fn number(value: f64) -> Value {
+    if value.is_finite() { value.into() } else { console::word(value).into() }
 }

@@ -176,7 +176,7 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Outc
             return wrong("this run is not complete", hint);
         }
         let recipe = crate::run::resolved(&dir)?;
-        let info = RunSeries::read(&dir)?.info;
+        let info = RunSeries::without_steps(&dir)?.info;
         let tokens_per_step = lengths(&recipe)?.tokens_per_step;
         let trunk = || Trunk {
             parent: Parent::Run(named.dir.clone()),
@@ -398,7 +398,7 @@ fn gone(node: &Node, tree: &Tree) -> Option<Problem> {
 
 /// A run that is named by its directory, told from one made there anew.
 fn identity(run: &str) -> String {
-    let time = RunRef::parse(run).and_then(|named| named.open()).and_then(|dir| RunSeries::read(&dir));
+    let time = RunRef::parse(run).and_then(|named| named.open()).and_then(|dir| RunSeries::without_steps(&dir));
     format!("run {run} of {}", time.map_or(String::new(), |series| series.info.time.to_string()))
 }
 

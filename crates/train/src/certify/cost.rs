@@ -35,9 +35,13 @@ pub fn passes(method: &Method, radius: &Radius, classes: usize) -> u64 {
 /// ramp, images are bounded at the radius of the schedule too.
 pub fn evaluation_passes(images: usize, settings: &EvalSettings, in_ramp: bool) -> u64 {
     let bounds = if in_ramp { 6 } else { 3 };
+    bounds * images as u64 + attack_passes(images, settings)
+}
+
+/// Of those, the attacks': forward and backward at every step of every restart.
+pub fn attack_passes(images: usize, settings: &EvalSettings) -> u64 {
     let attacked = settings.attack_images.min(images) as u64;
-    let attack = 2 * (settings.attack_steps * settings.attack_restarts) as u64;
-    bounds * images as u64 + attacked.saturating_mul(attack)
+    attacked.saturating_mul(2 * (settings.attack_steps * settings.attack_restarts) as u64)
 }
 
 /// Memory of a training step in bytes, by part.
