@@ -6,8 +6,9 @@
 //! ```
 //!
 //! writes it. A folder under `evidence/` is named after its sweep and holds `metrics.json` and the figures as
-//! `temper sweep` leaves them, and `about.toml`: command, commit, date, machine, time, a sentence on why for every claim that
-//! is not found to hold, and a remark if there is one to make.
+//! `temper sweep` leaves them, and `about.toml`: command, commit, date, machine, time, a `[[note]]` on why for every claim that
+//! is not found to hold, a `[[mark]]` (see [`MARKS`]) for what was decided after numbers had been seen, about one `claim` or, where
+//! it names none, about all of them, and a remark if there is one to make.
 
 use std::fmt::Write;
 use std::fs;
@@ -21,21 +22,46 @@ use temper_sweep::{Claim, Curve, Judged, Measure, Relation, Sweep, Verdict, judg
 
 const HEAD: &str = "# Evidence
 
-What the papers claim and what was measured here, at the scale of a machine with two cores: a GPT-NeoX of 1.2 million
-parameters on Debian's documentation (old) and German or English prose (new), and narrow image classifiers, which are trained on
-a third of MNIST in eight epochs (`fastibp/ramp`: sixteen): less than the older methods need (LOG.md has a few runs on all of
-it). This says whether an effect shows at this scale; it does not reproduce the papers' numbers.
-
-A claim *holds* where the mean difference over the seeds, paired seed by seed, has the claimed sign and is larger than half the
-width of its 95 % confidence interval (Student's t, the number after ±), *does not hold* where it has the other sign and is
-larger, and is *undecided* otherwise. *About equal* (≈) holds where difference and interval together stay within the limit that
-stands beside it, does not hold where the difference less the interval is beyond it, and is undecided otherwise. One that is made
-of several pairs holds if every pair does, and does not if one does not. Numbers of a variant are mean ± sample standard
-deviation over the seeds. Losses are in nats a token, errors in per cent. The claims of arXiv 2308.04014 were made of a weak
-shift, from the Pile to SlimPajama; they are tried here on German as well, the strong shift of arXiv 2403.08763.
-
-This file is made of the metrics under `evidence/` by `crates/sweep/tests/evidence.rs`, which fails where a number differs.
+* [The scale](#the-scale)
+* [The verdicts](#the-verdicts)
+* [All claims](#all-claims)
 ";
+
+const ABOUT: &str = "
+## The scale
+
+This file puts what the papers claim beside what we measured on machines with two cores. The language model is a GPT-NeoX of 1.2 million
+parameters; its old text is Debian's documentation, its new text German or English prose. The image classifiers are narrow and train on
+a third of MNIST in eight epochs (`fastibp/ramp`: sixteen). That is less than the older methods need; LOG.md has a few runs on all of
+MNIST. The file shows whether an effect appears at this scale. It does not reproduce the papers' numbers.
+
+The claims of arXiv 2308.04014 are about a weak shift, from the Pile to SlimPajama. We also test them on German, the strong shift
+of arXiv 2403.08763. Losses are in nats a token, errors in per cent.
+
+## The verdicts
+
+Differences are taken seed by seed. A claim *holds* if the mean difference over the seeds has the claimed sign and is larger than half
+the width of its 95 % confidence interval (Student's t; the number after ±). It *does not hold* if the difference has the other sign and is
+larger than that, and is *undecided* otherwise. *About equal* (≈) holds if difference and interval together stay within the limit beside
+it. It does not hold if the difference less the interval is beyond the limit, and is undecided otherwise. A claim made of several pairs
+holds if every pair does, and does not hold if one does not. Numbers of a variant are mean ± sample standard deviation over the seeds.
+
+A letter beside a verdict marks what was decided after numbers had been seen, which weakens a claim:
+
+";
+
+const MADE: &str = "
+The test `crates/sweep/tests/evidence.rs` makes this file from the metrics under `evidence/`, and fails where a number differs.
+
+## All claims
+";
+
+/// What weakens a claim, with the letter that stands for it: the mark of `about.toml`, and what it means.
+const MARKS: [(&str, char, &str); 3] = [
+    ("chosen after a pilot", 'p', "a pilot run had shown that another setting gives no answer"),
+    ("restated after the run", 'r', "the claim asked for something else before the run"),
+    ("seeds added", 's', "more seeds were run because the first ones did not decide"),
+];
 
 #[test]
 fn evidence_is_what_the_metrics_say() {
@@ -116,6 +142,37 @@ impl Run {
         all.map(|(claim, setting, judged)| (claim, setting.name.as_str(), judged)).collect()
     }
 
+    /// The marks on one of its claims: the letter, the mark and why it is there.
+    fn marks(&self, claim: &Claim) -> Vec<(char, &str, &str)> {
+        let marks = self.about.get("mark").and_then(toml::Value::as_array).into_iter().flatten();
+        let mut found = Vec::new();
+        for mark in marks {
+            let text = |key: &str| mark.get(key).and_then(toml::Value::as_str);
+            let meant = text("claim");
+            let known = meant.is_none_or(|what| self.sweep.claims.iter().any(|claim| claim.what == what));
+            assert!(known, "evidence/{}/about.toml: a mark on {meant:?}, which is no claim", self.name);
+            let name =
+                text("mark").unwrap_or_else(|| panic!("evidence/{}/about.toml: a mark without a name", self.name));
+            let letter = MARKS.iter().find(|(known, _, _)| *known == name).map(|(_, letter, _)| *letter);
+            let letter = letter.unwrap_or_else(|| panic!("evidence/{}/about.toml: unknown mark {name}", self.name));
+            if meant.is_none_or(|what| what == claim.what) {
+                let why = text("why").unwrap_or_else(|| panic!("evidence/{}/about.toml: why {name}?", self.name));
+                found.push((letter, name, why));
+            }
+        }
+        found
+    }
+
+    /// The letters beside the verdict on a claim, e.g. ` [p, s]`; nothing on most.
+    fn letters(&self, claim: &Claim) -> String {
+        let letters: Vec<String> = self.marks(claim).iter().map(|(letter, _, _)| letter.to_string()).collect();
+        if letters.is_empty() { String::new() } else { format!(" [{}]", letters.join(", ")) }
+    }
+
+    fn heading(&self) -> String {
+        format!("{}: {}", self.name, self.sweep.title)
+    }
+
     /// Why a claim is not found to hold.
     fn note(&self, claim: &Claim, setting: &str) -> &str {
         let notes = self.about.get("note").and_then(toml::Value::as_array).into_iter().flatten();
@@ -140,16 +197,39 @@ fn document(root: &Path) -> String {
     folders.sort_by_key(|folder| (folder.components().any(|part| part.as_os_str() == "fastibp"), folder.clone()));
     let runs: Vec<Run> = folders.iter().map(|folder| Run::read(root, folder)).collect();
     let mut out = HEAD.to_owned();
-    let sum = |measure: Measure, about: &str| {
+    for run in &runs {
+        let _ = writeln!(out, "* [{}](#{})", run.heading(), anchor(&run.heading()));
+    }
+    out += ABOUT;
+    for (mark, letter, meaning) in MARKS {
+        let _ = writeln!(out, "* **{letter}**, {mark}: {meaning}.");
+    }
+    out += MADE;
+    let all = |measure: Measure, with_marks: bool| -> Vec<Verdict> {
         let runs = runs.iter().filter(|run| run.sweep.measure == measure);
-        let all: Vec<Verdict> = runs.flat_map(|run| run.judged()).map(|(_, _, judged)| judged.verdict).collect();
+        let judged = runs.flat_map(|run| run.judged().into_iter().map(move |(claim, _, judged)| (run, claim, judged)));
+        let counted = judged.filter(|(run, claim, _)| with_marks || run.marks(claim).is_empty());
+        counted.map(|(_, _, judged)| judged.verdict).collect()
+    };
+    let sum = |all: &[Verdict]| {
         let count = |verdict| all.iter().filter(|found| **found == verdict).count();
         let [holds, not, undecided] = [Verdict::Holds, Verdict::DoesNotHold, Verdict::Undecided].map(count);
-        format!("Of {} claims about {about}, {holds} hold, {not} do not, {undecided} are undecided.", all.len())
+        format!("{holds} hold, {not} do not and {undecided} are undecided")
     };
-    let training = sum(Measure::Runs, "training (counted in every setting that they were tried in)");
-    let gains = sum(Measure::Gains, "fresh weights (counted on every network)");
-    let _ = writeln!(out, "\n{training} {gains}\n");
+    let [training, plain, gains] = [(Measure::Runs, true), (Measure::Runs, false), (Measure::Gains, true)]
+        .map(|(measure, marked)| all(measure, marked));
+    let _ = writeln!(
+        out,
+        "\nOf {} claims about training, {} (a claim counts once for every setting that it was tested in). Without the {} that carry a mark, \
+        {} remain: {}. Of {} claims about fresh weights (a claim counts once for every network), {}.\n",
+        training.len(),
+        sum(&training),
+        training.len() - plain.len(),
+        plain.len(),
+        sum(&plain),
+        gains.len(),
+        sum(&gains),
+    );
     out += "| sweep | claim | holds | does not hold | undecided |\n|---|---|---|---|---|\n";
     for run in &runs {
         let judged = run.judged();
@@ -161,6 +241,10 @@ fn document(root: &Path) -> String {
                 names.join(", ")
             };
             let [holds, not, undecided] = [Verdict::Holds, Verdict::DoesNotHold, Verdict::Undecided].map(cell);
+            let [holds, not, undecided] = [holds, not, undecided].map(|cell| match cell.as_str() {
+                "" => cell,
+                settings => format!("{settings}{}", run.letters(claim)),
+            });
             let _ = writeln!(out, "| `{}` | {} | {holds} | {not} | {undecided} |", run.name, claim.what);
         }
     }
@@ -171,7 +255,7 @@ fn document(root: &Path) -> String {
 }
 
 fn section(run: &Run) -> String {
-    let mut out = format!("\n## {}: {}\n\n", run.name, run.sweep.title);
+    let mut out = format!("\n## {}\n\n", run.heading());
     let seeds: Vec<String> = run.seeds().iter().map(u64::to_string).collect();
     let _ = writeln!(
         out,
@@ -191,15 +275,16 @@ fn section(run: &Run) -> String {
         out.push('\n');
     }
     out += "| claim | data | pair | left | right | difference | verdict |\n|---|---|---|---|---|---|---|\n";
-    // What does not hold for one reason in several settings is said once.
+    // One note serves several settings in which a claim fails for the same reason.
     let mut notes: Vec<(&Claim, Verdict, &str, Vec<&str>)> = Vec::new();
     for (claim, setting, judged) in run.judged() {
         let single = judged.comparisons.len() == 1;
         let within =
             if claim.relation == Relation::Equal { format!(", within {}", claim.within) } else { String::new() };
         let what = format!("{} ({} {}{within})", claim.what, claim.metric, claim.at);
+        let verdict = format!("{}{}", bold(judged.verdict), run.letters(claim));
         if !single {
-            let _ = writeln!(out, "| {what} | {setting} | | | | | {} |", bold(judged.verdict));
+            let _ = writeln!(out, "| {what} | {setting} | | | | | {verdict} |");
         }
         for pair in &judged.comparisons {
             let side = |name: &str| {
@@ -220,7 +305,7 @@ fn section(run: &Run) -> String {
                 side(&pair.left),
                 side(&pair.right),
                 digits(pair.difference.mean, 3),
-                if single { bold(judged.verdict) } else { pair.verdict.to_string() },
+                if single { verdict.clone() } else { pair.verdict.to_string() },
             );
         }
         if judged.verdict != Verdict::Holds {
@@ -235,13 +320,19 @@ fn section(run: &Run) -> String {
         }
     }
     if run.sweep.measure == Measure::Gains {
-        out += "\nNothing is trained here: the networks are drawn and looked at.\n";
+        out += "\nNothing is trained here: Temper draws the first weights of each network and measures them.\n";
     }
     if let Some(remark) = run.about.get("remark").and_then(toml::Value::as_str) {
         let _ = writeln!(out, "\n{remark}");
     }
-    if !notes.is_empty() {
+    let mut marks: Vec<(char, &str, &str)> = run.sweep.claims.iter().flat_map(|claim| run.marks(claim)).collect();
+    marks.sort();
+    marks.dedup();
+    if !marks.is_empty() || !notes.is_empty() {
         out.push('\n');
+    }
+    for (letter, mark, why) in marks {
+        let _ = writeln!(out, "* **{letter}**, {mark}: {why}");
     }
     for (claim, verdict, why, settings) in notes {
         let settings = settings.join(", ");
@@ -249,6 +340,12 @@ fn section(run: &Run) -> String {
         let _ = writeln!(out, "* *{}*{place}: {verdict}: {why}", claim.what);
     }
     out
+}
+
+/// The anchor that Markdown gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(' ', "-");
+    kept.chars().filter(|c| c.is_alphanumeric() || ['-', '_'].contains(c)).collect()
 }
 
 fn bold(verdict: Verdict) -> String {

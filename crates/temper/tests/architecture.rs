@@ -1,6 +1,6 @@
 //! The rules of ARCHITECTURE.md that can be read off the sources: which crate may depend on which, who
-//! may know Burn, where `unsafe` may stand, who may look at the world outside. And that what
-//! ARCHITECTURE.md and README.md name exists.
+//! may know Burn, where `unsafe` may stand, who may look at the world outside. And that the documents name
+//! what exists, and link to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -173,6 +173,83 @@ fn nothing_below_the_binary_looks_around() {
     assert!(below.is_empty(), "{below:?}");
 }
 
+/// The drawing of ARCHITECTURE.md: every arrow is allowed, and every allowed dependency is an arrow or follows from some.
+#[test]
+fn the_drawing_shows_the_crates() {
+    let text = read(&root().join("ARCHITECTURE.md"));
+    let drawing = text.split_once("```mermaid\n").and_then(|(_, rest)| rest.split_once("```")).expect("a drawing").0;
+    let arrows: BTreeSet<(&str, &str)> = drawing.lines().filter_map(|line| line.trim().split_once(" --> ")).collect();
+    let mut reached = arrows.clone();
+    loop {
+        let further = reached.iter().flat_map(|(from, via)| {
+            let next = arrows.iter().filter(move |(start, _)| start == via);
+            next.map(move |(_, to)| (*from, *to))
+        });
+        let more: BTreeSet<(&str, &str)> = further.filter(|pair| !reached.contains(pair)).collect();
+        if more.is_empty() {
+            break;
+        }
+        reached.extend(more);
+    }
+    let allowed: BTreeSet<(&str, &str)> =
+        CRATES.iter().flat_map(|(name, below)| below.iter().map(move |below| (*name, *below))).collect();
+    assert!(arrows.is_subset(&allowed), "not allowed: {:?}", arrows.difference(&allowed).collect::<Vec<_>>());
+    assert!(allowed.is_subset(&reached), "not drawn: {:?}", allowed.difference(&reached).collect::<Vec<_>>());
+}
+
+/// README.md, ARCHITECTURE.md and the like, and the pages of `docs`.
+fn documents() -> Vec<String> {
+    let fixed = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "LOG.md",
+        "EVIDENCE.md",
+        "bench/README.md",
+        "fuzz/README.md",
+        "golden/README.md",
+        "crates/sweep/FORMAT.md",
+    ];
+    let pages = fs::read_dir(root().join("docs")).expect("docs").map(|page| page.expect("a page").file_name());
+    let pages = pages.map(|name| format!("docs/{}", name.to_string_lossy())).filter(|name| name.ends_with(".md"));
+    fixed.map(str::to_owned).into_iter().chain(pages).collect()
+}
+
+/// The anchors of a document's headings, as Markdown makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let headings = text.lines().filter(|line| {
+        inside ^= line.starts_with("```");
+        !inside && line.starts_with('#')
+    });
+    let plain = |c: &char| c.is_alphanumeric() || ['-', '_'].contains(c);
+    let anchor = |line: &str| {
+        let heading = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        heading.chars().filter(plain).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+/// Every link from a document to a file or a heading leads somewhere.
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for document in documents() {
+        let path = root().join(&document);
+        let text = read(&path);
+        let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let pictures = text.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        for target in linked.chain(pictures).filter(|target| !target.contains("://")) {
+            links += 1;
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path.clone() } else { path.parent().expect("a folder").join(file) };
+            assert!(file.exists(), "{document}: {target} leads nowhere");
+            let there = anchor.is_empty() || anchors(&read(&file)).contains(anchor);
+            assert!(there, "{document}: there is no heading for {target}");
+        }
+    }
+    assert!(links > 100, "the links are not found");
+}
+
 /// What stands between backticks, or between the marks of a code block.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
@@ -183,8 +260,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn documents_name_what_exists() {
     let tops = ["crates/", "golden/", "scripts/", "recipes/", "sweeps/", "bench/", "assets/", "docs/", ".ci/"];
     let mut tests = 0;
-    for document in ["ARCHITECTURE.md", "README.md", "LOG.md"] {
-        for name in quoted(&read(&root().join(document))) {
+    for document in documents() {
+        for name in quoted(&read(&root().join(&document))) {
             if !tops.iter().any(|top| name.starts_with(top)) || name.contains(char::is_whitespace) {
                 continue;
             }

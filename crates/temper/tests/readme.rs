@@ -1,5 +1,5 @@
-//! The commands and recipes of README.md work: every command is run, in the README's order, in one folder and
-//! without a network; every recipe and every key is one.
+//! The commands and recipes of README.md and of the pages of docs/ work: every command is run, in the order of its page, in one
+//! folder for each page and without a network; every recipe and every key is one.
 
 mod common;
 #[path = "common/readme.rs"]
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, Parser};
 use common::Folder;
-use readme::{arguments, blocks, readme, recipe_name, root, words};
+use readme::{Page, arguments, pages, recipe_name, root, words};
 use temper_recipe::{Library, Recipe};
 
 #[allow(dead_code)]
@@ -21,10 +21,11 @@ use temper_recipe::{Library, Recipe};
 mod args;
 
 /// What is added to a command so that it takes seconds. Every other command is run as it stands.
-const SHORTENED: [(&str, &str); 11] = [
+const SHORTENED: [(&str, &str); 13] = [
     ("demo", "--max-steps 1"),
     // Stopped by SIGTERM after its second update, so that the `resume` that follows has something to do.
     (INTERRUPTED, "--max-steps 6"),
+    ("train law.toml --out runs/law", "--set run.horizon='2 steps' --set eval.max_tokens=20000"),
     ("branch runs/law medicine.toml --out runs/medicine", "--max-steps 2"),
     ("train rewarm/small --out runs/base", "--max-steps 2 --set eval.max_tokens=20000"),
     (
@@ -37,6 +38,7 @@ const SHORTENED: [(&str, &str); 11] = [
         "sweep rewarm/max-lr --size tiny",
         "--seeds 1 --jobs 1 --set run.horizon='10 steps' --set eval.every='5 steps' --set-base run.horizon='20 steps'",
     ),
+    ("verify runs/m --eps 0.3", "--steps 2 --restarts 1"),
     ("verify runs/m --eps 0.3 --json", "--steps 2 --restarts 1"),
     ("bench lm --layers 6 --d-model 128 --heads 4 --vocab 8192 --batch 8 --seq 512 --steps 7 --json", "--warmup 0"),
     ("bench ibp --net cnn7 --width 16 --image 1x28x28 --batch 128 --method fast --json", "--steps 1 --warmup 0"),
@@ -51,6 +53,15 @@ const ELSEWHERE: [(&str, &str); 2] = [
     ("cargo install --path crates/temper", "builds the program again"),
 ];
 
+/// How many updates runs have made when the commands of their page are through.
+const UPDATES: [(&str, &str, usize); 5] = [
+    ("README.md", "runs/law", 2),
+    ("docs/continue.md", "runs/law", 6),
+    ("docs/continue.md", "runs/medicine", 2),
+    ("docs/continue.md", "runs/base", 2),
+    ("docs/continue.md", "runs/hotter", 2),
+];
+
 /// Longer than any of them takes, on a busy machine too; a command that does not end by then must be shortened.
 const LIMIT: Duration = Duration::from_secs(400);
 
@@ -63,8 +74,8 @@ lr = { peak = 1e-3, warmup = "0 steps" }
 run.horizon = "1 steps"
 "#;
 
-/// What the README takes for granted: a model and texts under the names it uses.
-fn furnish(folder: &Folder) {
+/// What the pages take for granted, a model and texts under the names they use; and the recipes of this page.
+fn furnish(folder: &Folder, page: &Page) {
     for made in ["models", "corpus", "corpus/law", "corpus/medicine", "data", "data/mnist"] {
         fs::create_dir(folder.path(made)).expect("a folder");
     }
@@ -99,29 +110,61 @@ fn furnish(folder: &Folder) {
     folder.write("model.toml", MODEL);
     folder.ok(&["train", "model.toml", "--out", "model"]);
     folder.ok(&["export", "model", "--out", "models/pythia-70m"]);
-    for block in blocks("toml") {
+    for block in page.blocks("toml") {
         folder.write(&recipe_name(&block), &block);
     }
 }
 
-/// Every command of the program, in order: the lines of shell blocks, and what stands between backticks with a space
-/// in it. A line of a shell block that is neither the program's nor known must not be there.
-fn commands() -> Vec<String> {
+/// Every command of the program on a page, in order: the lines of shell blocks, and what stands between backticks with a
+/// space in it. A line of a shell block that is neither the program's nor known must not be there.
+fn commands(page: &Page) -> Vec<String> {
     let (mut commands, mut block) = (Vec::new(), None);
-    for line in readme().lines() {
+    for line in page.text.lines() {
         if let Some(language) = line.strip_prefix("```") {
             block = if block.is_none() { Some(language.to_owned()) } else { None };
         } else if block.as_deref() == Some("sh") {
             match arguments(line) {
-                Some(arguments) => commands.push(arguments),
-                None => assert!(ELSEWHERE.iter().any(|(known, _)| *known == line), "unknown command: {line}"),
+                Some(arguments) => {
+                    assert!(
+                        !is_mention(&arguments) && !has_placeholder(&arguments),
+                        "{}: not whole: {line}",
+                        page.name
+                    );
+                    commands.push(arguments);
+                }
+                None => {
+                    let known = ELSEWHERE.iter().any(|(known, _)| *known == line);
+                    assert!(known, "{}: unknown command: {line}", page.name);
+                }
             }
         } else if block.is_none() {
-            commands.extend(line.split('`').skip(1).step_by(2).filter(|text| text.contains(' ')).filter_map(arguments));
+            let quoted = line.split('`').skip(1).step_by(2).filter(|text| text.contains(' ')).filter_map(arguments);
+            commands.extend(quoted.filter(|line| !is_mention(line)));
         }
     }
-    assert!(block.is_none(), "a code block does not end");
+    assert!(block.is_none(), "{}: a code block does not end", page.name);
     commands
+}
+
+/// Whether this only names a command in running text, as `verify` or `data info`, without what the command needs.
+fn is_mention(line: &str) -> bool {
+    let (words, mut command) = (words(line), args::Cli::command());
+    for word in &words {
+        match command.find_subcommand(word) {
+            Some(found) => command = found.clone(),
+            None => return false,
+        }
+    }
+    parse(&words).is_err()
+}
+
+/// Whether something is to be put in, as in `resume DIR`: words in capitals.
+fn has_placeholder(line: &str) -> bool {
+    words(line).iter().any(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase()))
+}
+
+fn parse(words: &[String]) -> Result<args::Cli, clap::Error> {
+    args::Cli::try_parse_from(["temper".to_owned()].iter().chain(words))
 }
 
 /// Runs `temper`: its exit code, and what it said.
@@ -146,49 +189,58 @@ fn run(folder: &Folder, words: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn commands_run() {
-    let folder = Folder::empty();
-    furnish(&folder);
     let mut shortened = BTreeSet::new();
-    for line in commands() {
-        let mut line = line;
-        if let Some((_, added)) = SHORTENED.iter().find(|(command, _)| *command == line) {
-            shortened.insert(line.clone());
-            line = format!("{line} {added}");
-        }
-        if line == "COMMAND --help" {
-            for command in args::Cli::command().get_subcommands() {
-                let (code, said) = run(&folder, &[command.get_name(), "--help"]);
-                assert_eq!(code, Some(0), "temper {} --help\n{said}", command.get_name());
-            }
+    for page in pages() {
+        let commands = commands(&page);
+        if commands.is_empty() {
             continue;
         }
-        if PARSED.contains(&line.as_str()) {
-            let parsed = args::Cli::try_parse_from(std::iter::once("temper".to_owned()).chain(words(&line)));
-            assert!(parsed.is_ok(), "temper {line}: {parsed:?}");
-            continue;
+        let folder = Folder::empty();
+        furnish(&folder, &page);
+        for line in commands {
+            shortened.extend(run_as_shown(&folder, &page.name, &line));
         }
-        let begun = Instant::now();
-        let words = words(&line);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if line.starts_with(INTERRUPTED) {
-            let running = folder.start_until(&words, "runs/law", 2).expect("it was to be interrupted");
-            let (code, said) = running.signal("TERM");
-            assert_eq!(code, Some(143), "temper {line}\n{said}");
-        } else {
-            let (code, said) = run(&folder, &words);
-            assert_eq!(code, Some(0), "temper {line}\n{said}");
+        for (_, run, steps) in UPDATES.iter().filter(|(name, _, _)| *name == page.name) {
+            assert_eq!(folder.events_of(run, "step").len(), *steps, "{}: updates of {run}", page.name);
         }
-        // What it was to make is there.
-        for pair in words.windows(2).filter(|pair| ["--out", "--svg"].contains(&pair[0])) {
-            assert!(folder.path(pair[1]).exists(), "temper {line}: there is no {}", pair[1]);
-        }
-        println!("{:5.1} s  temper {line}", begun.elapsed().as_secs_f64());
     }
-    let known: BTreeSet<String> = SHORTENED.iter().map(|(command, _)| command.to_string()).collect();
-    assert_eq!(shortened, known, "a shortened command is not in the README");
-    for (run, steps) in [("runs/law", 6), ("runs/medicine", 2), ("runs/base", 2), ("runs/hotter", 2)] {
-        assert_eq!(folder.events_of(run, "step").len(), steps, "updates of {run}");
+    let known: BTreeSet<&str> = SHORTENED.iter().map(|(command, _)| *command).collect();
+    assert_eq!(shortened, known, "a shortened command is on no page");
+}
+
+/// Runs a command of a page, shortened where that is needed; the command in the list of those shortened.
+fn run_as_shown(folder: &Folder, page: &str, line: &str) -> Option<&'static str> {
+    if line == "COMMAND --help" {
+        for command in args::Cli::command().get_subcommands() {
+            let (code, said) = run(folder, &[command.get_name(), "--help"]);
+            assert_eq!(code, Some(0), "temper {} --help\n{said}", command.get_name());
+        }
+        return None;
     }
+    if PARSED.contains(&line) || has_placeholder(line) {
+        let parsed = parse(&words(line));
+        assert!(parsed.is_ok(), "{page}: temper {line}: {parsed:?}");
+        return None;
+    }
+    let short = SHORTENED.iter().find(|(command, _)| *command == line);
+    let line = short.map_or(line.to_owned(), |(_, added)| format!("{line} {added}"));
+    let begun = Instant::now();
+    let words = words(&line);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if line.starts_with(INTERRUPTED) {
+        let running = folder.start_until(&words, "runs/law", 2).expect("it was to be interrupted");
+        let (code, said) = running.signal("TERM");
+        assert_eq!(code, Some(143), "{page}: temper {line}\n{said}");
+    } else {
+        let (code, said) = run(folder, &words);
+        assert_eq!(code, Some(0), "{page}: temper {line}\n{said}");
+    }
+    // What it was to make is there.
+    for pair in words.windows(2).filter(|pair| ["--out", "--svg"].contains(&pair[0])) {
+        assert!(folder.path(pair[1]).exists(), "{page}: temper {line}: there is no {}", pair[1]);
+    }
+    println!("{:5.1} s  {page}: temper {line}", begun.elapsed().as_secs_f64());
+    short.map(|(command, _)| *command)
 }
 
 /// The recipes below `recipes/`, by name.
@@ -207,15 +259,21 @@ fn built_in() -> Vec<(String, String)> {
 #[test]
 fn every_command_is_shown() {
     let mut shown = BTreeSet::new();
-    for line in commands().iter().filter(|line| !line.starts_with("COMMAND ")) {
-        let words = words(line);
-        if let Err(error) = args::Cli::try_parse_from(["temper".to_owned()].iter().chain(&words)) {
-            panic!("temper {line}\n{error}");
+    for page in pages() {
+        for line in commands(&page).iter().filter(|line| !line.starts_with("COMMAND ")) {
+            let words = words(line);
+            if let Err(error) = parse(&words) {
+                panic!("{}: temper {line}\n{error}", page.name);
+            }
+            shown.insert(words[0].clone());
         }
-        shown.insert(words[0].clone());
     }
     let all: BTreeSet<String> = args::Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    assert_eq!(shown, all, "the README shows every command");
+    assert_eq!(shown, all, "the pages show every command");
+    let readme = Page::read("README.md").text;
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+    let listed: BTreeSet<String> = rows.flat_map(|cell| cell.split('`').step_by(2).map(str::to_owned)).collect();
+    assert_eq!(listed, all, "the README's table lists every command");
 }
 
 #[test]
@@ -224,35 +282,52 @@ fn recipes_resolve() {
     let recipes: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let library = Library { recipes: &recipes };
     let folder = tempfile::tempdir().expect("a folder");
-    let mut own = BTreeSet::new();
-    for block in blocks("toml") {
-        let name = recipe_name(&block);
-        let path = folder.path().join(&name);
-        std::fs::write(&path, &block).expect("written");
-        let path = path.display().to_string();
-        if let Err(problems) = Recipe::load(&path, &[], &library) {
-            panic!("{name}: {}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    for page in pages() {
+        let mut own = BTreeSet::new();
+        for block in page.blocks("toml") {
+            let name = recipe_name(&block);
+            let path = folder.path().join(&name);
+            std::fs::write(&path, &block).expect("written");
+            if let Err(problems) = Recipe::load(&path.display().to_string(), &[], &library) {
+                let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+                panic!("{}: {name}: {problems}", page.name);
+            }
+            own.insert(name);
         }
-        own.insert(name);
-    }
-    let mut named = BTreeSet::new();
-    for line in commands() {
-        for word in words(&line).iter().filter(|word| word.ends_with(".toml") || library.get(word).is_some()) {
-            assert!(own.contains(word) || library.get(word).is_some(), "temper {line}: there is no {word}");
-            named.insert(word.clone());
+        let mut named = BTreeSet::new();
+        for line in commands(&page) {
+            for word in words(&line).iter().filter(|word| word.ends_with(".toml") || library.get(word).is_some()) {
+                let there = own.contains(word) || library.get(word).is_some();
+                assert!(there, "{}: temper {line}: there is no {word}", page.name);
+                named.insert(word.clone());
+            }
         }
-    }
-    assert!(own.is_subset(&named), "a recipe that no command uses");
-    for key in readme().split('`').skip(1).step_by(2).filter(|key| is_key(key)) {
-        assert!(temper_recipe::find_key(key).is_some(), "there is no key {key}");
+        assert!(own.is_subset(&named), "{}: a recipe that no command uses", page.name);
+        for key in page.text.split('`').skip(1).step_by(2).filter(|key| is_key(key)) {
+            assert!(temper_recipe::find_key(key).is_some(), "{}: there is no key {key}", page.name);
+        }
     }
 }
 
 /// `clocks.data`, `data.train.old.path`: words with dots in them that begin with a section of recipes.
 fn is_key(text: &str) -> bool {
-    let sections =
-        ["batch", "checkpoint", "clocks", "data", "eval", "init", "lr", "memory", "model", "optimizer", "run"];
+    let sections = [
+        "batch",
+        "checkpoint",
+        "clocks",
+        "data",
+        "eps",
+        "eval",
+        "init",
+        "lr",
+        "memory",
+        "method",
+        "model",
+        "optimizer",
+        "run",
+    ];
     let plain = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
     let begins = |(section, _): (&str, &str)| sections.contains(&section);
-    text.chars().all(plain) && !text.ends_with(".safetensors") && text.split_once('.').is_some_and(begins)
+    let is_file = [".safetensors", ".json"].iter().any(|ending| text.ends_with(ending));
+    text.chars().all(plain) && !is_file && text.split_once('.').is_some_and(begins)
 }

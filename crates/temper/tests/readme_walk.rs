@@ -1,8 +1,8 @@
-//! The README's seven steps "Continue your own checkpoint", walked as a new user does: recipes are saved as its code blocks
-//! have them, and every line of a command is given to a shell as it stands, on a small Hugging Face directory under the names
-//! the README uses. Only lengths are shortened.
+//! The seven steps of docs/continue.md, walked as a new user does: recipes are saved as its code blocks have them, and every line of
+//! a command is given to a shell as it stands, on a small Hugging Face directory under the names that the page uses. Only lengths
+//! are shortened.
 //!
-//! `readme.rs` asks whether every command of the README works; this asks whether the steps come to what the README says.
+//! `readme.rs` asks whether every command of every page works; this asks whether the steps come to what the page says.
 
 mod common;
 #[path = "common/readme.rs"]
@@ -13,11 +13,12 @@ use std::fs::File;
 use std::io::Read;
 
 use common::{Done, Folder};
-use readme::{readme, recipe_name, root, words};
+use readme::{Page, recipe_name, root, words};
 use serde_json::Value;
 
-/// Where the steps begin and end in the README.
-const SECTION: [&str; 2] = ["## Continue your own checkpoint", "\nNo model at hand?"];
+/// The page with the steps, and where they begin and end in it.
+const PAGE: &str = "docs/continue.md";
+const SECTION: [&str; 2] = ["\n## 1. ", "\n## No model at hand?"];
 
 /// What is shortened: the text, what takes its place, and how often it stands in the steps.
 const SHORTENED: [(&str, &str, usize); 3] =
@@ -34,7 +35,7 @@ run.horizon = "30 steps"
 
 /// The steps, shortened.
 fn steps() -> String {
-    let text = readme();
+    let text = Page::read(PAGE).text;
     let (_, rest) = text.split_once(SECTION[0]).expect("the section");
     let (steps, _) = rest.split_once(SECTION[1]).expect("its end");
     let mut steps = steps.to_owned();
@@ -45,7 +46,7 @@ fn steps() -> String {
     steps
 }
 
-/// Model and texts, laid out as the README says they are.
+/// Model and texts, laid out as the page says they are.
 fn furnish(folder: &Folder) {
     for made in ["models", "corpus", "corpus/law", "corpus/medicine"] {
         fs::create_dir(folder.path(made)).expect("a folder");
