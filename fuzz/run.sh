@@ -11,6 +11,8 @@ mkdir -p artifacts
 for target; do
     features=$(grep -A6 "^name = \"$target\"" Cargo.toml | sed -n 's/^required-features = \["\(.*\)"\]$/--features \1/p' | head -1)
     mkdir -p "corpus/$target" "seeds/$target"
+    # What keep.sh kept of earlier runs.
+    [ ! -f "seeds/$target.tar.gz" ] || tar -xzf "seeds/$target.tar.gz" -C "corpus/$target"
     log="artifacts/$target.log"
     status=0
     # The limits of memory are part of what is asserted: no small file may cost more.

@@ -5,10 +5,11 @@
     temper verify runs/m@892 --eps 0.3 --images 200 --out runs/m/yardstick
     venv/bin/python scripts/attack_yardstick.py runs/m/checkpoints/step-00000892 runs/m/yardstick data/mnist --eps 0.3
 
-The checkpoint is read into PyTorch, AutoAttack (standard: APGD-CE, targeted APGD, targeted FAB, Square) attacks the images that
-the verdicts are about, and every image that one of the two turns and the other does not is listed. The script ends with 1 if
-AutoAttack turns an image that `verify` leaves open, and with 2 if it turns one that `verify` certifies, or if a counterexample of
-`verify` does not hold in double precision. Images are those of an MNIST folder (files of IDX).
+The checkpoint is read into PyTorch, whose margins must be those of the verdicts to 1e-4. AutoAttack (standard: APGD-CE, targeted
+APGD by DLR, targeted FAB, Square, each on what the ones before left) then attacks every image of the verdicts that is classified
+right, and every image that one of the two turns and the other does not is listed. The script ends with 1 if AutoAttack turns an
+image that `verify` leaves open, and with 2 if it turns one that `verify` certifies, if a counterexample of `verify` does not hold
+in double precision, or if the margins differ. Images are those of an MNIST folder (files of IDX).
 """
 import argparse
 import csv
@@ -83,6 +84,7 @@ def main():
     parser.add_argument("data", type=pathlib.Path, help="folder with MNIST's files")
     parser.add_argument("--eps", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of AutoAttack")
+    parser.add_argument("--batch", type=int, default=200, help="images that AutoAttack attacks at a time")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -98,19 +100,24 @@ def main():
     outcomes = [row["outcome"] for row in rows]
     bad = check_counterexamples(args.verdicts, rows, exact, labels, lower, upper)
 
+    bad += check_margins(rows, net, pixels, labels)
+
     # Images that are misclassified as they are need no attack.
     right = margins(exact, pixels.double(), labels) > 0
-    began = time.time()
-    attack = torchattacks.AutoAttack(net, eps=args.eps, n_classes=net.spec["classes"], seed=args.seed)
-    found = pixels.clone()
-    for part in torch.nonzero(right)[:, 0].split(50):
-        found[part] = attack(pixels[part], labels[part])
+    turned, began = ~right, time.time()
+    attacks = torchattacks.AutoAttack(net, eps=args.eps, n_classes=net.spec["classes"], seed=args.seed)._autoattack.attacks
+    for attack in attacks:
+        open_ones, since = torch.nonzero(~turned)[:, 0], time.time()
+        for part in open_ones.split(args.batch):
+            found = attack(pixels[part], labels[part]).double().clamp(lower[part], upper[part])
+            # Judged in double precision, inside of the box.
+            turned[part] = margins(exact, found, labels[part]) <= 0
+        print(f"{attack.attack}: turns {int(turned[open_ones].sum())} of {len(open_ones)} in {time.time() - since:.0f} s", flush=True)
     seconds = time.time() - began
-    # Rounded back into the box, and judged in double precision.
-    turned = margins(exact, found.double().clamp(lower, upper), labels) <= 0
 
     fallen = torch.tensor([outcome in ("misclassified", "attacked") for outcome in outcomes])
     certified = torch.tensor([outcome == "certified" for outcome in outcomes])
+    print(f"torch {torch.__version__}, torchattacks {torchattacks.__version__}, seed {args.seed}")
     print(f"{len(rows)} images: {int((~right).sum())} misclassified; AutoAttack turns {int((turned & right).sum())} in {seconds:.0f} s,")
     print(f"verify turns {outcomes.count('attacked')}, certifies {outcomes.count('certified')}, leaves open {outcomes.count('unknown')}")
     lists = {
@@ -123,6 +130,14 @@ def main():
     if bad or lists["AutoAttack turns certified"].any():
         return 2
     return int(lists["AutoAttack alone"].any())
+
+
+def check_margins(rows, net, pixels, labels):
+    """Prints by how much the margins of the verdicts differ from PyTorch's; 1 if by more than 1e-4."""
+    ours = torch.tensor([float(row["clean_margin"]) for row in rows])
+    most = float((ours - margins(net, pixels, labels)).abs().max())
+    print(f"margins of {len(rows)} images as they are: at most {most:.1e} apart")
+    return int(not most <= 1e-4)
 
 
 def check_counterexamples(folder, rows, exact, labels, lower, upper):

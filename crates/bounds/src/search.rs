@@ -60,8 +60,8 @@ pub(crate) fn search(
     let best = images.pixels.to_vec();
     let mut search = Search { target, images, eps, attack, goal, stop, len, lower, upper, results, best, logits };
     let squares = without_gradients(attack.restarts);
-    for start in 0..attack.restarts - squares {
-        if search.start(start).is_none() {
+    for (start, steps) in starts(attack, attack.restarts - squares, net.config.classes) {
+        if search.start(start, steps).is_none() {
             return Ok(None);
         }
     }
@@ -69,6 +69,20 @@ pub(crate) fn search(
         return Ok(None);
     }
     Ok(Some((search.results, search.best)))
+}
+
+/// The starts along gradients, and the steps of each: `along` times those of the attack. Every class that there is a start
+/// for gets one, those of the search without gradients counted: a class far from the clean image may be the one that is reached.
+fn starts(attack: &Attack, along: usize, classes: usize) -> Vec<(usize, usize)> {
+    let towards = along.saturating_sub(1);
+    let rivals = (attack.restarts.saturating_sub(1)).min(classes - 1);
+    let others = match towards {
+        0 => (0, 0),
+        _ if towards < rivals => (rivals, (towards * attack.steps / rivals).max(1)),
+        _ => (towards, attack.steps),
+    };
+    let first = (along > 0).then_some((0, attack.steps));
+    first.into_iter().chain((1..=others.0).map(|start| (start, others.1))).collect()
 }
 
 /// What a way climbs.
@@ -122,14 +136,13 @@ struct Climber {
 
 impl Search<'_> {
     /// All of one start; `None` once it is to stop.
-    fn start(&mut self, start: usize) -> Option<()> {
+    fn start(&mut self, start: usize, steps: usize) -> Option<()> {
         let classes = self.target.net.config.classes;
         let rank = start.saturating_sub(1) % (classes - 1).max(1);
         let ways = match start {
             0 => [(Climb::Margin, false), (Climb::Dlr, true)],
             _ => [(Climb::DlrTowards(rank), true), (Climb::Towards(rank), start.is_multiple_of(2))],
         };
-        let steps = self.attack.steps;
         if steps < SHORTEST {
             let (climb, random) = ways[usize::from(start % 4 == 2)];
             return self.way(climb, random.then_some(2 * start), steps);

@@ -222,15 +222,18 @@ fn entries(directory: &Path) -> std::io::Result<Vec<OsString>> {
     fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
-/// Removes what a killed writer of these files left.
+/// Removes what a killed writer of these files left, unless something else lies there too: then all of it stays.
 fn clear(directory: &Path, files: &[(String, Vec<u8>)]) -> std::io::Result<()> {
     let own: Vec<&str> =
         files.iter().map(|(name, _)| name.as_str()).chain(["model.safetensors", "config.json"]).collect();
-    for name in entries(directory)?.iter().filter_map(|name| name.to_str()) {
+    let ours = |name: &str| {
         let unfinished = name.ends_with(UNFINISHED) && own.iter().any(|own| name.starts_with(&format!(".{own}.")));
-        if unfinished || own.contains(&name) {
-            fs::remove_file(directory.join(name))?;
-        }
+        unfinished || own.contains(&name)
+    };
+    let mut names = entries(directory)?;
+    names.retain(|name| name != MARK);
+    if names.iter().all(|name| name.to_str().is_some_and(ours)) {
+        names.iter().try_for_each(|name| fs::remove_file(directory.join(name)))?;
     }
     Ok(())
 }

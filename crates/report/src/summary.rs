@@ -207,7 +207,7 @@ pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
     };
     let name = metric_name(metric);
     let who: Vec<String> = best.iter().map(End::named).collect();
-    let ends = match (&best[..], others) {
+    let ends = match (best, others) {
         ([], _) => return None,
         ([one], []) => format!("{} {name}", one.verb("at")),
         ([one], _) => format!("{} {name}", one.verb("lowest, at")),

@@ -3,8 +3,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -25,19 +25,43 @@ pub struct Signals {
     seen: Arc<AtomicUsize>,
     /// There is something to take a checkpoint of.
     training: Arc<AtomicBool>,
+    answer: Arc<Answer>,
+}
+
+/// What is said to a signal that does not end the process at once.
+struct Answer {
+    words: &'static str,
+    said: Mutex<bool>,
+}
+
+impl Answer {
+    /// Says it, once.
+    fn give(&self) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut said, true) {
+            printer::last_words(self.words);
+        }
+    }
 }
 
 impl Signals {
     /// Begins to listen. A second signal ends the process at once, as it would without us.
     pub fn listen() -> Result<Self> {
-        Self::listen_and(|| None)
+        Self::listen_and(STOPPING, || None)
+    }
+
+    /// As [`listen`](Self::listen), for what is no training: a signal is answered with these words from now on.
+    pub fn listen_and_answer(words: &'static str) -> Result<Self> {
+        let signals = Self::listen_and(words, || None)?;
+        signals.training.store(true, Ordering::SeqCst);
+        Ok(signals)
     }
 
     /// As [`listen`](Self::listen), but as long as the run in `out` does not train, its text still being tokenised, a signal ends
     /// the process at once and takes along what it has made.
     pub fn listen_and_leave_nothing(out: &Path) -> Result<Self> {
         let out = out.to_owned();
-        Self::listen_and(move || {
+        Self::listen_and(STOPPING, move || {
             // The lock holds the number of the process whose run this is.
             let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
             files::make_no_more();
@@ -57,7 +81,7 @@ impl Signals {
     }
 
     /// `before` is what is done at a signal while nothing trains: it ends the process if it finds last words.
-    fn listen_and(before: impl FnOnce() -> Option<String> + Send + 'static) -> Result<Self> {
+    fn listen_and(words: &'static str, before: impl FnOnce() -> Option<String> + Send + 'static) -> Result<Self> {
         let (seen, armed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
             let listen = || -> std::io::Result<()> {
@@ -70,16 +94,22 @@ impl Signals {
             listen().map_err(cannot_listen)?;
         }
         let training = Arc::new(AtomicBool::new(false));
-        let at_signal = training.clone();
+        let answer = Arc::new(Answer { words, said: Mutex::new(false) });
+        let (at_signal, to_signal) = (training.clone(), answer.clone());
         end_at_signal(move || {
             if at_signal.load(Ordering::SeqCst) {
                 // Said here, not by the loop: an update or a batch of an evaluation may take a while.
-                printer::last_words(STOPPING);
+                to_signal.give();
                 return None;
             }
             before()
         })?;
-        Ok(Self { seen, training })
+        Ok(Self { seen, training, answer })
+    }
+
+    /// Answers the signal that arrived, unless that was done: before the last words of whatever it ends.
+    pub fn answer(&self) {
+        self.answer.give();
     }
 
     /// The signal that arrived.
@@ -136,7 +166,7 @@ impl<'p> Console<'p> {
         let before = signals.seen();
         signals.training.store(true, Ordering::SeqCst);
         if before.is_some() {
-            printer.say(STOPPING);
+            signals.answer();
         }
         printer.begin_bar(stop, "{bar:20} {pos}/{len}  {wide_msg}");
         printer.bar(first, "");

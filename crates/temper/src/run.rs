@@ -311,6 +311,9 @@ impl<T: Task> Started<T> {
                 Ok(code)
             }
             End::Stopped(interrupt) => {
+                if matches!(interrupt, Interrupt::Signal(_)) {
+                    signals.answer();
+                }
                 printer.say(format_args!(
                     "stopped after step {}; go on with: temper resume {}",
                     self.trainer.state.step,

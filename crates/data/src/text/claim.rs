@@ -77,6 +77,13 @@ pub fn left_behind(folder: &Path) -> bool {
     folder.join(LOCK).exists()
 }
 
+/// Whether a writer was killed here when all its files had their names: then only its lock is left, and goes.
+pub fn was_finished(folder: &Path) -> bool {
+    let lock = folder.join(LOCK);
+    let free = || File::options().write(true).open(&lock).is_ok_and(|file| file.try_lock().is_ok());
+    folder.join("train.tokens").exists() && free() && fs::remove_file(&lock).is_ok()
+}
+
 /// Removes half of a corpus, and what was never finished.
 fn clear(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {

@@ -240,7 +240,7 @@ impl Reader {
                 format!("the text under `{key}` holds half of a surrogate pair, which is no character")
             }
             Fault::Null => format!("expected an object with a string under `{key}`: it is null"),
-            _ => format!("expected an object with a string under `{key}`: it is something else"),
+            _ => format!("expected an object with a string under `{key}`: what is there is no string"),
         }
     }
 

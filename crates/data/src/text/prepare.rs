@@ -199,11 +199,12 @@ pub fn prepare(
 
 /// Whether a corpus is in the folder already. A validation set without training tokens counts unless a writer that was killed left it.
 pub fn in_the_way(out: &Path) -> Vec<Problem> {
-    let names = if claim::left_behind(out) { &["train.tokens"][..] } else { &["train.tokens", "validation.tokens"] };
-    let problem = |path: PathBuf| {
-        Problem::input(WHAT, path.display(), "the file exists already")
-            .hint("choose another folder; nothing is ever overwritten")
+    let hint = match claim::was_finished(out) {
+        true => "a command that was ended here had written all of it: the corpus in this folder is whole",
+        false => "choose another folder; nothing is ever overwritten",
     };
+    let names = if claim::left_behind(out) { &["train.tokens"][..] } else { &["train.tokens", "validation.tokens"] };
+    let problem = |path: PathBuf| Problem::input(WHAT, path.display(), "the file exists already").hint(hint);
     names.iter().map(|name| out.join(name)).filter(|path| path.exists()).map(problem).collect()
 }
 

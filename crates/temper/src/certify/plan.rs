@@ -85,8 +85,8 @@ pub struct Seconds {
 /// Runs the command.
 pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome {
     let mut warnings = Vec::new();
-    require_images(&recipe)?;
     let mut plan = resolve(&mut recipe, args.from.as_deref(), &mut warnings)?;
+    require_images(&recipe)?;
     refuse(&recipe, &plan, args.from.as_deref())?;
     let fresh = args.from.is_none() || recipe.text("clocks.weights")? != "keep";
     look_for_trouble(&recipe, &plan, fresh, &mut warnings)?;

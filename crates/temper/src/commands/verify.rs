@@ -29,8 +29,8 @@ use temper_record::{Problem, Result};
 use crate::args;
 use crate::certify::images;
 use crate::certify::open;
-use crate::console::{Signals, end_at_signal};
-use crate::printer::{self, Printer};
+use crate::console::Signals;
+use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::progress::Meter;
 
@@ -43,17 +43,13 @@ const RADII: &str = "index,label,certified,not_certified,class,file";
 /// Names at the end of a line.
 const NAMES: [usize; 2] = [3, 2];
 /// How the attack goes about it: another version of it asks another question.
-const ATTACK: &str = "autopgd and squares, 1";
+const ATTACK: &str = "autopgd and squares, 2";
 
 /// Runs the command.
 pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
-    let signals = Signals::listen()?;
-    end_at_signal(|| {
-        printer::last_words(
-            "stopping: this batch is abandoned, the verdicts so far are kept (once more to stop at once)",
-        );
-        None
-    })?;
+    let signals = Signals::listen_and_answer(
+        "stopping: this batch is abandoned, the verdicts so far are kept (once more to stop at once)",
+    )?;
     let device = Device::flex();
     let opened = open::open(&args.run, &device)?;
     let test = images::judged(&opened.run, &opened.recipe, args.data.as_deref(), printer)?;
@@ -128,6 +124,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         }
         if let Some(signal) = signals.seen().filter(|_| done < test.len()) {
             drop(meter);
+            signals.answer();
             printer.say(format_args!("stopped after {done} of {} images; the same command resumes", test.len()));
             return Ok((128 + signal) as u8);
         }

@@ -4,14 +4,15 @@
 //! `data/manifest.json` says what the run trains on and is judged by, so that `resume`, `branch` and
 //! `eval` never read text again.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use temper_data::{
-    Documents, Identity, Input, PrepareOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec, TokenSource,
-    Tokenizer, prepare,
+    Documents, Identity, Input, PrepareOptions, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec,
+    TokenSource, Tokenizer, prepare,
 };
 use temper_recipe::{Recipe, is_name};
 use temper_record::checkpoint::Checkpoint;
@@ -245,8 +246,13 @@ pub fn sources(
 ) -> Outcome<(Vec<SourceSpec>, Vec<SetSpec>)> {
     let fraction = recipe.f64("data.validation_fraction")?;
     let (mut sources, mut sets) = (Vec::new(), Vec::new());
+    let mut trained = HashSet::new();
     for name in recipe.names("data.train") {
         let paths = recipe.texts(&format!("data.train.{name}.path"))?;
+        let weight = recipe.f64(&format!("data.train.{name}.weight"))?;
+        if weight > 0.0 {
+            trained.extend(files_of(&paths, true)?);
+        }
         let own_set = recipe.is_set(&format!("data.validation.{name}.path"));
         let (path, validation) = match look(&paths)? {
             Named::Tokens(train, validation) => {
@@ -258,7 +264,6 @@ pub fn sources(
                 tokenise(name, &inputs, tokenizer, &run.data().join(name), &options, printer)?
             }
         };
-        let weight = recipe.f64(&format!("data.train.{name}.weight"))?;
         // A source of weight 0 is left out, but still judged by.
         if weight > 0.0 {
             sources.push(SourceSpec { name: name.into(), path: whole(&path)?, weight, identity: None });
@@ -269,6 +274,12 @@ pub fn sources(
     }
     for name in recipe.names("data.validation") {
         let paths = recipe.texts(&format!("data.validation.{name}.path"))?;
+        if let Some(file) = files_of(&paths, false)?.iter().find(|file| trained.contains(*file)) {
+            printer.warn(
+                format_args!("{name}: this validation set is trained on too: {}", file.display()),
+                Some("its loss says how well the text is learnt, and nothing about other texts"),
+            );
+        }
         let path = match look(&paths)? {
             Named::Tokens(train, validation) => {
                 let path = validation.unwrap_or(train);
@@ -280,6 +291,14 @@ pub fn sources(
         sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false, identity: None });
     }
     Ok((sources, sets))
+}
+
+/// The files that are read for these paths, as training data or to be judged by.
+fn files_of(paths: &[String], training: bool) -> Result<Vec<PathBuf>> {
+    match look(paths)? {
+        Named::Tokens(train, validation) => Ok(vec![validation.filter(|_| !training).unwrap_or(train)]),
+        Named::Text(inputs) => Documents::open(&inputs, &ReadOptions::default())?.files().map(whole).collect(),
+    }
 }
 
 /// Tokenises the text of a validation set that has a path of its own into `data/NAME/validation.tokens`: beside `train.tokens` of

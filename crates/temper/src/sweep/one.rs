@@ -70,7 +70,9 @@ impl Job<'_> {
             }
             // Killed before its first checkpoint: nothing is lost but what can be done again.
             State::Begun => {
-                if let Ok(run) = RunDir::open(self.path) {
+                // One that was killed while its text was tokenised has nothing yet that makes it a run.
+                let run = RunDir::at(self.path);
+                if begun::only_begun(&run) || RunDir::open(self.path).is_ok() {
                     // Taking the lock puts back a checkpoint that a kill between two renames left aside.
                     let lock = run.lock()?;
                     if !Checkpoint::list(&run)?.is_empty() {

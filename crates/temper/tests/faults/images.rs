@@ -15,9 +15,14 @@ lr = { shape = "constant", peak = 5e-3 }
 run.horizon = "10 steps"
 "#;
 
-/// A grey PNG of 8 x 8 pixels of one value, its content stored and not compressed.
+/// A grey PNG of 8 x 8 pixels of one value.
 fn png(value: u8) -> Vec<u8> {
-    let raw: Vec<u8> = [&[0][..], &[value; 8]].concat().repeat(8);
+    png_of(&[value], 0)
+}
+
+/// A PNG of 8 x 8 equal pixels of a colour type, its content stored and not compressed.
+fn png_of(pixel: &[u8], colour: u8) -> Vec<u8> {
+    let raw: Vec<u8> = [&[0][..], &pixel.repeat(8)].concat().repeat(8);
     let (mut a, mut b) = (1u32, 0u32);
     for &byte in &raw {
         a = (a + u32::from(byte)) % 65521;
@@ -28,7 +33,7 @@ fn png(value: u8) -> Vec<u8> {
     let data = [&[0x78, 1, 1][..], &size, &other, &raw, &(b << 16 | a).to_be_bytes()].concat();
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     for (kind, content) in
-        [(b"IHDR", [0, 0, 0, 8, 0, 0, 0, 8, 8, 0, 0, 0, 0].to_vec()), (b"IDAT", data), (b"IEND", vec![])]
+        [(b"IHDR", [0, 0, 0, 8, 0, 0, 0, 8, 8, colour, 0, 0, 0].to_vec()), (b"IDAT", data), (b"IEND", vec![])]
     {
         let body = [&kind[..], &content].concat();
         let crc = body.iter().fold(!0u32, |crc, &byte| {
@@ -137,6 +142,25 @@ fn the_name_of_a_folder_decides_no_normalisation() {
     let plan = ["plan", "pets.toml", "--no-calibration", "--set", "data.normalise=auto"];
     says_all(&folder.ok(&plan), &["pixels       pixels from 0 to 1 as they are: the images are of no known data set"]);
     folder.fails(&["plan", "pets.toml", "--set", "data.normalise=cifar-10"], 2, &["CIFAR-10 has 3 channels"]);
+}
+
+/// At c4163c3 images in a folder called `cifar-10` trained differently from the same images elsewhere.
+#[test]
+fn a_folder_called_cifar_10_is_not_cifar_10() {
+    let folder = pets();
+    for (class, value) in [("cat", 20), ("dog", 230)] {
+        for (split, images) in [("train", 10), ("test", 4)] {
+            for image in 0..images {
+                let pixel = [value, value / 2, value + image % 5];
+                folder.write(&format!("pets/{split}/{class}/{image}.png"), png_of(&pixel, 2));
+            }
+        }
+    }
+    folder.ok(&["train", "pets.toml", "--out", "plain"]);
+    fs::rename(folder.path("pets"), folder.path("cifar-10")).expect("a folder");
+    folder.write("pets.toml", PETS.replace("images = \"pets\"", "images = \"cifar-10\""));
+    folder.ok(&["train", "pets.toml", "--out", "named"]);
+    assert_eq!(folder.losses("named"), folder.losses("plain"));
 }
 
 #[test]

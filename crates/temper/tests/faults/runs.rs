@@ -168,9 +168,9 @@ fn a_directory_whose_name_ends_like_a_checkpoint() {
     let folder = Folder::new();
     for name in ["lr@3", "exp@best", "a@last"] {
         folder.ok(&["train", "tiny.toml", "--out", name, "--max-steps", "2"]);
+        folder.ok(&["eval", name]);
         folder.ok(&["resume", name, "--until", "4"]);
         assert_eq!(folder.losses(name).len(), 4);
-        folder.ok(&["eval", name]);
         folder.ok(&["eval", &format!("{name}@4")]);
     }
 }
@@ -180,11 +180,12 @@ fn every_checkpoint_has_its_event_once() {
     let folder = Folder::new();
     let keep = ["--set", "checkpoint.keep_best=old", "--set", "checkpoint.keep_last=99"];
     folder.ok(&[&["train", "tiny.toml", "--out", "run", "--max-steps", "20"], keep.as_slice()].concat());
-    folder.ok(&["resume", "run@10"]);
-    folder.ok(&["resume", "run", "--until", "40"]);
     let steps = |run: &str| -> Vec<u64> {
         folder.events_of(run, "checkpoint").iter().map(|event| event["step"].as_u64().unwrap()).collect()
     };
+    folder.ok(&["resume", "run@10"]);
+    assert_eq!(steps("run"), [0, 5, 10, 15, 20]);
+    folder.ok(&["resume", "run", "--until", "40"]);
     assert_eq!(steps("run"), [0, 5, 10, 15, 20, 25, 30, 35, 40]);
 }
 
@@ -423,4 +424,18 @@ fn samples_on_a_terminal() {
         let shown = folder.shell(&format!("script -qec '{sample}' /dev/null < /dev/null"));
         assert!(shown.out.contains("\\u{1b}[2J") && !shown.out.contains("\u{1b}[2J"), "{}", shown.out);
     }
+}
+
+/// Found by the kill campaign: killed before it takes its lock away.
+#[test]
+fn a_corpus_that_was_killed_when_it_was_whole() {
+    let folder = Folder::new();
+    let prepare = ["data", "prepare", "old.jsonl", "--tokenizer", "builtin:demo", "--out", "tokens"];
+    folder.ok(&prepare);
+    let whole = folder.read("tokens/train.tokens");
+    folder.write("tokens/.prepare.lock", "");
+    folder.fails(&prepare, 2, &["tokens/train.tokens", "exists already", "the corpus in this folder is whole"]);
+    assert!(!folder.path("tokens/.prepare.lock").exists());
+    assert_eq!(folder.read("tokens/train.tokens"), whole);
+    folder.fails(&prepare, 2, &["choose another folder"]);
 }

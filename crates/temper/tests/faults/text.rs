@@ -312,6 +312,28 @@ fn a_text_that_is_named_twice() {
     assert!(twice.len() > once.len() * 3 / 2 && twice.len() < once.len() * 5 / 2, "{} {}", once.len(), twice.len());
 }
 
+/// A set that is judged by and trained on is told, as text and as tokens.
+#[test]
+fn a_validation_set_that_is_trained_on() {
+    let folder = Folder::new();
+    prepare(&folder, "old.jsonl", &["--validation-fraction", "0"]);
+    let run = |out: &str, train: &str, validation: &str| {
+        let sets = [format!("data.train.old.path={train}"), format!("data.validation.v.path={validation}")];
+        let args = ["train", "tiny.toml", "--out", out, "--max-steps", "1", "--set", &sets[0], "--set", &sets[1]];
+        let done = folder.temper(&args);
+        assert_eq!(done.code, 0, "{}", done.err);
+        done.err
+    };
+    let says = "warning: v: this validation set is trained on too: ";
+    for (i, (train, validation)) in
+        [("old.jsonl", "./[no][el][dw].jsonl"), ("out-old.jsonl", "out-old.jsonl/train.tokens")].into_iter().enumerate()
+    {
+        says_all(&run(&format!("same-{i}"), train, validation), &[says, "hint: its loss says"]);
+    }
+    let said = run("other", "out-old.jsonl", "new.jsonl");
+    assert!(!said.contains(says), "{said}");
+}
+
 /// R2: half of a corpus is not trained on.
 #[test]
 fn half_a_corpus_is_none() {
