@@ -27,7 +27,10 @@ pub struct AdamW {
 /// Elements a task works on.
 const CHUNK: usize = 1 << 14;
 
-/// Updates the parameters `p` and the moments `m`, `v` by the gradient `g`.
+/// Updates the parameters `p` and the moments `m`, `v` by the gradient `g`, all of one shape.
+///
+/// # Panics
+/// If they are not equally long, or the update is number 0.
 pub fn update(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], o: &AdamW) {
     assert!(o.step >= 1, "adamw: steps count from 1");
     assert!(p.len() == g.len() && p.len() == m.len() && p.len() == v.len(), "adamw: lengths");

@@ -8,6 +8,9 @@
 use crate::channel_affine::{self, Dims};
 
 /// `weight / sqrt(variance + eps)` and `bias - mean * scale` for moments `[2, channels]`, mean and biased variance.
+///
+/// # Panics
+/// If the lengths do not belong together.
 pub fn scale_and_shift(moments: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> [Vec<f32>; 2] {
     let channels = weight.len();
     assert!(moments.len() == 2 * channels && bias.len() == channels, "batch_norm: moments, bias");
@@ -19,20 +22,15 @@ pub fn scale_and_shift(moments: &[f32], weight: &[f32], bias: &[f32], eps: f32) 
 }
 
 /// Replaces the gradient `g` of the output by that of `x`, through the moments of its clean activations too, and
-/// overwrites `[dweight, dbias]`, each `[channels]`.
-pub fn backward(
-    x: &[f32],
-    moments: &[f32],
-    weight: &[f32],
-    eps: f32,
-    g: &mut [f32],
-    gradients: [&mut [f32]; 2],
-    dims: Dims,
-) {
+/// returns `[dweight, dbias]`, each `[channels]`. `x` and `g` are stacks as `dims` says, `moments` what
+/// [`channel_moments`](crate::channel_moments) makes of `x`.
+///
+/// # Panics
+/// If a slice is not as long as `dims` says.
+pub fn backward(x: &[f32], moments: &[f32], weight: &[f32], eps: f32, g: &mut [f32], dims: Dims) -> [Vec<f32>; 2] {
     let channels = dims.channels;
     let [scale, _] = scale_and_shift(moments, weight, &vec![0.0; channels], eps);
-    let [dweight, dbias] = gradients;
-    assert!(dweight.len() == channels && dbias.len() == channels, "batch_norm: gradients");
+    let (mut dweight, mut dbias) = (vec![0.0; channels], vec![0.0; channels]);
     let clean = x.len() / dims.slabs;
     let count = (clean / channels) as f64;
     // For every channel what a clean activation x gets besides: constant + slope (x - mean).
@@ -62,4 +60,5 @@ pub fn backward(
             }
         },
     );
+    [dweight, dbias]
 }

@@ -7,6 +7,7 @@
 use crate::arch::{Isa, dispatch};
 use crate::dense::sign;
 use crate::math::{sum, sum_by};
+use crate::output::make;
 use rayon::prelude::*;
 
 /// Sizes of a stack `[slabs, images, channels, plane]`.
@@ -21,7 +22,7 @@ pub struct Dims {
 }
 
 impl Dims {
-    fn check(&self, stack: usize, channels: usize) {
+    pub(crate) fn check(&self, stack: usize, channels: usize) {
         assert!(self.slabs == 1 || self.slabs == 3, "channel_affine: {} slabs", self.slabs);
         let image = self.channels * self.plane;
         assert!(image > 0 && stack.is_multiple_of(self.slabs * image), "channel_affine: {stack} numbers, {self:?}");
@@ -35,25 +36,32 @@ impl Dims {
 }
 
 /// `y` of `x`, both `[slabs, images, channels, plane]`; scale and shift are `[channels]`.
-pub fn forward(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32], dims: Dims) {
+///
+/// # Panics
+/// If `x` is not whole images of `dims` in each of 1 or 3 slabs, or scale or shift have not a number a channel.
+pub fn forward(x: &[f32], scale: &[f32], shift: &[f32], dims: Dims) -> Vec<f32> {
     dims.check(x.len(), scale.len());
-    assert!(y.len() == x.len() && shift.len() == scale.len(), "channel_affine: y, shift");
+    assert_eq!(shift.len(), scale.len(), "channel_affine: shift");
     let image = dims.channels * dims.plane;
     let plain = dims.plain(x.len());
-    y.par_chunks_mut(image).zip(x.par_chunks(image)).enumerate().for_each(|(i, (y, x))| {
-        dispatch(
-            #[inline(always)]
-            |isa| {
-                let planes = y.chunks_exact_mut(dims.plane).zip(x.chunks_exact(dims.plane));
-                for ((y, x), (&scale, &shift)) in planes.zip(scale.iter().zip(shift)) {
-                    let (scale, shift) = if i < plain { (scale, shift) } else { (scale.abs(), 0.0) };
-                    for (y, &x) in y.iter_mut().zip(x) {
-                        *y = isa.fma(x, scale, shift);
+    make(x.len(), |y| {
+        y.par_chunks_mut(image).zip(x.par_chunks(image)).enumerate().for_each(|(i, (y, x))| {
+            dispatch(
+                #[inline(always)]
+                |isa| {
+                    let planes = y.chunks_exact_mut(dims.plane).zip(x.chunks_exact(dims.plane));
+                    for ((y, x), (&scale, &shift)) in planes.zip(scale.iter().zip(shift)) {
+                        let (scale, shift) = if i < plain { (scale, shift) } else { (scale.abs(), 0.0) };
+                        for (y, &x) in y.iter_mut().zip(x) {
+                            y.write(isa.fma(x, scale, shift));
+                        }
                     }
-                }
-            },
-        );
-    });
+                },
+            );
+        });
+        // SAFETY: x and y are the same whole images, and every plane of each was written.
+        unsafe { y.assume_init_mut() }
+    })
 }
 
 /// Makes the planes of one channel of one image again, `[slabs, plane]`, as [`forward`] made them.
@@ -77,15 +85,14 @@ pub(crate) fn planes(
     }
 }
 
-/// Replaces the gradient `g` of the output by that of `x`, and overwrites `[dscale, dshift]`, each `[channels]`.
-pub fn backward(x: &[f32], scale: &[f32], g: &mut [f32], sums: [&mut [f32]; 2], dims: Dims) {
-    let [dscale, dshift] = sums;
-    assert!(dscale.len() == scale.len() && dshift.len() == scale.len(), "channel_affine: sums");
-    let found = gradient_sums(x, scale, g, dims);
-    for ((dscale, dshift), [with_x, alone]) in dscale.iter_mut().zip(dshift).zip(found) {
-        (*dscale, *dshift) = (with_x as f32, alone as f32);
-    }
+/// Replaces the gradient `g` of the output by that of `x`, and returns `[dscale, dshift]`, each `[channels]`.
+///
+/// # Panics
+/// As [`forward`], and if `g` is not as long as `x`.
+pub fn backward(x: &[f32], scale: &[f32], g: &mut [f32], dims: Dims) -> [Vec<f32>; 2] {
+    let sums = gradient_sums(x, scale, g, dims);
     scale_gradient(scale, g, dims, |_, _, _, _| ());
+    [0, 1].map(|i| sums.iter().map(|sum| sum[i] as f32).collect())
 }
 
 /// For every channel the gradients of scale and shift for the gradient `g` of the output.

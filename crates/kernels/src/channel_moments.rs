@@ -5,12 +5,20 @@
 //! an `f32` has, unless the mean is ten thousand standard deviations.
 
 use crate::arch::dispatch;
+use crate::channel_affine::Dims;
+use crate::output::{self, make};
 use rayon::prelude::*;
 
-/// `moments[2, channels]`, mean and biased variance, of `x[images, channels, plane]`.
-pub fn forward(x: &[f32], moments: &mut [f32], channels: usize, plane: usize) {
-    let width = channels * plane;
-    assert!(moments.len() == 2 * channels && width > 0 && x.len().is_multiple_of(width), "channel_moments: sizes");
+/// `moments[2, channels]`, mean and biased variance, of the clean activations of the stack
+/// `x[slabs, images, channels, plane]`.
+///
+/// # Panics
+/// If `x` is not whole images of `dims` in each of its slabs.
+pub fn forward(x: &[f32], dims: Dims) -> Vec<f32> {
+    dims.check(x.len(), dims.channels);
+    let Dims { slabs, channels, plane } = dims;
+    let (x, width) = (&x[..x.len() / slabs], channels * plane);
+    let mut moments = vec![0.0; 2 * channels];
     let mut partial = vec![[0.0; 2]; x.len() / plane];
     partial.par_chunks_mut(channels).zip(x.par_chunks(width)).for_each(|(partial, image)| {
         dispatch(
@@ -35,6 +43,7 @@ pub fn forward(x: &[f32], moments: &mut [f32], channels: usize, plane: usize) {
         // Rounding may leave a variance of zero below it; a NaN stays.
         moments[channels + c] = if variance < 0.0 { 0.0 } else { variance as f32 };
     }
+    moments
 }
 
 /// Sum and sum of squares.
@@ -63,25 +72,35 @@ fn sums(plane: &[f32]) -> [f64; 2] {
     [sum.iter().sum::<f64>() + last, squares.iter().sum::<f64>() + last_squares]
 }
 
-/// `dx` for the gradient `g[2, channels]` of the moments.
-pub fn backward(x: &[f32], moments: &[f32], g: &[f32], dx: &mut [f32], channels: usize, plane: usize) {
-    let width = channels * plane;
+/// The gradient of the stack `x` for the gradient `g[2, channels]` of its `moments[2, channels]`: zero for centres and radii.
+///
+/// # Panics
+/// As [`forward`], and if moments or gradient have not two numbers a channel.
+pub fn backward(x: &[f32], moments: &[f32], g: &[f32], dims: Dims) -> Vec<f32> {
+    dims.check(x.len(), dims.channels);
+    let Dims { slabs, channels, plane } = dims;
     assert!(moments.len() == 2 * channels && g.len() == 2 * channels, "channel_moments: moments, g");
-    assert!(x.len() == dx.len() && width > 0 && x.len().is_multiple_of(width), "channel_moments: x, dx");
-    let count = (x.len() / channels) as f64;
-    dx.par_chunks_mut(width).zip(x.par_chunks(width)).for_each(|(dx, x)| {
-        for (c, (dx, x)) in dx.chunks_exact_mut(plane).zip(x.chunks_exact(plane)).enumerate() {
-            let mean = moments[c];
-            let constant = (f64::from(g[c]) / count) as f32;
-            let slope = (2.0 * f64::from(g[channels + c]) / count) as f32;
-            dispatch(
-                #[inline(always)]
-                |isa| {
-                    for (dx, &x) in dx.iter_mut().zip(x) {
-                        *dx = isa.fma(x - mean, slope, constant);
-                    }
-                },
-            );
-        }
-    });
+    let (clean, width) = (x.len() / slabs, channels * plane);
+    let count = (clean / channels) as f64;
+    make(x.len(), |dx| {
+        let (dx_clean, intervals) = dx.split_at_mut(clean);
+        dx_clean.par_chunks_mut(width).zip(x[..clean].par_chunks(width)).for_each(|(dx, x)| {
+            for (c, (dx, x)) in dx.chunks_exact_mut(plane).zip(x.chunks_exact(plane)).enumerate() {
+                let mean = moments[c];
+                let constant = (f64::from(g[c]) / count) as f32;
+                let slope = (2.0 * f64::from(g[channels + c]) / count) as f32;
+                dispatch(
+                    #[inline(always)]
+                    |isa| {
+                        for (dx, &x) in dx.iter_mut().zip(x) {
+                            dx.write(isa.fma(x - mean, slope, constant));
+                        }
+                    },
+                );
+            }
+        });
+        output::fill(intervals, 0.0);
+        // SAFETY: every plane of the clean images was written, and all of the rest.
+        unsafe { dx.assume_init_mut() }
+    })
 }

@@ -1,9 +1,9 @@
 //! Unembedding and softmax cross-entropy in one, in chunks of rows: the logits of a batch never exist at once.
 
 use crate::arch::dispatch;
-use crate::gemm::{Layout, gemm};
+use crate::gemm::{self, Entries, Layout, Onto};
 use crate::math::{exp, max, sum};
-use crate::scratch::unwritten;
+use crate::output::{self, Slot, make_all};
 use rayon::prelude::*;
 
 /// Sizes of the head.
@@ -21,53 +21,99 @@ pub struct HeadDims {
 /// layer's activations, and the backward pass can use it.
 const ROWS: usize = 256;
 
-/// `nll[i] = log sum_j exp(x_i . w_j) - x_i . w_target(i)`, in nats.
-pub fn forward(x: &[f32], w: &[f32], targets: &[u32], nll: &mut [f32], dims: HeadDims) {
-    check(x, w, targets, nll, dims);
-    let mut logits = unwritten(ROWS.min(dims.rows) * dims.vocab);
+/// `nll[i] = log sum_j exp(x_i . w_j) - x_i . w_target(i)`, in nats, of `x[rows, dim]`, `w[vocab, dim]` and one target a row.
+///
+/// # Panics
+/// If a slice is not as long as `dims` says, or a target is not below `vocab`.
+pub fn forward(x: &[f32], w: &[f32], targets: &[u32], dims: HeadDims) -> Vec<f32> {
+    check(x, w, targets, dims);
+    let mut nll = vec![0.0; dims.rows];
+    let mut room = Room::new(dims);
     for (c, nll) in nll.chunks_mut(ROWS).enumerate() {
-        let rows = nll.len();
-        let x = &x[c * ROWS * dims.dim..][..rows * dims.dim];
-        let logits = &mut logits[..rows * dims.vocab];
-        gemm(rows, dims.vocab, dims.dim, 1.0, x, Layout::Normal, w, Layout::Transposed, logits, false);
-        let targets = &targets[c * ROWS..][..rows];
-        logits.par_chunks_mut(dims.vocab).zip(nll).zip(targets).for_each(|((row, nll), &target)| {
-            *nll = softmax(row, target as usize, None);
-        });
+        let chunk = Chunk::new(c, x, targets, dims);
+        chunk.softmax(w, None, nll, room.rows(chunk.rows));
+    }
+    nll
+}
+
+/// [`forward`], and the gradients of `scale * sum(nll)`: `[nll[rows], dx[rows, dim], dw[vocab, dim]]`.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_backward(x: &[f32], w: &[f32], targets: &[u32], scale: f32, dims: HeadDims) -> [Vec<f32>; 3] {
+    check(x, w, targets, dims);
+    let HeadDims { dim, vocab, .. } = dims;
+    let mut nll = vec![0.0; dims.rows];
+    let [dx, dw] = make_all([x.len(), w.len()], |[dx, dw]| {
+        let mut room = Room::new(dims);
+        let mut dw = if dims.rows == 0 { Onto::Itself(output::fill(dw, 0.0)) } else { Onto::Nothing(dw) };
+        for (c, nll) in nll.chunks_mut(ROWS).enumerate() {
+            let chunk = Chunk::new(c, x, targets, dims);
+            let logits = &*chunk.softmax(w, Some(scale), nll, room.rows(chunk.rows));
+            let dx = &mut dx[c * ROWS * dim..][..chunk.rows * dim];
+            let (normal, transposed, stored) = (Layout::Normal, Layout::Transposed, Entries::Stored);
+            gemm::into(chunk.rows, dim, vocab, logits, normal, w, normal, stored, dx);
+            let sum = gemm::product(
+                vocab,
+                dim,
+                chunk.rows,
+                1.0,
+                logits,
+                transposed,
+                chunk.x,
+                normal,
+                stored,
+                dw,
+                |_, _, _| (),
+            );
+            dw = Onto::Itself(sum);
+        }
+        // SAFETY: every chunk wrote its rows of dx.
+        [unsafe { dx.assume_init_mut() }, dw.numbers()]
+    });
+    [nll, dx, dw]
+}
+
+/// Memory for the logits of a chunk.
+struct Room {
+    logits: Vec<f32>,
+    vocab: usize,
+}
+
+impl Room {
+    fn new(dims: HeadDims) -> Self {
+        Self { logits: Vec::with_capacity(ROWS.min(dims.rows) * dims.vocab), vocab: dims.vocab }
+    }
+
+    fn rows(&mut self, rows: usize) -> &mut [Slot] {
+        &mut self.logits.spare_capacity_mut()[..rows * self.vocab]
     }
 }
 
-/// [`forward`], and the gradient of `scale * sum(nll)`: `dx[rows, dim]` and `dw[vocab, dim]`, both overwritten.
-#[allow(clippy::too_many_arguments)]
-pub fn forward_backward(
-    x: &[f32],
-    w: &[f32],
-    targets: &[u32],
-    scale: f32,
-    nll: &mut [f32],
-    dx: &mut [f32],
-    dw: &mut [f32],
+/// Rows of which the logits exist at the same time.
+struct Chunk<'a> {
+    rows: usize,
+    x: &'a [f32],
+    targets: &'a [u32],
     dims: HeadDims,
-) {
-    check(x, w, targets, nll, dims);
-    assert_eq!(dx.len(), x.len(), "cross_entropy: dx");
-    assert_eq!(dw.len(), w.len(), "cross_entropy: dw");
-    if dims.rows == 0 {
-        dw.fill(0.0);
+}
+
+impl<'a> Chunk<'a> {
+    fn new(number: usize, x: &'a [f32], targets: &'a [u32], dims: HeadDims) -> Self {
+        let first = number * ROWS;
+        let rows = ROWS.min(dims.rows - first);
+        Self { rows, x: &x[first * dims.dim..][..rows * dims.dim], targets: &targets[first..][..rows], dims }
     }
-    let mut logits = unwritten(ROWS.min(dims.rows) * dims.vocab);
-    for (c, nll) in nll.chunks_mut(ROWS).enumerate() {
-        let rows = nll.len();
-        let x = &x[c * ROWS * dims.dim..][..rows * dims.dim];
-        let dx = &mut dx[c * ROWS * dims.dim..][..rows * dims.dim];
-        let logits = &mut logits[..rows * dims.vocab];
-        gemm(rows, dims.vocab, dims.dim, 1.0, x, Layout::Normal, w, Layout::Transposed, logits, false);
-        let targets = &targets[c * ROWS..][..rows];
-        logits.par_chunks_mut(dims.vocab).zip(nll).zip(targets).for_each(|((row, nll), &target)| {
-            *nll = softmax(row, target as usize, Some(scale));
+
+    /// Writes the losses of the rows; returns their logits, or with a scale the gradients of these.
+    fn softmax<'b>(&self, w: &[f32], scale: Option<f32>, nll: &mut [f32], room: &'b mut [Slot]) -> &'b mut [f32] {
+        let HeadDims { dim, vocab, .. } = self.dims;
+        let (normal, transposed) = (Layout::Normal, Layout::Transposed);
+        let logits = gemm::into(self.rows, vocab, dim, self.x, normal, w, transposed, Entries::Stored, room);
+        logits.par_chunks_mut(vocab).zip(nll).zip(self.targets).for_each(|((row, nll), &target)| {
+            *nll = softmax(row, target as usize, scale);
         });
-        gemm(rows, dims.dim, dims.vocab, 1.0, logits, Layout::Normal, w, Layout::Normal, dx, false);
-        gemm(dims.vocab, dims.dim, rows, 1.0, logits, Layout::Transposed, x, Layout::Normal, dw, c > 0);
+        logits
     }
 }
 
@@ -94,9 +140,9 @@ fn softmax(row: &mut [f32], target: usize, scale: Option<f32>) -> f32 {
     )
 }
 
-fn check(x: &[f32], w: &[f32], targets: &[u32], nll: &[f32], dims: HeadDims) {
+fn check(x: &[f32], w: &[f32], targets: &[u32], dims: HeadDims) {
     assert_eq!(x.len(), dims.rows * dims.dim, "cross_entropy: x");
     assert_eq!(w.len(), dims.vocab * dims.dim, "cross_entropy: w");
-    assert!(targets.len() == dims.rows && nll.len() == dims.rows, "cross_entropy: targets, nll");
+    assert_eq!(targets.len(), dims.rows, "cross_entropy: targets");
     assert!(targets.iter().all(|&t| (t as usize) < dims.vocab), "cross_entropy: target outside the vocabulary");
 }

@@ -6,6 +6,7 @@
 
 use crate::arch::{Isa, dispatch};
 use crate::math::{exp, normal, normal_slope, sigmoid};
+use crate::output::{Slot, make};
 use rayon::prelude::*;
 
 /// Which function.
@@ -23,13 +24,19 @@ const CHUNK: usize = 1 << 14;
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
-/// `y = gelu(x)`.
-pub fn forward(kind: Gelu, x: &[f32], y: &mut [f32]) {
-    assert_eq!(x.len(), y.len(), "gelu: y");
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| forward_chunk(kind, x, y));
+/// `y = gelu(x)`, of any shape.
+pub fn forward(kind: Gelu, x: &[f32]) -> Vec<f32> {
+    make(x.len(), |y| {
+        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| forward_chunk(kind, x, y));
+        // SAFETY: x and y have the same chunks, and of each `forward_chunk` wrote all numbers.
+        unsafe { y.assume_init_mut() }
+    })
 }
 
 /// Multiplies the gradient `g` of the output by `gelu'(pre)`: it becomes that of the input.
+///
+/// # Panics
+/// If `pre` and `g` are not equally long.
 pub fn backward(kind: Gelu, pre: &[f32], g: &mut [f32]) {
     assert_eq!(pre.len(), g.len(), "gelu: g");
     g.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK)).for_each(|(g, pre)| {
@@ -51,19 +58,20 @@ pub fn backward(kind: Gelu, pre: &[f32], g: &mut [f32]) {
     });
 }
 
-/// [`forward`] on the calling thread.
-pub(crate) fn forward_chunk(kind: Gelu, x: &[f32], y: &mut [f32]) {
+/// [`forward`] on the calling thread; every slot is written.
+pub(crate) fn forward_chunk(kind: Gelu, x: &[f32], y: &mut [Slot]) {
+    assert_eq!(x.len(), y.len(), "gelu: y");
     dispatch(
         #[inline(always)]
         |isa| match kind {
             Gelu::Erf => {
                 for (y, &x) in y.iter_mut().zip(x) {
-                    *y = x * normal(isa, x);
+                    y.write(x * normal(isa, x));
                 }
             }
             Gelu::Tanh => {
                 for (y, &x) in y.iter_mut().zip(x) {
-                    *y = x * sigmoid(isa, 2.0 * tanh_argument(isa, x));
+                    y.write(x * sigmoid(isa, 2.0 * tanh_argument(isa, x)));
                 }
             }
         },

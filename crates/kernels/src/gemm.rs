@@ -2,12 +2,14 @@
 //!
 //! C is cut into blocks, each made by one task from a copy of B in tile order that all tasks share. k is cut every
 //! 256 steps, so that a panel of B stays in the first-level cache; that cut depends on k alone, and every element is
-//! summed in the order of k ([`tile`]), so the result depends neither on the threads nor on the size of the blocks.
+//! summed in the order of k (`gemm/tile.rs`), so the result depends neither on the threads nor on the size of the blocks.
 
 pub(crate) mod pack;
 pub(crate) mod tile;
 
-use crate::scratch::{self, Shared};
+use crate::extent::{Ptr, PtrMut, Shared};
+use crate::output::{self, Slot};
+use crate::scratch;
 use pack::View;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -26,13 +28,16 @@ impl Layout {
     /// The stored operand seen as `[rows, columns]`.
     fn view(self, start: &[f32], rows: usize, columns: usize) -> View {
         match self {
-            Self::Normal => View { start: start.as_ptr(), row: columns, column: 1 },
-            Self::Transposed => View { start: start.as_ptr(), row: 1, column: rows },
+            Self::Normal => View { start: Ptr::new(start), row: columns, column: 1 },
+            Self::Transposed => View { start: Ptr::new(start), row: 1, column: rows },
         }
     }
 }
 
-/// `c[m, n] = alpha * op(a)[m, k] * op(b)[k, n] + (accumulate ? c : 0)`.
+/// `c[m, n] = alpha * op(a)[m, k] * op(b)[k, n] + (accumulate ? c : 0)`, where `op` is what [`Layout`] says.
+///
+/// # Panics
+/// If a slice is not as long as `m`, `n` and `k` say.
 #[allow(clippy::too_many_arguments)]
 pub fn gemm(
     m: usize,
@@ -46,8 +51,25 @@ pub fn gemm(
     c: &mut [f32],
     accumulate: bool,
 ) {
-    let start = if accumulate { Start::Accumulate } else { Start::Zero };
-    product(m, n, k, alpha, a, a_layout, b, b_layout, Entries::Stored, c, start, |_, _, _| ());
+    // SAFETY: a product writes numbers.
+    let onto = if accumulate { Onto::Itself(c) } else { Onto::Nothing(unsafe { output::slots(c) }) };
+    product(m, n, k, alpha, a, a_layout, b, b_layout, Entries::Stored, onto, |_, _, _| ());
+}
+
+/// `c[m, n] = op(a)[m, k] * op(b)[k, n]` into room for it.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn into<'a>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &[f32],
+    a_layout: Layout,
+    b: &[f32],
+    b_layout: Layout,
+    entries: Entries,
+    c: &'a mut [Slot],
+) -> &'a mut [f32] {
+    product(m, n, k, 1.0, a, a_layout, b, b_layout, entries, Onto::Nothing(c), |_, _, _| ())
 }
 
 /// What is multiplied.
@@ -59,12 +81,34 @@ pub(crate) enum Entries {
     Magnitude,
 }
 
-/// What the product is added to.
+/// Where a product goes, and what it is added to. Only what is there already can be added to.
+pub(crate) enum Onto<'a, 'b> {
+    /// Room that the product alone fills.
+    Nothing(&'a mut [Slot]),
+    /// Room, and the same row of n numbers for every row of C.
+    Bias(&'a mut [Slot], &'b [f32]),
+    /// The numbers that are there.
+    Itself(&'a mut [f32]),
+}
+
+impl<'a> Onto<'a, '_> {
+    /// What was added up so far.
+    ///
+    /// # Panics
+    /// If it is room still.
+    pub fn numbers(self) -> &'a mut [f32] {
+        match self {
+            Self::Itself(numbers) => numbers,
+            _ => panic!("gemm: nothing was added up"),
+        }
+    }
+}
+
+/// What a block begins with.
 #[derive(Clone, Copy)]
-pub(crate) enum Start<'a> {
+enum Start<'a> {
     Zero,
     Accumulate,
-    /// The same row of n numbers for every row of C.
     Bias(&'a [f32]),
 }
 
@@ -78,9 +122,9 @@ const PACKED: usize = 1 << 21;
 const LONG: usize = 1 << 12;
 
 /// [`gemm`] that ends every block of C by calling `finish(row, columns, block row)`, while it is in the cache, for
-/// each of its rows.
+/// each of its rows. Returns C, of which every number is written.
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn product(
+pub(crate) fn product<'a>(
     m: usize,
     n: usize,
     k: usize,
@@ -90,10 +134,15 @@ pub(crate) fn product(
     b: &[f32],
     b_layout: Layout,
     entries: Entries,
-    c: &mut [f32],
-    start: Start,
+    onto: Onto<'a, '_>,
     finish: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
-) {
+) -> &'a mut [f32] {
+    let (c, start) = match onto {
+        Onto::Nothing(c) => (c, Start::Zero),
+        Onto::Bias(c, bias) => (c, Start::Bias(bias)),
+        // SAFETY: numbers are written below.
+        Onto::Itself(c) => (unsafe { output::slots(c) }, Start::Accumulate),
+    };
     assert_eq!(a.len(), m * k, "gemm: a");
     assert_eq!(b.len(), k * n, "gemm: b");
     assert_eq!(c.len(), m * n, "gemm: c");
@@ -101,17 +150,16 @@ pub(crate) fn product(
         assert_eq!(bias.len(), n, "gemm: bias");
     }
     if m == 0 || n == 0 {
-        return;
+        return output::fill(c, 0.0);
     }
     let level = tile::level();
     let (a, b) = (a_layout.view(a, m, k), b_layout.view(b, k, n));
-    let a = SharedView(a);
     let (total, row) = (k, n);
     let (rows, width) = (block_rows(level, m, n), COLUMNS.next_multiple_of(level.nr));
     let pass = (PACKED / k.clamp(1, LONG)).max(COLUMNS) / level.nr * level.nr;
     let pass = pass.min(n.next_multiple_of(level.nr));
     let depth = (PACKED / pass).max(DEPTH) / DEPTH * DEPTH;
-    let c = Shared::new(c);
+    let shared = Shared::new(&mut *c);
     let mut packed = scratch::take(pack::right_len(level, k.min(depth), pass));
     for first in (0..n).step_by(pass) {
         let columns = pass.min(n - first);
@@ -126,19 +174,24 @@ pub(crate) fn product(
                 let (i, j) = (task / blocks * rows, task % blocks * width);
                 let (m, n) = (rows.min(m - i), width.min(columns - j));
                 let block = Block { level, i, m, j: first + j, n, k: k.clone(), alpha };
-                // SAFETY: the operands were checked above; no two tasks have the same block of C.
+                // SAFETY: the operands were checked above; no two tasks have the same block of C, and a block writes all of its
+                // numbers before `finish` sees them.
                 unsafe {
-                    let out = Out { start: c.part(i * row + first + j, 1).as_mut_ptr(), row };
-                    block.run(a.get(), packed.as_ptr(), j, columns, out, if p > 0 { Start::Accumulate } else { start });
+                    let out = Out { start: shared.at(i * row + first + j), row };
+                    let start = if p > 0 { Start::Accumulate } else { start };
+                    block.run(a, Ptr::new(packed), j, columns, out, start);
                     if last {
                         for r in 0..m {
-                            finish(i + r, block.j..block.j + n, c.part((i + r) * row + block.j, n));
+                            let made = shared.part((i + r) * row + block.j, n).assume_init_mut();
+                            finish(i + r, block.j..block.j + n, made);
                         }
                     }
                 }
             });
         }
     }
+    // SAFETY: the blocks cover C, and the pass over the first steps wrote each of them.
+    unsafe { c.assume_init_mut() }
 }
 
 /// Rows of a block: enough blocks for the threads to share, each large enough to pay for reading B.
@@ -148,23 +201,11 @@ fn block_rows(level: &Level, m: usize, n: usize) -> usize {
     wanted.clamp(4 * level.mr, 32 * level.mr).next_multiple_of(level.mr)
 }
 
-#[derive(Clone, Copy)]
-struct SharedView(View);
-// SAFETY: the operand is only read while the product borrows it.
-unsafe impl Sync for SharedView {}
-unsafe impl Send for SharedView {}
-impl SharedView {
-    fn get(&self) -> View {
-        self.0
-    }
-}
-
 /// Columns `0..n` of B in tile order: for every cut of k its panels, at `p * (n rounded up)`.
 fn pack_shared(level: &Level, k: usize, n: usize, b: View, entries: Entries, to: &mut [f32]) {
     let padded = n.next_multiple_of(level.nr);
     let chunk = if k * n < 1 << 14 { padded } else { 8 * level.nr };
     let chunks = n.div_ceil(chunk);
-    let b = SharedView(b);
     let to = Shared::new(to);
     let job = |job: usize| {
         let (p, j) = (job / chunks * DEPTH, job % chunks * chunk);
@@ -173,7 +214,7 @@ fn pack_shared(level: &Level, k: usize, n: usize, b: View, entries: Entries, to:
         // SAFETY: every job has its own panels.
         unsafe {
             let to = to.part(p * padded + j * steps, pack::right_len(level, steps, columns));
-            pack::pack_right(level, steps, columns, b.get().from(p, j), to.as_mut_ptr());
+            pack::pack_right(level, steps, columns, b.from(p, j), PtrMut::of(to));
             if entries == Entries::Magnitude {
                 to.iter_mut().for_each(|v| *v = v.abs());
             }
@@ -197,7 +238,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     /// Sums all cuts of k. `packed` is what `pack_shared` made of `columns` columns, of which the block starts at `j`.
-    unsafe fn run(&self, a: View, packed: *const f32, j: usize, columns: usize, out: Out, start: Start) {
+    unsafe fn run(&self, a: View, packed: Ptr, j: usize, columns: usize, out: Out, start: Start) {
         let Self { level, i, m, n, alpha, .. } = *self;
         let k = self.k.len();
         let padded = columns.next_multiple_of(level.nr);
@@ -205,7 +246,7 @@ impl Block<'_> {
         let mut source = match start {
             Start::Zero => Source::NONE,
             Start::Accumulate => out.itself(),
-            Start::Bias(bias) => Source { start: bias[self.j..].as_ptr(), row: 0 },
+            Start::Bias(bias) => Source { start: Some(Ptr::new(&bias[self.j..])), row: 0 },
         };
         // k = 0 still has to write the start.
         for p in (0..k.max(1)).step_by(DEPTH) {
@@ -216,7 +257,7 @@ impl Block<'_> {
                 let left = if a.column == 1 {
                     Left { start: a.start, strip: level.mr * a.row, row: a.row, step: 1 }
                 } else {
-                    pack::pack_left(level, m, steps, a, strips.as_mut_ptr())
+                    pack::pack_left(level, m, steps, a, PtrMut::of(&mut strips))
                 };
                 let right =
                     Right { start: packed.add(p * padded + j * steps), panel: level.nr * steps, step: level.nr };

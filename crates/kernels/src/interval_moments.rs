@@ -8,6 +8,7 @@
 use crate::arch::{Isa, dispatch};
 use crate::channel_affine::{self, Dims};
 use crate::math::sum;
+use crate::output::{self, Slot, make};
 use crate::scratch;
 use rayon::prelude::*;
 
@@ -55,9 +56,12 @@ impl Sums {
     }
 }
 
-/// Sums over centres `c` and radii `r`.
-pub fn forward(c: &[f32], r: &[f32]) -> Sums {
-    assert_eq!(c.len(), r.len(), "interval_moments: c, r");
+/// Sums over the centres and radii of the stack `x[3, ..]`.
+///
+/// # Panics
+/// If `x` is not three slabs.
+pub fn forward(x: &[f32]) -> Sums {
+    let (c, r) = intervals(x);
     let partial: Vec<[f64; 8]> = c.par_chunks(CHUNK).zip(r.par_chunks(CHUNK)).map(|(c, r)| chunk(c, r)).collect();
     let mut sums = [0.0; 8];
     for chunk in partial {
@@ -104,49 +108,76 @@ fn chunk(c: &[f32], r: &[f32]) -> [f64; 8] {
     )
 }
 
-/// The gradients `dc` and `dr` for the gradient `g` of the moments; the counts have none.
-pub fn backward(c: &[f32], r: &[f32], sums: &Sums, g: &[f32], dc: &mut [f32], dr: &mut [f32]) {
-    assert!(r.len() == c.len() && dc.len() == c.len() && dr.len() == c.len(), "interval_moments: lengths");
+/// Centres and radii of a stack.
+fn intervals(x: &[f32]) -> (&[f32], &[f32]) {
+    assert!(x.len().is_multiple_of(3), "interval_moments: a stack without intervals");
+    x[x.len() / 3..].split_at(x.len() / 3)
+}
+
+/// The gradient of the stack `x[3, ..]`, of which `sums` are the sums, for the gradient `g[7]` of the moments: zero for the
+/// clean activations. The counts have none.
+///
+/// # Panics
+/// If `x` is not three slabs or `g` not seven numbers.
+pub fn backward(x: &[f32], sums: &Sums, g: &[f32]) -> Vec<f32> {
+    let (c, r) = intervals(x);
     let slope = Slope::new(sums, g);
-    let inputs = c.par_chunks(CHUNK).zip(r.par_chunks(CHUNK));
-    dc.par_chunks_mut(CHUNK).zip(dr.par_chunks_mut(CHUNK)).zip(inputs).for_each(|((dc, dr), (c, r))| {
-        dispatch(
-            #[inline(always)]
-            |isa| slope.apply(isa, c, r, dc, dr),
-        );
-    });
+    let fill = |dc: &mut [Slot], dr: &mut [Slot]| {
+        let inputs = c.par_chunks(CHUNK).zip(r.par_chunks(CHUNK));
+        dc.par_chunks_mut(CHUNK).zip(dr.par_chunks_mut(CHUNK)).zip(inputs).for_each(|((dc, dr), (c, r))| {
+            dispatch(
+                #[inline(always)]
+                |isa| slope.apply(isa, c, r, dc, dr),
+            );
+        });
+    };
+    // SAFETY: all four are equally long, and every chunk is given to `apply`, which writes all of it.
+    unsafe { stack(c.len(), fill) }
 }
 
 /// [`backward`] for intervals that are not kept: they are [`channel_affine`] of the stack `x`, and made again plane by
-/// plane, in the cache. `dc` and `dr` are those of the intervals, not of `x`.
-#[allow(clippy::too_many_arguments)]
-pub fn backward_after(
-    x: &[f32],
-    scale: &[f32],
-    shift: &[f32],
-    sums: &Sums,
-    g: &[f32],
-    dc: &mut [f32],
-    dr: &mut [f32],
-    dims: Dims,
-) {
+/// plane, in the cache. The gradient is that of the intervals, not of `x`.
+///
+/// # Panics
+/// If `x` is not whole images of `dims` in three slabs, scale or shift have not a number a channel, or `g` not seven.
+pub fn backward_after(x: &[f32], scale: &[f32], shift: &[f32], sums: &Sums, g: &[f32], dims: Dims) -> Vec<f32> {
     assert_eq!(dims.slabs, 3, "interval_moments: a stack without intervals");
-    assert!(3 * dc.len() == x.len() && dr.len() == dc.len(), "interval_moments: lengths");
+    dims.check(x.len(), scale.len());
+    assert_eq!(shift.len(), scale.len(), "interval_moments: shift");
     let (slope, plane) = (Slope::new(sums, g), dims.plane);
     let image = dims.channels * plane;
-    dc.par_chunks_mut(image).zip(dr.par_chunks_mut(image)).enumerate().for_each(|(image, (dc, dr))| {
-        let mut input = scratch::take(3 * plane);
-        for (channel, (dc, dr)) in dc.chunks_exact_mut(plane).zip(dr.chunks_exact_mut(plane)).enumerate() {
-            dispatch(
-                #[inline(always)]
-                |isa| {
-                    let map = [scale[channel], shift[channel]];
-                    channel_affine::planes(isa, x, map, image, channel, &mut input, dims);
-                    slope.apply(isa, &input[plane..2 * plane], &input[2 * plane..], dc, dr);
-                },
-            );
-        }
-    });
+    let fill = |dc: &mut [Slot], dr: &mut [Slot]| {
+        dc.par_chunks_mut(image).zip(dr.par_chunks_mut(image)).enumerate().for_each(|(image, (dc, dr))| {
+            let mut input = scratch::take(3 * plane);
+            for (channel, (dc, dr)) in dc.chunks_exact_mut(plane).zip(dr.chunks_exact_mut(plane)).enumerate() {
+                dispatch(
+                    #[inline(always)]
+                    |isa| {
+                        let map = [scale[channel], shift[channel]];
+                        channel_affine::planes(isa, x, map, image, channel, &mut input, dims);
+                        slope.apply(isa, &input[plane..2 * plane], &input[2 * plane..], dc, dr);
+                    },
+                );
+            }
+        });
+    };
+    // SAFETY: slabs are whole images of whole planes, and every plane is given to `apply`, which writes all of it.
+    unsafe { stack(x.len() / 3, fill) }
+}
+
+/// A stack whose clean activations are zero and whose centres and radii `fill` writes.
+///
+/// # Safety
+/// `fill` must write all of both.
+unsafe fn stack(slab: usize, fill: impl FnOnce(&mut [Slot], &mut [Slot])) -> Vec<f32> {
+    make(3 * slab, |dx| {
+        let (clean, intervals) = dx.split_at_mut(slab);
+        let (dc, dr) = intervals.split_at_mut(slab);
+        output::fill(clean, 0.0);
+        fill(dc, dr);
+        // SAFETY: zeros were written to the clean activations; the rest is the caller's promise.
+        unsafe { dx.assume_init_mut() }
+    })
 }
 
 /// The gradient of the moments as a function of an interval.
@@ -177,8 +208,10 @@ impl Slope {
         }
     }
 
+    /// Writes all of `dc` and `dr`, which are as long as `c` and `r`.
     #[inline(always)]
-    fn apply(self, isa: Isa, c: &[f32], r: &[f32], dc: &mut [f32], dr: &mut [f32]) {
+    fn apply(self, isa: Isa, c: &[f32], r: &[f32], dc: &mut [Slot], dr: &mut [Slot]) {
+        assert!(c.len() == dc.len() && r.len() == dc.len() && dr.len() == dc.len(), "interval_moments: lengths");
         let Self { mean, radius, constant, active, inactive } = self;
         for (dc, (&c, &r)) in dc.iter_mut().zip(c.iter().zip(r)) {
             // Both are computed before they are chosen: a choice of values becomes vectors, a branch does not.
@@ -187,8 +220,8 @@ impl Slope {
             let i = isa.fma(inactive[1], from_mean, inactive[0]);
             let a = if c - r > 0.0 { a } else { 0.0 };
             let i = if c + r < 0.0 { i } else { 0.0 };
-            *dc = a + i + constant;
+            dc.write(a + i + constant);
         }
-        dr.fill(radius);
+        output::fill(dr, radius);
     }
 }

@@ -1,15 +1,18 @@
 //! The arithmetic of the hot operations of a training step, on plain slices: fused, threaded, forward and backward.
 //!
 //! One idea a file. Everything is `f32`, row-major and contiguous; shapes are checked by assertions, because a wrong
-//! shape is a defect of the caller and not an input of the user. Nothing here knows a tensor library.
+//! shape is a defect of the caller and not an input of the user. Nothing here knows a tensor library. A function allocates
+//! and fills what it returns; the gradient of an elementwise operation replaces the one that it is given.
 //!
-//! Three promises hold for every function:
+//! Four promises hold for every function:
 //!
 //! * **The result does not depend on the number of threads.** Work is cut into pieces whose size depends on the shape
 //!   alone, and partial results are combined in the order of the pieces, whoever computed them.
 //! * **A NaN that goes in comes out**, so that the training loop can see it.
-//! * **No large allocation in the steady state**: temporary memory comes from [`scratch`] and goes back there; the logits of
-//!   [`cross_entropy`] alone are given back.
+//! * **No number is handed out that was not written.** Outputs are not cleared first: they are slots (`output.rs`), which cannot
+//!   be read, until a kernel has shown that it filled them. Raw addresses (`extent.rs`) are checked in debug builds.
+//! * **No large temporary allocation in the steady state**: such memory comes from a pool (`scratch.rs`) and goes back there; the logits
+//!   of [`cross_entropy`] alone are given back.
 //!
 //! The instruction set is found at run time ([`arch`]); results are the same bits for the same instruction set.
 #![allow(unsafe_code)]
@@ -24,6 +27,7 @@ pub mod conv;
 pub mod cross_entropy;
 pub mod dense;
 pub mod embedding;
+mod extent;
 pub mod gelu;
 pub mod gemm;
 pub mod interval_moments;
@@ -32,5 +36,8 @@ pub mod linear;
 pub mod margins;
 pub mod math;
 pub mod norm;
+mod output;
 pub mod relu;
-pub mod scratch;
+mod scratch;
+
+pub use output::poison_outputs;

@@ -3,10 +3,12 @@
 //! The bias is where the sums of the product begin, and GELU is applied to a block of it that is still in the
 //! second-level cache.
 
+use crate::extent::Shared;
 use crate::gelu::{self, Gelu};
-use crate::gemm::{self, Entries, Layout, Start};
+use crate::gemm::{self, Entries, Layout, Onto};
 use crate::norm;
-use crate::scratch::{self, Shared};
+use crate::output::{Slot, make, make_all};
+use crate::scratch;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -25,66 +27,98 @@ pub struct Dims {
 const BIAS_ROWS: usize = 64;
 
 /// `y[rows, outputs] = x[rows, inputs] w[outputs, inputs]^T + bias[outputs]`.
-pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], dims: Dims) {
-    product(x, w, bias, y, dims, |_, _, _| ());
+///
+/// # Panics
+/// If a slice is not as long as `dims` says; so does every function here.
+pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, dims: Dims) -> Vec<f32> {
+    make(dims.rows * dims.outputs, |y| forward_into(x, w, bias, y, dims))
 }
 
-/// `pre = x w^T + bias`, `y = gelu(pre)`, both `[rows, outputs]`.
-pub fn forward_gelu(
+/// [`forward`] into room that is there.
+pub(crate) fn forward_into<'a>(
     x: &[f32],
     w: &[f32],
     bias: Option<&[f32]>,
-    kind: Gelu,
-    pre: &mut [f32],
-    y: &mut [f32],
+    y: &'a mut [Slot],
     dims: Dims,
-) {
-    assert_eq!(y.len(), dims.rows * dims.outputs, "linear: y");
-    let y = Shared::new(y);
-    product(x, w, bias, pre, dims, |row, columns, pre| {
-        // SAFETY: the blocks of a product do not overlap, so neither do these parts.
-        let y = unsafe { y.part(row * dims.outputs + columns.start, pre.len()) };
-        gelu::forward_chunk(kind, pre, y);
-    });
+) -> &'a mut [f32] {
+    product(x, w, bias, y, dims, |_, _, _| ())
+}
+
+/// `[pre, y]` with `pre = x w^T + bias` and `y = gelu(pre)`, both `[rows, outputs]`.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_gelu(x: &[f32], w: &[f32], bias: Option<&[f32]>, kind: Gelu, dims: Dims) -> [Vec<f32>; 2] {
+    make_all([dims.rows * dims.outputs; 2], |[pre, y]| {
+        let shared = Shared::new(&mut *y);
+        let pre = product(x, w, bias, pre, dims, |row, columns, pre| {
+            // SAFETY: the blocks of a product do not overlap, so neither do these parts.
+            let y = unsafe { shared.part(row * dims.outputs + columns.start, pre.len()) };
+            gelu::forward_chunk(kind, pre, y);
+        });
+        // SAFETY: the product has shown all rows of all its blocks, and of each `forward_chunk` wrote all numbers.
+        [pre, unsafe { y.assume_init_mut() }]
+    })
 }
 
 /// The product with the transposed weight; `finish` sees each row of a block while it is in the cache.
-fn product(
+fn product<'a>(
     x: &[f32],
     w: &[f32],
     bias: Option<&[f32]>,
-    y: &mut [f32],
+    y: &'a mut [Slot],
     d: Dims,
     finish: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
-) {
-    let start = bias.map_or(Start::Zero, Start::Bias);
+) -> &'a mut [f32] {
+    let onto = match bias {
+        Some(bias) => Onto::Bias(y, bias),
+        None => Onto::Nothing(y),
+    };
     let (normal, transposed) = (Layout::Normal, Layout::Transposed);
-    gemm::product(d.rows, d.outputs, d.inputs, 1.0, x, normal, w, transposed, Entries::Stored, y, start, finish);
+    gemm::product(d.rows, d.outputs, d.inputs, 1.0, x, normal, w, transposed, Entries::Stored, onto, finish)
 }
 
 /// `dx[rows, inputs] = g[rows, outputs] w[outputs, inputs]`.
-pub fn backward_input(g: &[f32], w: &[f32], dx: &mut [f32], dims: Dims) {
-    gemm::gemm(dims.rows, dims.inputs, dims.outputs, 1.0, g, Layout::Normal, w, Layout::Normal, dx, false);
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_input(g: &[f32], w: &[f32], dims: Dims) -> Vec<f32> {
+    make(dims.rows * dims.inputs, |dx| backward_input_into(g, w, dx, dims))
+}
+
+/// [`backward_input`] into room that is there.
+pub(crate) fn backward_input_into<'a>(g: &[f32], w: &[f32], dx: &'a mut [Slot], dims: Dims) -> &'a mut [f32] {
+    let normal = Layout::Normal;
+    gemm::into(dims.rows, dims.inputs, dims.outputs, g, normal, w, normal, Entries::Stored, dx)
 }
 
 /// `dw[outputs, inputs] = g[rows, outputs]^T x[rows, inputs]`.
-pub fn backward_weight(g: &[f32], x: &[f32], dw: &mut [f32], dims: Dims) {
-    gemm::gemm(dims.outputs, dims.inputs, dims.rows, 1.0, g, Layout::Transposed, x, Layout::Normal, dw, false);
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_weight(g: &[f32], x: &[f32], dims: Dims) -> Vec<f32> {
+    let (transposed, normal) = (Layout::Transposed, Layout::Normal);
+    make(dims.outputs * dims.inputs, |dw| {
+        gemm::into(dims.outputs, dims.inputs, dims.rows, g, transposed, x, normal, Entries::Stored, dw)
+    })
 }
 
 /// `db[outputs]` = sum of the rows of `g[rows, outputs]`, in pieces of 64 rows added up in order.
-pub fn backward_bias(g: &[f32], db: &mut [f32], dims: Dims) {
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_bias(g: &[f32], dims: Dims) -> Vec<f32> {
     assert_eq!(g.len(), dims.rows * dims.outputs, "linear: g");
-    assert_eq!(db.len(), dims.outputs, "linear: db");
-    if db.is_empty() {
-        return;
-    }
     let width = dims.outputs;
+    if width == 0 {
+        return Vec::new();
+    }
     let mut partial = scratch::zeros(dims.rows.div_ceil(BIAS_ROWS) * width);
     partial.par_chunks_mut(width).zip(g.par_chunks(BIAS_ROWS * width)).for_each(|(sum, rows)| {
         for row in rows.chunks_exact(width) {
             norm::add(row, sum);
         }
     });
-    norm::sum_rows(&partial, db);
+    norm::sum_rows(&partial, width)
 }

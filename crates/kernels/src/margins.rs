@@ -6,70 +6,115 @@
 
 use crate::arch::dispatch;
 use crate::dense::sign;
+use crate::extent::Shared;
 use crate::math::sum_by;
-use crate::scratch::{self, Shared};
+use crate::output::{self, Slot, make};
+use crate::scratch;
 use rayon::prelude::*;
 
 /// Columns of the weight's gradient that a task makes.
 const COLUMNS: usize = 64;
 
-/// `y[images, classes]` of centres and radii `[images, width]`, `w[classes, width]`, `b[classes]`; 0 at the label.
-pub fn forward(c: &[f32], r: &[f32], w: &[f32], b: &[f32], labels: &[u32], y: &mut [f32]) {
-    let (classes, width) = sizes(c, r, w, labels, b.len());
-    assert_eq!(y.len(), labels.len() * classes, "margins: y");
-    let rows = c.par_chunks(width).zip(r.par_chunks(width)).zip(labels);
-    y.par_chunks_mut(classes).zip(rows).for_each(|(y, ((c, r), &label))| {
-        let label = label as usize;
-        let own = &w[label * width..][..width];
-        dispatch(
-            #[inline(always)]
-            |_| {
-                for (j, (y, w)) in y.iter_mut().zip(w.chunks_exact(width)).enumerate() {
-                    let sum = sum_by(
-                        [own, w, c, r],
-                        #[inline(always)]
-                        |[own, w, c, r]| {
-                            let row = own - w;
-                            row * c - row.abs() * r
-                        },
-                    );
-                    *y = sum + (b[label] - b[j]);
-                }
-            },
-        );
-    });
-}
-
-/// The gradients of centres and radii for the gradient `g[images, classes]` of the margins.
-pub fn backward_input(g: &[f32], w: &[f32], labels: &[u32], dc: &mut [f32], dr: &mut [f32], classes: usize) {
-    let (_, width) = sizes(dc, dr, w, labels, classes);
-    assert_eq!(g.len(), labels.len() * classes, "margins: g");
-    let rows = dc.par_chunks_mut(width).zip(dr.par_chunks_mut(width));
-    rows.zip(g.par_chunks(classes).zip(labels)).for_each(|((dc, dr), (g, &label))| {
-        let own = &w[label as usize * width..][..width];
-        dc.fill(0.0);
-        dr.fill(0.0);
-        dispatch(
-            #[inline(always)]
-            |isa| {
-                for (&g, w) in g.iter().zip(w.chunks_exact(width)) {
-                    for (((dc, dr), &own), &w) in dc.iter_mut().zip(dr.iter_mut()).zip(own).zip(w) {
-                        let row = own - w;
-                        *dc = isa.fma(g, row, *dc);
-                        *dr = isa.fma(-g, row.abs(), *dr);
+/// `y[images, classes]` of the stack `x[3, images, width]`, `w[classes, width]`, `b[classes]` and one label an image; 0 at the
+/// label.
+///
+/// # Panics
+/// If the lengths do not belong together, or a label is not below the number of classes; so does every function here.
+pub fn forward(x: &[f32], w: &[f32], b: &[f32], labels: &[u32]) -> Vec<f32> {
+    let Sizes { classes, width, slab } = Sizes::new(w, labels, b.len());
+    let (c, r) = intervals(x, slab);
+    make(labels.len() * classes, |y| {
+        let rows = c.par_chunks(width).zip(r.par_chunks(width)).zip(labels);
+        y.par_chunks_mut(classes).zip(rows).for_each(|(y, ((c, r), &label))| {
+            let label = label as usize;
+            let own = &w[label * width..][..width];
+            dispatch(
+                #[inline(always)]
+                |_| {
+                    for (j, (y, w)) in y.iter_mut().zip(w.chunks_exact(width)).enumerate() {
+                        let sum = sum_by(
+                            [own, w, c, r],
+                            #[inline(always)]
+                            |[own, w, c, r]| {
+                                let row = own - w;
+                                row * c - row.abs() * r
+                            },
+                        );
+                        y.write(sum + (b[label] - b[j]));
                     }
-                }
-            },
-        );
-    });
+                },
+            );
+        });
+        // SAFETY: there is a row of y for every image, with a number for each of the classes that w has.
+        unsafe { y.assume_init_mut() }
+    })
 }
 
-/// The gradients `dw[classes, width]` and `db[classes]`, overwritten, for the gradient `g` of the margins.
-pub fn backward_weight(c: &[f32], r: &[f32], g: &[f32], w: &[f32], labels: &[u32], dw: &mut [f32], db: &mut [f32]) {
-    let classes = db.len();
-    let (_, width) = sizes(c, r, w, labels, classes);
-    assert!(g.len() == labels.len() * classes && dw.len() == w.len(), "margins: g, dw");
-    let dw = Shared::new(dw);
+/// The gradient of the stack `x[3, images, width]` for the gradient `g[images, classes]` of the margins: zero for the clean
+/// activations.
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_input(g: &[f32], w: &[f32], labels: &[u32], classes: usize) -> Vec<f32> {
+    let Sizes { width, slab, .. } = Sizes::new(w, labels, classes);
+    assert_eq!(g.len(), labels.len() * classes, "margins: g");
+    make(3 * slab, |dx| {
+        let (clean, intervals) = dx.split_at_mut(slab);
+        let (dc, dr) = intervals.split_at_mut(slab);
+        output::fill(clean, 0.0);
+        let rows = dc.par_chunks_mut(width).zip(dr.par_chunks_mut(width));
+        rows.zip(g.par_chunks(classes).zip(labels)).for_each(|((dc, dr), (g, &label))| {
+            let own = &w[label as usize * width..][..width];
+            let (dc, dr) = (output::fill(dc, 0.0), output::fill(dr, 0.0));
+            dispatch(
+                #[inline(always)]
+                |isa| {
+                    for (&g, w) in g.iter().zip(w.chunks_exact(width)) {
+                        for (((dc, dr), &own), &w) in dc.iter_mut().zip(dr.iter_mut()).zip(own).zip(w) {
+                            let row = own - w;
+                            *dc = isa.fma(g, row, *dc);
+                            *dr = isa.fma(-g, row.abs(), *dr);
+                        }
+                    }
+                },
+            );
+        });
+        // SAFETY: zeros were written to the clean activations and to every row of the others.
+        unsafe { dx.assume_init_mut() }
+    })
+}
+
+/// The gradients `[dw[classes, width], db[classes]]` for the gradient `g[images, classes]` of the margins of the stack `x`.
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward_weight(x: &[f32], g: &[f32], w: &[f32], labels: &[u32], classes: usize) -> [Vec<f32>; 2] {
+    let sizes = Sizes::new(w, labels, classes);
+    assert_eq!(g.len(), labels.len() * classes, "margins: g");
+    let dw = make(w.len(), |dw| {
+        add_images(intervals(x, sizes.slab), g, w, labels, sizes, &Shared::new(&mut *dw));
+        // SAFETY: every task wrote its columns of all classes.
+        unsafe { dw.assume_init_mut() }
+    });
+    let mut sums = vec![0.0_f64; classes];
+    for (&label, g) in labels.iter().zip(g.chunks_exact(classes)) {
+        for (j, &g) in g.iter().enumerate() {
+            sums[j] -= f64::from(g);
+            sums[label as usize] += f64::from(g);
+        }
+    }
+    [dw, sums.into_iter().map(|sum| sum as f32).collect()]
+}
+
+/// Writes the gradient of the weight, a block of columns a task.
+fn add_images(
+    (c, r): (&[f32], &[f32]),
+    g: &[f32],
+    w: &[f32],
+    labels: &[u32],
+    Sizes { classes, width, .. }: Sizes,
+    dw: &Shared<Slot>,
+) {
     (0..width.div_ceil(COLUMNS)).into_par_iter().for_each(|block| {
         let (first, n) = (block * COLUMNS, COLUMNS.min(width - block * COLUMNS));
         let mut sums = scratch::zeros(classes * COLUMNS);
@@ -99,26 +144,31 @@ pub fn backward_weight(c: &[f32], r: &[f32], g: &[f32], w: &[f32], labels: &[u32
         }
         for (j, sums) in sums.chunks_exact(COLUMNS).enumerate() {
             // SAFETY: every task has its own columns.
-            unsafe { dw.part(j * width + first, n) }.copy_from_slice(&sums[..n]);
+            unsafe { dw.part(j * width + first, n) }.write_copy_of_slice(&sums[..n]);
         }
     });
-    let mut sums = vec![0.0_f64; classes];
-    for (&label, g) in labels.iter().zip(g.chunks_exact(classes)) {
-        for (j, &g) in g.iter().enumerate() {
-            sums[j] -= f64::from(g);
-            sums[label as usize] += f64::from(g);
-        }
-    }
-    for (db, sum) in db.iter_mut().zip(sums) {
-        *db = sum as f32;
+}
+
+#[derive(Clone, Copy)]
+struct Sizes {
+    classes: usize,
+    width: usize,
+    /// Numbers of a slab of the stack.
+    slab: usize,
+}
+
+impl Sizes {
+    /// Checked.
+    fn new(w: &[f32], labels: &[u32], classes: usize) -> Self {
+        assert!(classes > 0 && w.len().is_multiple_of(classes) && !w.is_empty(), "margins: weight");
+        assert!(labels.iter().all(|&y| (y as usize) < classes), "margins: a label outside the classes");
+        let width = w.len() / classes;
+        Self { classes, width, slab: labels.len() * width }
     }
 }
 
-/// Classes and width, checked.
-fn sizes(c: &[f32], r: &[f32], w: &[f32], labels: &[u32], classes: usize) -> (usize, usize) {
-    assert!(classes > 0 && w.len().is_multiple_of(classes) && !w.is_empty(), "margins: weight");
-    let width = w.len() / classes;
-    assert!(c.len() == labels.len() * width && r.len() == c.len(), "margins: centres, radii");
-    assert!(labels.iter().all(|&y| (y as usize) < classes), "margins: a label outside the classes");
-    (classes, width)
+/// Centres and radii of a stack.
+fn intervals(x: &[f32], slab: usize) -> (&[f32], &[f32]) {
+    assert_eq!(x.len(), 3 * slab, "margins: a stack of three slabs");
+    x[slab..].split_at(slab)
 }

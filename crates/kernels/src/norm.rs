@@ -1,6 +1,6 @@
-//! Whole-vector operations: sum of squares for the gradient norm, search for non-finite values, scaled addition.
+//! Whole-vector operations: sum of squares for the gradient norm, search for non-finite values.
 //!
-//! All are bound by memory: 4 to 12 bytes an element for one or two operations.
+//! Both are bound by memory: 4 bytes an element for one or two operations.
 
 use crate::arch::dispatch;
 use rayon::prelude::*;
@@ -45,21 +45,6 @@ pub fn first_non_finite(x: &[f32]) -> Option<usize> {
     })
 }
 
-/// `y += a x`.
-pub fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
-    assert_eq!(x.len(), y.len(), "axpy: y");
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-        dispatch(
-            #[inline(always)]
-            |isa| {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = isa.fma(a, x, *y);
-                }
-            },
-        )
-    });
-}
-
 /// `y += x` on the calling thread.
 pub(crate) fn add(x: &[f32], y: &mut [f32]) {
     dispatch(
@@ -72,10 +57,10 @@ pub(crate) fn add(x: &[f32], y: &mut [f32]) {
     )
 }
 
-/// `sum` = the rows of `partial` added up in order, each column in `f64`.
-pub(crate) fn sum_rows(partial: &[f32], sum: &mut [f32]) {
+/// The rows of `partial[_, width]` added up in order, each column in `f64`.
+pub(crate) fn sum_rows(partial: &[f32], width: usize) -> Vec<f32> {
     const BLOCK: usize = 64;
-    let width = sum.len();
+    let mut sum = vec![0.0; width];
     sum.par_chunks_mut(BLOCK).enumerate().for_each(|(b, sum)| {
         dispatch(
             #[inline(always)]
@@ -92,4 +77,5 @@ pub(crate) fn sum_rows(partial: &[f32], sum: &mut [f32]) {
             },
         )
     });
+    sum
 }

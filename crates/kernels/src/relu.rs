@@ -4,7 +4,9 @@
 
 use crate::arch::dispatch;
 use crate::channel_affine::{self, Dims};
-use crate::scratch::{self, Shared};
+use crate::extent::Shared;
+use crate::output::{Slot, make};
+use crate::scratch;
 use rayon::prelude::*;
 
 /// Elements of a slab that a task works on.
@@ -17,17 +19,30 @@ fn positive(v: f32) -> f32 {
 }
 
 /// `y[slabs, ..]` of `x[slabs, ..]`.
-pub fn forward(x: &[f32], y: &mut [f32], slabs: usize) {
-    chunks(x, y, slabs, clean_forward, interval_forward);
+///
+/// # Panics
+/// If `slabs` is neither 1 nor 3, or does not divide the length of `x`.
+pub fn forward(x: &[f32], slabs: usize) -> Vec<f32> {
+    make(x.len(), |y| {
+        chunks(x, &mut *y, slabs, clean_forward, interval_forward);
+        // SAFETY: the chunks cover every slab, and of each all numbers were written.
+        unsafe { y.assume_init_mut() }
+    })
 }
 
 /// Replaces the gradient `g` of the output by that of the input `x`; the slope at 0 is 0.
+///
+/// # Panics
+/// As [`forward`], and if `g` is not as long as `x`.
 pub fn backward(x: &[f32], g: &mut [f32], slabs: usize) {
     chunks(x, g, slabs, clean_backward, interval_backward);
 }
 
-/// [`backward`] for an input that is not kept: it is [`channel_affine`](crate::channel_affine) of `x`, and made again plane
-/// by plane, in the cache.
+/// [`backward`] for an input that is not kept: it is [`channel_affine`] of `x`, and made again plane
+/// by plane, in the cache. `dims` are those of `x`.
+///
+/// # Panics
+/// If a slice is not as long as `dims` says.
 pub fn backward_after(x: &[f32], scale: &[f32], shift: &[f32], g: &mut [f32], dims: Dims) {
     let (slab, plane) = (x.len() / dims.slabs, dims.plane);
     assert!(g.len() == x.len() && scale.len() == dims.channels && shift.len() == dims.channels, "relu: lengths");
@@ -53,11 +68,11 @@ pub fn backward_after(x: &[f32], scale: &[f32], shift: &[f32], g: &mut [f32], di
     });
 }
 
-/// Centres and radii of the input, then what is written.
-type Interval = fn([&[f32]; 2], [&mut [f32]; 2]);
+/// Centres and radii of the input, then what is written: slots, or a gradient that is replaced.
+type Interval<T> = fn([&[f32]; 2], [&mut [T]; 2]);
 
 /// Runs `clean(x, out)` on chunks of the first slab, `interval([c, r], [out c, out r])` on the others.
-fn chunks(x: &[f32], out: &mut [f32], slabs: usize, clean: fn(&[f32], &mut [f32]), interval: Interval) {
+fn chunks<T: Send>(x: &[f32], out: &mut [T], slabs: usize, clean: fn(&[f32], &mut [T]), interval: Interval<T>) {
     assert!(slabs == 1 || slabs == 3, "relu: {slabs} slabs");
     assert!(x.len() == out.len() && x.len().is_multiple_of(slabs), "relu: lengths");
     let slab = x.len() / slabs;
@@ -76,25 +91,25 @@ fn chunks(x: &[f32], out: &mut [f32], slabs: usize, clean: fn(&[f32], &mut [f32]
     });
 }
 
-fn clean_forward(x: &[f32], y: &mut [f32]) {
+fn clean_forward(x: &[f32], y: &mut [Slot]) {
     dispatch(
         #[inline(always)]
         |_| {
             for (y, &x) in y.iter_mut().zip(x) {
-                *y = positive(x);
+                y.write(positive(x));
             }
         },
     );
 }
 
-fn interval_forward([c, r]: [&[f32]; 2], [yc, yr]: [&mut [f32]; 2]) {
+fn interval_forward([c, r]: [&[f32]; 2], [yc, yr]: [&mut [Slot]; 2]) {
     dispatch(
         #[inline(always)]
         |_| {
             for ((&c, &r), (yc, yr)) in c.iter().zip(r).zip(yc.iter_mut().zip(yr)) {
                 let (upper, lower) = (positive(c + r), positive(c - r));
-                *yc = 0.5 * (upper + lower);
-                *yr = 0.5 * (upper - lower);
+                yc.write(0.5 * (upper + lower));
+                yr.write(0.5 * (upper - lower));
             }
         },
     );

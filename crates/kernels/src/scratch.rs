@@ -1,11 +1,14 @@
-//! Temporary memory without allocation: buffers are taken from the thread's pool and go back when dropped; and room for
-//! outputs that is not cleared first.
+//! Temporary memory without allocation: buffers are taken from the thread's pool and go back when dropped.
 //!
 //! A buffer is taken, not borrowed, because a thread that waits inside rayon may start another task that wants one.
+//!
+//! What is in a buffer was written once, as zeros when it was allocated and then by whoever had it before, so reading it is
+//! no undefined behaviour; it is a wrong number. No kernel hands a buffer out, and under
+//! [`poison_outputs`](crate::poison_outputs) every buffer comes full of NaN, so that such a number shows.
 
+use crate::output;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One cache line.
 #[derive(Clone, Copy)]
@@ -20,13 +23,13 @@ thread_local! {
 const KEEP: usize = 16;
 
 /// A buffer of `f32`, aligned to 64 bytes, whose content is whatever was left in it.
-pub struct Scratch {
+pub(crate) struct Scratch {
     lines: Vec<Line>,
     len: usize,
 }
 
-/// Takes a buffer of `len` numbers with unspecified content.
-pub fn take(len: usize) -> Scratch {
+/// Takes a buffer of `len` numbers with unspecified content: initialised, but stale.
+pub(crate) fn take(len: usize) -> Scratch {
     let needed = len.div_ceil(16);
     let mut lines = POOL.with_borrow_mut(|pool| {
         // The smallest that fits, else the largest, which then grows.
@@ -38,11 +41,15 @@ pub fn take(len: usize) -> Scratch {
         lines.clear();
         lines.resize(needed, Line([0.0; 16]));
     }
-    Scratch { lines, len }
+    let mut scratch = Scratch { lines, len };
+    if output::poisoned() {
+        scratch.fill(f32::NAN);
+    }
+    scratch
 }
 
 /// Takes a buffer of `len` zeros.
-pub fn zeros(len: usize) -> Scratch {
+pub(crate) fn zeros(len: usize) -> Scratch {
     let mut scratch = take(len);
     scratch.fill(0.0);
     scratch
@@ -74,57 +81,5 @@ impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
-    }
-}
-
-/// What [`poison_outputs`] was told.
-static POISON: AtomicBool = AtomicBool::new(false);
-
-/// For tests alone: from now on the outputs of all kernels begin as NaN, so that a number which a kernel does not write shows.
-#[doc(hidden)]
-pub fn poison_outputs() {
-    POISON.store(true, Ordering::Relaxed);
-}
-
-/// Room for the output of a kernel, which must write every number of it: clearing it first would take as long as a simple
-/// kernel.
-#[allow(clippy::uninit_vec)]
-pub fn unwritten(len: usize) -> Vec<f32> {
-    if POISON.load(Ordering::Relaxed) {
-        return vec![f32::NAN; len];
-    }
-    let mut room = Vec::with_capacity(len);
-    // SAFETY: the capacity is there, any bits are an f32, and the kernel writes before anyone reads.
-    unsafe { room.set_len(len) };
-    room
-}
-
-/// A mutable slice that several tasks write at once, each its own part.
-pub struct Shared<'a> {
-    start: *mut f32,
-    len: usize,
-    slice: std::marker::PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: the only access is `part`, whose callers promise disjoint parts.
-unsafe impl Sync for Shared<'_> {}
-// SAFETY: as above; `f32` itself may move between threads.
-unsafe impl Send for Shared<'_> {}
-
-impl<'a> Shared<'a> {
-    /// Shares `slice` for as long as it is borrowed.
-    pub fn new(slice: &'a mut [f32]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
-    }
-
-    /// Elements `start..start + len`.
-    ///
-    /// # Safety
-    /// No two parts that are alive at the same time may overlap.
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
-        assert!(start <= self.len && len <= self.len - start, "part outside the slice");
-        // SAFETY: inside the slice by the assertion; exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 }

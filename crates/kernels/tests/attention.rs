@@ -96,11 +96,8 @@ fn naive(qkv: &[f64], s: Shape, dims: usize, g: &[f64]) -> Expected {
 
 /// `[out, lse, dqkv]`.
 fn run(qkv: &[f32], g: &[f32], s: Shape, rotary: &Rotary) -> Vec<Vec<f32>> {
-    let mut out = vec![f32::NAN; g.len()];
-    let mut lse = vec![f32::NAN; s.batch * s.heads * s.seq];
-    let mut dqkv = vec![f32::NAN; qkv.len()];
-    forward(qkv, rotary, s, &mut out, &mut lse);
-    backward(qkv, rotary, s, &out, &lse, g, &mut dqkv);
+    let [out, lse] = forward(qkv, rotary, s);
+    let dqkv = backward(qkv, rotary, s, &out, &lse, g);
     vec![out, lse, dqkv]
 }
 

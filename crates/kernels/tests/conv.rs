@@ -85,8 +85,7 @@ fn forward_equals_double_precision() {
         let t = data(s);
         let (x, w) = (wide(&t.x), wide(&t.w));
         for (bias, sums) in [false, true].into_iter().flat_map(|bias| [(bias, Sums::Fast), (bias, Sums::Plain)]) {
-            let mut y = vec![f32::NAN; s.output_len()];
-            conv::forward(&t.x, &t.w, bias.then_some(&t.b), &mut y, s, sums);
+            let y = conv::forward(&t.x, &t.w, bias.then_some(&t.b), s, sums);
             let mut expected = vec![0.0; y.len()];
             let plane = s.output_len() / (s.slabs * s.images * s.outputs);
             if bias {
@@ -109,13 +108,11 @@ fn gradients_equal_double_precision() {
         let mut expected = vec![0.0; x.len()];
         each(s, |radius, i, k, o| expected[i] += g[o] * if radius { w[k].abs() } else { w[k] });
         for sums in [Sums::Fast, Sums::Plain] {
-            let mut dx = vec![f32::NAN; x.len()];
-            conv::backward_input(&t.g, &t.w, &mut dx, s, sums);
+            let dx = conv::backward_input(&t.g, &t.w, s, sums);
             close(&format!("{s:?} dx {sums:?}"), &dx, &expected, 2e-6);
         }
 
-        let (mut dw, mut db) = (vec![f32::NAN; w.len()], vec![f32::NAN; s.outputs]);
-        conv::backward_weight(&t.x, &t.g, &t.w, &mut dw, Some(&mut db), s);
+        let [dw, db] = conv::backward_weight(&t.x, &t.g, &t.w, s);
         let sign = |w: f64| if w == 0.0 { 0.0 } else { w.signum() };
         let mut expected = vec![0.0; dw.len()];
         each(s, |radius, i, k, o| expected[k] += g[o] * x[i] * if radius { sign(w[k]) } else { 1.0 });
@@ -135,14 +132,10 @@ fn threads_do_not_matter() {
     for s in SHAPES.map(shape) {
         let t = data(s);
         same_for_all_pools(&format!("{s:?}"), || {
-            let (mut dw, mut db) = (vec![0.0; t.w.len()], vec![0.0; s.outputs]);
-            conv::backward_weight(&t.x, &t.g, &t.w, &mut dw, Some(&mut db), s);
-            let mut made = vec![dw, db];
+            let mut made = conv::backward_weight(&t.x, &t.g, &t.w, s).to_vec();
             for sums in [Sums::Fast, Sums::Plain] {
-                let (mut y, mut dx) = (vec![0.0; t.g.len()], vec![0.0; t.x.len()]);
-                conv::forward(&t.x, &t.w, Some(&t.b), &mut y, s, sums);
-                conv::backward_input(&t.g, &t.w, &mut dx, s, sums);
-                made.extend([y, dx]);
+                made.push(conv::forward(&t.x, &t.w, Some(&t.b), s, sums));
+                made.push(conv::backward_input(&t.g, &t.w, s, sums));
             }
             made
         });
@@ -158,8 +151,7 @@ fn winograd_is_as_exact_as_the_sum() {
     let radii = 2 * s.input_len() / 3;
     t.x[radii..].iter_mut().for_each(|x| *x = x.abs());
     let (x, w) = (wide(&t.x), wide(&t.w));
-    let mut y = vec![0.0; s.output_len()];
-    conv::forward(&t.x, &t.w, None, &mut y, s, Sums::Fast);
+    let y = conv::forward(&t.x, &t.w, None, s, Sums::Fast);
     let (mut plain, mut expected) = (vec![0.0_f32; y.len()], vec![0.0; y.len()]);
     each(s, |radius, i, k, o| {
         plain[o] = t.x[i].mul_add(if radius { t.w[k].abs() } else { t.w[k] }, plain[o]);
@@ -191,9 +183,8 @@ fn plain_sums_beside_a_large_row() {
     let radii = 2 * s.input_len() / 3;
     t.x[radii..].iter_mut().for_each(|x| *x = x.abs());
     let (x, w, g) = (wide(&t.x), wide(&t.w), wide(&t.g));
-    let (mut y, mut dx) = (vec![0.0; s.output_len()], vec![0.0; s.input_len()]);
-    conv::forward(&t.x, &t.w, None, &mut y, s, Sums::Plain);
-    conv::backward_input(&t.g, &t.w, &mut dx, s, Sums::Plain);
+    let y = conv::forward(&t.x, &t.w, None, s, Sums::Plain);
+    let dx = conv::backward_input(&t.g, &t.w, s, Sums::Plain);
     let (mut of_y, mut of_dx) = (vec![0.0; y.len()], vec![0.0; dx.len()]);
     each(s, |radius, i, k, o| {
         let w = if radius { w[k].abs() } else { w[k] };
@@ -218,8 +209,7 @@ fn a_nan_comes_out_of_tiles() {
     let s = shape([3, 2, 16, 16, 1, 12, 9, 3, 1, 1]);
     let mut t = data(s);
     t.x[(2 * 16 + 3) * 108 + 6 * 9 + 4] = f32::NAN;
-    let mut y = vec![0.0; s.output_len()];
-    conv::forward(&t.x, &t.w, None, &mut y, s, Sums::Fast);
+    let y = conv::forward(&t.x, &t.w, None, s, Sums::Fast);
     for (i, v) in y.iter().enumerate() {
         let (image, row, column) = (i / 108 / 16, i % 108 / 9, i % 9);
         let seen = image == 2 && (5..8).contains(&row) && (3..6).contains(&column);
@@ -233,8 +223,7 @@ fn a_nan_comes_out() {
     for place in 0..s.input_len() / 81 {
         let mut t = data(s);
         t.x[place * 81 + 40] = f32::NAN;
-        let mut y = vec![0.0; s.output_len()];
-        conv::forward(&t.x, &t.w, None, &mut y, s, Sums::Fast);
+        let y = conv::forward(&t.x, &t.w, None, s, Sums::Fast);
         // All outputs of its slab that see the pixel, and no other.
         assert_eq!(y.iter().filter(|v| v.is_nan()).count(), 27, "NaN in plane {place}");
         assert!(y[place / 2 * 243..][..243].iter().filter(|v| v.is_nan()).count() == 27, "NaN in plane {place}");
@@ -244,9 +233,8 @@ fn a_nan_comes_out() {
 #[test]
 fn no_images_give_zero_weight_gradients() {
     let s = shape([3, 0, 2, 3, 1, 9, 9, 3, 1, 1]);
-    let (mut dw, mut db) = (vec![f32::NAN; s.weight_len()], vec![f32::NAN; 3]);
-    conv::forward(&[], &numbers(1, s.weight_len()), None, &mut [], s, Sums::Fast);
-    conv::backward_input(&[], &numbers(1, s.weight_len()), &mut [], s, Sums::Fast);
-    conv::backward_weight(&[], &[], &numbers(1, s.weight_len()), &mut dw, Some(&mut db), s);
-    assert_eq!((dw, db), (vec![0.0; s.weight_len()], vec![0.0; 3]));
+    let w = numbers(1, s.weight_len());
+    assert!(conv::forward(&[], &w, None, s, Sums::Fast).is_empty());
+    assert!(conv::backward_input(&[], &w, s, Sums::Fast).is_empty());
+    assert_eq!(conv::backward_weight(&[], &[], &w, s), [vec![0.0; s.weight_len()], vec![0.0; 3]]);
 }

@@ -31,11 +31,9 @@ fn data(d: HeadDims, size: f32) -> Data {
 
 /// `[nll of forward, nll, dx, dw]`.
 fn run(t: &Data, scale: f32, d: HeadDims) -> Vec<Vec<f32>> {
-    let (mut alone, mut nll) = (vec![f32::NAN; d.rows], vec![f32::NAN; d.rows]);
-    let (mut dx, mut dw) = (vec![f32::NAN; t.x.len()], vec![f32::NAN; t.w.len()]);
-    forward(&t.x, &t.w, &t.targets, &mut alone, d);
-    forward_backward(&t.x, &t.w, &t.targets, scale, &mut nll, &mut dx, &mut dw, d);
-    vec![alone, nll, dx, dw]
+    let mut results = vec![forward(&t.x, &t.w, &t.targets, d)];
+    results.extend(forward_backward(&t.x, &t.w, &t.targets, scale, d));
+    results
 }
 
 fn naive(t: &Data, scale: f64, d: HeadDims) -> [Vec<f64>; 3] {

@@ -44,28 +44,21 @@ fn everything() -> Vec<Vec<f32>> {
     let s = attention::Shape { batch: 2, seq: 131, heads: 2, head_dim: 20 };
     let (n, rotary) = (s.batch * s.seq * s.heads * s.head_dim, Rotary::new(4, 1e4, s.seq));
     let (qkv, g) = (numbers(1, 3 * n), numbers(2, n));
-    let (mut out, mut lse, mut dqkv) =
-        (vec![f32::NAN; n], vec![f32::NAN; s.batch * s.heads * s.seq], vec![f32::NAN; 3 * n]);
-    attention::forward(&qkv, &rotary, s, &mut out, &mut lse);
-    attention::backward(&qkv, &rotary, s, &out, &lse, &g, &mut dqkv);
+    let [out, lse] = attention::forward(&qkv, &rotary, s);
+    let dqkv = attention::backward(&qkv, &rotary, s, &out, &lse, &g);
 
     let d = HeadDims { rows: 301, dim: 37, vocab: 1013 };
     let (x, w) = (numbers(3, d.rows * d.dim), numbers(4, d.vocab * d.dim));
     let targets = indices(5, d.rows, d.vocab);
-    let (mut nll, mut dx, mut dw) = (vec![f32::NAN; d.rows], vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
-    cross_entropy::forward_backward(&x, &w, &targets, 0.01, &mut nll, &mut dx, &mut dw, d);
+    let [nll, dx, dw] = cross_entropy::forward_backward(&x, &w, &targets, 0.01, d);
 
     let (rows, width) = (67, 45);
     let (x, g, w) = (numbers(6, rows * width), numbers(7, rows * width), numbers(8, width));
-    let (mut y, mut mean, mut rstd) = (vec![0.0; rows * width], vec![0.0; rows], vec![0.0; rows]);
-    layer_norm::forward(&x, &w, &w, 1e-5, &mut y, &mut mean, &mut rstd);
-    let (mut nx, mut nw, mut nb) = (vec![0.0; rows * width], vec![0.0; width], vec![0.0; width]);
-    layer_norm::backward(&x, &w, &mean, &rstd, &g, &mut nx, &mut nw, &mut nb);
+    let [y, mean, rstd] = layer_norm::forward(&x, &w, &w, 1e-5);
+    let [nx, nw, nb] = layer_norm::backward(&x, &w, &mean, &rstd, &g);
     let mut results = vec![out, lse, dqkv, nll, dx, dw, y, nx, nw, nb];
     for kind in [Gelu::Erf, Gelu::Tanh] {
-        let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        gelu::forward(kind, &x, &mut y);
-        dx.copy_from_slice(&g);
+        let (y, mut dx) = (gelu::forward(kind, &x), g.clone());
         gelu::backward(kind, &x, &mut dx);
         results.extend([y, dx]);
     }
@@ -83,10 +76,8 @@ fn everything() -> Vec<Vec<f32>> {
             padding: 1,
         };
         let (x, w, g) = (numbers(10, s.input_len()), numbers(11, s.weight_len()), numbers(12, s.output_len()));
-        let (mut y, mut dx, mut dw) = (vec![f32::NAN; g.len()], vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
-        conv::forward(&x, &w, None, &mut y, s, Sums::Fast);
-        conv::backward_input(&g, &w, &mut dx, s, Sums::Fast);
-        conv::backward_weight(&x, &g, &w, &mut dw, None, s);
+        let (y, dx) = (conv::forward(&x, &w, None, s, Sums::Fast), conv::backward_input(&g, &w, s, Sums::Fast));
+        let [dw, _] = conv::backward_weight(&x, &g, &w, s);
         results.extend([y, dx, dw]);
     }
     let o = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 3, grad_scale: 0.5 };

@@ -50,8 +50,7 @@ fn forward_equals_double_precision() {
     for d in SHAPES.map(dims) {
         let t = data(d);
         for bias in [false, true] {
-            let mut y = vec![f32::NAN; d.rows * d.outputs];
-            linear::forward(&t.x, &t.w, bias.then_some(&t.b), &mut y, d);
+            let y = linear::forward(&t.x, &t.w, bias.then_some(&t.b), d);
             close(&format!("{d:?} bias {bias}"), &y, &expected_forward(d, &t, bias), 2e-6);
         }
     }
@@ -63,12 +62,9 @@ fn fused_gelu_equals_linear_then_gelu() {
         let t = data(d);
         for kind in [Gelu::Erf, Gelu::Tanh] {
             for bias in [false, true] {
-                let mut pre = vec![f32::NAN; d.rows * d.outputs];
-                let (mut y, mut separate) = (pre.clone(), pre.clone());
-                linear::forward_gelu(&t.x, &t.w, bias.then_some(&t.b), kind, &mut pre, &mut y, d);
+                let [pre, y] = linear::forward_gelu(&t.x, &t.w, bias.then_some(&t.b), kind, d);
                 close(&format!("{d:?} pre"), &pre, &expected_forward(d, &t, bias), 2e-6);
-                gelu::forward(kind, &pre, &mut separate);
-                assert_eq!(y, separate, "{d:?} {kind:?}");
+                assert_eq!(y, gelu::forward(kind, &pre), "{d:?} {kind:?}");
             }
         }
     }
@@ -79,18 +75,15 @@ fn gradients_equal_double_precision() {
     for d in SHAPES.map(dims) {
         let t = data(d);
         let (x, w, g) = (wide(&t.x), wide(&t.w), wide(&t.g));
-        let mut dx = vec![f32::NAN; d.rows * d.inputs];
-        linear::backward_input(&t.g, &t.w, &mut dx, d);
+        let dx = linear::backward_input(&t.g, &t.w, d);
         let expected = product(d.rows, d.inputs, d.outputs, |i, p| g[i * d.outputs + p], |p, j| w[p * d.inputs + j]);
         close(&format!("{d:?} dx"), &dx, &expected, 2e-6);
 
-        let mut dw = vec![f32::NAN; d.outputs * d.inputs];
-        linear::backward_weight(&t.g, &t.x, &mut dw, d);
+        let dw = linear::backward_weight(&t.g, &t.x, d);
         let expected = product(d.outputs, d.inputs, d.rows, |i, p| g[p * d.outputs + i], |p, j| x[p * d.inputs + j]);
         close(&format!("{d:?} dw"), &dw, &expected, 2e-6);
 
-        let mut db = vec![f32::NAN; d.outputs];
-        linear::backward_bias(&t.g, &mut db, d);
+        let db = linear::backward_bias(&t.g, d);
         let expected: Vec<f64> = (0..d.outputs).map(|j| (0..d.rows).map(|i| g[i * d.outputs + j]).sum()).collect();
         close(&format!("{d:?} db"), &db, &expected, 2e-6);
     }
@@ -101,14 +94,10 @@ fn threads_do_not_matter() {
     for d in SHAPES.into_iter().chain([(1030, 128, 384)]).map(dims) {
         let t = data(d);
         same_for_all_pools(&format!("{d:?}"), || {
-            let (mut y, mut pre, mut z) = (vec![0.0; t.g.len()], vec![0.0; t.g.len()], vec![0.0; t.g.len()]);
-            let (mut dx, mut dw, mut db) = (vec![0.0; t.x.len()], vec![0.0; t.w.len()], vec![0.0; t.b.len()]);
-            linear::forward(&t.x, &t.w, Some(&t.b), &mut y, d);
-            linear::forward_gelu(&t.x, &t.w, Some(&t.b), Gelu::Erf, &mut pre, &mut z, d);
-            linear::backward_input(&t.g, &t.w, &mut dx, d);
-            linear::backward_weight(&t.g, &t.x, &mut dw, d);
-            linear::backward_bias(&t.g, &mut db, d);
-            vec![y, pre, z, dx, dw, db]
+            let [pre, z] = linear::forward_gelu(&t.x, &t.w, Some(&t.b), Gelu::Erf, d);
+            let y = linear::forward(&t.x, &t.w, Some(&t.b), d);
+            let (dx, dw) = (linear::backward_input(&t.g, &t.w, d), linear::backward_weight(&t.g, &t.x, d));
+            vec![y, pre, z, dx, dw, linear::backward_bias(&t.g, d)]
         });
     }
 }
@@ -116,8 +105,6 @@ fn threads_do_not_matter() {
 #[test]
 fn no_rows_give_zero_weight_gradients() {
     let d = Dims { rows: 0, inputs: 3, outputs: 5 };
-    let (mut dw, mut db) = (vec![f32::NAN; 15], vec![f32::NAN; 5]);
-    linear::backward_weight(&[], &[], &mut dw, d);
-    linear::backward_bias(&[], &mut db, d);
-    assert_eq!((dw, db), (vec![0.0; 15], vec![0.0; 5]));
+    assert_eq!(linear::backward_weight(&[], &[], d), [0.0; 15]);
+    assert_eq!(linear::backward_bias(&[], d), [0.0; 5]);
 }

@@ -6,7 +6,6 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::attention as kernel;
 pub use temper_kernels::attention::Shape;
-use temper_kernels::scratch::unwritten;
 
 use crate::composed;
 use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
@@ -64,24 +63,15 @@ impl Fused<1> for Attention {
 
     fn forward(&self, [qkv]: [FlexTensor; 1], _: bool) -> (FlexTensor, Saved) {
         let Shape { batch, seq, heads, head_dim } = self.shape;
-        let (mut out, mut lse) = (unwritten(batch * seq * heads * head_dim), vec![0.0; batch * heads * seq]);
-        kernel::forward(values(&qkv), &self.rotary.tables, self.shape, &mut out, &mut lse);
+        let [out, lse] = kernel::forward(values(&qkv), &self.rotary.tables, self.shape);
         let out = tensor(out, [batch * seq, heads * head_dim]);
         (out.clone(), Saved { qkv, out, lse })
     }
 
     fn backward(&self, saved: Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let Shape { batch, seq, heads, head_dim } = self.shape;
-        let mut dqkv = unwritten(batch * seq * heads * 3 * head_dim);
-        kernel::backward(
-            values(&saved.qkv),
-            &self.rotary.tables,
-            self.shape,
-            values(&saved.out),
-            &saved.lse,
-            values(&gradient),
-            &mut dqkv,
-        );
+        let (qkv, out, g) = (values(&saved.qkv), values(&saved.out), values(&gradient));
+        let dqkv = kernel::backward(qkv, &self.rotary.tables, self.shape, out, &saved.lse, g);
         [Some(tensor(dqkv, [batch * seq, heads * 3 * head_dim]))]
     }
 }

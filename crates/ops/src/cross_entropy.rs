@@ -6,7 +6,6 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::cross_entropy::{self as kernel, HeadDims};
-use temper_kernels::scratch::unwritten;
 
 use crate::composed;
 use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
@@ -28,9 +27,7 @@ pub fn token_nll(x: Tensor<2>, weight: Tensor<2>, targets: &[u32]) -> Vec<f32> {
     }
     let x = x.try_into_primitive::<Flex>().expect("a CPU tensor off the tape");
     let weight = weight.try_into_primitive::<Flex>().expect("a CPU tensor off the tape");
-    let mut nll = vec![0.0; targets.len()];
-    kernel::forward(values(&x), values(&weight), targets, &mut nll, dims(&x, &weight));
-    nll
+    kernel::forward(values(&x), values(&weight), targets, dims(&x, &weight))
 }
 
 fn dims(x: &FlexTensor, weight: &FlexTensor) -> HeadDims {
@@ -59,22 +56,11 @@ impl Fused<2> for CrossEntropy {
 
     fn forward(&self, [x, weight]: [FlexTensor; 2], tracked: bool) -> (FlexTensor, Self::Saved) {
         let dims = dims(&x, &weight);
-        let mut nll = vec![0.0; dims.rows];
+        let (x, w) = (values(&x), values(&weight));
         if !tracked {
-            kernel::forward(values(&x), values(&weight), &self.targets, &mut nll, dims);
-            return (self.loss(&nll), None);
+            return (self.loss(&kernel::forward(x, w, &self.targets, dims)), None);
         }
-        let (mut dx, mut dw) = (unwritten(dims.rows * dims.dim), unwritten(dims.vocab * dims.dim));
-        kernel::forward_backward(
-            values(&x),
-            values(&weight),
-            &self.targets,
-            self.scale,
-            &mut nll,
-            &mut dx,
-            &mut dw,
-            dims,
-        );
+        let [nll, dx, dw] = kernel::forward_backward(x, w, &self.targets, self.scale, dims);
         let gradients = (tensor(dx, [dims.rows, dims.dim]), tensor(dw, [dims.vocab, dims.dim]));
         (self.loss(&nll), Some(gradients))
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::embedding as kernel;
-use temper_kernels::scratch::unwritten;
 
 use crate::composed;
 use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
@@ -29,14 +28,12 @@ impl Fused<1> for Embedding {
 
     fn forward(&self, [weight]: [FlexTensor; 1], _: bool) -> (FlexTensor, [usize; 2]) {
         let [vocab, width] = matrix(&weight);
-        let mut out = unwritten(self.ids.len() * width);
-        kernel::forward(values(&weight), &self.ids, width, &mut out);
+        let out = kernel::forward(values(&weight), &self.ids, width);
         (tensor(out, [self.ids.len(), width]), [vocab, width])
     }
 
     fn backward(&self, [vocab, width]: [usize; 2], gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let mut dw = unwritten(vocab * width);
-        kernel::backward(values(&gradient), &self.ids, width, &mut dw);
+        let dw = kernel::backward(values(&gradient), &self.ids, width, vocab);
         [Some(tensor(dw, [vocab, width]))]
     }
 }

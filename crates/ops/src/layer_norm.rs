@@ -3,7 +3,6 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::layer_norm as kernel;
-use temper_kernels::scratch::unwritten;
 
 use crate::composed;
 use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
@@ -34,16 +33,14 @@ impl Fused<3> for LayerNorm {
 
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Saved) {
         let [rows, width] = matrix(&x);
-        let (mut y, mut mean, mut rstd) = (unwritten(rows * width), vec![0.0; rows], vec![0.0; rows]);
-        kernel::forward(values(&x), values(&weight), values(&bias), self.eps, &mut y, &mut mean, &mut rstd);
+        let [y, mean, rstd] = kernel::forward(values(&x), values(&weight), values(&bias), self.eps);
         (tensor(y, [rows, width]), Saved { x, weight, mean, rstd })
     }
 
     fn backward(&self, saved: Saved, gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let Saved { x, weight, mean, rstd } = saved;
         let [rows, width] = matrix(&x);
-        let (mut dx, mut dw, mut db) = (unwritten(rows * width), vec![0.0; width], vec![0.0; width]);
-        kernel::backward(values(&x), values(&weight), &mean, &rstd, values(&gradient), &mut dx, &mut dw, &mut db);
+        let [dx, dw, db] = kernel::backward(values(&x), values(&weight), &mean, &rstd, values(&gradient));
         [Some(tensor(dx, [rows, width])), Some(tensor(dw, [width])), Some(tensor(db, [width]))]
     }
 }

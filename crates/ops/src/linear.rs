@@ -4,7 +4,6 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::gelu::{self, Gelu};
 use temper_kernels::linear::{self as kernel, Dims};
-use temper_kernels::scratch::unwritten;
 
 use crate::composed;
 use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
@@ -39,20 +38,14 @@ fn dims(x: &FlexTensor, weight: &FlexTensor) -> Dims {
 /// The gradients of input `x`, weight and bias for the gradient `g` of `x wᵀ + b`.
 fn gradients(x: &[f32], weight: &FlexTensor, g: &[f32], dims: Dims, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
     let dx = needed[0].then(|| {
-        let mut dx = unwritten(dims.rows * dims.inputs);
-        kernel::backward_input(g, values(weight), &mut dx, dims);
+        let dx = kernel::backward_input(g, values(weight), dims);
         tensor(dx, [dims.rows, dims.inputs])
     });
     let dw = needed[1].then(|| {
-        let mut dw = unwritten(dims.outputs * dims.inputs);
-        kernel::backward_weight(g, x, &mut dw, dims);
+        let dw = kernel::backward_weight(g, x, dims);
         tensor(dw, [dims.outputs, dims.inputs])
     });
-    let db = needed[2].then(|| {
-        let mut db = vec![0.0; dims.outputs];
-        kernel::backward_bias(g, &mut db, dims);
-        tensor(db, [dims.outputs])
-    });
+    let db = needed[2].then(|| tensor(kernel::backward_bias(g, dims), [dims.outputs]));
     [dx, dw, db]
 }
 
@@ -64,8 +57,7 @@ impl Fused<3> for Linear {
 
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let dims = dims(&x, &weight);
-        let mut y = unwritten(dims.rows * dims.outputs);
-        kernel::forward(values(&x), values(&weight), Some(values(&bias)), &mut y, dims);
+        let y = kernel::forward(values(&x), values(&weight), Some(values(&bias)), dims);
         (tensor(y, [dims.rows, dims.outputs]), (x, weight))
     }
 
@@ -92,11 +84,8 @@ impl Fused<5> for Mlp {
 
     fn forward(&self, [x, w1, b1, w2, b2]: [FlexTensor; 5], _: bool) -> (FlexTensor, Self::Saved) {
         let [first, second] = layers(&x, &w1, &w2);
-        let width = first.rows * first.outputs;
-        let (mut pre, mut hidden) = (unwritten(width), unwritten(width));
-        kernel::forward_gelu(values(&x), values(&w1), Some(values(&b1)), self.kind, &mut pre, &mut hidden, first);
-        let mut y = unwritten(second.rows * second.outputs);
-        kernel::forward(&hidden, values(&w2), Some(values(&b2)), &mut y, second);
+        let [pre, hidden] = kernel::forward_gelu(values(&x), values(&w1), Some(values(&b1)), self.kind, first);
+        let y = kernel::forward(&hidden, values(&w2), Some(values(&b2)), second);
         (tensor(y, [second.rows, second.outputs]), ([x, w1, w2], pre))
     }
 
@@ -108,13 +97,13 @@ impl Fused<5> for Mlp {
     ) -> [Option<FlexTensor>; 5] {
         let [first, second] = layers(&x, &w1, &w2);
         let g = values(&gradient);
-        let mut hidden = unwritten(pre.len());
-        gelu::forward(self.kind, &pre, &mut hidden);
+        let hidden = gelu::forward(self.kind, &pre);
         let [_, dw2, db2] = gradients(&hidden, &w2, g, second, [false, nw2, nb2]);
-        // Its gradient takes its place.
-        kernel::backward_input(g, values(&w2), &mut hidden, second);
-        gelu::backward(self.kind, &pre, &mut hidden);
-        let [dx, dw1, db1] = gradients(values(&x), &w1, &hidden, first, [nx, nw1, nb1]);
+        // Its gradient, which is as large, takes its memory.
+        drop(hidden);
+        let mut dhidden = kernel::backward_input(g, values(&w2), second);
+        gelu::backward(self.kind, &pre, &mut dhidden);
+        let [dx, dw1, db1] = gradients(values(&x), &w1, &dhidden, first, [nx, nw1, nb1]);
         [dx, dw1, db1, dw2, db2]
     }
 }

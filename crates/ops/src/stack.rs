@@ -59,9 +59,8 @@ fn channels(stack: &FlexTensor) -> Dims {
     Dims { slabs, channels, plane: height * width }
 }
 
-/// Centres and radii of a stack that has them.
-fn intervals(stack: &FlexTensor) -> (&[f32], &[f32]) {
+/// The values of a stack that has centres and radii.
+fn with_intervals(stack: &FlexTensor) -> &[f32] {
     assert_eq!(sizes(stack)[0], 3, "a stack without intervals");
-    let slab = values(stack).len() / 3;
-    values(stack)[slab..].split_at(slab)
+    values(stack)
 }

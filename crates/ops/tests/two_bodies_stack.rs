@@ -8,7 +8,7 @@ use temper_ops::stack::{self, Conv, Sums};
 /// Deterministic values in [-1, 1).
 fn noise(seed: u64, n: usize) -> Vec<f32> {
     // Every test comes through here.
-    temper_kernels::scratch::poison_outputs();
+    temper_kernels::poison_outputs();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;

@@ -4,55 +4,58 @@
 //! `dV = P^T G`, `dP = G V^T`, `dS = P (dP - rowsum(G O))`, `dQ = scale dS K`, `dK = scale dS^T Q`;
 //! dQ and dK are rotated back at the end.
 
-use super::{Rotary, Rows, Shape, check, score_stride};
+use super::{Head, Rotary, Rows, Shape, check, score_stride};
 use crate::arch::dispatch;
+use crate::extent::{PtrMut, Shared};
 use crate::gemm::tile::{self, Left, Level, Out, Right, Source};
 use crate::math::{exp2, sum_by};
-use crate::scratch::{self, Shared};
+use crate::output::{Slot, make};
+use crate::scratch::{self, Scratch};
 use rayon::prelude::*;
 use std::f32::consts::LOG2_E;
 
 /// Strips of query rows in a tile: many enough to pay for visiting all of dK and dV once a tile.
 const STRIPS: usize = 8;
 
-/// `dqkv` (overwritten) from the gradient `g` of `out`; `out` and `lse` are those of the forward pass.
-pub fn backward(qkv: &[f32], rotary: &Rotary, shape: Shape, out: &[f32], lse: &[f32], g: &[f32], dqkv: &mut [f32]) {
-    check(qkv, rotary, shape, out, lse);
-    assert_eq!(g.len(), out.len(), "attention: g");
-    assert_eq!(dqkv.len(), qkv.len(), "attention: dqkv");
-    if out.is_empty() {
-        return;
-    }
-    let dqkv = Shared::new(dqkv);
-    lse.par_chunks(shape.seq).enumerate().for_each(|(task, lse)| {
-        let (b, h) = (task / shape.heads, task % shape.heads);
-        head(qkv, rotary, shape, b, h, out, lse, g, &dqkv);
-    });
+/// What came out of the forward pass, and the gradient of `out`.
+#[derive(Clone, Copy)]
+struct Past<'a> {
+    out: &'a [f32],
+    lse: &'a [f32],
+    g: &'a [f32],
 }
 
-#[allow(clippy::too_many_arguments)]
-fn head(
-    qkv: &[f32],
-    rotary: &Rotary,
-    shape: Shape,
-    b: usize,
-    h: usize,
-    out: &[f32],
-    lse: &[f32],
-    g: &[f32],
-    dqkv: &Shared,
-) {
+/// `dqkv[batch, seq, heads, 3 * head_dim]` from the gradient `g` of `out`; `out` and `lse` are those of the forward pass.
+///
+/// # Panics
+/// If a slice is not as long as `shape` says, or the tables of `rotary` are for fewer positions or wider heads.
+pub fn backward(qkv: &[f32], rotary: &Rotary, shape: Shape, out: &[f32], lse: &[f32], g: &[f32]) -> Vec<f32> {
+    check(qkv, rotary, shape);
+    assert_eq!(out.len(), shape.out_len(), "attention: out");
+    assert_eq!(lse.len(), shape.lse_len(), "attention: lse");
+    assert_eq!(g.len(), out.len(), "attention: g");
+    let past = Past { out, lse, g };
+    make(qkv.len(), |dqkv| {
+        let shared = Shared::new(&mut *dqkv);
+        if !out.is_empty() {
+            let heads = shape.batch * shape.heads;
+            (0..heads).into_par_iter().for_each(|task| head(Head::new(qkv, rotary, shape, task), past, task, &shared));
+        }
+        // SAFETY: every task wrote its head's columns of all rows; without a task there is nothing to write.
+        unsafe { dqkv.assume_init_mut() }
+    })
+}
+
+fn head(task: Head, past: Past, number: usize, dqkv: &Shared<Slot>) {
+    let shape = task.shape;
     let Shape { seq, head_dim: hd, .. } = shape;
     let (level, scale) = (tile::level(), shape.scale());
-    let part = |p: usize, part: usize| &qkv[shape.qkv_at(b, p, h) + part * hd..][..hd];
-    let of_out = |x: &'static str, p: usize| match x {
-        "g" => &g[shape.out_at(b, p, h)..][..hd],
-        _ => &out[shape.out_at(b, p, h)..][..hd],
-    };
-    let q = Rows::new(level, seq, hd, |p, row| rotary.rotate(p, 1.0, part(p, 0), row));
-    let k = Rows::new(level, seq, hd, |p, row| rotary.rotate(p, 1.0, part(p, 1), row));
-    let v = Rows::new(level, seq, hd, |p, row| row.copy_from_slice(part(p, 2)));
-    let g = Rows::new(level, seq, hd, |p, row| row.copy_from_slice(of_out("g", p)));
+    let Past { out, lse, g: gradient } = past;
+    let lse = &lse[number * seq..][..seq];
+    let [q, k, v] = task.operands(level);
+    let g = Rows::new(level, seq, hd, |p, row| {
+        row.write_copy_of_slice(task.row(gradient, p));
+    });
     let (kt, vt) = (k.transposed(level, seq, hd), v.transposed(level, seq, hd));
 
     let (tile, stride, width) = (STRIPS * level.mr, score_stride(level, seq), q.width);
@@ -62,37 +65,40 @@ fn head(
     for start in (0..seq).step_by(tile) {
         let rows = tile.min(seq - start);
         let keys = start + rows;
-        let (po, dso) = (Out { start: p.as_mut_ptr(), row: stride }, Out { start: ds.as_mut_ptr(), row: stride });
+        let scores = |of: &mut Scratch| Out { start: PtrMut::of(of), row: stride };
         // SAFETY: all operands are [seq, width], p and ds hold `rows` rows of `stride` numbers.
         unsafe {
-            let strips = |x: &Rows| Left { start: x.row(start), strip: level.mr * width, row: width, step: 1 };
-            level.block(rows, keys, hd, scale * LOG2_E, strips(&q), kt.right, po, Source::NONE);
-            level.block(rows, keys, hd, 1.0, strips(&g), vt.right, dso, Source::NONE);
+            let (p, ds) = (scores(&mut p), scores(&mut ds));
+            level.block(rows, keys, hd, scale * LOG2_E, q.left(level, start), kt.right, p, Source::NONE);
+            level.block(rows, keys, hd, 1.0, g.left(level, start), vt.right, ds, Source::NONE);
         }
         for (r, (p, ds)) in p.chunks_exact_mut(stride).zip(ds.chunks_exact_mut(stride)).take(rows).enumerate() {
             let (p, hidden) = p[..keys].split_at_mut(start + r + 1);
             hidden.fill(0.0);
             let (ds, hidden) = ds[..keys].split_at_mut(start + r + 1);
             hidden.fill(0.0);
-            score_gradient(p, ds, lse[start + r], of_out("g", start + r), of_out("out", start + r));
+            let position = start + r;
+            score_gradient(p, ds, lse[position], task.row(gradient, position), task.row(out, position));
         }
         // SAFETY: as above; dq, dk and dv are [seq, width].
         unsafe {
-            let to = |x: &mut [f32], p: usize| Out { start: x[p * width..].as_mut_ptr(), row: width };
-            let left = Left { start: dso.start, strip: level.mr * stride, row: stride, step: 1 };
+            let (p, ds) = (scores(&mut p), scores(&mut ds));
+            let to = |x: &mut [f32], p: usize| Out { start: PtrMut::of(&mut x[p * width..]), row: width };
+            let left = Left { start: ds.start.as_const(), strip: level.mr * stride, row: stride, step: 1 };
             level.block(rows, hd, keys, scale, left, k.right(level, 0), to(&mut dq, start), Source::NONE);
-            transposed_sum(level, keys, hd, rows, 1.0, po, g.right(level, start), to(&mut dv, 0));
-            transposed_sum(level, keys, hd, rows, scale, dso, q.right(level, start), to(&mut dk, 0));
+            transposed_sum(level, keys, hd, rows, 1.0, p, g.right(level, start), to(&mut dv, 0));
+            transposed_sum(level, keys, hd, rows, scale, ds, q.right(level, start), to(&mut dk, 0));
         }
     }
     for i in 0..seq {
         // SAFETY: this task alone writes the columns of this head.
-        let to = unsafe { dqkv.part(shape.qkv_at(b, i, h), 3 * hd) };
-        let row =
-            |x: &scratch::Scratch| -> &[f32] { unsafe { std::slice::from_raw_parts(x.as_ptr().add(i * width), hd) } };
-        rotary.rotate(i, -1.0, row(&dq), &mut to[..hd]);
-        rotary.rotate(i, -1.0, row(&dk), &mut to[hd..2 * hd]);
-        to[2 * hd..].copy_from_slice(row(&dv));
+        let to = unsafe { dqkv.part(task.qkv_at(i), 3 * hd) };
+        let (to_q, rest) = to.split_at_mut(hd);
+        let (to_k, to_v) = rest.split_at_mut(hd);
+        let row = i * width..i * width + hd;
+        task.rotary.rotate(i, -1.0, &dq[row.clone()], to_q);
+        task.rotary.rotate(i, -1.0, &dk[row.clone()], to_k);
+        to_v.write_copy_of_slice(&dv[row]);
     }
 }
 
@@ -110,7 +116,7 @@ unsafe fn transposed_sum(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let left = Left { start: s.start, strip: level.mr, row: 1, step: s.row };
+        let left = Left { start: s.start.as_const(), strip: level.mr, row: 1, step: s.row };
         level.block(keys, hd, rows, alpha, left, right, out, out.itself());
     }
 }

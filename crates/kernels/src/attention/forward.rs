@@ -1,37 +1,46 @@
 //! The forward pass of attention.
 
-use super::{Rotary, Rows, Shape, check, score_stride};
+use super::{Head, Rotary, Shape, check, score_stride};
 use crate::arch::dispatch;
+use crate::extent::{PtrMut, Shared};
 use crate::gemm::tile::{self, Left, Level, Out, Right, Source};
 use crate::math::{exp2, max};
-use crate::scratch::{self, Shared};
+use crate::output::{Slot, make_all};
+use crate::scratch;
 use rayon::prelude::*;
 use std::f32::consts::{LN_2, LOG2_E};
 
 /// Strips of query rows in a tile: their scores are worked on in the first-level cache.
 const STRIPS: usize = 4;
 
-/// `out[batch, seq, heads * head_dim]` and `lse[batch, heads, seq]` from `qkv[batch, seq, heads, 3 * head_dim]`.
+/// `[out[batch, seq, heads * head_dim], lse[batch, heads, seq]]` from `qkv[batch, seq, heads, 3 * head_dim]`.
 ///
 /// `lse` is the natural logarithm of the sum of `exp(score)` over the visible keys.
-pub fn forward(qkv: &[f32], rotary: &Rotary, shape: Shape, out: &mut [f32], lse: &mut [f32]) {
-    check(qkv, rotary, shape, out, lse);
-    if out.is_empty() {
-        return;
-    }
-    let out = Shared::new(out);
-    lse.par_chunks_mut(shape.seq).enumerate().for_each(|(task, lse)| {
-        head(qkv, rotary, shape, task / shape.heads, task % shape.heads, &out, lse);
-    });
+///
+/// # Panics
+/// If `qkv` is not as long as `shape` says, or the tables of `rotary` are for fewer positions or wider heads.
+pub fn forward(qkv: &[f32], rotary: &Rotary, shape: Shape) -> [Vec<f32>; 2] {
+    check(qkv, rotary, shape);
+    make_all([shape.out_len(), shape.lse_len()], |[out, lse]| {
+        if !out.is_empty() {
+            let out = Shared::new(&mut *out);
+            lse.par_chunks_mut(shape.seq)
+                .enumerate()
+                .for_each(|(task, lse)| head(Head::new(qkv, rotary, shape, task), &out, lse));
+        } else {
+            // Heads of no width have scores of zero: nothing asks for their sums.
+            crate::output::fill(lse, 0.0);
+        }
+        // SAFETY: every task wrote its head's columns of all rows of `out`, and its part of `lse`.
+        unsafe { [out.assume_init_mut(), lse.assume_init_mut()] }
+    })
 }
 
-fn head(qkv: &[f32], rotary: &Rotary, shape: Shape, b: usize, h: usize, out: &Shared, lse: &mut [f32]) {
+fn head(task: Head, out: &Shared<Slot>, lse: &mut [Slot]) {
+    let shape = task.shape;
     let Shape { seq, head_dim: hd, .. } = shape;
     let level = tile::level();
-    let part = |p: usize, part: usize| &qkv[shape.qkv_at(b, p, h) + part * hd..][..hd];
-    let q = Rows::new(level, seq, hd, |p, row| rotary.rotate(p, 1.0, part(p, 0), row));
-    let k = Rows::new(level, seq, hd, |p, row| rotary.rotate(p, 1.0, part(p, 1), row));
-    let v = Rows::new(level, seq, hd, |p, row| row.copy_from_slice(part(p, 2)));
+    let [q, k, v] = task.operands(level);
     let k = k.transposed(level, seq, hd);
 
     let (tile, stride) = (STRIPS * level.mr, score_stride(level, seq));
@@ -39,11 +48,10 @@ fn head(qkv: &[f32], rotary: &Rotary, shape: Shape, b: usize, h: usize, out: &Sh
     for start in (0..seq).step_by(tile) {
         let rows = tile.min(seq - start);
         let keys = start + rows;
-        let s = Out { start: scores.as_mut_ptr(), row: stride };
         // SAFETY: q is [seq, hd], the scores hold `rows` rows of `stride` numbers.
         unsafe {
-            let q = Left { start: q.row(start), strip: level.mr * q.width, row: q.width, step: 1 };
-            level.block(rows, keys, hd, shape.scale() * LOG2_E, q, k.right, s, Source::NONE);
+            let s = Out { start: PtrMut::of(&mut scores), row: stride };
+            level.block(rows, keys, hd, shape.scale() * LOG2_E, q.left(level, start), k.right, s, Source::NONE);
         }
         let mut factors = [0.0; 64];
         for (r, row) in scores.chunks_exact_mut(stride).take(rows).enumerate() {
@@ -51,14 +59,17 @@ fn head(qkv: &[f32], rotary: &Rotary, shape: Shape, b: usize, h: usize, out: &Sh
             hidden.fill(0.0);
             let (top, total) = exponentials(visible);
             factors[r] = 1.0 / total;
-            lse[start + r] = LN_2 * top + total.ln();
+            lse[start + r].write(LN_2 * top + total.ln());
         }
-        // SAFETY: this task alone writes this head's columns; each row of it is inside `out`.
+        // SAFETY: this task alone writes this head's columns; each row of it is inside `out`, and is scaled after the
+        // product has written it.
         unsafe {
-            let to = Out { start: out.part(shape.out_at(b, start, h), hd).as_mut_ptr(), row: shape.out_stride() };
+            let s = Out { start: PtrMut::of(&mut scores), row: stride };
+            let to = Out { start: out.at(task.out_at(start)), row: shape.out_stride() };
             weighted_sum(level, rows, hd, keys, s, v.right(level, 0), to);
             for (r, factor) in factors[..rows].iter().enumerate() {
-                out.part(shape.out_at(b, start + r, h), hd).iter_mut().for_each(|o| *o *= factor);
+                let row = out.part(task.out_at(start + r), hd).assume_init_mut();
+                row.iter_mut().for_each(|o| *o *= factor);
             }
         }
     }
@@ -68,7 +79,7 @@ fn head(qkv: &[f32], rotary: &Rotary, shape: Shape, b: usize, h: usize, out: &Sh
 unsafe fn weighted_sum(level: &Level, rows: usize, hd: usize, keys: usize, s: Out, v: Right, out: Out) {
     // SAFETY: the caller's promise.
     unsafe {
-        let s = Left { start: s.start, strip: level.mr * s.row, row: s.row, step: 1 };
+        let s = Left { start: s.start.as_const(), strip: level.mr * s.row, row: s.row, step: 1 };
         level.block(rows, hd, keys, 1.0, s, v, out, Source::NONE);
     }
 }

@@ -1,14 +1,16 @@
-//! The two innermost products of a convolution: tiles in registers that read a [`Window`] directly.
+//! The innermost products of a convolution: tiles in registers that read a [`Window`] directly, and which of them the
+//! processor gets.
 //!
 //! *Correlation* (forward pass and gradient of the input): MR output channels by NV vectors of pixels; each step of
-//! the sum, one tap of one channel, loads NV vectors of the window and broadcasts MR weights. *Weight gradient*: MR
-//! taps by NV vectors of output channels; each step, one pixel, loads NV vectors of the gradient, whose channels have
-//! been made contiguous, and broadcasts MR numbers of the window.
+//! the sum, one tap of one channel, loads NV vectors of the window and broadcasts MR weights. The *weight gradient* is in
+//! [`weight_tile`](super::weight_tile).
 //!
 //! Every number is one chain of multiply-adds in a fixed order, so neither the size of the tiles nor the width of the
 //! vectors shows in the result.
 
+use super::weight_tile::{WeightSum, sum_weights};
 use super::window::Window;
+use crate::extent::{Ptr, PtrMut};
 use crate::gemm::tile::Vector;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -21,39 +23,19 @@ pub(crate) struct Correlation<'a> {
     /// Of every tap of every channel.
     pub offsets: &'a [usize],
     /// Strips of output channels ([`strip_rows`]), each `[taps, MR]`.
-    pub weight: *const f32,
+    pub weight: Ptr,
     /// Output channels.
     pub outputs: usize,
-    /// One number an output channel, or null.
-    pub bias: *const f32,
+    /// One number an output channel.
+    pub bias: Option<Ptr>,
     /// Start of the source's channels.
-    pub source: *const f32,
+    pub source: Ptr,
     /// First output row, and how many.
     pub y: usize,
     pub rows: usize,
     /// Where output channel 0 of the first row goes, and how far apart the channels are.
-    pub out: *mut f32,
+    pub out: PtrMut,
     pub plane: usize,
-}
-
-/// One block of rows of the weight gradient.
-#[derive(Clone, Copy)]
-pub(crate) struct WeightSum<'a> {
-    pub window: &'a Window,
-    pub offsets: &'a [usize],
-    pub source: *const f32,
-    pub y: usize,
-    pub rows: usize,
-    /// Width of the output.
-    pub width: usize,
-    /// Panels of `nr` output channels, each `[pixels, nr]`.
-    pub gradient: *const f32,
-    /// Numbers of a row of a panel; a multiple of the lanes, and at most what [`Level::panel`] says.
-    pub nr: usize,
-    /// Output channels, rounded up to `nr`: a row of `sums`.
-    pub outputs: usize,
-    /// `[taps, outputs]`, added to.
-    pub sums: *mut f32,
 }
 
 /// Vector width and tile sizes for one instruction set.
@@ -63,8 +45,8 @@ pub(crate) struct Level {
     pub mr: usize,
     /// Most output channels of a panel of the weight gradient.
     pub panel: usize,
-    correlate: unsafe fn(Correlation, *mut f32),
-    sum_weights: unsafe fn(WeightSum, *mut f32),
+    correlate: unsafe fn(Correlation, PtrMut),
+    sum_weights: unsafe fn(WeightSum, PtrMut),
 }
 
 static PORTABLE: Level =
@@ -95,7 +77,7 @@ impl Level {
     ///
     /// # Safety
     /// All that is addressed must be valid, the output exclusive, `buffer` have room for the window and a vector.
-    pub unsafe fn correlate(&self, c: Correlation, buffer: *mut f32) {
+    pub unsafe fn correlate(&self, c: Correlation, buffer: PtrMut) {
         // SAFETY: the caller's promise; a level is only handed out where the processor has it.
         unsafe { (self.correlate)(c, buffer) }
     }
@@ -104,46 +86,46 @@ impl Level {
     ///
     /// # Safety
     /// As [`Level::correlate`].
-    pub unsafe fn sum_weights(&self, s: WeightSum, buffer: *mut f32) {
+    pub unsafe fn sum_weights(&self, s: WeightSum, buffer: PtrMut) {
         // SAFETY: as above.
         unsafe { (self.sum_weights)(s, buffer) }
     }
 }
 
-unsafe fn correlate_portable(c: Correlation, buffer: *mut f32) {
+unsafe fn correlate_portable(c: Correlation, buffer: PtrMut) {
     // SAFETY: the caller's promise.
     unsafe { correlate::<[f32; 8], 4, 1>(c, buffer) }
 }
 
-unsafe fn sum_weights_portable(s: WeightSum, buffer: *mut f32) {
+unsafe fn sum_weights_portable(s: WeightSum, buffer: PtrMut) {
     // SAFETY: the caller's promise.
     unsafe { sum_weights::<[f32; 8], 4, 1>(s, buffer) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn correlate_avx2(c: Correlation, buffer: *mut f32) {
+unsafe fn correlate_avx2(c: Correlation, buffer: PtrMut) {
     // SAFETY: the caller's promise.
     unsafe { correlate::<__m256, 6, 2>(c, buffer) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn sum_weights_avx2(s: WeightSum, buffer: *mut f32) {
+unsafe fn sum_weights_avx2(s: WeightSum, buffer: PtrMut) {
     // SAFETY: the caller's promise.
     unsafe { sum_weights::<__m256, 6, 2>(s, buffer) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma")]
-unsafe fn correlate_avx512(c: Correlation, buffer: *mut f32) {
+unsafe fn correlate_avx512(c: Correlation, buffer: PtrMut) {
     // SAFETY: the caller's promise.
     unsafe { correlate::<__m512, 8, 3>(c, buffer) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma")]
-unsafe fn sum_weights_avx512(s: WeightSum, buffer: *mut f32) {
+unsafe fn sum_weights_avx512(s: WeightSum, buffer: PtrMut) {
     // SAFETY: the caller's promise.
     unsafe { sum_weights::<__m512, 8, 2>(s, buffer) }
 }
@@ -159,7 +141,7 @@ pub(crate) fn strip_rows(outputs: usize, mr: usize, strip: usize) -> Range<usize
 const WEIGHTS: usize = 3 << 16;
 
 #[inline(always)]
-unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation, buffer: *mut f32) {
+unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation, buffer: PtrMut) {
     let (length, runs) = c.window.runs(c.rows);
     let per_run = length.div_ceil(V::LANES);
     let vectors = runs * per_run;
@@ -167,6 +149,7 @@ unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation,
     // SAFETY: all places are inside the window and the block of output.
     unsafe {
         c.window.fill(c.source, c.y, buffer);
+        let buffer = buffer.as_const();
         // The places of the vectors of a group, and how many: groups have about the same size, because one vector alone
         // would not keep the multipliers busy.
         let group = |group: usize| {
@@ -203,7 +186,7 @@ unsafe fn correlate<V: Vector, const MR: usize, const NV: usize>(c: Correlation,
 #[inline(always)]
 unsafe fn strip_of<V: Vector, const MR: usize, const NV: usize>(
     c: &Correlation,
-    buffer: *const f32,
+    buffer: Ptr,
     strip: usize,
     places: &[(usize, usize); NV],
     count: usize,
@@ -213,6 +196,7 @@ unsafe fn strip_of<V: Vector, const MR: usize, const NV: usize>(
     let mut cut = [0.0_f32; WIDEST];
     let Range { start: first, end } = strip_rows(c.outputs, MR, strip);
     let rows = end - first;
+    let cut = PtrMut::of(&mut cut);
     // SAFETY: the caller's promise; `cut` holds NV blocks of MR vectors.
     unsafe {
         let out = c.out.add(first * c.plane);
@@ -220,12 +204,12 @@ unsafe fn strip_of<V: Vector, const MR: usize, const NV: usize>(
         let mut to = [out; NV];
         for v in 0..count {
             x[v] = buffer.add(places[v].0);
-            to[v] = if lanes == V::LANES { out.add(places[v].1) } else { cut.as_mut_ptr().add(v * MR * V::LANES) };
+            to[v] = if lanes == V::LANES { out.add(places[v].1) } else { cut.add(v * MR * V::LANES) };
         }
         let tile = Tile {
             weight: c.weight.add(strip * MR * c.offsets.len()),
             mr: MR,
-            bias: if c.bias.is_null() { c.bias } else { c.bias.add(first) },
+            bias: c.bias.map(|bias| bias.add(first)),
             row: if lanes == V::LANES { c.plane } else { V::LANES },
         };
         match count {
@@ -236,7 +220,7 @@ unsafe fn strip_of<V: Vector, const MR: usize, const NV: usize>(
         if lanes < V::LANES {
             for v in 0..count {
                 for r in 0..rows {
-                    std::ptr::copy_nonoverlapping(to[v].add(r * V::LANES), out.add(r * c.plane + places[v].1), lanes);
+                    to[v].as_const().add(r * V::LANES).copy_to(out.add(r * c.plane + places[v].1), lanes);
                 }
             }
         }
@@ -245,9 +229,9 @@ unsafe fn strip_of<V: Vector, const MR: usize, const NV: usize>(
 
 #[derive(Clone, Copy)]
 struct Tile {
-    weight: *const f32,
+    weight: Ptr,
     mr: usize,
-    bias: *const f32,
+    bias: Option<Ptr>,
     /// From an output channel to the next.
     row: usize,
 }
@@ -258,8 +242,8 @@ unsafe fn rows_of<V: Vector, const MR: usize, const NV: usize>(
     t: &Tile,
     offsets: &[usize],
     rows: usize,
-    x: [*const f32; NV],
-    to: [*mut f32; NV],
+    x: [Ptr; NV],
+    to: [PtrMut; NV],
 ) {
     // SAFETY: the caller's promise; arms above MR are never taken.
     unsafe {
@@ -281,8 +265,8 @@ unsafe fn rows_of<V: Vector, const MR: usize, const NV: usize>(
 unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
     t: &Tile,
     offsets: &[usize],
-    x: [*const f32; NV],
-    to: [*mut f32; NV],
+    x: [Ptr; NV],
+    to: [PtrMut; NV],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -294,126 +278,22 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
                 *pixels = V::load(x.add(offset));
             }
             for (i, sum) in sum.iter_mut().enumerate() {
-                let w = V::splat(*weight.add(i));
+                let w = V::splat(weight.get(i));
                 for (sum, pixels) in sum.iter_mut().zip(pixels) {
                     *sum = w.fma(pixels, *sum);
                 }
             }
-            weight = weight.add(t.mr);
+            weight = weight.wrapping_add(t.mr);
         }
         let one = V::splat(1.0);
         for (i, sum) in sum.iter().enumerate() {
             for (&sum, to) in sum.iter().zip(to) {
-                let sum = if t.bias.is_null() { sum } else { sum.fma(one, V::splat(*t.bias.add(i))) };
+                let sum = match t.bias {
+                    None => sum,
+                    Some(bias) => sum.fma(one, V::splat(bias.get(i))),
+                };
                 sum.store(to.add(i * t.row));
             }
         }
     }
-}
-
-#[inline(always)]
-unsafe fn sum_weights<V: Vector, const MR: usize, const NV: usize>(s: WeightSum, buffer: *mut f32) {
-    let pixels = s.rows * s.width;
-    // SAFETY: all places are inside the window, the panels and the sums.
-    unsafe {
-        s.window.fill(s.source, s.y, buffer);
-        for (panel, o) in (0..s.outputs).step_by(s.nr).enumerate() {
-            let gradient = s.gradient.add(panel * pixels * s.nr);
-            // With one vector a row, eight rows keep the multipliers busy.
-            let one = s.nr == V::LANES;
-            let height = if one { 8 } else { MR };
-            for (strip, taps) in s.offsets.chunks(height).enumerate() {
-                let sums = s.sums.add(strip * height * s.outputs + o);
-                if one {
-                    taps_of::<V, 8, 1>(&s, buffer, taps, gradient, sums);
-                } else {
-                    taps_of::<V, MR, NV>(&s, buffer, taps, gradient, sums);
-                }
-            }
-        }
-    }
-}
-
-/// Picks the tile with the right number of taps.
-#[inline(always)]
-unsafe fn taps_of<V: Vector, const MR: usize, const NV: usize>(
-    s: &WeightSum,
-    buffer: *const f32,
-    taps: &[usize],
-    gradient: *const f32,
-    sums: *mut f32,
-) {
-    // SAFETY: the caller's promise; arms above MR are never taken.
-    unsafe {
-        match taps.len() {
-            1 => tap_tile::<V, 1, NV>(s, buffer, taps, gradient, sums),
-            2 => tap_tile::<V, 2, NV>(s, buffer, taps, gradient, sums),
-            3 => tap_tile::<V, 3, NV>(s, buffer, taps, gradient, sums),
-            4 if MR > 4 => tap_tile::<V, 4, NV>(s, buffer, taps, gradient, sums),
-            5 if MR > 5 => tap_tile::<V, 5, NV>(s, buffer, taps, gradient, sums),
-            6 if MR > 6 => tap_tile::<V, 6, NV>(s, buffer, taps, gradient, sums),
-            7 if MR > 7 => tap_tile::<V, 7, NV>(s, buffer, taps, gradient, sums),
-            _ => tap_tile::<V, MR, NV>(s, buffer, taps, gradient, sums),
-        }
-    }
-}
-
-/// `R` taps by NV vectors of output channels, summed over the pixels of the block.
-#[inline(always)]
-unsafe fn tap_tile<V: Vector, const R: usize, const NV: usize>(
-    s: &WeightSum,
-    buffer: *const f32,
-    taps: &[usize],
-    gradient: *const f32,
-    sums: *mut f32,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        // The sums are wanted at the end, and often have left the near caches since the last block.
-        for i in 0..R {
-            for v in 0..NV {
-                prefetch(sums.add(i * s.outputs + v * V::LANES));
-            }
-        }
-        let mut x: [*const f32; R] = std::array::from_fn(|i| buffer.add(taps[i]));
-        let mut sum = [[V::splat(0.0); NV]; R];
-        let mut gradient = gradient;
-        for _ in 0..s.rows {
-            for p in 0..s.width {
-                let mut g = [V::splat(0.0); NV];
-                for (v, g) in g.iter_mut().enumerate() {
-                    *g = V::load(gradient.add(v * V::LANES));
-                }
-                for (sum, x) in sum.iter_mut().zip(x) {
-                    let x = V::splat(*x.add(p));
-                    for (sum, g) in sum.iter_mut().zip(g) {
-                        *sum = x.fma(g, *sum);
-                    }
-                }
-                gradient = gradient.add(NV * V::LANES);
-            }
-            for x in &mut x {
-                *x = x.wrapping_add(s.window.pitch);
-            }
-        }
-        let one = V::splat(1.0);
-        for (i, sum) in sum.iter().enumerate() {
-            for (v, &sum) in sum.iter().enumerate() {
-                let to = sums.add(i * s.outputs + v * V::LANES);
-                sum.fma(one, V::load(to)).store(to);
-            }
-        }
-    }
-}
-
-/// Asks for a cache line.
-#[inline(always)]
-fn prefetch(line: *const f32) {
-    // SAFETY: a hint, which any address may be given to; part of the base instruction set.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(line.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = line;
 }

@@ -9,6 +9,8 @@
 //! for every phase, cut to the width of the output: then the rows follow each other without a gap, and so do the
 //! vectors, at the price of a copy that is up to a kernel's width as large.
 
+use crate::extent::{Ptr, PtrMut};
+
 /// What is correlated with what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
@@ -92,7 +94,7 @@ impl Window {
     /// # Safety
     /// `source` must hold the channels, and `to` have room for [`Window::len`] numbers.
     #[inline(always)]
-    pub unsafe fn fill(&self, source: *const f32, y: usize, to: *mut f32) {
+    pub unsafe fn fill(&self, source: Ptr, y: usize, to: PtrMut) {
         let Geometry { channels, source: [height, width], step, pad, .. } = self.geometry;
         let mut to = to;
         for c in 0..channels {
@@ -118,7 +120,7 @@ impl Window {
                                 let from = image.add(row as usize * width);
                                 copy_row(from, width, b as isize - pad[1], step, to, self.pitch);
                             } else {
-                                std::slice::from_raw_parts_mut(to, self.pitch).fill(0.0);
+                                to.clear(self.pitch);
                             }
                             to = to.add(self.pitch);
                         }
@@ -131,7 +133,7 @@ impl Window {
     /// One copy of a flat window whose rows are as long as the source's: a single run of numbers, `shift` further on, in
     /// which the columns that came from a neighbouring row are then cleared.
     #[inline(always)]
-    unsafe fn copy_plane(&self, image: *const f32, y: usize, shift: isize, to: *mut f32) {
+    unsafe fn copy_plane(&self, image: Ptr, y: usize, shift: isize, to: PtrMut) {
         let Geometry { source: [height, width], pad, .. } = self.geometry;
         let rows = self.plane / self.pitch;
         // Source row 0 and one past the last, counted in rows of the copy.
@@ -141,19 +143,18 @@ impl Window {
         let gap = shift.unsigned_abs().min(width);
         // SAFETY: rows first..end are inside both, the others inside the copy.
         unsafe {
-            let from = image.offset((y as isize + first as isize - pad[0]) * width as isize);
-            let block = std::slice::from_raw_parts_mut(to, rows * width);
-            block[..first * width].fill(0.0);
-            block[end * width..].fill(0.0);
-            let block = &mut block[first * width..end * width];
+            to.clear(first * width);
+            to.add(end * width).clear((rows - end) * width);
+            let block = to.add(first * width);
             let length = n.saturating_sub(gap);
             let (at, skip) = if shift < 0 { (gap, 0) } else { (0, gap) };
             if length > 0 {
-                std::ptr::copy_nonoverlapping(from.add(skip), block.as_mut_ptr().add(at), length);
+                let from = image.offset((y as isize + first as isize - pad[0]) * width as isize);
+                from.add(skip).copy_to(block.add(at), length);
             }
             if gap > 0 {
-                for row in block.chunks_exact_mut(width) {
-                    clear(row.as_mut_ptr().add(if shift < 0 { 0 } else { width - gap }), gap);
+                for row in 0..end - first {
+                    clear(block.add(row * width + if shift < 0 { 0 } else { width - gap }), gap);
                 }
             }
         }
@@ -162,7 +163,7 @@ impl Window {
 
 /// `to[x] = from[first + x * step]` for x below `count`, zero where that is not among the `width` numbers of the row.
 #[inline(always)]
-unsafe fn copy_row(from: *const f32, width: usize, first: isize, step: usize, to: *mut f32, count: usize) {
+unsafe fn copy_row(from: Ptr, width: usize, first: isize, step: usize, to: PtrMut, count: usize) {
     // The x that are inside.
     let start = (-first).max(0).unsigned_abs().div_ceil(step).min(count);
     let end = (width as isize - first).max(0).unsigned_abs().div_ceil(step).clamp(start, count);
@@ -185,7 +186,7 @@ unsafe fn copy_row(from: *const f32, width: usize, first: isize, step: usize, to
             copy_every_other(from, to, n);
         } else {
             for x in 0..n {
-                *to.add(x) = *from.add(x * step);
+                to.set(x, from.get(x * step));
             }
         }
     }
@@ -194,29 +195,29 @@ unsafe fn copy_row(from: *const f32, width: usize, first: isize, step: usize, to
 /// Copies every other of more than eight numbers in pieces of eight, each a shuffle of two vectors; the last, which may overlap
 /// the one before, takes the odd numbers from one before, so that nothing behind the row is read.
 #[inline(always)]
-unsafe fn copy_every_other(from: *const f32, to: *mut f32, n: usize) {
+unsafe fn copy_every_other(from: Ptr, to: PtrMut, n: usize) {
     // SAFETY: the caller's promise: 2 n - 1 numbers, and room for n.
     unsafe {
         let mut x = 0;
         while x + 8 < n {
-            let pairs = from.add(2 * x).cast::<[f32; 16]>().read_unaligned();
-            to.add(x).cast::<[f32; 8]>().write_unaligned(std::array::from_fn(|i| pairs[2 * i]));
+            let pairs = from.add(2 * x).raw(16).cast::<[f32; 16]>().read_unaligned();
+            to.add(x).raw(8).cast::<[f32; 8]>().write_unaligned(std::array::from_fn(|i| pairs[2 * i]));
             x += 8;
         }
-        let pairs = from.add(2 * (n - 8) - 1).cast::<[f32; 16]>().read_unaligned();
-        to.add(n - 8).cast::<[f32; 8]>().write_unaligned(std::array::from_fn(|i| pairs[2 * i + 1]));
+        let pairs = from.add(2 * (n - 8) - 1).raw(16).cast::<[f32; 16]>().read_unaligned();
+        to.add(n - 8).raw(8).cast::<[f32; 8]>().write_unaligned(std::array::from_fn(|i| pairs[2 * i + 1]));
     }
 }
 
 /// `n` zeros; mostly one, for which a call of `memset` would take longer than all else of a row.
 #[inline(always)]
-unsafe fn clear(to: *mut f32, n: usize) {
+unsafe fn clear(to: PtrMut, n: usize) {
     // SAFETY: the caller's promise: n numbers.
     unsafe {
         match n {
             0 => {}
-            1 => *to = 0.0,
-            _ => to.write_bytes(0, n),
+            1 => to.set(0, 0.0),
+            _ => to.clear(n),
         }
     }
 }
@@ -224,13 +225,14 @@ unsafe fn clear(to: *mut f32, n: usize) {
 /// Copies at least N numbers in pieces of N, of which the last may overlap the one before: rows are too short for a
 /// call of `memcpy`.
 #[inline(always)]
-unsafe fn copy_pieces<const N: usize>(from: *const f32, to: *mut f32, n: usize) {
+unsafe fn copy_pieces<const N: usize>(from: Ptr, to: PtrMut, n: usize) {
     // SAFETY: the caller's promise: n numbers on both sides.
     unsafe {
         let mut x = 0;
         while x < n {
             let at = x.min(n - N);
-            to.add(at).cast::<[f32; N]>().write_unaligned(from.add(at).cast::<[f32; N]>().read_unaligned());
+            let piece = from.add(at).raw(N).cast::<[f32; N]>().read_unaligned();
+            to.add(at).raw(N).cast::<[f32; N]>().write_unaligned(piece);
             x += N;
         }
     }

@@ -13,7 +13,9 @@
 
 use super::window::Geometry;
 use crate::arch::{dispatch, has_avx2, has_avx512};
+use crate::extent::{Ptr, PtrMut};
 use crate::gemm::tile::Vector;
+use crate::output::Slot;
 
 /// Rows of output of a tile.
 pub(crate) const TILE: usize = 4;
@@ -217,8 +219,8 @@ macro_rules! with_vectors {
 #[inline(always)]
 unsafe fn along<V: Vector, const N: usize, const M: usize>(
     transform: &impl Transform<N, M>,
-    from: [*const f32; N],
-    to: [*mut f32; M],
+    from: [Ptr; N],
+    to: [PtrMut; M],
     width: usize,
 ) {
     let mut x = 0;
@@ -242,19 +244,20 @@ fn transform<const N: usize>(of: &impl Transform<N, POINTS>, source: &[f32], to:
     let Rows { planes, size: [height, width], first, tiles, room } = rows;
     let (zeros, apart) = (crate::scratch::zeros(width), rows.apart());
     assert!(source.len() >= planes * height * width && to.len() >= POINTS * apart && tiles <= room);
+    let (source, to, zeros) = (Ptr::new(source), PtrMut::of(to), Ptr::new(&zeros));
     with_vectors!(width, V => {
         for plane in 0..planes {
             for tile in 0..tiles {
                 // SAFETY: rows of the plane, of the zeros and of the tile's points.
                 unsafe {
-                    let from: [*const f32; N] = std::array::from_fn(|i| {
+                    let from: [Ptr; N] = std::array::from_fn(|i| {
                         let row = first + (tile * TILE + i) as isize;
                         match (0..height as isize).contains(&row) {
-                            true => source.as_ptr().add((plane * height + row as usize) * width),
-                            false => zeros.as_ptr(),
+                            true => source.add((plane * height + row as usize) * width),
+                            false => zeros,
                         }
                     });
-                    let at = to.as_mut_ptr().add((plane * room + tile) * width);
+                    let at = to.add((plane * room + tile) * width);
                     along::<V, N, POINTS>(of, from, std::array::from_fn(|point| at.add(point * apart)), width);
                 }
             }
@@ -263,22 +266,23 @@ fn transform<const N: usize>(of: &impl Transform<N, POINTS>, source: &[f32], to:
 }
 
 /// `A^T m` of every tile, and the bias of its plane; rows outside of the planes of `to` are dropped.
-pub(crate) fn output(made: &[f32], bias: Option<&[f32]>, to: &mut [f32], rows: Rows) {
+pub(crate) fn output(made: &[f32], bias: Option<&[f32]>, to: &mut [Slot], rows: Rows) {
     let Rows { planes, size: [height, width], first, tiles, room } = rows;
     let (mut spare, apart) = (crate::scratch::take(width), rows.apart());
     assert!(to.len() >= planes * height * width && made.len() >= POINTS * apart && tiles <= room);
+    let (made, to, spare) = (Ptr::new(made), PtrMut::new(to), PtrMut::of(&mut spare));
     with_vectors!(width, V => {
         for plane in 0..planes {
             let output = Output(bias.map_or(0.0, |bias| bias[plane]));
             for tile in 0..tiles {
                 // SAFETY: the tile's points, and rows of the plane or the spare one.
                 unsafe {
-                    let at = made.as_ptr().add((plane * room + tile) * width);
-                    let to: [*mut f32; TILE] = std::array::from_fn(|i| {
+                    let at = made.add((plane * room + tile) * width);
+                    let to: [PtrMut; TILE] = std::array::from_fn(|i| {
                         let row = first.unsigned_abs() + tile * TILE + i;
                         match row < height {
-                            true => to.as_mut_ptr().add((plane * height + row) * width),
-                            false => spare.as_mut_ptr(),
+                            true => to.add((plane * height + row) * width),
+                            false => spare,
                         }
                     });
                     along::<V, POINTS, TILE>(&output, std::array::from_fn(|point| at.add(point * apart)), to, width);

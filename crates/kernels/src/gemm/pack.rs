@@ -1,11 +1,12 @@
 //! Copies an operand into the order in which the tiles read it, so that they walk through memory one line at a time.
 
 use super::tile::{Left, Level, Right};
+use crate::extent::{Ptr, PtrMut};
 
 /// An operand of which element (r, c) is at `start + r * row + c * column`; one of the two strides is 1.
 #[derive(Clone, Copy)]
 pub(crate) struct View {
-    pub start: *const f32,
+    pub start: Ptr,
     pub row: usize,
     pub column: usize,
 }
@@ -30,24 +31,24 @@ pub(crate) fn right_len(level: &Level, k: usize, n: usize) -> usize {
 ///
 /// # Safety
 /// `b` must be a valid `[k, n]` view and `to` must have room for [`right_len`] numbers.
-pub(crate) unsafe fn pack_right(level: &Level, k: usize, n: usize, b: View, to: *mut f32) -> Right {
+pub(crate) unsafe fn pack_right(level: &Level, k: usize, n: usize, b: View, to: PtrMut) -> Right {
     // SAFETY: the caller's promise.
     unsafe { pack_panels(level.nr, level.avx, k, n, b, to) };
-    Right { start: to, panel: level.nr * k, step: level.nr }
+    Right { start: to.as_const(), panel: level.nr * k, step: level.nr }
 }
 
 /// [`pack_right`] with panels of any width `nr`; `avx` says that 8 x 8 blocks can be transposed with AVX.
 ///
 /// # Safety
 /// `b` must be a valid `[k, n]` view and `to` must have room for n, rounded up to `nr`, times k numbers.
-pub(crate) unsafe fn pack_panels(nr: usize, avx: bool, k: usize, n: usize, b: View, to: *mut f32) {
+pub(crate) unsafe fn pack_panels(nr: usize, avx: bool, k: usize, n: usize, b: View, to: PtrMut) {
     for (p, j) in (0..n).step_by(nr).enumerate() {
         let columns = nr.min(n - j);
         // SAFETY: column j < n; panel p has k * nr numbers of room.
         unsafe {
             let (from, to) = (b.from(0, j), to.add(p * nr * k));
             if columns < nr {
-                std::slice::from_raw_parts_mut(to, k * nr).fill(0.0);
+                to.clear(k * nr);
             }
             if b.column == 1 {
                 match columns {
@@ -71,7 +72,7 @@ pub(crate) fn left_len(level: &Level, m: usize, k: usize) -> usize {
 ///
 /// # Safety
 /// `a` must be a valid `[m, k]` view with row stride 1 and `to` must have room for [`left_len`] numbers.
-pub(crate) unsafe fn pack_left(level: &Level, m: usize, k: usize, a: View, to: *mut f32) -> Left {
+pub(crate) unsafe fn pack_left(level: &Level, m: usize, k: usize, a: View, to: PtrMut) -> Left {
     debug_assert_eq!(a.row, 1);
     let mr = level.mr;
     // Eight lines of the source at a time, so that they are still at hand for the next strip.
@@ -90,44 +91,35 @@ pub(crate) unsafe fn pack_left(level: &Level, m: usize, k: usize, a: View, to: *
             }
         }
     }
-    Left { start: to, strip: mr * k, row: 1, step: mr }
+    Left { start: to.as_const(), strip: mr * k, row: 1, step: mr }
 }
 
 #[inline(always)]
-unsafe fn copy_rows<const N: usize>(rows: usize, from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+unsafe fn copy_rows<const N: usize>(rows: usize, from: Ptr, from_row: usize, to: PtrMut, to_row: usize) {
     for r in 0..rows {
         // SAFETY: the caller's promise: N numbers a row on both sides.
         unsafe {
-            to.add(r * to_row)
-                .cast::<[f32; N]>()
-                .write_unaligned(from.add(r * from_row).cast::<[f32; N]>().read_unaligned())
+            let numbers = from.add(r * from_row).raw(N).cast::<[f32; N]>().read_unaligned();
+            to.add(r * to_row).raw(N).cast::<[f32; N]>().write_unaligned(numbers);
         };
     }
 }
 
-unsafe fn copy_any(rows: usize, n: usize, from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+unsafe fn copy_any(rows: usize, n: usize, from: Ptr, from_row: usize, to: PtrMut, to_row: usize) {
     for r in 0..rows {
         // SAFETY: the caller's promise: n numbers a row on both sides.
-        unsafe { std::ptr::copy_nonoverlapping(from.add(r * from_row), to.add(r * to_row), n) };
+        unsafe { from.add(r * from_row).copy_to(to.add(r * to_row), n) };
     }
 }
 
 /// `to[c, r] = from[r, c]` for `rows` x `columns` of `from`.
-unsafe fn transpose(
-    avx: bool,
-    rows: usize,
-    columns: usize,
-    from: *const f32,
-    from_row: usize,
-    to: *mut f32,
-    to_row: usize,
-) {
+unsafe fn transpose(avx: bool, rows: usize, columns: usize, from: Ptr, from_row: usize, to: PtrMut, to_row: usize) {
     // SAFETY: all inside both by the caller's promise; `avx` says that the processor has it.
     unsafe {
         let whole = if avx { transpose_blocks(rows, columns, from, from_row, to, to_row) } else { (0, 0) };
         for r in 0..rows {
             for c in if r < whole.0 { whole.1 } else { 0 }..columns {
-                *to.add(c * to_row + r) = *from.add(r * from_row + c);
+                to.set(c * to_row + r, from.get(r * from_row + c));
             }
         }
     }
@@ -139,9 +131,9 @@ unsafe fn transpose(
 unsafe fn transpose_blocks(
     rows: usize,
     columns: usize,
-    from: *const f32,
+    from: Ptr,
     from_row: usize,
-    to: *mut f32,
+    to: PtrMut,
     to_row: usize,
 ) -> (usize, usize) {
     let whole = (rows / 8 * 8, columns / 8 * 8);
@@ -155,7 +147,7 @@ unsafe fn transpose_blocks(
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn transpose_blocks(_: usize, _: usize, _: *const f32, _: usize, _: *mut f32, _: usize) -> (usize, usize) {
+unsafe fn transpose_blocks(_: usize, _: usize, _: Ptr, _: usize, _: PtrMut, _: usize) -> (usize, usize) {
     (0, 0)
 }
 
@@ -163,24 +155,24 @@ unsafe fn transpose_blocks(_: usize, _: usize, _: *const f32, _: usize, _: *mut 
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx")]
-unsafe fn transpose8(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+unsafe fn transpose8(from: Ptr, from_row: usize, to: PtrMut, to_row: usize) {
     use std::arch::x86_64::*;
     // SAFETY: the caller's promise: eight rows of eight on both sides.
     unsafe {
         // Lower halves of rows i and i + 4 are joined as they are loaded: no crossing of halves is needed later.
         let pair = |i: usize, half: usize| {
-            let low = _mm256_castps128_ps256(_mm_loadu_ps(from.add(i * from_row + half)));
-            _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(from.add((i + 4) * from_row + half)))
+            let low = _mm256_castps128_ps256(_mm_loadu_ps(from.add(i * from_row + half).raw(4)));
+            _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(from.add((i + 4) * from_row + half).raw(4)))
         };
         for half in [0, 4] {
             let (r0, r1, r2, r3) = (pair(0, half), pair(1, half), pair(2, half), pair(3, half));
             let (a, b) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
             let (c, d) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
             let to = to.add(half * to_row);
-            _mm256_storeu_ps(to, _mm256_shuffle_ps::<0b01_00_01_00>(a, c));
-            _mm256_storeu_ps(to.add(to_row), _mm256_shuffle_ps::<0b11_10_11_10>(a, c));
-            _mm256_storeu_ps(to.add(2 * to_row), _mm256_shuffle_ps::<0b01_00_01_00>(b, d));
-            _mm256_storeu_ps(to.add(3 * to_row), _mm256_shuffle_ps::<0b11_10_11_10>(b, d));
+            _mm256_storeu_ps(to.raw(8), _mm256_shuffle_ps::<0b01_00_01_00>(a, c));
+            _mm256_storeu_ps(to.add(to_row).raw(8), _mm256_shuffle_ps::<0b11_10_11_10>(a, c));
+            _mm256_storeu_ps(to.add(2 * to_row).raw(8), _mm256_shuffle_ps::<0b01_00_01_00>(b, d));
+            _mm256_storeu_ps(to.add(3 * to_row).raw(8), _mm256_shuffle_ps::<0b11_10_11_10>(b, d));
         }
     }
 }

@@ -8,13 +8,14 @@
 //! Every element of C is one chain of multiply-adds in the order of k, whatever tile it belongs to; so the result depends
 //! neither on how C is cut nor on the width of the vectors.
 
+use crate::extent::{Ptr, PtrMut};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 /// Element (i, p) of strip s (MR rows) is at `start + s * strip + i * row + p * step`.
 #[derive(Clone, Copy)]
 pub(crate) struct Left {
-    pub start: *const f32,
+    pub start: Ptr,
     pub strip: usize,
     pub row: usize,
     pub step: usize,
@@ -24,7 +25,7 @@ pub(crate) struct Left {
 /// columns must be padded to a multiple of [`Level::lanes`].
 #[derive(Clone, Copy)]
 pub(crate) struct Right {
-    pub start: *const f32,
+    pub start: Ptr,
     pub panel: usize,
     pub step: usize,
 }
@@ -32,25 +33,25 @@ pub(crate) struct Right {
 /// Where a block goes: rows are `row` apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Out {
-    pub start: *mut f32,
+    pub start: PtrMut,
     pub row: usize,
 }
 
-/// What is added to the product: nothing (null), C itself (accumulate), or a bias (rows 0 apart).
+/// What is added to the product: nothing, C itself (accumulate), or a bias (rows 0 apart).
 #[derive(Clone, Copy)]
 pub(crate) struct Source {
-    pub start: *const f32,
+    pub start: Option<Ptr>,
     pub row: usize,
 }
 
 impl Source {
-    pub const NONE: Self = Self { start: std::ptr::null(), row: 0 };
+    pub const NONE: Self = Self { start: None, row: 0 };
 }
 
 impl Out {
     /// As the source of an accumulation.
     pub fn itself(self) -> Source {
-        Source { start: self.start, row: self.row }
+        Source { start: Some(self.start.as_const()), row: self.row }
     }
 }
 
@@ -128,8 +129,8 @@ unsafe fn block_portable(m: usize, n: usize, k: usize, alpha: f32, a: Left, b: R
 pub(crate) trait Vector: Copy {
     const LANES: usize;
     unsafe fn splat(x: f32) -> Self;
-    unsafe fn load(from: *const f32) -> Self;
-    unsafe fn store(self, to: *mut f32);
+    unsafe fn load(from: Ptr) -> Self;
+    unsafe fn store(self, to: PtrMut);
     /// `self * b + c`.
     unsafe fn fma(self, b: Self, c: Self) -> Self;
     unsafe fn mul(self, b: Self) -> Self;
@@ -146,12 +147,12 @@ macro_rules! x86_vector {
                 unsafe { $splat(x) }
             }
             #[inline(always)]
-            unsafe fn load(from: *const f32) -> Self {
-                unsafe { $load(from) }
+            unsafe fn load(from: Ptr) -> Self {
+                unsafe { $load(from.raw($lanes)) }
             }
             #[inline(always)]
-            unsafe fn store(self, to: *mut f32) {
-                unsafe { $store(to, self) }
+            unsafe fn store(self, to: PtrMut) {
+                unsafe { $store(to.raw($lanes), self) }
             }
             #[inline(always)]
             unsafe fn fma(self, b: Self, c: Self) -> Self {
@@ -177,14 +178,14 @@ impl Vector for [f32; 8] {
         [x; 8]
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
+    unsafe fn load(from: Ptr) -> Self {
         // SAFETY: the caller's promise: eight numbers.
-        unsafe { from.cast::<[f32; 8]>().read_unaligned() }
+        unsafe { from.raw(8).cast::<[f32; 8]>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
+    unsafe fn store(self, to: PtrMut) {
         // SAFETY: as above.
-        unsafe { to.cast::<[f32; 8]>().write_unaligned(self) }
+        unsafe { to.raw(8).cast::<[f32; 8]>().write_unaligned(self) }
     }
     #[inline(always)]
     unsafe fn fma(self, b: Self, c: Self) -> Self {
@@ -219,10 +220,7 @@ unsafe fn block<V: Vector, const MR: usize, const NV: usize>(
             for (p, j) in (0..n).step_by(nr).enumerate() {
                 let b = Right { start: b.start.add(p * b.panel), ..b };
                 let c = Out { start: c.start.add(i * c.row + j), ..c };
-                let source = Source {
-                    start: if source.start.is_null() { source.start } else { source.start.add(i * source.row + j) },
-                    ..source
-                };
+                let source = Source { start: source.start.map(|start| start.add(i * source.row + j)), ..source };
                 let columns = nr.min(n - j);
                 if rows == MR && columns == nr {
                     tile::<V, MR, NV>(k, alpha, a, b, c, source);
@@ -255,11 +253,10 @@ unsafe fn edge<V: Vector, const MR: usize, const NV: usize>(
     unsafe {
         let (mut to, mut from) = (c, source);
         if cut {
-            to = Out { start: buffer.as_mut_ptr(), row: WIDEST };
-            if !source.start.is_null() {
+            to = Out { start: PtrMut::of(&mut buffer), row: WIDEST };
+            if let Some(start) = source.start {
                 for i in 0..rows {
-                    let row = source.start.add(i * source.row);
-                    std::ptr::copy_nonoverlapping(row, to.start.add(i * WIDEST), columns);
+                    start.add(i * source.row).copy_to(to.start.add(i * WIDEST), columns);
                 }
                 from = to.itself();
             }
@@ -271,7 +268,7 @@ unsafe fn edge<V: Vector, const MR: usize, const NV: usize>(
         }
         if cut {
             for i in 0..rows {
-                std::ptr::copy_nonoverlapping(to.start.add(i * WIDEST), c.start.add(i * c.row), columns);
+                to.start.as_const().add(i * WIDEST).copy_to(c.start.add(i * c.row), columns);
             }
         }
     }
@@ -323,7 +320,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
                 *row = V::load(bp.add(v * V::LANES));
             }
             for (i, sum) in sum.iter_mut().enumerate() {
-                let x = V::splat(*ap.add(i * a.row));
+                let x = V::splat(ap.get(i * a.row));
                 for (sum, row) in sum.iter_mut().zip(row) {
                     *sum = x.fma(row, *sum);
                 }
@@ -334,10 +331,9 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
         let alpha = V::splat(alpha);
         for (i, sum) in sum.iter().enumerate() {
             for (v, &sum) in sum.iter().enumerate() {
-                let value = if source.start.is_null() {
-                    sum.mul(alpha)
-                } else {
-                    sum.fma(alpha, V::load(source.start.add(i * source.row + v * V::LANES)))
+                let value = match source.start {
+                    None => sum.mul(alpha),
+                    Some(start) => sum.fma(alpha, V::load(start.add(i * source.row + v * V::LANES))),
                 };
                 value.store(c.start.add(i * c.row + v * V::LANES));
             }

@@ -3,7 +3,6 @@
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use temper_kernels::scratch::unwritten;
 use temper_kernels::{batch_norm as kernel, channel_affine};
 
 use super::{channels, sizes};
@@ -34,17 +33,14 @@ impl Fused<3> for BatchNorm {
 
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let [scale, shift] = kernel::scale_and_shift(values(&self.moments), values(&weight), values(&bias), self.eps);
-        let mut y = unwritten(values(&x).len());
-        channel_affine::forward(values(&x), &scale, &shift, &mut y, channels(&x));
+        let y = channel_affine::forward(values(&x), &scale, &shift, channels(&x));
         (tensor(y, sizes(&x)), (x, weight))
     }
 
     fn backward(&self, (x, weight): Self::Saved, mut gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let dims = channels(&x);
-        let (mut dweight, mut dbias) = (vec![0.0; dims.channels], vec![0.0; dims.channels]);
-        let gradients = [&mut dweight[..], &mut dbias[..]];
-        let g = values_mut(&mut gradient);
-        kernel::backward(values(&x), values(&self.moments), values(&weight), self.eps, g, gradients, dims);
+        let (moments, g) = (values(&self.moments), values_mut(&mut gradient));
+        let [dweight, dbias] = kernel::backward(values(&x), moments, values(&weight), self.eps, g, dims);
         [Some(gradient), Some(tensor(dweight, [dims.channels])), Some(tensor(dbias, [dims.channels]))]
     }
 }

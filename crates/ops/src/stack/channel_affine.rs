@@ -3,7 +3,6 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::channel_affine as kernel;
-use temper_kernels::scratch::unwritten;
 
 use super::{channels, sizes};
 use crate::composed;
@@ -25,16 +24,13 @@ impl Fused<3> for ChannelAffine {
     type Saved = (FlexTensor, FlexTensor);
 
     fn forward(&self, [x, scale, shift]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
-        let mut y = unwritten(values(&x).len());
-        kernel::forward(values(&x), values(&scale), values(&shift), &mut y, channels(&x));
+        let y = kernel::forward(values(&x), values(&scale), values(&shift), channels(&x));
         (tensor(y, sizes(&x)), (x, scale))
     }
 
     fn backward(&self, (x, scale): Self::Saved, mut gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let dims = channels(&x);
-        let (mut dscale, mut dshift) = (vec![0.0; dims.channels], vec![0.0; dims.channels]);
-        let sums = [&mut dscale[..], &mut dshift[..]];
-        kernel::backward(values(&x), values(&scale), values_mut(&mut gradient), sums, dims);
+        let [dscale, dshift] = kernel::backward(values(&x), values(&scale), values_mut(&mut gradient), dims);
         [Some(gradient), Some(tensor(dscale, [dims.channels])), Some(tensor(dshift, [dims.channels]))]
     }
 }

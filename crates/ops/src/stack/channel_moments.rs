@@ -3,9 +3,8 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::channel_moments as kernel;
-use temper_kernels::scratch::unwritten;
 
-use super::sizes;
+use super::{channels, sizes};
 use crate::composed;
 use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
 
@@ -25,22 +24,13 @@ impl Fused<1> for ChannelMoments {
     type Saved = (FlexTensor, FlexTensor);
 
     fn forward(&self, [x]: [FlexTensor; 1], _: bool) -> (FlexTensor, Self::Saved) {
-        let [slabs, _, channels, height, width] = sizes(&x);
-        let mut moments = vec![0.0; 2 * channels];
-        let clean = &values(&x)[..values(&x).len() / slabs];
-        kernel::forward(clean, &mut moments, channels, height * width);
-        let moments = tensor(moments, [2, channels]);
+        let dims = channels(&x);
+        let moments = tensor(kernel::forward(values(&x), dims), [2, dims.channels]);
         (moments.clone(), (x, moments))
     }
 
     fn backward(&self, (x, moments): Self::Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let [slabs, _, channels, height, width] = sizes(&x);
-        let mut dx = unwritten(values(&x).len());
-        let (clean, intervals) = dx.split_at_mut(values(&x).len() / slabs);
-        let x_clean = &values(&x)[..clean.len()];
-        let (moments, g) = (values(&moments), values(&gradient));
-        kernel::backward(x_clean, moments, g, clean, channels, height * width);
-        intervals.fill(0.0);
+        let dx = kernel::backward(values(&x), values(&moments), values(&gradient), channels(&x));
         [Some(tensor(dx, sizes(&x)))]
     }
 }

@@ -4,7 +4,6 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 pub use temper_kernels::conv::Sums;
 use temper_kernels::conv::{self as kernel, Shape};
-use temper_kernels::scratch::unwritten;
 
 use super::{Conv, sizes};
 use crate::composed;
@@ -51,8 +50,7 @@ impl Fused<3> for Conv2d {
 
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let shape = shape(sizes(&x), &weight, self.conv);
-        let mut y = unwritten(shape.output_len());
-        kernel::forward(values(&x), values(&weight), Some(values(&bias)), &mut y, shape, self.sums);
+        let y = kernel::forward(values(&x), values(&weight), Some(values(&bias)), shape, self.sums);
         let [height, width] = shape.output();
         (tensor(y, [shape.slabs, shape.images, shape.outputs, height, width]), (x, weight))
     }
@@ -61,15 +59,13 @@ impl Fused<3> for Conv2d {
         let shape = shape(sizes(&x), &weight, self.conv);
         let g = values(&gradient);
         let dx = needed[0].then(|| {
-            let mut dx = unwritten(shape.input_len());
-            kernel::backward_input(g, values(&weight), &mut dx, shape, Sums::Fast);
+            let dx = kernel::backward_input(g, values(&weight), shape, Sums::Fast);
             tensor(dx, sizes(&x))
         });
         if !needed[1] && !needed[2] {
             return [dx, None, None];
         }
-        let (mut dw, mut db) = (unwritten(shape.weight_len()), vec![0.0; shape.outputs]);
-        kernel::backward_weight(values(&x), g, values(&weight), &mut dw, Some(&mut db), shape);
+        let [dw, db] = kernel::backward_weight(values(&x), g, values(&weight), shape);
         [dx, Some(tensor(dw, weight.layout().shape().clone())), Some(tensor(db, [shape.outputs]))]
     }
 }
@@ -98,8 +94,7 @@ impl Fused<2> for Adjoint {
 
     fn forward(&self, [x, weight]: [FlexTensor; 2], _: bool) -> (FlexTensor, Self::Saved) {
         let shape = self.shape(&x, &weight);
-        let mut y = unwritten(shape.input_len());
-        kernel::backward_input(values(&x), values(&weight), &mut y, shape, self.sums);
+        let y = kernel::backward_input(values(&x), values(&weight), shape, self.sums);
         (tensor(y, [shape.images, shape.inputs, self.size[0], self.size[1]]), (x, weight))
     }
 
@@ -107,14 +102,12 @@ impl Fused<2> for Adjoint {
         let shape = self.shape(&x, &weight);
         let g = values(&gradient);
         let dx = needed[0].then(|| {
-            let mut dx = unwritten(shape.output_len());
-            kernel::forward(g, values(&weight), None, &mut dx, shape, Sums::Fast);
+            let dx = kernel::forward(g, values(&weight), None, shape, Sums::Fast);
             tensor(dx, x.layout().shape().clone())
         });
         // Both are linear in the weight: its gradient is that of the convolution with input and output exchanged.
         let dw = needed[1].then(|| {
-            let mut dw = unwritten(shape.weight_len());
-            kernel::backward_weight(g, values(&x), values(&weight), &mut dw, None, shape);
+            let [dw, _] = kernel::backward_weight(g, values(&x), values(&weight), shape);
             tensor(dw, weight.layout().shape().clone())
         });
         [dx, dw]

@@ -4,7 +4,6 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::dense as kernel;
 use temper_kernels::linear::Dims;
-use temper_kernels::scratch::unwritten;
 
 use super::sizes;
 use crate::composed;
@@ -35,8 +34,7 @@ impl Fused<3> for Dense {
 
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
         let (slabs, dims) = dims(&x, &weight);
-        let mut y = unwritten(slabs * dims.rows * dims.outputs);
-        kernel::forward(values(&x), values(&weight), values(&bias), &mut y, slabs, dims);
+        let y = kernel::forward(values(&x), values(&weight), values(&bias), slabs, dims);
         (tensor(y, [slabs, dims.rows, dims.outputs, 1, 1]), (x, weight))
     }
 
@@ -44,20 +42,14 @@ impl Fused<3> for Dense {
         let (slabs, dims) = dims(&x, &weight);
         let g = values(&gradient);
         let dx = needed[0].then(|| {
-            let mut dx = unwritten(slabs * dims.rows * dims.inputs);
-            kernel::backward_input(g, values(&weight), &mut dx, slabs, dims);
+            let dx = kernel::backward_input(g, values(&weight), slabs, dims);
             tensor(dx, sizes(&x))
         });
         let dw = needed[1].then(|| {
-            let mut dw = unwritten(dims.outputs * dims.inputs);
-            kernel::backward_weight(values(&x), g, values(&weight), &mut dw, slabs, dims);
+            let dw = kernel::backward_weight(values(&x), g, values(&weight), slabs, dims);
             tensor(dw, [dims.outputs, dims.inputs])
         });
-        let db = needed[2].then(|| {
-            let mut db = vec![0.0; dims.outputs];
-            kernel::backward_bias(g, &mut db, slabs, dims);
-            tensor(db, [dims.outputs])
-        });
+        let db = needed[2].then(|| tensor(kernel::backward_bias(g, slabs, dims), [dims.outputs]));
         [dx, dw, db]
     }
 }

@@ -3,9 +3,8 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::interval_moments::{self as kernel, Sums};
-use temper_kernels::scratch::unwritten;
 
-use super::{Affine, intervals, sizes};
+use super::{Affine, sizes, with_intervals};
 use crate::composed;
 use crate::fused::{Fused, Input, apply, on_cpu, tensor, values};
 
@@ -33,18 +32,12 @@ impl Fused<1> for IntervalMoments {
     type Saved = (FlexTensor, Sums);
 
     fn forward(&self, [x]: [FlexTensor; 1], _: bool) -> (FlexTensor, Self::Saved) {
-        let (c, r) = intervals(&x);
-        let sums = kernel::forward(c, r);
+        let sums = kernel::forward(with_intervals(&x));
         (tensor(sums.moments().to_vec(), [7]), (x, sums))
     }
 
     fn backward(&self, (x, sums): Self::Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let (c, r) = intervals(&x);
-        let mut dx = unwritten(values(&x).len());
-        let (clean, intervals) = dx.split_at_mut(c.len());
-        let (dc, dr) = intervals.split_at_mut(c.len());
-        clean.fill(0.0);
-        kernel::backward(c, r, &sums, values(&gradient), dc, dr);
+        let dx = kernel::backward(values(&x), &sums, values(&gradient));
         [Some(tensor(dx, sizes(&x)))]
     }
 }
@@ -63,12 +56,8 @@ impl Fused<1> for IntervalMomentsAfter {
 
     fn backward(&self, (sizes, sums): Self::Saved, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let Self(made) = self;
-        let mut dx = unwritten(sizes.iter().product());
-        let (clean, intervals) = dx.split_at_mut(made.x().len() / 3);
-        let (dc, dr) = intervals.split_at_mut(clean.len());
-        clean.fill(0.0);
         let (x, scale, shift) = (made.x(), made.scale(), made.shift());
-        kernel::backward_after(x, scale, shift, &sums, values(&gradient), dc, dr, made.dims());
+        let dx = kernel::backward_after(x, scale, shift, &sums, values(&gradient), made.dims());
         [Some(tensor(dx, sizes))]
     }
 }

@@ -3,9 +3,8 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::margins as kernel;
-use temper_kernels::scratch::unwritten;
 
-use super::{intervals, sizes};
+use super::{sizes, with_intervals};
 use crate::composed;
 use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
 
@@ -29,29 +28,21 @@ impl Fused<3> for Margins {
     type Saved = (FlexTensor, FlexTensor);
 
     fn forward(&self, [x, weight, bias]: [FlexTensor; 3], _: bool) -> (FlexTensor, Self::Saved) {
-        let (c, r) = intervals(&x);
         let [classes, _] = matrix(&weight);
-        let mut y = unwritten(self.labels.len() * classes);
-        kernel::forward(c, r, values(&weight), values(&bias), &self.labels, &mut y);
+        let y = kernel::forward(with_intervals(&x), values(&weight), values(&bias), &self.labels);
         (tensor(y, [self.labels.len(), classes]), (x, weight))
     }
 
     fn backward(&self, (x, weight): Self::Saved, gradient: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let (c, r) = intervals(&x);
         let ([classes, width], w, g) = (matrix(&weight), values(&weight), values(&gradient));
         let dx = needed[0].then(|| {
-            let mut dx = unwritten(values(&x).len());
-            let (clean, intervals) = dx.split_at_mut(c.len());
-            let (dc, dr) = intervals.split_at_mut(c.len());
-            clean.fill(0.0);
-            kernel::backward_input(g, w, &self.labels, dc, dr, classes);
+            let dx = kernel::backward_input(g, w, &self.labels, classes);
             tensor(dx, sizes(&x))
         });
         if !needed[1] && !needed[2] {
             return [dx, None, None];
         }
-        let (mut dw, mut db) = (unwritten(w.len()), vec![0.0; classes]);
-        kernel::backward_weight(c, r, g, w, &self.labels, &mut dw, &mut db);
+        let [dw, db] = kernel::backward_weight(values(&x), g, w, &self.labels, classes);
         [dx, Some(tensor(dw, [classes, width])), Some(tensor(db, [classes]))]
     }
 }

@@ -3,7 +3,6 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use temper_kernels::relu as kernel;
-use temper_kernels::scratch::unwritten;
 
 use super::{Affine, sizes};
 use crate::composed;
@@ -29,8 +28,7 @@ impl Fused<1> for Relu {
     type Saved = FlexTensor;
 
     fn forward(&self, [x]: [FlexTensor; 1], _: bool) -> (FlexTensor, FlexTensor) {
-        let mut y = unwritten(values(&x).len());
-        kernel::forward(values(&x), &mut y, sizes(&x)[0]);
+        let y = kernel::forward(values(&x), sizes(&x)[0]);
         (tensor(y, sizes(&x)), x)
     }
 

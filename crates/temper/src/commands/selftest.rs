@@ -47,8 +47,7 @@ pub fn causal_attention() -> Result<f64, String> {
     let shape = Shape { batch: 1, seq: 97, heads: 3, head_dim: 16 };
     let Shape { seq, heads, head_dim: width, .. } = shape;
     let qkv = numbers(seq * heads * 3 * width, 3);
-    let (mut out, mut lse) = (vec![0.0; seq * heads * width], vec![0.0; heads * seq]);
-    attention::forward(&qkv, &Rotary::new(0, 10_000.0, seq), shape, &mut out, &mut lse);
+    let [out, _] = attention::forward(&qkv, &Rotary::new(0, 10_000.0, seq), shape);
     // Part 0 is the queries, 1 the keys, 2 the values.
     let at = |t: usize, h: usize, part: usize, i: usize| f64::from(qkv[((t * heads + h) * 3 + part) * width + i]);
     let mut expected = vec![0.0; out.len()];
@@ -91,10 +90,8 @@ fn piece() -> Vec<u32> {
     let scale = 1.0 / (width as f32).sqrt();
     gemm(rows, 3 * width, width, scale, &x, Layout::Normal, &w, Layout::Normal, &mut qkv, false);
     let rotary = Rotary::new(8, 10_000.0, shape.seq);
-    let (mut out, mut lse) = (vec![0.0; rows * width], vec![0.0; shape.batch * shape.heads * shape.seq]);
-    attention::forward(&qkv, &rotary, shape, &mut out, &mut lse);
-    let mut gradient = vec![0.0; qkv.len()];
-    attention::backward(&qkv, &rotary, shape, &out, &lse, &x, &mut gradient);
+    let [out, lse] = attention::forward(&qkv, &rotary, shape);
+    let gradient = attention::backward(&qkv, &rotary, shape, &out, &lse, &x);
     // The gradient of the weights sums over all rows.
     let mut weights = vec![0.0; w.len()];
     gemm(width, 3 * width, rows, 1.0, &x, Layout::Transposed, &gradient, Layout::Normal, &mut weights, false);
