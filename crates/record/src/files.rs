@@ -158,7 +158,8 @@ pub fn making<T>(make: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
     make(&mut list())
 }
 
-/// From now on nothing of this module makes or finishes a file or a folder: what a signal that ends the process takes away stays away.
+/// From now on nothing of this module makes, finishes or removes a file or a folder: what a signal that ends the process takes away stays
+/// away. Whoever calls any of it waits for that end, the caller of this included.
 pub fn make_no_more() {
     std::mem::forget(list());
 }

@@ -381,9 +381,10 @@ fn a_signal_is_answered_in_the_middle_of_an_attack() {
     let folder = Folder::empty();
     folder.write("clothes.toml", CLOTHES);
     until_won(|run| {
-        // Hours, if nobody looks at the signal.
-        let sets = ["--set", "eval.attack_images=40", "--set", "eval.attack_steps=100000000"];
-        let args = [&["train", "clothes.toml", "--out", run], &sets[..]].concat();
+        // Hours, if nobody looks at the signal: images that are neither certified nor turned at this radius are attacked to the end.
+        let sets = ["eps.target=0.01", "eval.attack_images=40", "eval.attack_steps=100000000"];
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        let args: Vec<&str> = ["train", "clothes.toml", "--out", run].into_iter().chain(sets).collect();
         let child = start_until_made(&folder, &args, &format!("{run}/steps.csv")).expect("it is at work");
         std::thread::sleep(Duration::from_millis(200));
         let (code, said) = child.signal("INT");
