@@ -4,9 +4,9 @@
 //! attacks and no strong one: [`adversarial_images`] goes plain steps of one length down from a random point.
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use temper_base::Result;
 use temper_model::image::{ImageNet, Statistics};
 use temper_model::parameter::{Parameter, Parameters};
-use temper_record::Result;
 
 use crate::boxes::{Images, clean, ends};
 use crate::floats;

@@ -1,7 +1,7 @@
 //! The inputs that bounds start from: a batch of images, and the box of radius eps around each of them.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 /// A batch of labelled images of a data set.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! The largest eps at which an image is certified, by bisection, a whole batch at a time.
 
 use burn::tensor::Device;
+use temper_base::Result;
 use temper_model::image::{ImageNet, Statistics};
-use temper_record::Result;
 
 use crate::boxes::{Images, boxes_each};
 use crate::ibp::Bound;

@@ -7,9 +7,9 @@
 //! a network whose gradients mislead is not thereby robust. Logits are made by plain sums.
 
 use burn::tensor::{Device, Tensor};
+use temper_base::Result;
 use temper_model::image::ImageNet;
 use temper_model::init;
-use temper_record::Result;
 
 use crate::attack::{Attack, Attacked, Goal, Target, constant, inside, margins, nearest_rivals, one_a_row};
 use crate::boxes::Images;

@@ -5,9 +5,9 @@
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use temper_base::{Problem, Result};
 use temper_model::image::{ImageNet, Statistics};
 use temper_model::init;
-use temper_record::{Problem, Result};
 
 use crate::attack::{Attack, Attacked, Goal, Target, constant, margins};
 use crate::boxes::{Images, boxes};

@@ -1,11 +1,10 @@
-//! Files seen as memory, and what is read from their bytes. Files are written by [`temper_record::files`].
+//! Files seen as memory, and what is read from their bytes. Files are written by [`temper_base::files`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use sha2::{Digest, Sha256};
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 /// A file mapped into memory, read-only.
 pub struct Mapping {
@@ -63,14 +62,4 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
 /// The little-endian `u64` at `at`; the caller has checked the length.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-/// Bytes in lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// The sha256 of bytes, in hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }

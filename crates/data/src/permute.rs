@@ -5,6 +5,8 @@
 //! steps on average. The round function is the finaliser of SplitMix64. The order of a run's data depends on this
 //! file: a change here would change it, and a test holds numbers against that.
 
+use temper_base::random::{STEP, finalise};
+
 const ROUNDS: usize = 8;
 
 /// A permutation of `0..n` drawn by a key.
@@ -16,27 +18,12 @@ pub struct Permutation {
     keys: [u64; ROUNDS],
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-pub fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// The golden-ratio step of SplitMix64.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// One number out of several, in which every bit of each counts.
-pub fn key(parts: &[u64]) -> u64 {
-    parts.iter().fold(0, |key, &part| mix(key.wrapping_add(STEP) ^ mix(part.wrapping_add(STEP))))
-}
-
 impl Permutation {
     /// The permutation of `0..n` that belongs to a key. `n` is at least 1.
     pub fn new(n: u64, key: u64) -> Self {
         let bits = u64::BITS - n.saturating_sub(1).leading_zeros();
         let half = bits.div_ceil(2).max(1);
-        let keys = std::array::from_fn(|r| mix(key.wrapping_add(STEP.wrapping_mul(r as u64 + 1))));
+        let keys = std::array::from_fn(|r| finalise(key.wrapping_add(STEP.wrapping_mul(r as u64 + 1))));
         Self { n, half, keys }
     }
 
@@ -48,7 +35,7 @@ impl Permutation {
         loop {
             let (mut left, mut right) = (x >> self.half, x & mask);
             for key in self.keys {
-                (left, right) = (right, left ^ (mix(right ^ key) & mask));
+                (left, right) = (right, left ^ (finalise(right ^ key) & mask));
             }
             x = left << self.half | right;
             if x < self.n {

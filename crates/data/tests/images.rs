@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use temper_base::{Kind, Problem};
 use temper_data::images::{
     Augment, Epochs, Images, Match, PICTURE_PIXELS, Placement, SET_BYTES, known, normalisation, open, packed,
 };
-use temper_record::{Kind, Problem};
 use tempfile::TempDir;
 
 fn folder() -> TempDir {

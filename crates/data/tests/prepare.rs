@@ -16,11 +16,11 @@ fn jsonl(texts: &[&str]) -> String {
     texts.iter().map(|text| serde_json::json!({ "text": text }).to_string() + "\n").collect()
 }
 
-fn texts(inputs: &[Input], options: &ReadOptions) -> temper_record::Result<Vec<String>> {
+fn texts(inputs: &[Input], options: &ReadOptions) -> temper_base::Result<Vec<String>> {
     Documents::open(inputs, options)?.map(|document| Ok(document?.text)).collect()
 }
 
-fn refused<T>(result: temper_record::Result<T>, parts: &[&str]) {
+fn refused<T>(result: temper_base::Result<T>, parts: &[&str]) {
     let problem = result.err().expect("an error");
     assert_eq!(problem.kind.exit_code(), 2, "{problem}");
     for part in parts {

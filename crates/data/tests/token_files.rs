@@ -10,7 +10,7 @@ fn vocabulary(size: u64) -> Vocabulary {
     Vocabulary { size, fingerprint: "cd".repeat(32), eod: 0 }
 }
 
-fn refused<T>(result: temper_record::Result<T>, parts: &[&str]) {
+fn refused<T>(result: temper_base::Result<T>, parts: &[&str]) {
     let problem = result.err().expect("an error");
     assert_eq!(problem.kind.exit_code(), 2, "{problem}");
     let text = format!("{problem} {}", problem.hint.clone().unwrap_or_default());

@@ -447,7 +447,7 @@ fn training_refuses() {
     let empty = Tokenizer::train_bpe(of(vec![]), 300).err().unwrap();
     assert!(shown(&empty).contains("the corpus is empty"), "{}", shown(&empty));
     // An error while reading ends the training and is the one reported.
-    let bad = || Err(temper_record::Problem::input("read documents", "x.jsonl:7", "not JSON").hint("h"));
+    let bad = || Err(temper_base::Problem::input("read documents", "x.jsonl:7", "not JSON").hint("h"));
     let documents = vec![Ok(Document { text: "abc abc".into() }), bad(), Ok(Document { text: "abc".into() })];
     names(Tokenizer::train_bpe(documents.into_iter(), 300), &["x.jsonl:7", "not JSON"]);
 }

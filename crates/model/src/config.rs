@@ -2,7 +2,7 @@
 //! as Hugging Face directories hold it.
 
 use serde_json::{Map, Value, json};
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 pub use temper_ops::Gelu;
 

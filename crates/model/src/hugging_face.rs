@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde_json::Value;
-use temper_record::files::{AtomicFile, UNFINISHED, sync_folder};
-use temper_record::{Problem, Result};
+use temper_base::files::{AtomicFile, UNFINISHED, sync_folder};
+use temper_base::{Problem, Result};
 
 use crate::config::GptNeoxConfig;
 use crate::gpt_neox::GptNeox;

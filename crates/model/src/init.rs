@@ -2,6 +2,7 @@
 //! the tensors nor the number of threads matters.
 
 use rayon::prelude::*;
+use temper_base::random::Stream;
 
 use crate::config::GptNeoxConfig;
 
@@ -31,27 +32,9 @@ impl Init {
     }
 }
 
-/// Uniform values in [0, 1) that are functions of seed, name and counter.
-#[derive(Clone, Copy)]
-struct Stream(u64);
-
-impl Stream {
-    fn new(seed: u64, name: &str) -> Self {
-        // FNV-1a keeps the stream of a tensor independent of the other tensors of the model.
-        let stream = name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-        Self(mix(seed ^ stream))
-    }
-
-    fn at(self, counter: u64) -> f64 {
-        (mix(self.0 ^ mix(counter)) >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
-    }
-}
-
 /// `len` normal values of mean 0 for the tensor called `name`.
 pub fn normal(seed: u64, name: &str, std: f64, len: usize) -> Vec<f32> {
-    let uniform = Stream::new(seed, name);
+    let uniform = Stream::named(seed, name);
     let mut values = vec![0.0; len];
     values.par_chunks_mut(2 * PAIRS).enumerate().for_each(|(chunk, values)| {
         for (i, pair) in values.chunks_mut(2).enumerate() {
@@ -69,7 +52,7 @@ pub fn normal(seed: u64, name: &str, std: f64, len: usize) -> Vec<f32> {
 
 /// `len` values uniform between -`bound` and `bound` for the tensor called `name`.
 pub fn uniform(seed: u64, name: &str, bound: f64, len: usize) -> Vec<f32> {
-    let stream = Stream::new(seed, name);
+    let stream = Stream::named(seed, name);
     let mut values = vec![0.0; len];
     values.par_chunks_mut(2 * PAIRS).enumerate().for_each(|(chunk, values)| {
         for (i, value) in values.iter_mut().enumerate() {
@@ -81,11 +64,3 @@ pub fn uniform(seed: u64, name: &str, bound: f64, len: usize) -> Vec<f32> {
 
 /// Pairs of values that one thread makes at a time.
 const PAIRS: usize = 1 << 13;
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014) over a Weyl step.
-fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}

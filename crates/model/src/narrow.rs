@@ -2,7 +2,7 @@
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use crate::tensors::{Dtype, Outgoing, PIECE, shortened};
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::tensor::{Metadata, TensorInfo};
-use temper_record::files::AtomicFile;
-use temper_record::{Problem, Result};
+use temper_base::files::AtomicFile;
+use temper_base::{Problem, Result};
 
 use crate::narrow::{self, Losses};
 

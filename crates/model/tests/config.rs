@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use temper_base::Kind;
 use temper_model::GptNeoxConfig;
 use temper_model::config::{Gelu, PYTHIA, Preset};
-use temper_record::Kind;
 
 fn pythia(name: &str) -> GptNeoxConfig {
     Preset::find(name).unwrap().config()

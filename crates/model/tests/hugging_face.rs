@@ -9,9 +9,9 @@ use burn::tensor::Device;
 use half::{bf16, f16};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype as Stored, TensorView, serialize_to_file};
+use temper_base::{Kind, Problem};
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_model::{GptNeox, Parameters, hugging_face};
-use temper_record::{Kind, Problem};
 use tempfile::TempDir;
 
 fn golden(name: &str) -> PathBuf {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use temper_base::{Kind, Problem};
 use temper_model::image::{
     BatchNorm, ImageInit, ImageNet, Layer, NETWORKS, NetworkConfig, Op, PooledMoments, Statistics, by_name, init::Draw,
     names::Named, stored, text, vanilla_init,
@@ -11,7 +12,6 @@ use temper_model::image::{
 use temper_model::init::{normal, uniform};
 use temper_model::parameter::Parameters;
 use temper_model::tensors::{self, Dtype, Outgoing, Stored};
-use temper_record::{Kind, Problem};
 
 const MNIST: [usize; 3] = [1, 28, 28];
 const CIFAR: [usize; 3] = [3, 32, 32];

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 

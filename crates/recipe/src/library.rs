@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 /// The recipes built into a program, as (name, TOML); names look like `rewarm/small`.
 #[derive(Debug, Clone, Copy)]

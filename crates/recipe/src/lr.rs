@@ -1,6 +1,6 @@
 //! The `lr` keys as a learning-rate spec and as a schedule.
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 use temper_schedule::{
     Convention, CooldownShape, DecayShape, EpsSchedule, EpsShape, LrShape, LrSpec, Schedule, SpecError, Units,
 };

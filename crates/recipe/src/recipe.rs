@@ -5,7 +5,7 @@ use std::fmt;
 use std::fmt::Write;
 use std::str::FromStr;
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 use temper_schedule::Length;
 
 use crate::keys::{KEYS, Task, find_key};

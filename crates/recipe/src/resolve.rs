@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use temper_record::Problem;
+use temper_base::Problem;
 use temper_schedule::{Length, LrShape, Units, shape_fields};
 
 use crate::keys::{KEYS, Key, Task, current, find_key};

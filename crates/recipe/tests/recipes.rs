@@ -1,7 +1,7 @@
 //! Reading recipes: what is accepted, where values come from, and every way of getting it wrong.
 
+use temper_base::{Kind as Fault, Problem};
 use temper_recipe::{Expectation, KEYS, Kind, Library, Origin, Recipe, Task, Value, diff, find_key};
-use temper_record::{Kind as Fault, Problem};
 use temper_schedule::{Convention, Length, LrShape, Units};
 
 const SMALL: &str = r#"

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
 use crate::event::Event;
-use crate::files::UNFINISHED;
-use crate::problem::{Problem, Result};
 use crate::run::{MARKS, RunDir};
 use crate::series::each_event;
+use temper_base::files::UNFINISHED;
+use temper_base::problem::{Problem, Result};
 
 /// Files that Temper writes into a run directory before the first checkpoint.
 const FILES: [&str; 8] = [

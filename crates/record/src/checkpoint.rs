@@ -7,15 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use temper_base::hash::{Digest, Sha256, feed_file, finished, sha256};
 
-use crate::files;
-use crate::problem::{Kind, Problem, Result, pasted};
 use crate::run::RunDir;
+use temper_base::files;
+use temper_base::problem::{Kind, Problem, Result, pasted};
 
 /// Being written.
 const TEMPORARY: &str = ".tmp-";
@@ -82,7 +82,7 @@ impl CheckpointWriter {
             fill(&mut out)?;
             out.inner.flush()?;
             out.inner.get_ref().sync_all()?;
-            Ok(Entry { size: out.size, sha256: hex(out.hash) })
+            Ok(Entry { size: out.size, sha256: finished(out.hash) })
         })();
         let entry = entry.map_err(|e| write_failed(&self.run, &path, &e))?;
         self.files.insert(name.to_owned(), entry);
@@ -344,7 +344,7 @@ impl Checkpoint {
         let path = self.file(name)?;
         let bytes = fs::read(&path).map_err(|e| Problem::io("read checkpoint", &path, &e))?;
         self.compare_size(name, &entry, bytes.len() as u64)?;
-        let found = Entry { size: bytes.len() as u64, sha256: hex(Sha256::new_with_prefix(&bytes)) };
+        let found = Entry { size: bytes.len() as u64, sha256: sha256(&bytes) };
         self.compare(name, &entry, &found)?;
         Ok(bytes)
     }
@@ -465,21 +465,9 @@ impl<W: Write> Write for Hashed<W> {
 }
 
 fn hash_file(path: &Path) -> io::Result<Entry> {
-    let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
-    let (mut hash, mut size, mut block) = (Sha256::new(), 0, vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(Entry { size, sha256: hex(hash) }),
-            n => {
-                hash.update(&block[..n]);
-                size += n as u64;
-            }
-        }
-    }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = Sha256::new();
+    let size = feed_file(&mut hash, path, 0)?;
+    Ok(Entry { size, sha256: finished(hash) })
 }
 
 /// Makes the names in a directory durable, where the system can.

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::event::{Event, Values};
-use crate::files;
 use crate::run::RunDir;
+use temper_base::files;
 
 /// Writes both tables.
 #[derive(Debug)]

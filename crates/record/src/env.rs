@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::write_whole;
-use crate::problem::{Problem, Result};
 use crate::run::RunDir;
+use temper_base::files::write_whole;
+use temper_base::problem::{Problem, Result};
 
 /// The content of `env.json`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

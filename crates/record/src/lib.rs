@@ -1,6 +1,6 @@
-//! What a run leaves behind: its directory, its events, its checkpoints, and the one shape of every error.
+//! What a run leaves behind: its directory, its events and its checkpoints.
 //!
-//! Reading order: [`problem`] (errors), [`event`] (what happens in a run), [`run`] (where it is kept), [`sink`] (how events
+//! Reading order: [`event`] (what happens in a run), [`run`] (where it is kept), [`sink`] (how events
 //! reach the files), [`checkpoint`] (what survives a kill), [`series`] (reading it all back). No tensors here, and nothing
 //! that knows a model or a task: metrics go by name, so language models and image classifiers leave the same records.
 
@@ -10,8 +10,6 @@ pub mod console;
 pub mod csv;
 pub mod env;
 pub mod event;
-pub mod files;
-pub mod problem;
 pub mod run;
 pub mod series;
 pub mod sink;
@@ -21,7 +19,6 @@ pub use checkpoint::{Best, Checkpoint, CheckpointWriter};
 pub use console::{Unit, console_line, console_line_in};
 pub use env::Env;
 pub use event::{CERTIFY, Event, LM, MEAN_MACRO, MEAN_MICRO, Parent, RunInfo, Values};
-pub use problem::{Kind, Problem, Result};
 pub use run::{At, RunDir, RunLock, RunRef};
 pub use series::{EvalPoint, Phase, RunSeries, StepPoint};
 pub use sink::Recorder;

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use crate::begun;
 use crate::checkpoint::{self, Checkpoint};
-use crate::files;
-use crate::problem::{Problem, Result, pasted};
+use temper_base::files;
+use temper_base::problem::{Problem, Result, pasted};
 
 /// Files that only a run has: where one of them is, there is a run.
 pub(crate) const MARKS: [&str; 4] = ["metrics.jsonl", "recipe.toml", "resolved.toml", "env.json"];

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Best;
 use crate::env::Env;
 use crate::event::{CERTIFY, Event, RunInfo, Values};
-use crate::problem::{Problem, Result};
 use crate::run::RunDir;
+use temper_base::problem::{Problem, Result};
 
 /// Points that the updates of a run are kept as, at most.
 pub const MOST_STEPS: usize = 8192;

@@ -9,10 +9,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::csv::{Columns, CsvSink, Written};
 use crate::event::Event;
-use crate::problem::{Problem, Result, pasted};
 use crate::run::RunDir;
 use crate::series::each_event;
 use crate::tensorboard::TensorBoardSink;
+use temper_base::problem::{Problem, Result, pasted};
 
 /// Writes the events of a run. The caller holds the run's lock.
 #[derive(Debug)]

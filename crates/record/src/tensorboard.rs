@@ -9,8 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 
 use crate::event::{Event, Values};
-use crate::files;
 use crate::run::RunDir;
+use temper_base::files;
 
 /// Writes one event file.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 
+use temper_base::*;
 use temper_record::checkpoint::{discard_after, prune};
 use temper_record::*;
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use temper_base::*;
 use temper_record::event::Parent;
 use temper_record::series::MOST_STEPS;
 use temper_record::*;
@@ -214,7 +215,7 @@ fn console_lines_of_certified_training_align() {
 
 #[test]
 fn radii_read_well() {
-    use temper_record::console::radius;
+    use temper_base::numbers::radius;
     let read = [0.4, 8.0 / 255.0, 1.0 / 255.0, 0.0, 1.0, 0.03137, 1e-6, 2e-4].map(radius);
     assert_eq!(read, ["0.4", "8/255", "1/255", "0", "1", "0.0314", "1.0e-6", "2.0e-4"]);
 }
@@ -231,7 +232,7 @@ fn the_best_checkpoint_is_part_of_the_series() {
 
 #[test]
 fn counts_and_times_read_well() {
-    use temper_record::console::{count, digits, duration};
+    use temper_base::numbers::{count, digits, duration};
     let counts = [0.0, 999.0, 1000.0, 9_996.0, 99_960.0, 999_600.0, 1_228_800.0, 2.97e11];
     let shown = ["0", "999", "1.00k", "10.0k", "100k", "1.00M", "1.23M", "297G"];
     for (n, text) in counts.into_iter().zip(shown) {

@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::Write;
 
+use temper_base::problem::pasted;
+use temper_base::*;
 use temper_record::checkpoint::way_on;
-use temper_record::problem::pasted;
 use temper_record::sink::{rebuild, truncate_to};
 use temper_record::tensorboard::crc32c;
 use temper_record::*;

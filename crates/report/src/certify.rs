@@ -1,6 +1,7 @@
 //! From runs of image classifiers to figures: the three errors with the radius beneath, the losses, and the layers.
 
-use temper_record::console::{self, digits, percent, radius};
+use temper_base::numbers;
+use temper_base::numbers::{digits, percent, radius};
 use temper_record::event::Values;
 
 use crate::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach};
@@ -271,7 +272,7 @@ fn states(p: &Placed, set: &str, layer: &str) -> Cell {
                 "{}, {layer}, step {} ({} images)\n{}",
                 p.name,
                 e.step,
-                console::count(e.tokens as f64),
+                numbers::count(e.tokens as f64),
                 states.join("\n")
             );
             Some(Shares { x: p.x_of_step(e.step), shares, tip })

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use temper_record::console;
+use temper_base::numbers;
 
 use crate::scale::{Kind, Scale};
 use crate::svg::{Drawing, LEFT, NARROW, SIZE, SMALL, WIDTH, element};
@@ -122,11 +122,11 @@ impl Dots {
                     scale.place(*value)
                 );
             }
-            let mut tip = format!("{}: {}", row.0, console::digits(mean, 5));
+            let mut tip = format!("{}: {}", row.0, numbers::digits(mean, 5));
             if let Some((_, sd)) = spread(&values) {
                 let (low, high) = (scale.place(mean - sd), scale.place(mean + sd));
                 let _ = write!(body, "<path class=\"curve s{style}\" d=\"M{low:.1} {y:.1}H{high:.1}\"/>");
-                tip += &format!(" ± {} ({} seeds)", console::digits(sd, 3), values.len());
+                tip += &format!(" ± {} ({} seeds)", numbers::digits(sd, 3), values.len());
             }
             let _ = write!(
                 body,

@@ -1,7 +1,8 @@
 //! Image classifiers in numbers: their three errors at the end and at the best checkpoint, and what that comes to in a
 //! sentence.
 
-use temper_record::console::{self, percent, radius};
+use temper_base::numbers;
+use temper_base::numbers::{percent, radius};
 use temper_record::event::Values;
 use temper_record::{Best, RunSeries};
 
@@ -61,7 +62,7 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
         let best = best(p.run);
         let kept = best.as_ref().and_then(|best| at_best(p.run, set, best)).unwrap_or(&nothing);
         let cell = |values: &Values, name: &str| values.get(name).map_or("–".to_owned(), percent);
-        let mut row = vec![p.name.clone(), console::count(p.run.last_tokens() as f64)];
+        let mut row = vec![p.name.clone(), numbers::count(p.run.last_tokens() as f64)];
         row.push(last.get("eps").map_or("–".to_owned(), radius));
         row.extend(ERRORS.iter().map(|name| cell(last, name)));
         row.extend(ERRORS.iter().map(|name| cell(kept, name)));
@@ -79,7 +80,7 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
 fn images_at(run: &RunSeries, step: u64) -> String {
     let evaluated = run.evals.iter().flat_map(|(_, points)| points).find(|point| point.step == step).map(|p| p.tokens);
     let images = evaluated.or_else(|| run.steps.iter().find(|s| s.step == step).map(|s| s.tokens));
-    images.map_or("–".to_owned(), |images| console::count(images as f64))
+    images.map_or("–".to_owned(), |images| numbers::count(images as f64))
 }
 
 /// Images a second over all updates, evaluations aside.

@@ -1,7 +1,7 @@
 //! From runs to figures: curves by validation set with the schedule beneath, the plane of old against new data (figures 4
 //! and 6 of arXiv 2308.04014), and the training itself.
 
-use temper_record::console;
+use temper_base::numbers;
 
 use crate::chart::{Axis, Band, Figure, Line, Marks, Names, Panel, Point, Reach};
 use crate::options::{Placed, ReportOptions, Sets, XAxis, counted};
@@ -33,7 +33,7 @@ pub(crate) fn x_axis(placed: &[Placed], options: &ReportOptions) -> Axis {
 }
 
 pub(crate) fn tip(placed: &Placed, step: u64, tokens: u64, what: &str, value: String) -> String {
-    format!("{}, step {step} ({} {})\n{what} {value}", placed.name, console::count(tokens as f64), counted(placed.run))
+    format!("{}, step {step} ({} {})\n{what} {value}", placed.name, numbers::count(tokens as f64), counted(placed.run))
 }
 
 /// What the axes follow: everything, except where runs from random weights stand beside continued ones.
@@ -137,7 +137,7 @@ pub(crate) fn averaged(placed: &[Placed], metric: &str, y: Axis) -> Option<Panel
             let points: Vec<Point> =
                 all.chunks(size).map(|c| Point { x: mean(|p| p.0, c), y: mean(|p| p.1, c), tip: None }).collect();
             let value = points.last().map(|l| match y.format {
-                Format::Count => console::count(l.y),
+                Format::Count => numbers::count(l.y),
                 _ => cell(metric, l.y),
             })?;
             let value = if p.faint { String::new() } else { value };
@@ -212,7 +212,7 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
                         "{}, step {} ({} tokens)\n{old}: {name} {}\n{new}: {name} {}",
                         p.name,
                         e.step,
-                        console::count(e.tokens as f64),
+                        numbers::count(e.tokens as f64),
                         cell(metric, x),
                         cell(metric, y)
                     );

@@ -1,6 +1,6 @@
 //! The table of the difference gain by layer, for first weights of several kinds.
 
-use temper_record::console::digits;
+use temper_base::numbers::digits;
 
 use crate::table::Table;
 

@@ -29,7 +29,8 @@ mod theme;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use temper_record::{Problem, Result, RunSeries, files};
+use temper_base::{Problem, Result, files};
+use temper_record::RunSeries;
 
 pub use chart::Figure;
 pub use dots::Dots;

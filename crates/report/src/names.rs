@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use temper_record::console::digits;
+use temper_base::numbers::digits;
 
 use crate::chart::{Line, Marks, Names, Point};
 use crate::labels::{Room, apart};

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use temper_record::{EvalPoint, MEAN_MACRO, MEAN_MICRO, Problem, Result, RunSeries, Unit};
+use temper_base::{Problem, Result};
+use temper_record::{EvalPoint, MEAN_MACRO, MEAN_MICRO, RunSeries, Unit};
 
 use crate::table::Table;
 

@@ -1,6 +1,7 @@
 //! The page: one HTML file with everything in it. It loads nothing, runs no script and works from a disk.
 
-use temper_record::{Result, RunSeries};
+use temper_base::Result;
+use temper_record::RunSeries;
 
 use crate::chart::{Figure, Line, Marks};
 use crate::errors::{errors_table, notes};

@@ -1,7 +1,8 @@
 //! Runs that follow each other (base, law, medicine), each a stage: who goes on from whom, where every stage lies on one axis, and
 //! what each corpus came to at the end of each stage.
 
-use temper_record::{Result, RunSeries};
+use temper_base::Result;
+use temper_record::RunSeries;
 
 use crate::chart::Band;
 use crate::options::{Placed, ReportOptions, parent_of, sets};

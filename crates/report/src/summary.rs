@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use temper_record::{Problem, Result, RunSeries, console, env};
+use temper_base::numbers;
+use temper_base::{Problem, Result};
+use temper_record::{RunSeries, env};
 
 use crate::errors::{certified_sentence, errors_table};
 use crate::options::{Placed, ReportOptions, Sets, counted, placed, sets};
@@ -136,9 +138,9 @@ pub fn facts_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
             } else {
                 format!("{} of {}", run.last_step(), info.steps)
             },
-            console::count(run.last_tokens() as f64),
-            if info.parameters == 0 { "–".to_owned() } else { console::count(info.parameters as f64) },
-            seconds.map_or("–".to_owned(), console::duration),
+            numbers::count(run.last_tokens() as f64),
+            if info.parameters == 0 { "–".to_owned() } else { numbers::count(info.parameters as f64) },
+            seconds.map_or("–".to_owned(), numbers::duration),
             state,
             if info.time == 0 { "–".to_owned() } else { env::utc(info.time)[..16].replace('T', " ") },
             format!(
@@ -159,7 +161,7 @@ pub fn machines(runs: &[RunSeries], options: &ReportOptions) -> Vec<String> {
     for p in placed(runs, options) {
         let Some(env) = &p.run.env else { continue };
         let cpu = env.cpu.as_deref().unwrap_or("unknown processor");
-        let memory = env.memory_bytes.map_or(String::new(), |b| format!(", {}B memory", console::count(b as f64)));
+        let memory = env.memory_bytes.map_or(String::new(), |b| format!(", {}B memory", numbers::count(b as f64)));
         let machine = format!("{cpu}, {} threads on {} cores{memory}, {}", env.threads, env.cores, env.os);
         match machines.iter_mut().find(|(m, _)| *m == machine) {
             Some((_, names)) => names.push(p.name),

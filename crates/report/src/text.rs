@@ -1,5 +1,6 @@
 //! Text in figures and tables: escaping, widths, numbers on axes.
 
+use temper_base::numbers;
 use temper_record::console;
 
 /// Makes any text safe inside XML and HTML, attributes included. Control characters, which XML forbids, become `?`.
@@ -142,7 +143,7 @@ pub fn cell(metric: &str, value: f64) -> String {
     match metric {
         "perplexity" | "bits_per_byte" => console::metric(metric, value),
         _ if metric.ends_with("loss") || !value.is_finite() => console::metric(metric, value),
-        _ => console::digits(value, 4),
+        _ => numbers::digits(value, 4),
     }
 }
 

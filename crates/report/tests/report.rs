@@ -3,6 +3,7 @@
 mod common;
 
 use common::{four, loads_nothing, parsed, run, texts};
+use temper_base::*;
 use temper_record::event::Parent;
 use temper_record::*;
 use temper_report::*;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use temper_record::Problem;
+use temper_base::Problem;
 use temper_schedule::Length;
 
 use crate::file::{Base, Layer, Setting, Size, Sweep};

@@ -1,6 +1,6 @@
 //! From the text of a sweep to its parts ([`crate::file`]): typed, with a place for every problem, all problems at once.
 
-use temper_record::Problem;
+use temper_base::Problem;
 use toml::de::DeTable;
 
 use crate::file::{Base, Claim, Layer, Measure, Relation, Setting, Size, Sweep};

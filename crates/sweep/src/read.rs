@@ -1,7 +1,7 @@
 //! TOML with places: every value knows its line, unknown keys are found, and reading goes on after a problem.
 
+use temper_base::Problem;
 use temper_recipe::nearest;
-use temper_record::Problem;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use temper_record::console::digits;
+use temper_base::numbers::digits;
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
 use temper_sweep::{Claim, Curve, Judged, Measure, Relation, Sweep, Verdict, judge_all};

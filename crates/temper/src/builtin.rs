@@ -74,6 +74,6 @@ pub fn tokenizer(name: &str) -> Option<&'static [u8]> {
 }
 
 /// The images that a recipe calls `builtin:NAME`.
-pub fn images(name: &str) -> Option<temper_record::Result<Splits>> {
+pub fn images(name: &str) -> Option<temper_base::Result<Splits>> {
     (name == "fashion").then(|| packed::read("builtin:fashion", FASHION))
 }

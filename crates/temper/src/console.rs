@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use temper_record::console::{Unit, console_line_in, count, duration, metric};
+use temper_base::numbers::{count, duration};
+use temper_base::{Problem, Result, files};
+use temper_record::console::{Unit, console_line_in, metric};
 use temper_record::event::{Event, Values};
-use temper_record::{Problem, Result, RunDir, begun, files};
+use temper_record::{RunDir, begun};
 use temper_train::trainer::Watch;
 
 use crate::printer::{self, Printer};

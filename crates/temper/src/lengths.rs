@@ -1,7 +1,7 @@
 //! Every length of a recipe in updates.
 
+use temper_base::Problem;
 use temper_recipe::{Recipe, Task};
-use temper_record::Problem;
 use temper_schedule::{Length, Schedule, Units};
 
 use crate::problems::Outcome;
@@ -58,7 +58,7 @@ impl Lengths {
         };
         let units = Units { tokens_per_step, tokens_per_epoch: epoch };
         let mut problems: Vec<Problem> = Vec::new();
-        let mut steps = |key: &str, length: temper_record::Result<Length>, horizon: Option<u64>| {
+        let mut steps = |key: &str, length: temper_base::Result<Length>, horizon: Option<u64>| {
             let resolved = length.and_then(|length| {
                 length.steps(&units, horizon).map_err(|error| {
                     recipe.problem(key, error).hint(match epoch {

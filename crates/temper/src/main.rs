@@ -85,7 +85,7 @@ fn usage(words: &clap::Error) -> ExitCode {
 }
 
 /// Starts the threads of computation. The number is Temper's own: an environment variable of the library, RAYON_NUM_THREADS, says nothing.
-fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_record::Problem> {
+fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_base::Problem> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let most = 4 * processors;
     let asked = asked.map_or(processors, usize::from);
@@ -96,5 +96,5 @@ fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_rec
     let threads = asked.min(most);
     // The first use of the pool decides its size: nothing has run yet.
     let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    built.map_err(|cause| temper_record::Problem::no_threads(threads, cause))
+    built.map_err(|cause| temper_base::Problem::no_threads(threads, cause))
 }

@@ -12,8 +12,8 @@ use std::path::Path;
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
-use temper_record::problem::{shown, visible};
-use temper_record::{Problem, Result};
+use temper_base::problem::{shown, visible};
+use temper_base::{Problem, Result};
 
 /// Where words go.
 pub struct Printer {

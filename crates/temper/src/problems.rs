@@ -1,6 +1,6 @@
 //! Everything that is wrong, reported at once.
 
-use temper_record::{Kind, Problem};
+use temper_base::{Kind, Problem};
 
 /// One problem or several.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::fmt::Display;
 use std::time::Instant;
 
+use temper_base::numbers::{count, duration};
 use temper_data::{Amount, Progress};
-use temper_record::console::{count, duration};
 
 use crate::printer::Printer;
 

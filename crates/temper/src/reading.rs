@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use temper_base::Result;
 use temper_data::{BadLines, Note, Prepared, ReadOptions, TokenSource};
 use temper_recipe::Recipe;
-use temper_record::Result;
 
 use crate::args;
 use crate::printer::Printer;

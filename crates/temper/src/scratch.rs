@@ -4,7 +4,7 @@
 use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 
-use temper_record::Problem;
+use temper_base::Problem;
 use tempfile::TempDir;
 
 use crate::console;

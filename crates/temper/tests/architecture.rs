@@ -7,26 +7,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from bottom to top, each with those it may depend on. ARCHITECTURE.md has the same table.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
+    ("base", &[]),
     ("schedule", &[]),
-    ("record", &[]),
+    ("record", &["base"]),
     ("kernels", &[]),
-    ("recipe", &["schedule", "record"]),
-    ("sweep", &["schedule", "record", "recipe"]),
-    ("data", &["record"]),
-    ("report", &["record"]),
+    ("recipe", &["base", "schedule"]),
+    ("sweep", &["base", "schedule", "record", "recipe"]),
+    ("data", &["base"]),
+    ("report", &["base", "record"]),
     ("ops", &["kernels"]),
-    ("model", &["record", "ops"]),
-    ("bounds", &["record", "ops", "model"]),
-    ("train", &["schedule", "record", "data", "ops", "model", "bounds"]),
+    ("model", &["base", "ops"]),
+    ("bounds", &["base", "ops", "model"]),
+    ("train", &["base", "schedule", "record", "data", "ops", "model", "bounds"]),
     (
         "temper",
-        &["schedule", "record", "kernels", "recipe", "sweep", "data", "report", "ops", "model", "bounds", "train"],
+        &[
+            "base", "schedule", "record", "kernels", "recipe", "sweep", "data", "report", "ops", "model", "bounds",
+            "train",
+        ],
     ),
 ];
 
 /// These build and test without a tensor library.
-const WITHOUT_BURN: [&str; 7] = ["schedule", "record", "recipe", "sweep", "kernels", "data", "report"];
+const WITHOUT_BURN: [&str; 8] = ["base", "schedule", "record", "recipe", "sweep", "kernels", "data", "report"];
 
 /// Parts of Burn that name a backend. Everything above `ops` speaks of tensors and devices only.
 const BACKENDS: [&str; 2] = ["burn-autodiff", "burn-flex"];

@@ -29,7 +29,7 @@
 //! | R1 | `faults/lm.rs::token_files_that_changed_are_refused`, `a_manifest_without_hashes_is_read` (compatibility), `crates/data/tests/stream.rs::files_are_known_by_content` | sources, nested replay, validation sets; train, branch, resume, `eval` |
 //! | R2, c | `faults/text.rs::half_a_corpus_is_none`, `crates/data/tests/prepare.rs::half_a_corpus_is_replaced` | `data prepare`, its renames and signals |
 //! | R3 | `faults/verify.rs::an_unwritten_question_is_asked_again` | everything that `verify` writes |
-//! | R4 | `crates/record/tests/files.rs`, `crates/model/tests/hugging_face.rs::half_an_export_is_none`; a power cut itself: every file of a run goes through `temper_record::files` | run, manifests, `best.json`, exports, pages of sweeps, reports |
+//! | R4 | `crates/record/tests/files.rs`, `crates/model/tests/hugging_face.rs::half_an_export_is_none`; a power cut itself: every file of a run goes through `temper_base::files` | run, manifests, `best.json`, exports, pages of sweeps, reports |
 //! | R5 | `faults/runs.rs::a_run_that_is_moved_while_it_trains_stops`, `crates/record/tests/run.rs::a_directory_that_was_replaced_is_not_written` | every checkpoint of both tasks |
 //! | R6, d | `faults/lm.rs::names_of_a_manifest_never_become_paths`, `old_sets_and_new_sources_never_share_a_file`, `crates/model/tests/hugging_face.rs::damaged_shards` | the manifest's reader, copies of sets, `weight_map` |
 //! | R7 | `crates/data/src/text/tokenizer_file.rs::a_panic_is_an_error` (the guard with a panic of its own) | loading, encoding, decoding |

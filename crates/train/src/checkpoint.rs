@@ -8,11 +8,11 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use temper_base::{Problem, Result};
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_model::{GptNeox, GptNeoxConfig, Parameters, hugging_face};
 use temper_record::checkpoint::{Checkpoint, CheckpointWriter, way_on};
 use temper_record::run::RunDir;
-use temper_record::{Problem, Result};
 
 use crate::optimizer::{Optimizer, Settings};
 
@@ -63,7 +63,7 @@ pub(crate) fn write_with(
 ) -> Result<Checkpoint> {
     let mut writer = CheckpointWriter::begin(run, state.step)?;
     let full = |problem: Problem| match problem.kind {
-        temper_record::Kind::Machine => problem.hint(way_on(run, "make room")),
+        temper_base::Kind::Machine => problem.hint(way_on(run, "make room")),
         _ => problem,
     };
     tensors::write(&writer.path("model.safetensors"), model).map_err(full)?;

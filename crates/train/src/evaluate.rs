@@ -4,9 +4,9 @@
 //! tokens in nats (not the mean of document means), perplexity its exponential, bits per byte the sum
 //! of nats over `ln 2` times the bytes of the text as read (Gao et al. 2020, the Pile).
 
+use temper_base::Result;
 use temper_data::{EvalWindows, TokenSource};
 use temper_model::GptNeox;
-use temper_record::Result;
 use temper_record::event::{MEAN_MACRO, MEAN_MICRO, Values};
 
 /// A named validation set.

@@ -1,11 +1,11 @@
 //! A language model as the task of a run.
 
+use temper_base::{Problem, Result};
 use temper_data::Stream;
 use temper_model::{GptNeox, parameter};
 use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Values;
 use temper_record::run::RunDir;
-use temper_record::{Problem, Result};
 
 use crate::checkpoint::{self, State};
 use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};

@@ -1,7 +1,8 @@
 //! Text from a model, token by token, to see what a loss means.
 
+use temper_base::random::Stream;
+use temper_base::{Problem, Result};
 use temper_model::GptNeox;
-use temper_record::{Problem, Result};
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +42,7 @@ pub fn generate(
             )
             .hint("the model has weights that are not finite"));
         }
-        let token = choose(&logits[..vocabulary.min(logits.len())], sampling, uniform(sampling.seed, n as u64));
+        let token = choose(&logits[..vocabulary.min(logits.len())], sampling, Stream::new(sampling.seed).at(n as u64));
         tokens.push(token);
         if each(token).is_break() {
             break;
@@ -79,15 +80,4 @@ fn choose(logits: &[f32], sampling: &Sampling, u: f64) -> u32 {
         }
     }
     order[kept - 1] as u32
-}
-
-/// A number in [0, 1) from (seed, counter), by two rounds of the SplitMix64 finaliser.
-fn uniform(seed: u64, counter: u64) -> f64 {
-    let mix = |mut z: u64| {
-        z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    (mix(seed ^ mix(counter)) >> 11) as f64 / (1u64 << 53) as f64
 }

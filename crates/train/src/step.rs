@@ -1,8 +1,8 @@
 //! One training step of a language model: forward, loss, backward, clipping, update.
 
 use burn::tensor::Tensor;
+use temper_base::{Problem, Result};
 use temper_model::{GptNeox, Parameters};
-use temper_record::{Problem, Result};
 
 use crate::optimizer::{Gradients, Optimizer};
 

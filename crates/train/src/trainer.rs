@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use temper_base::{Problem, Result};
+use temper_record::RunSeries;
 use temper_record::checkpoint::{Best, Checkpoint, prune};
 use temper_record::event::{Event, Values};
 use temper_record::run::RunDir;
 use temper_record::series::each_event;
 use temper_record::sink::Recorder;
-use temper_record::{Problem, Result, RunSeries};
 use temper_schedule::Schedule;
 
 use crate::checkpoint::State;

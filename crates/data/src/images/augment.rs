@@ -5,7 +5,7 @@
 //! pixels* (black borders would put false edges at a radius where nothing else is uncertain). How an update is cut
 //! into smaller batches does not change what is drawn.
 
-use crate::permute::{key, mix};
+use temper_base::random::{finalise, key};
 
 /// Sets the draws of this file apart from all others of one seed.
 const PURPOSE: u64 = 4;
@@ -55,7 +55,7 @@ impl Augment {
     /// What happens to image `index` of the data set.
     pub fn draw(&self, index: u32) -> Placement {
         let key = key(&[self.seed, PURPOSE, self.step, index.into()]);
-        let draw = |what: u64| mix(key.wrapping_add(what));
+        let draw = |what: u64| finalise(key.wrapping_add(what));
         let pad = self.pad as isize;
         // The upper bits of a product spread 64 random bits over 2 pad + 1 places; how unevenly is far below notice.
         let shift = |what| ((u128::from(draw(what)) * (2 * self.pad as u128 + 1)) >> 64) as isize - pad;

@@ -9,11 +9,11 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use temper_record::{Problem, Result};
+use temper_base::hash::sha256;
+use temper_base::{Problem, Result};
 
 use super::known::{Known, known};
 use super::{Images, READ, Splits, limits};
-use crate::files::sha256;
 
 const ARCHIVE: &str = "cifar-10-binary.tar.gz";
 /// The folder inside the archive.

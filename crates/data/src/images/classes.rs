@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::Images;
 

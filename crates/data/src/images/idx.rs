@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use temper_record::{Problem, Result};
+use temper_base::hash::sha256;
+use temper_base::{Problem, Result};
 
 use super::known::KNOWN;
 use super::{Images, READ, SET_BYTES, Splits, folder_name, limits, numbered};
-use crate::files::sha256;
 
 /// Training images and labels, test images and labels: the start of the names.
 const STEMS: [(&str, usize); 4] = [("train-images", 3), ("train-labels", 1), ("t10k-images", 3), ("t10k-labels", 1)];

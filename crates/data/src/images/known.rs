@@ -4,8 +4,7 @@
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
-
-use crate::files::sha256;
+use temper_base::hash::sha256;
 
 /// A known data set.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::READ;
 

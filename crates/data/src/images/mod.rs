@@ -19,8 +19,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-use temper_record::{Problem, Result};
+use temper_base::hash::{Digest, Sha256, finished};
+use temper_base::{Problem, Result};
 
 pub mod augment;
 mod cifar;
@@ -40,8 +40,8 @@ pub use known::{Known, KnownFile, known, normalisation};
 pub use limits::{PICTURE_PIXELS, SET_BYTES};
 pub use order::Epochs;
 
-use crate::files::hex;
-use crate::permute::{Permutation, key};
+use crate::permute::Permutation;
+use temper_base::random::key;
 
 const READ: &str = "read images";
 /// Sets the draw of a held-out part apart from all others of one seed.
@@ -302,7 +302,7 @@ impl Images {
             hash.update(label.to_le_bytes());
         }
         hash.update(&self.pixels);
-        hex(&hash.finalize())
+        finished(hash)
     }
 }
 

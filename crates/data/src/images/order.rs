@@ -1,6 +1,7 @@
 //! The order in which images are trained on: epoch by epoch, each a permutation of its own.
 
-use crate::permute::{Permutation, key};
+use crate::permute::Permutation;
+use temper_base::random::key;
 
 /// Sets the draws of this file apart from all others of one seed.
 const PURPOSE: u64 = 3;

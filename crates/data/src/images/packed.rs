@@ -16,7 +16,7 @@
 //!
 //! `scripts/make_assets.py images` writes it.
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::{Images, READ, SET_BYTES, Splits, limits};
 use crate::files::u32_at;

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::known::known;
 use super::picture::{self, Picture};

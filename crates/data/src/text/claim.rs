@@ -9,7 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use temper_record::{Problem, Result, files};
+use temper_base::{Problem, Result, files};
 
 const WHAT: &str = "prepare data";
 const LOCK: &str = ".prepare.lock";

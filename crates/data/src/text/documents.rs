@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::bad_lines::{AT_ONCE, BadLines, Fault, Skipped, Tally};
 use super::inputs::{Bytes, Format, Part, expand, read_once};

@@ -7,16 +7,13 @@
 //! hashed where a run begins and where it is resumed, from the file itself and not through the map.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use temper_record::{Problem, Result};
+use temper_base::hash::{Sha256, feed_file};
+use temper_base::{Problem, Result};
 
 use super::source::TokenSource;
-use crate::files::hex;
 
 /// What a token file held when a run began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,16 +91,7 @@ impl TokenSource {
     }
 }
 
-/// Feeds a file, from `skip` bytes on, into a hash.
+/// Feeds a file of tokens, from `skip` bytes on, to a hash.
 pub(crate) fn hash_file(hash: &mut Sha256, path: &Path, skip: usize) -> Result<()> {
-    let done = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::Start(skip as u64))?;
-        io::copy(&mut io::BufReader::with_capacity(1 << 20, file), hash)
-    });
-    done.map(drop).map_err(|cause| Problem::io("read tokens", path, &cause))
-}
-
-/// The hash so far, in hex.
-pub(crate) fn ended(hash: Sha256) -> String {
-    hex(&hash.finalize())
+    feed_file(hash, path, skip as u64).map(drop).map_err(|cause| Problem::io("read tokens", path, &cause))
 }

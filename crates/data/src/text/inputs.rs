@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 pub(super) const READ: &str = "read documents";
 

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::documents::ReadCount;
 use super::inputs::{Bytes, Compression, Part, READ};

@@ -24,12 +24,12 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-use temper_record::files::AtomicFile;
-use temper_record::{Problem, Result};
+use temper_base::files::AtomicFile;
+use temper_base::hash::{Digest, Sha256, finished};
+use temper_base::{Problem, Result};
 
 use super::documents::Note;
-use super::identity::{ended, hash_file};
+use super::identity::hash_file;
 use super::source::{bad_id, with_suffix};
 use crate::files::{Mapping, u64_at};
 
@@ -238,7 +238,7 @@ impl Megatron {
         let mut hash = Sha256::new();
         hash_file(&mut hash, &self.bin_path.with_extension("idx"), 0)?;
         hash_file(&mut hash, &self.bin_path, 0)?;
-        Ok(ended(hash))
+        Ok(finished(hash))
     }
 
     /// Number of tokens.

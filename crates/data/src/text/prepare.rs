@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
-use temper_record::{Problem, Result, files};
+use temper_base::hash::{Digest, Sha256};
+use temper_base::{Problem, Result, files};
 
 use super::bad_lines::Skipped;
 use super::claim::{self, Claim};

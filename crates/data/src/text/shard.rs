@@ -23,13 +23,13 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-use temper_record::files::AtomicFile;
-use temper_record::{Problem, Result};
+use temper_base::files::AtomicFile;
+use temper_base::hash::{Digest, Sha256, finished, hex};
+use temper_base::{Problem, Result};
 
-use super::identity::{ended, hash_file};
+use super::identity::hash_file;
 use super::source::{Vocabulary, bad_id, with_suffix};
-use crate::files::{Mapping, hex, u32_at, u64_at};
+use crate::files::{Mapping, u32_at, u64_at};
 
 const MAGIC: &[u8; 8] = b"TMPRTOKS";
 const VERSION: u32 = 1;
@@ -273,7 +273,7 @@ impl TokenShard {
         let mut hash = Sha256::new();
         hash_file(&mut hash, &self.info.path, HEADER)?;
         hash.update(&self.map.bytes()[..HASH_AT]);
-        let found = ended(hash);
+        let found = finished(hash);
         if found == self.info.hash {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::documents::Note;
 use super::megatron::Megatron;

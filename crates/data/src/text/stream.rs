@@ -13,12 +13,13 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::identity::Identity;
 use super::mixture::{Mixture, Share};
 use super::source::{TokenSource, Vocabulary};
-use crate::permute::{Permutation, key};
+use crate::permute::Permutation;
+use temper_base::random::key;
 
 const OPEN: &str = "open data stream";
 

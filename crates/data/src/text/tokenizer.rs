@@ -12,8 +12,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use temper_record::{Problem, Result};
+use temper_base::hash::{Digest, Sha256, finished};
+use temper_base::{Problem, Result};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -24,7 +24,6 @@ use super::source::Vocabulary;
 pub use super::tokenizer_file::END_OF_TEXT;
 use super::tokenizer_file::{Beside, MOST_IDS, checked, end_of_document, guarded};
 use super::words;
-use crate::files::hex;
 
 const READ: &str = "read tokenizer";
 const TRAIN: &str = "train tokenizer";
@@ -292,7 +291,7 @@ fn fingerprint(vocab: &HashMap<String, u32>, json: &Value) -> String {
         hash.update(b"\n");
         hash.update(sorted(part).to_string());
     }
-    let Value::Object(model) = sorted(&json["model"]) else { return hex(&hash.finalize()) };
+    let Value::Object(model) = sorted(&json["model"]) else { return finished(hash) };
     for (option, value) in &model {
         let hashed = match option.as_str() {
             "type" | "merges" => true,
@@ -307,7 +306,7 @@ fn fingerprint(vocab: &HashMap<String, u32>, json: &Value) -> String {
             hash.update(value.to_string());
         }
     }
-    hex(&hash.finalize())
+    finished(hash)
 }
 
 /// The value with the keys of every object in order.

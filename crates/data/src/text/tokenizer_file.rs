@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::Value;
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::inputs::Note;
 

@@ -12,7 +12,7 @@
 //!   exactly these documents. If not even the first fits, its first tokens are taken, as many as the limit says; how many bytes
 //!   these are is not known.
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::source::TokenSource;
 

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use temper_base::Problem;
 use temper_data::{Documents, Input, ReadOptions, Tokenizer};
-use temper_record::Problem;
 
 /// SplitMix64, written out: the tests' randomness must not be that of the code they test.
 pub struct Rng(pub u64);

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use crate::tensors::{self, Stored};
 

@@ -1,6 +1,6 @@
 //! Writing down a network layer by layer.
 
-use temper_record::Result;
+use temper_base::Result;
 
 use super::config::{Fault, NetworkConfig, NodeConfig, Op};
 

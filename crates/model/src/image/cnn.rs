@@ -1,7 +1,7 @@
 //! Plain convolutional networks: convolutions, one or two hidden linear layers, the logits; batch norm and ReLU
 //! after every one but the last.
 
-use temper_record::Result;
+use temper_base::Result;
 
 use super::builder::{Builder, conv};
 use super::config::{NetworkConfig, Op};

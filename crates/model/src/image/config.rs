@@ -2,8 +2,8 @@
 //! `network.json`.
 
 use serde::{Deserialize, Serialize};
+use temper_base::{Problem, Result};
 use temper_ops::stack::Conv;
-use temper_record::{Problem, Result};
 
 /// A classifier of images. Every function of this crate that makes one has checked it (see [`NetworkConfig::shapes`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

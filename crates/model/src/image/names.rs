@@ -1,7 +1,7 @@
 //! The networks that have names.
 
 use serde::{Deserialize, Serialize};
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::config::{LARGEST, NetworkConfig};
 use super::resnext::{PAPER, ResNext, TINY, resnext};

@@ -1,7 +1,7 @@
 //! ResNeXt of arXiv 2103.17268 (after Xie et al. 2017): bottleneck blocks with grouped convolutions, no pooling, a
 //! hidden linear layer. Layers have the names of the paper's code (`ResNeXt_2_32`), so its state dicts fit.
 
-use temper_record::Result;
+use temper_base::Result;
 
 use super::builder::{Builder, conv};
 use super::config::{NetworkConfig, Op};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::config::{NetworkConfig, Op};
 use super::graph::ImageNet;

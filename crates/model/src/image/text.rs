@@ -13,7 +13,7 @@
 //! relu
 //! ```
 
-use temper_record::{Problem, Result};
+use temper_base::{Problem, Result};
 
 use super::builder::Builder;
 use super::config::{Fault, NetworkConfig, Op};

@@ -1,7 +1,7 @@
 //! Wide-ResNet-8 of arXiv 2103.17268 (after Zagoruyko and Komodakis 2016): one block a stage, no pooling, a hidden
 //! linear layer. Layers have the names of the paper's code (`wide_resnet_8`), so its state dicts fit.
 
-use temper_record::Result;
+use temper_base::Result;
 
 use super::builder::{Builder, conv};
 use super::config::{NetworkConfig, Op};

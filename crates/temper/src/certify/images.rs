@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use temper_base::files::write_whole;
+use temper_base::problem::pasted;
+use temper_base::{Problem, Result};
 use temper_data::images::{self, Images, Match, Splits};
 use temper_recipe::Recipe;
-use temper_record::files::write_whole;
-use temper_record::problem::pasted;
 use temper_record::run::RunDir;
-use temper_record::{Problem, Result};
 
 use crate::builtin;
 use crate::certify::settings;

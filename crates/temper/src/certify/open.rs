@@ -1,11 +1,11 @@
 //! An image classifier to look at: that of a run's checkpoint.
 
 use burn::tensor::Device;
+use temper_base::{Problem, Result};
 use temper_data::images::Images;
 use temper_model::ImageNet;
 use temper_recipe::{Recipe, Task};
 use temper_record::run::{RunDir, RunRef};
-use temper_record::{Problem, Result};
 use temper_train::certify::checkpoint;
 
 use crate::problems::Outcome;

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
+use temper_base::numbers::{count, duration};
+use temper_base::problem::pasted;
+use temper_base::{Problem, Result};
 use temper_model::image::NetworkConfig;
 use temper_recipe::{Entry, Origin, Recipe, Task};
-use temper_record::console::{count, duration, metric};
-use temper_record::problem::pasted;
-use temper_record::{Problem, Result};
+use temper_record::console::metric;
 use temper_report::Table;
 use temper_schedule::sparkline::curve;
 use temper_schedule::{EpsSchedule, EpsShape, sparkline};

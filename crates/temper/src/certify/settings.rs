@@ -1,12 +1,12 @@
 //! What the keys of a recipe of certified training come to: network, first weights, method, radius.
 
+use temper_base::Result;
 use temper_data::images::{Images, Known, known};
 use temper_model::image::config::NetworkConfig;
 use temper_model::image::init::ImageInit;
 use temper_model::image::names::vanilla_init;
 use temper_model::image::{BatchNorm, by_name, text};
 use temper_recipe::{Origin, Recipe, Value};
-use temper_record::Result;
 use temper_train::certify::evaluate::EvalSettings;
 use temper_train::certify::method::{Method, Mixing, Objective};
 use temper_train::certify::step::Accumulation;
@@ -75,7 +75,7 @@ pub fn network(recipe: &Recipe, input: [usize; 3], classes: usize) -> Result<Net
 }
 
 /// The problem, at the place where the recipe writes the key.
-fn at(recipe: &Recipe, key: &str, problem: temper_record::Problem) -> temper_record::Problem {
+fn at(recipe: &Recipe, key: &str, problem: temper_base::Problem) -> temper_base::Problem {
     let found = recipe.problem(key, format!("{}: {}", problem.place, problem.why));
     match problem.hint {
         Some(hint) => found.hint(hint),

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use temper_base::Problem;
+use temper_base::numbers::count;
 use temper_data::images::{Epochs, Images, Match};
 use temper_model::ImageNet;
 use temper_model::image::{NetworkConfig, stored};
 use temper_recipe::{Recipe, Task};
-use temper_record::Problem;
-use temper_record::console::count;
 use temper_record::event::Parent;
 use temper_record::run::{RunDir, RunRef};
 use temper_record::series::RunSeries;
@@ -236,7 +236,7 @@ pub fn require_fit(
     base: &str,
     input: [usize; 3],
     classes: usize,
-) -> temper_record::Result<()> {
+) -> temper_base::Result<()> {
     if (config.input, config.classes) == (input, classes) {
         if settings::network(recipe, input, classes)? == *config {
             return Ok(());
@@ -255,7 +255,7 @@ pub fn require_fit(
 }
 
 /// An error unless a position in the base's data, which counts batches, means the same here.
-fn require_same_batches(recipe: &Recipe, base: &Recipe, name: &str) -> temper_record::Result<()> {
+fn require_same_batches(recipe: &Recipe, base: &Recipe, name: &str) -> temper_base::Result<()> {
     for key in ["data.images", "data.holdout", "data.max_train", "batch.images"] {
         if recipe.shown(key) != base.shown(key) {
             let why =
@@ -268,7 +268,7 @@ fn require_same_batches(recipe: &Recipe, base: &Recipe, name: &str) -> temper_re
 }
 
 /// Refuses what cannot fit into this machine's memory: the system would end it without a word.
-fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_record::Result<()> {
+fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_base::Result<()> {
     let images = data.train.len() + data.holdout.as_ref().map_or(0, Images::len) + data.test.len();
     let needed = plan::memory(recipe, config, images, data.train.len())?.total();
     let Some(machine) = machine::memory().filter(|machine| needed > machine.total) else { return Ok(()) };
@@ -327,7 +327,7 @@ pub fn radius(recipe: &Recipe, train: usize, lengths: &Lengths) -> Outcome<EpsSc
 }
 
 /// What an update and, where the number of training images is known, an epoch are worth.
-pub fn units(recipe: &Recipe, train: Option<usize>) -> temper_record::Result<Units> {
+pub fn units(recipe: &Recipe, train: Option<usize>) -> temper_base::Result<Units> {
     let batch = recipe.u64("batch.images")?;
     let epoch = |train: usize| (train as u64).div_ceil(batch).saturating_mul(batch);
     Ok(Units { tokens_per_step: batch, tokens_per_epoch: train.map(epoch) })

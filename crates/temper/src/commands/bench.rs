@@ -12,9 +12,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use temper_base::numbers::count;
+use temper_base::{Problem, Result};
 use temper_kernels::arch::{self, InstructionSet};
-use temper_record::console::count;
-use temper_record::{Problem, Result};
 
 use super::machine;
 use crate::args::{self, BenchCommand, Repeat};

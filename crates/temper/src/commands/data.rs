@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::json;
+use temper_base::numbers::{count, duration};
+use temper_base::problem::pasted;
+use temper_base::{Problem, Result, files};
 use temper_data::images::Splits;
 use temper_data::text::claim;
 use temper_data::text::documents::ReadCount;
 use temper_data::{
     Document, Documents, Input, PrepareOptions, Prepared, ReadOptions, ShardInfo, TokenSource, Tokenizer, prepare,
 };
-use temper_record::console::{count, duration};
-use temper_record::problem::pasted;
-use temper_record::{Problem, Result, files};
 use temper_report::Table;
 
 use crate::args::{DataCommand, Info, Prepare, TrainTokenizer};

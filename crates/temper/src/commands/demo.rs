@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
+use temper_base::Problem;
+use temper_base::numbers::duration;
+use temper_base::problem::pasted;
 use temper_data::PrepareOptions;
 use temper_model::ImageNet;
 use temper_model::image::{ImageInit, Statistics};
 use temper_recipe::Recipe;
-use temper_record::console::duration;
-use temper_record::problem::pasted;
+use temper_record::RunSeries;
 use temper_record::run::RunDir;
-use temper_record::{Problem, RunSeries};
 use temper_report::{Extra, InitGains, ReportOptions, final_table, gain_table, report, sentence};
 
 use crate::args::Demo;

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
+use temper_base::numbers::count;
 use temper_record::Env;
-use temper_record::console::count;
 
 use super::{machine, selftest};
 use crate::args::Doctor;

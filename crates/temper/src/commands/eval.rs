@@ -2,9 +2,10 @@
 
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
+use temper_base::Problem;
+use temper_base::numbers::count;
 use temper_data::{EvalWindows, PrepareOptions, TokenSource};
-use temper_record::Problem;
-use temper_record::console::{count, metric};
+use temper_record::console::metric;
 use temper_record::event::Values;
 use temper_report::Table;
 use temper_train::evaluate::{EvalSet, EvalSettings, evaluate_with, means};

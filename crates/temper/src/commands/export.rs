@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
+use temper_base::{Problem, Result, files};
 use temper_model::narrow::Losses;
 use temper_model::{hugging_face, parameter, tensors};
-use temper_record::{Problem, Result, files};
 
 use crate::args::{Dtype, Export};
 use crate::console;

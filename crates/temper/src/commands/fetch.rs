@@ -9,9 +9,9 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use temper_base::numbers::count;
+use temper_base::{Problem, Result, files};
 use temper_data::images::{self, Known, KnownFile, known};
-use temper_record::console::count;
-use temper_record::{Problem, Result, files};
 
 use super::data::{images_in_words, leave_nothing, remove_if_empty};
 use crate::args::Fetch;

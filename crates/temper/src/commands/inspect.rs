@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::json;
+use temper_base::Problem;
 use temper_bounds::boxes::boxes;
 use temper_bounds::ibp::{LayerState, difference_gains, layer_states};
 use temper_data::images::Images;
@@ -11,7 +12,6 @@ use temper_model::ImageNet;
 use temper_model::image::names::vanilla_init;
 use temper_model::image::{ImageInit, Op, Statistics};
 use temper_recipe::{Recipe, Task};
-use temper_record::Problem;
 use temper_report::Table;
 
 use crate::args;
@@ -81,7 +81,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
     Ok(0)
 }
 
-fn eps(args: &args::Inspect, recipe: &Recipe) -> temper_record::Result<f64> {
+fn eps(args: &args::Inspect, recipe: &Recipe) -> temper_base::Result<f64> {
     args.eps.as_deref().map_or_else(|| recipe.radius("eps.target"), radius)
 }
 

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
+use temper_base::Problem;
+use temper_base::numbers::{count, duration};
+use temper_base::problem::pasted;
 use temper_data::{Tokenizer, Vocabulary};
 use temper_model::{GptNeoxConfig, hugging_face};
 use temper_recipe::{Entry, Origin, Recipe, Task};
-use temper_record::console::{count, duration, metric};
-use temper_record::problem::pasted;
-use temper_record::{Checkpoint, Problem, RunDir};
+use temper_record::console::metric;
+use temper_record::{Checkpoint, RunDir};
 use temper_report::Table;
 use temper_train::checkpoint::{self, State};
 use temper_train::cost::{Memory, calibrate, checkpoint_bytes};

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use temper_base::Problem;
+use temper_base::numbers::count;
 use temper_model::image::text::{EXAMPLE, LAYERS, LINES};
 use temper_model::image::{BatchNorm, NETWORKS, by_name};
 use temper_recipe::{KEYS, Key, Recipe, nearest};
-use temper_record::Problem;
-use temper_record::console::count;
 use temper_report::Table;
 use temper_report::text::columns;
 

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use temper_record::files::UNFINISHED;
-use temper_record::{MEAN_MACRO, MEAN_MICRO, Problem, RunDir, RunSeries};
+use temper_base::Problem;
+use temper_base::files::UNFINISHED;
+use temper_record::{MEAN_MACRO, MEAN_MICRO, RunDir, RunSeries};
 use temper_report::{FIGURES, ReportOptions, report, sentence};
 
 use crate::args::Report;
@@ -69,7 +70,7 @@ fn read(names: &[PathBuf], printer: &Printer) -> Outcome<(Vec<Run>, Vec<RunSerie
     if problems.is_empty() { Ok((runs, series)) } else { Err(problems.into()) }
 }
 
-fn open(name: &Path) -> temper_record::Result<RunDir> {
+fn open(name: &Path) -> temper_base::Result<RunDir> {
     let text = name.to_string_lossy();
     RunDir::open(name).map_err(|problem| match text.rsplit_once('@') {
         Some((dir, _)) if Path::new(dir).is_dir() => {

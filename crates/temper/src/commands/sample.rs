@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use temper_record::Problem;
-use temper_record::problem::visible;
+use temper_base::Problem;
+use temper_base::problem::visible;
 use temper_train::sample::{Sampling, generate};
 
 use crate::args::Sample;

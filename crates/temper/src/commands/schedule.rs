@@ -4,9 +4,10 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use temper_base::numbers::count;
+use temper_base::{Problem, files};
 use temper_recipe::{Origin, Recipe, Task, Value};
-use temper_record::console::{count, metric};
-use temper_record::{Problem, files};
+use temper_record::console::metric;
 use temper_report::{ScheduleCurve, Table, schedule_svg};
 use temper_schedule::sparkline::curve;
 use temper_schedule::{EpsSchedule, Length, LengthError, Schedule, Units, sparkline};
@@ -200,7 +201,7 @@ fn resolve(recipe: &Recipe, units: Units) -> Outcome<Plan> {
     }
 }
 
-fn keeps_schedule(recipe: &Recipe) -> temper_record::Result<bool> {
+fn keeps_schedule(recipe: &Recipe) -> temper_base::Result<bool> {
     Ok(recipe.text("clocks.schedule")? == "keep")
 }
 

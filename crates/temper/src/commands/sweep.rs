@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use temper_base::Problem;
+use temper_base::hash::{Digest, Sha256};
 use temper_recipe::{Task, nearest};
-use temper_record::Problem;
 use temper_report::Table;
 use temper_report::text::escape;
 use temper_sweep::{Chosen, Measure, Sweep};

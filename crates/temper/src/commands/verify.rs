@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
+use temper_base::files::write_whole;
+use temper_base::{Problem, Result};
 use temper_bounds::attack::Attack;
 use temper_bounds::boxes::Images as Boxed;
 use temper_bounds::ibp::Bound;
@@ -23,8 +25,6 @@ use temper_bounds::verdict::{AttackCertified, Outcome as Kind, Question, Summary
 use temper_data::images::Images;
 use temper_model::ImageNet;
 use temper_record::csv::quoted;
-use temper_record::files::write_whole;
-use temper_record::{Problem, Result};
 
 use crate::args;
 use crate::certify::images;

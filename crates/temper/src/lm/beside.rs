@@ -10,10 +10,10 @@ use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use temper_base::{Problem, Result};
 use temper_data::Tokenizer;
 use temper_model::GptNeoxConfig;
 use temper_record::checkpoint::Checkpoint;
-use temper_record::{Problem, Result};
 
 /// Names and contents.
 pub type Files = Vec<(String, Vec<u8>)>;

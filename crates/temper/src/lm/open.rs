@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use temper_base::{Problem, Result};
 use temper_data::{TokenSource, Tokenizer, Vocabulary};
 use temper_model::tensors::Dtype;
 use temper_model::{GptNeox, hugging_face};
 use temper_recipe::{Recipe, Task};
 use temper_record::run::{RunDir, RunRef};
-use temper_record::{Problem, Result};
 use temper_train::checkpoint;
 
 use crate::lm::beside;

@@ -4,16 +4,16 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use temper_base::files;
+use temper_base::numbers::count;
+use temper_base::problem::pasted;
+use temper_base::{Problem, Result};
 use temper_data::{EvalWindows, Stream, StreamSpec, Tokenizer};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Task};
-use temper_record::console::count;
 use temper_record::event::Parent;
-use temper_record::files;
-use temper_record::problem::pasted;
 use temper_record::run::{RunDir, RunRef};
 use temper_record::series::RunSeries;
-use temper_record::{Problem, Result};
 use temper_schedule::Length;
 use temper_train::checkpoint::{self, State};
 use temper_train::cost::Memory;

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use temper_base::numbers::count;
+use temper_base::{Problem, Result};
 use temper_data::{Documents, Input, TokenSource, Tokenizer};
 use temper_recipe::Recipe;
-use temper_record::console::count;
 use temper_record::run::RunDir;
-use temper_record::{Problem, Result};
 
 use crate::lm::checks;
 use crate::lm::text::{self, Manifest, Named};

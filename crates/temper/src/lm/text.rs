@@ -10,16 +10,16 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use temper_base::numbers::{count, duration};
+use temper_base::{Problem, Result};
+use temper_base::{files, files::AtomicFile};
 use temper_data::{
     Documents, Identity, Input, PrepareOptions, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec,
     TokenSource, Tokenizer, prepare,
 };
 use temper_recipe::{Recipe, is_name};
 use temper_record::checkpoint::Checkpoint;
-use temper_record::console::{count, duration};
-use temper_record::files::{self, AtomicFile};
 use temper_record::run::{RunDir, RunRef};
-use temper_record::{Problem, Result};
 use temper_train::evaluate::EvalSet;
 
 use crate::builtin;

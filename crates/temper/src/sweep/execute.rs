@@ -9,8 +9,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use temper_record::Problem;
-use temper_record::console::duration;
+use temper_base::Problem;
+use temper_base::numbers::duration;
 use temper_train::trainer::{End, Interrupt};
 
 use crate::console::Signals;

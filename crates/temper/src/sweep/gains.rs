@@ -2,9 +2,9 @@
 //! first weights.
 
 use burn::tensor::Device;
+use temper_base::Problem;
 use temper_model::image::Statistics;
 use temper_recipe::{Recipe, Task};
-use temper_record::Problem;
 use temper_report::text::escape;
 use temper_report::{InitGains, gain_table};
 use temper_sweep::{Chosen, Curve, Sweep};

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use temper_record::console::{count, digits};
-use temper_record::files::write_whole;
-use temper_record::{Problem, Result};
+use temper_base::files::write_whole;
+use temper_base::numbers::{count, digits};
+use temper_base::{Problem, Result};
 use temper_report::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach};
 use temper_report::scale::Kind;
 use temper_report::text::{Format, escape, metric_name};

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use temper_base::Problem;
+use temper_base::numbers::{count, duration};
 use temper_recipe::Recipe;
-use temper_record::Problem;
-use temper_record::console::{count, duration};
 use temper_report::Table;
 use temper_sweep::{Chosen, Sweep};
 

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use temper_record::console;
+use temper_base::numbers;
 use temper_record::csv::quoted;
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
@@ -218,5 +218,5 @@ pub fn relation(claim: &Claim) -> &'static str {
 
 /// A number. JSON has no NaN and no infinity: as in `metrics.jsonl`, a word stands for them.
 fn number(value: f64) -> Value {
-    if value.is_finite() { value.into() } else { console::word(value).into() }
+    if value.is_finite() { value.into() } else { numbers::word(value).into() }
 }

@@ -12,9 +12,10 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use temper_base::{Problem, Result};
 use temper_record::event::Event;
 use temper_record::run::RunDir;
-use temper_record::{Checkpoint, Problem, Result, RunSeries};
+use temper_record::{Checkpoint, RunSeries};
 
 /// The folder of all sweeps.
 #[derive(Debug, Clone)]

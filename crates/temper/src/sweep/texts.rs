@@ -1,15 +1,14 @@
 //! What the runs of a sweep train on: text is known by the hash of its content, and tokenised once for all of them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use sha2::{Digest, Sha256};
+use temper_base::hash::{Digest, Sha256, feed_file, hex};
+use temper_base::{Problem, Result};
 use temper_data::{Documents, Input, PrepareOptions, ReadOptions, Tokenizer};
 use temper_recipe::Recipe;
-use temper_record::{Problem, Result};
 
 use crate::lm::text;
 use crate::printer::Printer;
@@ -199,8 +198,7 @@ impl Texts {
 /// The hash of a file's bytes.
 fn of_file(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
-    let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash));
-    copied.map_err(|cause| Problem::io("read file", path, &cause))?;
+    feed_file(&mut hash, path, 0).map_err(|cause| Problem::io("read file", path, &cause))?;
     Ok(short(hash))
 }
 
@@ -239,7 +237,7 @@ fn there(path: &str) -> bool {
 
 /// The first digits of a hash.
 pub fn short(hash: Sha256) -> String {
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..6])
 }
 
 /// The tokenizer of a run, by its path.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use temper_base::Problem;
+use temper_base::hash::{Digest, Sha256};
 use temper_recipe::{Recipe, Task, Value, find_key};
+use temper_record::RunSeries;
 use temper_record::run::{At, RunRef};
-use temper_record::{Problem, RunSeries};
 use temper_sweep::file::Base;
 use temper_sweep::{Chosen, Start, Sweep, Variant};
 

@@ -2,9 +2,9 @@
 //! running statistics and the normalisation of pixels, and the optimiser and clocks every run has.
 
 use burn::tensor::Device;
+use temper_base::Result;
 use temper_model::ImageNet;
 use temper_model::image::{NetworkConfig, stored};
-use temper_record::Result;
 use temper_record::checkpoint::Checkpoint;
 use temper_record::run::RunDir;
 

@@ -71,7 +71,7 @@ impl Memory {
         rows: usize,
         eval_rows: usize,
         images: usize,
-    ) -> temper_record::Result<Self> {
+    ) -> temper_base::Result<Self> {
         let parameters = config.parameters().saturating_mul(4);
         let shapes = config.shapes()?;
         let size = |shape: &[usize; 3]| shape.iter().fold(1, |product: u64, n| product.saturating_mul(*n as u64));

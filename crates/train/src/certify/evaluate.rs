@@ -10,6 +10,7 @@
 //! that the attack turned among those it was tried on. With all images attacked it is the PGD error itself.
 
 use burn::tensor::{Device, Tensor};
+use temper_base::{Problem, Result};
 use temper_bounds::attack::{Attack, attack_images_until};
 use temper_bounds::boxes::{self, Images};
 use temper_bounds::ibp::{LayerState, layer_states};
@@ -18,7 +19,6 @@ use temper_bounds::verdict::{ROUNDING, check_order};
 use temper_model::ImageNet;
 use temper_model::image::Statistics;
 use temper_record::event::Values;
-use temper_record::{Problem, Result};
 
 use super::step::Batch;
 

@@ -1,11 +1,11 @@
 //! One update of certified training: clean pass and bounds in one, loss, backward, clipping, update.
 
 use burn::tensor::{Device, Tensor};
+use temper_base::{Problem, Result};
 use temper_bounds::attack::{Attack, AttackLoss, adversarial_images};
 use temper_bounds::{boxes, crown, losses};
 use temper_model::image::{Statistics, Trace};
 use temper_model::{ImageNet, Parameters};
-use temper_record::{Problem, Result};
 
 use super::method::{Method, Objective, Radius};
 use crate::optimizer::{Gradients, Optimizer};

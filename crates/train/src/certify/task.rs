@@ -1,12 +1,12 @@
 //! An image classifier as the task of a run.
 
 use burn::tensor::Device;
+use temper_base::Result;
 use temper_bounds::boxes;
 use temper_data::images::{Augment, Epochs, Images};
 use temper_model::image::PooledMoments;
 use temper_model::image::Statistics;
 use temper_model::{ImageNet, parameter};
-use temper_record::Result;
 use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Values;
 use temper_record::run::RunDir;

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
+use temper_base::numbers::count;
+use temper_base::{Problem, Result};
 use temper_model::ImageNet;
 use temper_model::image::{BatchNorm, NetworkConfig, by_name, stored};
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_recipe::{Origin, Recipe, Value as Setting};
-use temper_record::console::count;
-use temper_record::{Problem, Result};
 use temper_train::certify::cost::{Memory, passes};
 use temper_train::certify::method::Radius;
 use temper_train::certify::step::{Batch, train_step};

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
+use temper_base::numbers::count;
+use temper_base::{Problem, Result};
 use temper_data::Vocabulary;
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Value as Setting};
-use temper_record::console::count;
-use temper_record::{Problem, Result};
 use temper_train::cost::Memory;
 use temper_train::optimizer::Optimizer;
 use temper_train::step::{Pieces, train_step};

@@ -7,8 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use temper_record::files::write_whole;
-use temper_record::{Problem, Result};
+use temper_base::files::write_whole;
+use temper_base::{Problem, Result};
 
 /// Bytes of the header: room for any number of rows.
 const HEADER: usize = 128;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use temper_record::files::{AtomicFile, write_whole};
+use temper_base::files::{AtomicFile, write_whole};
 
 #[test]
 fn a_file_appears_when_it_is_finished_and_leaves_nothing_if_it_is_not() {
