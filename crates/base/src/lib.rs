@@ -1,12 +1,14 @@
 //! What every crate above the arithmetic stands on: the one shape of every error ([`problem`]), files that are whole or absent
-//! ([`files`]), content hashes ([`hash`]), random numbers without a state ([`random`]) and numbers as people read them ([`numbers`]).
+//! ([`files`]), content hashes ([`hash`]), who hears what work has to say ([`listener`]), random numbers without a state ([`random`]) and numbers as people read them ([`numbers`]).
 //!
 //! Nothing here knows runs, tensors, tasks or the command line.
 
 pub mod files;
 pub mod hash;
+pub mod listener;
 pub mod numbers;
 pub mod problem;
 pub mod random;
 
-pub use problem::{Kind, Problem, Result};
+pub use listener::Listener;
+pub use problem::{Kind, Problem, Problems, Result};

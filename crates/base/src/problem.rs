@@ -145,3 +145,26 @@ impl Problem {
         self
     }
 }
+
+/// One problem or several: everything that is wrong, reported at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// The exit code: that of the gravest kind, the machine before training before input.
+    pub fn exit_code(&self) -> u8 {
+        self.0.iter().map(|problem| problem.kind.exit_code()).max().unwrap_or(4)
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl From<Vec<Problem>> for Problems {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self(problems)
+    }
+}

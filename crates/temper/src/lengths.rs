@@ -1,10 +1,8 @@
 //! Every length of a recipe in updates.
 
-use temper_base::Problem;
+use temper_base::{Problem, Problems, Result};
 use temper_recipe::{Recipe, Task};
 use temper_schedule::{Length, Schedule, Units};
-
-use crate::problems::Outcome;
 
 /// The lengths of a run, in updates; 0 where the recipe says "never".
 #[derive(Debug, Clone)]
@@ -43,7 +41,7 @@ const LARGEST: u64 = 1 << 36;
 impl Lengths {
     /// Resolves them. `epoch` is the number of tokens of the training data, where known; `max_steps`
     /// stops earlier still.
-    pub fn resolve(recipe: &Recipe, epoch: Option<u64>, max_steps: Option<u64>) -> Outcome<Self> {
+    pub fn resolve(recipe: &Recipe, epoch: Option<u64>, max_steps: Option<u64>) -> Result<Self, Problems> {
         let tokens_per_step = match recipe.task() {
             Task::Lm => {
                 let (sequences, seq_len) = (recipe.u64("batch.sequences")?, recipe.u64("data.seq_len")?);

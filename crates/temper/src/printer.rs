@@ -9,11 +9,12 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use temper_base::problem::{shown, visible};
-use temper_base::{Problem, Result};
+use temper_base::{Listener, Problem, Result};
 
 /// Where words go.
 pub struct Printer {
@@ -27,6 +28,17 @@ pub struct Printer {
     bar: RefCell<Option<ProgressBar>>,
     /// `log.txt` of the run in progress.
     log: RefCell<Option<File>>,
+    /// The work that goes on, for lines where no bar is drawn.
+    work: RefCell<Option<Work>>,
+}
+
+/// Work on the way to a known end.
+struct Work {
+    name: String,
+    total: u64,
+    every: Duration,
+    /// When its last plain line was printed, or when it began.
+    printed: Instant,
 }
 
 impl Printer {
@@ -35,7 +47,15 @@ impl Printer {
         let dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
         let terminal = (io::stderr().is_terminal() && !dumb).then(Term::buffered_stderr);
         let colour = terminal.is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { quiet, mute: false, colour, terminal, bar: RefCell::new(None), log: RefCell::new(None) }
+        Self {
+            quiet,
+            mute: false,
+            colour,
+            terminal,
+            bar: RefCell::new(None),
+            log: RefCell::new(None),
+            work: RefCell::new(None),
+        }
     }
 
     /// Keeps everything but results for the log: for one of several runs at a time, whose warnings are in its record.
@@ -47,6 +67,7 @@ impl Printer {
             terminal: None,
             bar: RefCell::new(None),
             log: RefCell::new(None),
+            work: RefCell::new(None),
         }
     }
 
@@ -82,11 +103,6 @@ impl Printer {
         }
     }
 
-    /// The width of a drawing: 64 columns, or fewer on a narrow terminal.
-    pub fn drawing(&self) -> usize {
-        self.columns().map_or(64, |columns| columns.saturating_sub(10).clamp(16, 64))
-    }
-
     /// Columns of the terminal that talk goes to; `None` where it goes elsewhere and lines may be of any length.
     pub fn columns(&self) -> Option<usize> {
         self.terminal.as_ref().and_then(Term::size_checked).map(|(_, columns)| columns.into())
@@ -103,11 +119,6 @@ impl Printer {
         if let Some(hint) = hint {
             self.hint(hint);
         }
-    }
-
-    /// What is no error and should be known all the same, each with its remedy.
-    pub fn warnings(&self, warnings: &[Problem]) {
-        warnings.iter().for_each(|warning| self.warn(warning, warning.hint.as_deref()));
     }
 
     /// Errors, each with its remedy.
@@ -130,13 +141,6 @@ impl Printer {
 
     fn paint(&self, code: &str, word: &str) -> String {
         if self.colour { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_string() }
-    }
-
-    /// From here on, talk is kept in this file too.
-    pub fn keep_log(&self, path: &Path) -> Result<()> {
-        let file = File::options().create(true).append(true).open(path);
-        *self.log.borrow_mut() = Some(file.map_err(|cause| Problem::io("write log", path, &cause))?);
-        Ok(())
     }
 
     fn log(&self, text: &dyn Display) {
@@ -184,6 +188,50 @@ impl Printer {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
+    }
+}
+
+impl Listener for Printer {
+    fn say(&self, text: &dyn Display) {
+        self.say(text);
+    }
+
+    fn warn(&self, what: &dyn Display, hint: Option<&str>) {
+        self.warn(what, hint);
+    }
+
+    fn begin(&self, name: &str, total: u64, every: Duration) {
+        let begins = if name.is_empty() { "{bar:20}".to_owned() } else { format!("{name} {{bar:16}}") };
+        self.begin_bar(total, &format!("{begins} {{percent:>3}} %  {{wide_msg}}"));
+        *self.work.borrow_mut() = Some(Work { name: name.to_owned(), total, every, printed: Instant::now() });
+    }
+
+    fn progress(&self, position: u64, message: &dyn Display) {
+        self.bar(position, message);
+        if let Some(work) = self.work.borrow_mut().as_mut().filter(|work| work.printed.elapsed() >= work.every)
+            && self.columns().is_none()
+        {
+            work.printed = Instant::now();
+            let percent = 100.0 * position as f64 / work.total.max(1) as f64;
+            let name = if work.name.is_empty() { String::new() } else { format!("{} ", work.name) };
+            self.say(format_args!("{name}{percent:3.0} %  {message}"));
+        }
+    }
+
+    fn end(&self) {
+        *self.work.borrow_mut() = None;
+        self.end_bar();
+    }
+
+    fn keep_log(&self, path: &Path) -> Result<()> {
+        let file = File::options().create(true).append(true).open(path);
+        *self.log.borrow_mut() = Some(file.map_err(|cause| Problem::io("write log", path, &cause))?);
+        Ok(())
+    }
+
+    /// 64 columns, or fewer on a narrow terminal.
+    fn drawing(&self) -> usize {
+        self.columns().map_or(64, |columns| columns.saturating_sub(10).clamp(16, 64))
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use temper_base::Result;
+use temper_base::{Listener, Result};
 use temper_data::{BadLines, Note, Prepared, ReadOptions, TokenSource};
 use temper_recipe::Recipe;
 
 use crate::args;
-use crate::printer::Printer;
 use crate::progress::{counted, thousands};
 
 /// The option about bad lines, as a recipe and as the command line has it.
@@ -33,20 +32,20 @@ pub fn on_the_line(text_key: &str, bad_lines: args::BadLines) -> ReadOptions {
 }
 
 /// Prints what should be known about a tokenizer or about inputs.
-pub fn tell_notes(notes: &[Note], printer: &Printer) {
+pub fn tell_notes(notes: &[Note], listener: &dyn Listener) {
     for note in notes {
-        printer.warn(&note.what, Some(&note.hint));
+        listener.warn(&note.what, Some(&note.hint));
     }
 }
 
 /// Prints what was left out or lost when text became tokens. `option` is how bad lines become errors here.
-pub fn tell(prepared: &Prepared, name: &str, option: &str, printer: &Printer) {
-    tell_notes(&prepared.notes, printer);
-    tell_skipped(&prepared.skipped, name, option, printer);
+pub fn tell(prepared: &Prepared, name: &str, option: &str, listener: &dyn Listener) {
+    tell_notes(&prepared.notes, listener);
+    tell_skipped(&prepared.skipped, name, option, listener);
     let lost = prepared.train.lost + prepared.validation.as_ref().map_or(0, |info| info.lost);
     if lost > 0 {
-        printer.warn(
-            format_args!(
+        listener.warn(
+            &format_args!(
                 "{name}: the tokenizer cannot spell {} of the text: they are lost",
                 counted(lost, "character")
             ),
@@ -54,8 +53,8 @@ pub fn tell(prepared: &Prepared, name: &str, option: &str, printer: &Printer) {
         );
     }
     match &prepared.validation {
-        Some(info) if info.documents < FEW && !prepared.cut_document => printer.warn(
-            format_args!(
+        Some(info) if info.documents < FEW && !prepared.cut_document => listener.warn(
+            &format_args!(
                 "{name}: only {} held out for validation, {} tokens: their loss says little about others",
                 counted(info.documents, "document"),
                 thousands(info.tokens)
@@ -67,11 +66,11 @@ pub fn tell(prepared: &Prepared, name: &str, option: &str, printer: &Printer) {
 }
 
 /// Prints which lines were left out.
-pub fn tell_skipped(skipped: &[temper_data::Skipped], name: &str, option: &str, printer: &Printer) {
+pub fn tell_skipped(skipped: &[temper_data::Skipped], name: &str, option: &str, listener: &dyn Listener) {
     for bad in skipped {
         let hint = format!("{option} stops at the first one");
-        printer.warn(
-            format_args!(
+        listener.warn(
+            &format_args!(
                 "{name}: left out {}: {} (first: {})",
                 counted(bad.lines, "line"),
                 bad.fault.words(),
@@ -83,15 +82,19 @@ pub fn tell_skipped(skipped: &[temper_data::Skipped], name: &str, option: &str, 
 }
 
 /// Prints what should be known about token files.
-pub fn tell_of_tokens<'p>(name: &str, paths: impl IntoIterator<Item = &'p PathBuf>, printer: &Printer) -> Result<()> {
+pub fn tell_of_tokens<'p>(
+    name: &str,
+    paths: impl IntoIterator<Item = &'p PathBuf>,
+    listener: &dyn Listener,
+) -> Result<()> {
     for path in paths {
         let source = TokenSource::open(path)?;
         if let Some(note) = source.note() {
-            printer.warn(format_args!("{name}: {}: {}", path.display(), note.what), Some(&note.hint));
+            listener.warn(&format_args!("{name}: {}: {}", path.display(), note.what), Some(&note.hint));
         }
         if source.lost() > 0 {
-            printer.warn(
-                format_args!(
+            listener.warn(
+                &format_args!(
                     "{name}: {}: {} of the text are not in the tokens: no bits per byte are given",
                     path.display(),
                     counted(source.lost(), "character")

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use temper_base::files::write_whole;
 use temper_base::problem::pasted;
-use temper_base::{Problem, Result};
+use temper_base::{Listener, Problem, Problems, Result};
 use temper_recipe::{Expectation, Recipe};
 use temper_record::begun;
 use temper_record::checkpoint::{Checkpoint, discard_after};
@@ -145,15 +145,15 @@ pub fn go_on(
     lengths: &Lengths,
     info: &RunInfo,
     phases: &[(&'static str, u64, u64)],
-    printer: &Printer,
+    listener: &dyn Listener,
 ) -> Result<Recorder> {
     if named.at != At::Last {
         for step in discard_after(run, state.step)? {
-            printer.say(format_args!("removed the checkpoint of step {step}, which is no longer this run's future"));
+            listener.say(&format_args!("removed the checkpoint of step {step}, which is no longer this run's future"));
         }
     }
     let mut recorder = Recorder::resume(run, state.metrics_bytes)?;
-    printer.keep_log(&run.log())?;
+    listener.keep_log(&run.log())?;
     // What the record says from here on: an end that was told before may have been cut off with the rest of the future.
     let series = RunSeries::without_steps(run)?;
     let until = (planned(run, &series)? != lengths.stop).then_some(lengths.stop);
@@ -162,7 +162,7 @@ pub fn go_on(
         let known = series.phases.last().map_or(0, |phase| phase.last_step);
         record_phases(&mut recorder, lengths, phases, info.first_step, known)?;
     }
-    printer.say(format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
+    listener.say(&format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
     Ok(recorder)
 }
 
@@ -182,8 +182,8 @@ pub fn lengths_on(
     series: &RunSeries,
     state: &State,
     until: Option<Length>,
-    resolve: impl Fn(Option<u64>) -> Outcome<Lengths>,
-) -> Outcome<Lengths> {
+    resolve: impl Fn(Option<u64>) -> Result<Lengths, Problems>,
+) -> Result<Lengths, Problems> {
     let Some(until) = until else { return resolve(Some(planned(run, series)?)) };
     let whole = resolve(None)?;
     let problem = |why: String| Problem::input("resume", format!("--until {until}"), why);
@@ -203,7 +203,7 @@ pub fn lengths_on(
 }
 
 /// What to say of a run that has come to the end it was told.
-pub fn nothing_left(name: &str, run: &RunDir) -> Outcome<String> {
+pub fn nothing_left(name: &str, run: &RunDir) -> Result<String, Problems> {
     let series = RunSeries::without_steps(run)?;
     let (stop, end) = (planned(run, &series)?, series.info.end);
     Ok(if stop < end { until_hint(name, stop, end) } else { format!("{name}: complete, nothing left to do") })
@@ -239,12 +239,12 @@ pub fn begin(
     state: &State,
     about: About,
     phases: &[(&'static str, u64, u64)],
-    printer: &Printer,
-) -> Outcome<Recorder> {
+    listener: &dyn Listener,
+) -> Result<Recorder, Problems> {
     if let Some(max_steps) = lengths.beyond {
         let (end, more) = (lengths.planned, max_steps - lengths.planned);
         let why = format!("--max-steps asks for {more} updates more than the recipe has: the run ends at update {end}");
-        printer.warn(why, Some("--max-steps only ends a run earlier; run.horizon makes it longer"));
+        listener.warn(&why, Some("--max-steps only ends a run earlier; run.horizon makes it longer"));
     }
     write_whole(&run.recipe(), source_text(source, recipe).as_bytes())?;
     write_whole(&run.resolved(), recipe.to_toml().as_bytes())?;
@@ -252,7 +252,7 @@ pub fn begin(
     let commit = option_env!("TEMPER_COMMIT").filter(|commit| !commit.is_empty());
     let environment = Env::collect(version, commit, rayon::current_num_threads(), arguments());
     environment.write(run)?;
-    printer.keep_log(&run.log())?;
+    listener.keep_log(&run.log())?;
     let mut recorder = Recorder::create(run)?;
     let updates = lengths.stop - state.step;
     recorder.record(&Event::Start(RunInfo {
@@ -364,7 +364,7 @@ impl<T: Task> Started<T> {
 }
 
 /// Runs `make`; if it fails before the run exists, the directory is left as it was found: empty.
-pub fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+pub fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Result<T, Problems>) -> Result<T, Problems> {
     make().inspect_err(|_| _ = leave_nothing(run))
 }
 
@@ -423,7 +423,7 @@ fn source_text(source: &str, recipe: &Recipe) -> String {
 }
 
 /// The resolved recipe of a run.
-pub fn resolved(run: &RunDir) -> Outcome<Recipe> {
+pub fn resolved(run: &RunDir) -> Result<Recipe, Problems> {
     let path = run.resolved();
     let text = std::fs::read_to_string(&path)
         .map_err(|cause| Problem::io("read resolved recipe", &path, &cause).hint("every run has one: restore it"))?;

@@ -4,11 +4,10 @@
 use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 
-use temper_base::Problem;
+use temper_base::{Problem, Problems, Result};
 use tempfile::TempDir;
 
 use crate::console;
-use crate::problems::Outcome;
 
 /// A folder in the system's temporary directory. It is made when something is put there first.
 #[derive(Default)]
@@ -19,7 +18,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// The path of a folder that nothing else has, which does not exist yet. It is numbered: what it is for may have any name.
-    pub fn folder(&self) -> Outcome<PathBuf> {
+    pub fn folder(&self) -> Result<PathBuf, Problems> {
         if self.root.get().is_none() {
             let mut builder = tempfile::Builder::new();
             builder.prefix("temper-");

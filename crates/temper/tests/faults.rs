@@ -29,7 +29,7 @@
 //! | R1 | `faults/lm.rs::token_files_that_changed_are_refused`, `a_manifest_without_hashes_is_read` (compatibility), `crates/data/tests/stream.rs::files_are_known_by_content` | sources, nested replay, validation sets; train, branch, resume, `eval` |
 //! | R2, c | `faults/text.rs::half_a_corpus_is_none`, `crates/data/tests/prepare.rs::half_a_corpus_is_replaced` | `data prepare`, its renames and signals |
 //! | R3 | `faults/verify.rs::an_unwritten_question_is_asked_again` | everything that `verify` writes |
-//! | R4 | `crates/record/tests/files.rs`, `crates/model/tests/hugging_face.rs::half_an_export_is_none`; a power cut itself: every file of a run goes through `temper_base::files` | run, manifests, `best.json`, exports, pages of sweeps, reports |
+//! | R4 | `crates/base/tests/files.rs`, `crates/model/tests/hugging_face.rs::half_an_export_is_none`; a power cut itself: every file of a run goes through `temper_base::files` | run, manifests, `best.json`, exports, pages of sweeps, reports |
 //! | R5 | `faults/runs.rs::a_run_that_is_moved_while_it_trains_stops`, `crates/record/tests/run.rs::a_directory_that_was_replaced_is_not_written` | every checkpoint of both tasks |
 //! | R6, d | `faults/lm.rs::names_of_a_manifest_never_become_paths`, `old_sets_and_new_sources_never_share_a_file`, `crates/model/tests/hugging_face.rs::damaged_shards` | the manifest's reader, copies of sets, `weight_map` |
 //! | R7 | `crates/data/src/text/tokenizer_file.rs::a_panic_is_an_error` (the guard with a panic of its own) | loading, encoding, decoding |
@@ -37,7 +37,7 @@
 //! | R9 | `faults/lm.rs::arguments_need_not_be_utf8` | the one place that reads arguments |
 //! | R11 | `crates/data/tests/images.rs::pictures_are_refused_by_their_headers` | PNG, JPEG |
 //! | R12 | `faults/report.rs::a_report_that_was_cut_is_made_again` | reports, pages of sweeps |
-//! | R13 | `crates/record/tests/files.rs::no_link_is_followed_and_others_may_read` | every writer, unpacking of `data fetch` |
+//! | R13 | `crates/base/tests/files.rs::no_link_is_followed_and_others_may_read` | every writer, unpacking of `data fetch` |
 //! | R16, f | `faults/runs.rs::threads_are_bounded`, `a_system_without_threads_is_an_error` | the program's pool, the thread of signals; pools and workers of sweeps, threads that read: by strace, no test |
 //! | R18, R19 | `faults/runs.rs::control_characters_do_not_reach_the_terminal`, `errors_quote_no_more_than_can_be_read`, `a_key_that_is_missing_from_a_run_is_reported_there`, `samples_on_a_terminal`, `faults/images.rs::names_of_classes_are_shown` | everything that is printed, every error |
 //! | R20 | `faults/runs.rs::a_run_that_was_only_begun_is_begun_again`, `a_run_that_was_killed_before_its_first_checkpoint_is_begun_again`, `bitwise.rs::a_run_that_does_not_train_yet_stops_at_once`, `sweep.rs::killed_at_ten_moments` | train and branch, signals and kills before checkpoint 0, sweeps |
@@ -52,7 +52,7 @@
 //! | load | `crates/record/tests/events.rs::the_updates_of_a_long_run_are_merged`, `faults/report.rs::a_long_run_is_thinned_and_the_page_says_so`, `crates/report/tests/report.rs::thousands_of_sets_are_bounded` | every reader of a record |
 //! | d (links), e, h | `faults/runs.rs::nothing_is_written_through_links_out_of_a_run`, `faults/report.rs::a_name_is_no_formula`, `crates/data/tests/token_files.rs::files_that_are_cut_while_they_are_open` | everything that resume, report and verify write through; every CSV file; shards and pairs |
 //! | found by a new user | `faults/text.rs::a_text_that_is_named_twice`, `a_validation_set_that_is_trained_on`, `crates/data/tests/prepare.rs::a_wrong_key_names_the_right_ones`, `faults/runs.rs::commands_that_are_named_can_be_pasted`, `an_evaluation_stops_at_bad_lines_if_asked_to`, `token_files_whose_documents_end_otherwise_are_refused`, `faults/report.rs::one_number_is_written_in_one_way`, `a_report_of_a_run_that_was_stopped_says_of_which_step_it_is`, `bad_input.rs::results_that_cannot_be_written` | |
-//! | found by the kill campaign | `crates/record/tests/files.rs::what_a_kill_left_is_removed_by_the_next_writer_of_the_file`, `faults/runs.rs::a_corpus_that_was_killed_when_it_was_whole`, `crates/model/tests/hugging_face.rs::half_an_export_is_none` | the one writer of whole files; `data prepare`; exports |
+//! | found by the kill campaign | `crates/base/tests/files.rs::what_a_kill_left_is_removed_by_the_next_writer_of_the_file`, `faults/runs.rs::a_corpus_that_was_killed_when_it_was_whole`, `crates/model/tests/hugging_face.rs::half_an_export_is_none` | the one writer of whole files; `data prepare`; exports |
 //! | friction | `faults/report.rs::a_chain_has_one_axis_and_a_table_of_corpus_by_stage`, `faults/images.rs::the_layers_of_a_graph_are_documented`, `faults/lm.rs::the_best_checkpoint_by_few_documents_is_warned_of` | |
 //! | P1 | documents: ARCHITECTURE.md, `verify --help`, `docs/running.md` | |
 //! | P2 | `crates/bounds/tests/plain_sums.rs`, `crates/kernels/tests/conv.rs::plain_sums_beside_a_large_row` | verdicts, radii, evaluations, `inspect`, gains |

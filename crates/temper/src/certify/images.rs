@@ -7,14 +7,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use temper_base::files::write_whole;
 use temper_base::problem::pasted;
-use temper_base::{Problem, Result};
+use temper_base::{Listener, Problem, Result};
 use temper_data::images::{self, Images, Match, Splits};
 use temper_recipe::Recipe;
 use temper_record::run::RunDir;
 
 use crate::builtin;
 use crate::certify::settings;
-use crate::printer::Printer;
 
 /// The images of a run.
 pub struct Data {
@@ -220,7 +219,7 @@ pub fn by_count(images: &Images, owner: &str) -> String {
 
 /// The test images that a run is judged on: those of the data set `other`, or its own, which must be what they were. Their
 /// classes have the numbers that the run gave them.
-pub fn judged(run: &RunDir, recipe: &Recipe, other: Option<&str>, printer: &Printer) -> Result<Images> {
+pub fn judged(run: &RunDir, recipe: &Recipe, other: Option<&str>, listener: &dyn Listener) -> Result<Images> {
     let manifest = Manifest::read(run)?;
     let owner = run.path().display().to_string();
     let classes = manifest.classes(&owner);
@@ -233,11 +232,11 @@ pub fn judged(run: &RunDir, recipe: &Recipe, other: Option<&str>, printer: &Prin
         }
     };
     if matched == Match::ByCount {
-        printer
-            .warn(by_count(&test, &owner), Some("name the folders of the classes alike to have them matched by name"));
+        listener
+            .warn(&by_count(&test, &owner), Some("name the folders of the classes alike to have them matched by name"));
     }
     if let Some(what) = passed_over("test", &test) {
-        printer.warn(what, Some(READ));
+        listener.warn(&what, Some(READ));
     }
     Ok(test)
 }

@@ -1,14 +1,13 @@
 //! An image classifier to look at: that of a run's checkpoint.
 
 use burn::tensor::Device;
-use temper_base::{Problem, Result};
+use temper_base::{Problem, Problems, Result};
 use temper_data::images::Images;
 use temper_model::ImageNet;
 use temper_recipe::{Recipe, Task};
 use temper_record::run::{RunDir, RunRef};
 use temper_train::certify::checkpoint;
 
-use crate::problems::Outcome;
 use crate::run::resolved;
 
 /// A classifier with what belongs to it.
@@ -26,7 +25,7 @@ pub struct Opened {
 }
 
 /// Opens `DIR`, `DIR@STEP` or `DIR@best`.
-pub fn open(name: &str, device: &Device) -> Outcome<Opened> {
+pub fn open(name: &str, device: &Device) -> Result<Opened, Problems> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let recipe = resolved(&run)?;

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper_base::numbers::{count, duration};
 use temper_base::problem::pasted;
-use temper_base::{Problem, Result};
+use temper_base::{Problem, Problems, Result};
 use temper_model::image::NetworkConfig;
 use temper_recipe::{Entry, Origin, Recipe, Task};
 use temper_record::console::metric;
@@ -112,7 +112,7 @@ pub fn run(args: &args::Plan, mut recipe: Recipe, printer: &Printer) -> Outcome 
 }
 
 /// What a start refuses before it trains.
-fn refuse(recipe: &Recipe, plan: &Plan, from: Option<&str>) -> Outcome<()> {
+fn refuse(recipe: &Recipe, plan: &Plan, from: Option<&str>) -> Result<(), Problems> {
     if plan.size.here {
         start::check_batch(recipe, plan.size.train)?;
     }
@@ -139,7 +139,7 @@ fn require_images(recipe: &Recipe) -> Result<()> {
 }
 
 /// Resolves a recipe, as a branch of the run `from` if it is given. Data that is not here is known by its name.
-pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Outcome<Plan> {
+pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Result<Plan, Problems> {
     let (mut kept_network, mut manifest) = (None, None);
     if let Some(name) = from {
         let (base, checkpoint) = run::checkpoint_of(name)?;

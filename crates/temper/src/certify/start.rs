@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_base::Problem;
 use temper_base::numbers::count;
+use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::images::{Epochs, Images, Match};
 use temper_model::ImageNet;
 use temper_model::image::{NetworkConfig, stored};
@@ -24,8 +24,6 @@ use crate::certify::settings::Normalisation;
 use crate::certify::{plan, settings};
 use crate::commands::machine;
 use crate::lengths::Lengths;
-use crate::printer::Printer;
-use crate::problems::Outcome;
 use crate::run::resolved;
 use crate::run::{self, About, Limits, Started};
 
@@ -35,12 +33,12 @@ pub fn train(
     source: &str,
     out: &Path,
     limits: Limits,
-    printer: &Printer,
-) -> Outcome<Started<CertifyTask>> {
+    listener: &dyn Listener,
+) -> Result<Started<CertifyTask>, Problems> {
     run::refuse_base(&recipe, source, out)?;
     settings::fill_method(&mut recipe)?;
     let device = Device::flex();
-    let data = open_for_weights(&recipe, printer)?;
+    let data = open_for_weights(&recipe, listener)?;
     let config = settings::network(&recipe, data.train.shape, data.train.classes())?;
     check_memory(&recipe, &config, &data)?;
     let net = fresh(&recipe, &data, &device)?;
@@ -52,7 +50,7 @@ pub fn train(
     run::tidy_on_failure(&run, || {
         let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &from, &device);
         let new = New { net: from, optimizer, state: State::default(), start, parent: None, seed: recipe.u64("seed")? };
-        build(&recipe, source, run.clone(), new, data, limits, &device, printer)
+        build(&recipe, source, run.clone(), new, data, limits, &device, listener)
     })
     .map(|(trainer, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
@@ -64,8 +62,8 @@ pub fn branch(
     base: &str,
     out: &Path,
     limits: Limits,
-    printer: &Printer,
-) -> Outcome<Started<CertifyTask>> {
+    listener: &dyn Listener,
+) -> Result<Started<CertifyTask>, Problems> {
     let named = RunRef::parse(base)?;
     let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
@@ -82,7 +80,7 @@ pub fn branch(
     settings::fill_method(&mut recipe)?;
     let clocks = run::Clocks::read(&recipe)?;
     let device = Device::flex();
-    let data = open_for_branch(&recipe, &base_recipe, &base_run, base, clocks, printer)?;
+    let data = open_for_branch(&recipe, &base_recipe, &base_run, base, clocks, listener)?;
     let net = if clocks.weights {
         let net = content::read_net(&checkpoint, &device)?;
         let (input, classes) = (data.train.shape, data.train.classes());
@@ -109,12 +107,12 @@ pub fn branch(
             updates: optimizer.updates,
             ..State::default()
         };
-        printer.say(format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
+        listener.say(&format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
         let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
         // What the base trained with, which its recipe need not say: it may have kept that of its own base.
         let seed = if clocks.rng { RunSeries::without_steps(&base_run)?.info.seed } else { recipe.u64("seed")? };
         let new = New { net, optimizer, state: begin, start: "branch", parent: Some(parent), seed };
-        build(&recipe, source, run.clone(), new, data, limits, &device, printer)
+        build(&recipe, source, run.clone(), new, data, limits, &device, listener)
     })
     .map(|(trainer, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
@@ -124,8 +122,8 @@ pub fn resume(
     name: &str,
     limits: Limits,
     until: Option<Length>,
-    printer: &Printer,
-) -> Outcome<Option<Started<CertifyTask>>> {
+    listener: &dyn Listener,
+) -> Result<Option<Started<CertifyTask>>, Problems> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
@@ -146,7 +144,7 @@ pub fn resume(
         return Ok(None);
     }
     let phases = radius(&recipe, data.train.len(), &lengths)?.bands(lengths.stop);
-    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &phases, printer)?;
+    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
     let seed = series.info.seed;
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,
@@ -160,12 +158,12 @@ pub fn resume(
 }
 
 /// The images of a new run. Where its first weights are those of another run, its classes have the numbers of that one.
-fn open_for_weights(recipe: &Recipe, printer: &Printer) -> Outcome<Data> {
+fn open_for_weights(recipe: &Recipe, listener: &dyn Listener) -> Result<Data, Problems> {
     let weights = recipe.opt("init.from", Recipe::text)?;
     let found = weights.map(|path| images::classes_of_weights(Path::new(&path))).transpose()?.flatten();
     let Some((names, owner)) = found else { return Ok(images::open(recipe)?) };
     let data = images::open_as(recipe, Some(Classes { names: &names, owner: &owner }))?;
-    tell_match(&data, &owner, printer);
+    tell_match(&data, &owner, listener);
     Ok(data)
 }
 
@@ -177,14 +175,14 @@ fn open_for_branch(
     base_run: &RunDir,
     base: &str,
     clocks: run::Clocks,
-    printer: &Printer,
-) -> Outcome<Data> {
+    listener: &dyn Listener,
+) -> Result<Data, Problems> {
     if !clocks.weights && !clocks.data {
         return Ok(images::open(recipe)?);
     }
     let manifest = images::Manifest::read(base_run)?;
     let data = images::open_as(recipe, Some(manifest.classes(base)))?;
-    tell_match(&data, base, printer);
+    tell_match(&data, base, listener);
     let same =
         ["data.images", "data.holdout", "data.max_train"].iter().all(|key| recipe.shown(key) == base_recipe.shown(key));
     if same && !manifest.has_train(&data) {
@@ -192,24 +190,24 @@ fn open_for_branch(
             return Err(manifest.changed(recipe).into());
         }
         let place = recipe.text("data.images")?;
-        printer.warn(
-            format!("the images of {place} are no longer those that {base} was trained on"),
+        listener.warn(
+            &format!("the images of {place} are no longer those that {base} was trained on"),
             Some("put the original files back if they are meant to be"),
         );
     }
     Ok(data)
 }
 
-fn tell_match(data: &Data, owner: &str, printer: &Printer) {
+fn tell_match(data: &Data, owner: &str, listener: &dyn Listener) {
     if data.matched == Match::ByCount {
         let remedy = "name the folders of the classes alike to have them matched by name";
-        printer.warn(images::by_count(&data.train, owner), Some(remedy));
+        listener.warn(&images::by_count(&data.train, owner), Some(remedy));
     }
 }
 
 /// What a branch takes over from the recipe of its base where its own says nothing: network, data and batches; radius and
 /// learning rate only with the schedule's clock.
-pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
+pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
     // A network of the branch's own takes nothing from that of the base.
     if ["model.name", "model.graph"].iter().all(|key| !recipe.is_set(key)) {
         recipe.inherit(base, "model", name);
@@ -280,20 +278,20 @@ fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_
 }
 
 /// A fresh network for the data.
-pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Outcome<ImageNet> {
+pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Result<ImageNet, Problems> {
     let config = settings::network(recipe, data.train.shape, data.train.classes())?;
     let Normalisation { mean, std, .. } = settings::normalisation(recipe, &data.train)?;
     Ok(ImageNet::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
 }
 
 /// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
-fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Outcome<ImageNet> {
+fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Result<ImageNet, Problems> {
     let (mean, std) = (net.mean.clone(), net.std.clone());
     Ok(read_weights(net.config, path, device)?.normalised(mean, std))
 }
 
 /// A network of these tensors.
-pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Outcome<ImageNet> {
+pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<ImageNet, Problems> {
     if path.is_dir() {
         return Err(Problem::input("read state dict", path.display(), "it is a folder")
             .hint("init.from names a safetensors file; to go on from a run: temper branch RUN RECIPE --out DIR")
@@ -307,7 +305,7 @@ pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Outc
 }
 
 /// A batch is not larger than the training set: an epoch would be one update of fewer images than asked for.
-pub fn check_batch(recipe: &Recipe, images: usize) -> Outcome<()> {
+pub fn check_batch(recipe: &Recipe, images: usize) -> Result<(), Problems> {
     let batch = recipe.usize("batch.images")?;
     if batch <= images {
         return Ok(());
@@ -317,12 +315,12 @@ pub fn check_batch(recipe: &Recipe, images: usize) -> Outcome<()> {
 }
 
 /// Every length in updates. An epoch is a whole number of updates; its last batch may be smaller.
-pub fn lengths(recipe: &Recipe, train: usize, stop: Option<u64>) -> Outcome<Lengths> {
+pub fn lengths(recipe: &Recipe, train: usize, stop: Option<u64>) -> Result<Lengths, Problems> {
     Lengths::resolve(recipe, units(recipe, Some(train))?.tokens_per_epoch, stop)
 }
 
 /// The radius by update.
-pub fn radius(recipe: &Recipe, train: usize, lengths: &Lengths) -> Outcome<EpsSchedule> {
+pub fn radius(recipe: &Recipe, train: usize, lengths: &Lengths) -> Result<EpsSchedule, Problems> {
     Ok(recipe.eps_schedule(&units(recipe, Some(train))?, lengths.horizon)?)
 }
 
@@ -352,8 +350,8 @@ fn build(
     data: Data,
     limits: Limits,
     device: &Device,
-    printer: &Printer,
-) -> Outcome<(Trainer<CertifyTask>, Lengths)> {
+    listener: &dyn Listener,
+) -> Result<(Trainer<CertifyTask>, Lengths), Problems> {
     let New { net, optimizer, state, start, parent, seed } = new;
     let fresh = start != "branch" || recipe.text("clocks.weights")? != "keep";
     check_batch(recipe, data.train.len())?;
@@ -363,10 +361,10 @@ fn build(
     images::Manifest::of(&data).write(&run)?;
     let settings = run::settings(recipe, &lengths, limits)?;
     let about = About { task: "certify", seed, parameters: net.config.parameters(), start, parent };
-    let recorder = run::begin(&run, recipe, source, &lengths, &state, about, &eps.bands(lengths.stop), printer)?;
-    announce(recipe, &net, &data, &lengths, &eps, fresh, printer)?;
+    let recorder = run::begin(&run, recipe, source, &lengths, &state, about, &eps.bands(lengths.stop), listener)?;
+    announce(recipe, &net, &data, &lengths, &eps, fresh, listener)?;
     for what in data.passed_over() {
-        printer.warn(what, Some(images::READ));
+        listener.warn(&what, Some(images::READ));
     }
     let task = task(recipe, net, optimizer, data, &lengths, seed, device)?;
     let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
@@ -383,7 +381,7 @@ fn task(
     lengths: &Lengths,
     seed: u64,
     device: &Device,
-) -> Outcome<CertifyTask> {
+) -> Result<CertifyTask, Problems> {
     let batch = recipe.usize("batch.images")?;
     let eps = radius(recipe, data.train.len(), lengths)?;
     let Data { train, holdout, test, .. } = data;
@@ -418,38 +416,38 @@ fn announce(
     lengths: &Lengths,
     eps: &EpsSchedule,
     fresh: bool,
-    printer: &Printer,
-) -> Outcome<()> {
+    listener: &dyn Listener,
+) -> Result<(), Problems> {
     let [c, h, w] = net.config.input;
-    printer.say(format_args!("recipe      {}", recipe.name()));
+    listener.say(&format_args!("recipe      {}", recipe.name()));
     let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "of its own layers".into());
-    printer.say(format_args!(
+    listener.say(&format_args!(
         "model       {name}, {} layers, {} parameters",
         net.config.nodes.len(),
         count(net.config.parameters() as f64)
     ));
-    printer.say(format_args!(
+    listener.say(&format_args!(
         "data        {}: {} training images of {c}x{h}x{w} in {} classes",
         data.train.name,
         data.train.len(),
         data.train.classes()
     ));
     for note in data.notes() {
-        printer.say(format_args!("            {note}"));
+        listener.say(&format_args!("            {note}"));
     }
     let normalised = match fresh {
         true => settings::normalisation(recipe, &data.train)?.because,
         false => "as in the base run".to_owned(),
     };
-    printer.say(format_args!("pixels      {normalised}"));
+    listener.say(&format_args!("pixels      {normalised}"));
     let chosen = match &data.holdout {
         Some(images) => {
             format!("best checkpoint by certified error on {} images held out of the training set", images.len())
         }
         None => "best checkpoint by certified error on the test set itself: its error is a little optimistic".into(),
     };
-    printer.say(format_args!("evaluation  {} test images; {chosen}", data.test.len()));
-    printer.say(format_args!(
+    listener.say(&format_args!("evaluation  {} test images; {chosen}", data.test.len()));
+    listener.say(&format_args!(
         "method      {}, first weights {}",
         recipe.text("method.name")?,
         recipe.text("init.weights")?
@@ -460,11 +458,11 @@ fn announce(
             true => "with the batch-norm statistics of the whole batch, through which no gradient flows",
             false => "each with batch-norm statistics of its own",
         };
-        printer.say(format_args!("batches     in {} pieces, {statistics}", accumulation.pieces));
+        listener.say(&format_args!("batches     in {} pieces, {statistics}", accumulation.pieces));
     }
     let epoch = data.train.len().div_ceil(recipe.usize("batch.images")?) as u64;
     let epochs = |steps: u64| steps as f64 / epoch as f64;
-    printer.say(format_args!(
+    listener.say(&format_args!(
         "updates     {} of {} images each, {} an epoch: {:.4} epochs",
         lengths.stop,
         lengths.tokens_per_step,
@@ -473,20 +471,20 @@ fn announce(
     ));
     let target = recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string());
     let (clean, ramp) = (epochs(eps.first), epochs(eps.last - eps.first));
-    printer.say(match (eps.shape, eps.first) {
+    listener.say(&match (eps.shape, eps.first) {
         (EpsShape::Constant, _) => format!("eps         {target} from the first update on"),
         (_, 0) => format!("eps         {ramp:.4} epochs of ramp, then {target}"),
         _ => format!("eps         0 for {clean:.4} epochs, then {ramp:.4} epochs of ramp, then {target}"),
     });
     if let Some(problem) = settings::small_last_batch(recipe, &net.config, data.train.len())? {
-        printer.warn(problem, Some("choose another batch.images or data.max_train"));
+        listener.warn(&problem, Some("choose another batch.images or data.max_train"));
     }
     for (key, why) in settings::without_effect(recipe, fresh)? {
-        printer.say(format_args!("left out    {key}: {why}"));
+        listener.say(&format_args!("left out    {key}: {why}"));
     }
     for dropped in recipe.dropped() {
-        printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
+        listener.say(&format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
-    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), printer.drawing(), 4).trim_end());
+    listener.say(&temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), listener.drawing(), 4).trim_end());
     Ok(())
 }

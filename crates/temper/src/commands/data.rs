@@ -23,8 +23,9 @@ use crate::console;
 use crate::lm::text::{self, Named};
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::progress::{Meter, Tokenising, counted, thousands};
+use crate::progress::{Tokenising, counted, thousands};
 use crate::reading;
+use temper_base::listener::Meter;
 
 /// How often a command that only counts looks at its counters.
 const LOOK: Duration = Duration::from_millis(100);

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use temper_base::Problem;
 use temper_base::numbers::duration;
 use temper_base::problem::pasted;
+use temper_base::{Problem, Problems, Result};
 use temper_data::PrepareOptions;
 use temper_model::ImageNet;
 use temper_model::image::{ImageInit, Statistics};
@@ -126,7 +126,7 @@ fn tell(series: &[RunSeries], options: &ReportOptions, printer: &Printer) -> Res
 }
 
 /// The difference gains of the demo's network with both kinds of first weights.
-fn gains(seed: u64) -> Outcome<Extra> {
+fn gains(seed: u64) -> Result<Extra, Problems> {
     let device = Device::flex();
     let mut recipe = Recipe::load("demo/fast", &[format!("seed={seed}")], &LIBRARY)?;
     certify::settings::fill_method(&mut recipe)?;
@@ -165,7 +165,7 @@ fn about(name: &str) -> &'static str {
 }
 
 /// The folder that was asked for, or the first free one of `temper-demo`, `temper-demo-2`, ...
-fn folder(asked: Option<&Path>) -> Outcome<PathBuf> {
+fn folder(asked: Option<&Path>) -> Result<PathBuf, Problems> {
     let candidates: Vec<PathBuf> = match asked {
         Some(path) => vec![path.to_owned()],
         None => (1..1000)

@@ -2,8 +2,8 @@
 
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use temper_base::Problem;
 use temper_base::numbers::count;
+use temper_base::{Problem, Problems, Result};
 use temper_data::{EvalWindows, PrepareOptions, TokenSource};
 use temper_record::console::metric;
 use temper_record::event::Values;
@@ -14,9 +14,9 @@ use crate::args::Eval;
 use crate::lm::{open, text};
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::progress::Meter;
 use crate::reading;
 use crate::scratch::Scratch;
+use temper_base::listener::Meter;
 
 /// Runs the command.
 pub fn run(args: &Eval, printer: &Printer) -> Outcome {
@@ -88,7 +88,7 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
 }
 
 /// The sets asked for: the run's own, or text and token files by path.
-fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer) -> Outcome<Vec<EvalSet>> {
+fn sets(args: &Eval, opened: &open::Opened, scratch: &Scratch, printer: &Printer) -> Result<Vec<EvalSet>, Problems> {
     let manifest = opened.run.as_ref().map(|(run, _, _)| text::Manifest::read(run)).transpose()?;
     let own = manifest.map(|manifest| manifest.sets).unwrap_or_default();
     let wanted =
@@ -151,7 +151,7 @@ fn named(
     path: &str,
     scratch: &Scratch,
     printer: &Printer,
-) -> Outcome<TokenSource> {
+) -> Result<TokenSource, Problems> {
     let path = match text::look(&[path.to_string()])? {
         text::Named::Tokens(train, validation) => {
             let path = validation.unwrap_or(train);

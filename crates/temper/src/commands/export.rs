@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_base::{Problem, Result, files};
+use temper_base::{Listener, Problem, Result, files};
 use temper_model::narrow::Losses;
 use temper_model::{hugging_face, parameter, tensors};
 

@@ -17,7 +17,7 @@ use super::data::{images_in_words, leave_nothing, remove_if_empty};
 use crate::args::Fetch;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::progress::Meter;
+use temper_base::listener::Meter;
 
 const FETCH: &str = "fetch data";
 /// The folder inside TinyImageNet's archive.

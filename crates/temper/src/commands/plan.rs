@@ -5,9 +5,9 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
-use temper_base::Problem;
 use temper_base::numbers::{count, duration};
 use temper_base::problem::pasted;
+use temper_base::{Problem, Problems, Result};
 use temper_data::{Tokenizer, Vocabulary};
 use temper_model::{GptNeoxConfig, hugging_face};
 use temper_recipe::{Entry, Origin, Recipe, Task};
@@ -201,7 +201,7 @@ pub struct Base {
 }
 
 impl Base {
-    fn open(name: &str, recipe: &Recipe) -> Outcome<Self> {
+    fn open(name: &str, recipe: &Recipe) -> Result<Self, Problems> {
         let (run, checkpoint) = crate::run::checkpoint_of(name)?;
         crate::run::refuse_init(recipe, recipe.name())?;
         Ok(Self { name: name.into(), run, checkpoint })
@@ -209,7 +209,11 @@ impl Base {
 }
 
 /// The model's configuration, from wherever it will come.
-pub fn configuration(recipe: &mut Recipe, base: Option<&Base>, warnings: &mut Warnings) -> Outcome<GptNeoxConfig> {
+pub fn configuration(
+    recipe: &mut Recipe,
+    base: Option<&Base>,
+    warnings: &mut Warnings,
+) -> Result<GptNeoxConfig, Problems> {
     if let Some(Base { name, run, checkpoint }) = base {
         let base = crate::run::resolved(run)?;
         if base.task() != Task::Lm {
@@ -271,7 +275,7 @@ fn tokenizer(
     base: Option<&Base>,
     config: &GptNeoxConfig,
     warnings: &mut Warnings,
-) -> Outcome<Option<Tokenizer>> {
+) -> Result<Option<Tokenizer>, Problems> {
     if let Some(base) = base {
         return Ok(Some(checks::branch_tokenizer(recipe, &base.checkpoint)?));
     }
@@ -295,7 +299,7 @@ fn tokenizer(
 }
 
 /// What else a start refuses before it trains.
-fn refuse(recipe: &Recipe, base: Option<&Base>, survey: &Survey, lengths: &Lengths) -> Outcome<()> {
+fn refuse(recipe: &Recipe, base: Option<&Base>, survey: &Survey, lengths: &Lengths) -> Result<(), Problems> {
     let sets: Vec<&str> = survey.validation.iter().map(|set| set.name.as_str()).collect();
     checks::keep_best(recipe, &sets)?;
     crate::run::optimizer_settings(recipe)?;
@@ -364,7 +368,7 @@ pub fn checkpoint_seconds(bytes: u64) -> f64 {
 }
 
 /// Checkpoints on disk when the run is complete.
-fn kept(recipe: &Recipe, lengths: &Lengths) -> Outcome<u64> {
+fn kept(recipe: &Recipe, lengths: &Lengths) -> Result<u64, Problems> {
     let last = recipe.u64("checkpoint.keep_last")?;
     let periodic = lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
     Ok(last + periodic + lengths.keep_at.len() as u64 + u64::from(recipe.is_set("checkpoint.keep_best")))
@@ -376,7 +380,7 @@ fn look_for_trouble(
     memory: &Memory,
     epoch: Option<u64>,
     warnings: &mut Warnings,
-) -> Outcome<()> {
+) -> Result<(), Problems> {
     let mut warn = |what: String, remedy: &str| warnings.push((what, remedy.into()));
     if let Some(machine::Memory { total, .. }) = machine::memory()
         && memory.total() > total / 10 * 9

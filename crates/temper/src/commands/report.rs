@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use temper_base::Problem;
 use temper_base::files::UNFINISHED;
+use temper_base::{Problem, Problems, Result};
 use temper_record::{MEAN_MACRO, MEAN_MICRO, RunDir, RunSeries};
 use temper_report::{FIGURES, ReportOptions, report, sentence};
 
 use crate::args::Report;
 use crate::lm::text::Manifest;
 use crate::printer::Printer;
-use crate::problems::{Outcome, Problems};
+use crate::problems::Outcome;
 
 /// A run to report on.
 struct Run {
@@ -53,7 +53,7 @@ pub fn run(args: &Report, printer: &Printer) -> Outcome {
 }
 
 /// Reads the runs; everything that is wrong with any of them is reported.
-fn read(names: &[PathBuf], printer: &Printer) -> Outcome<(Vec<Run>, Vec<RunSeries>)> {
+fn read(names: &[PathBuf], printer: &Printer) -> Result<(Vec<Run>, Vec<RunSeries>), Problems> {
     let (mut runs, mut series, mut problems) = (Vec::<Run>::new(), Vec::new(), Vec::new());
     for name in names {
         match open(name).and_then(|dir| Ok((RunSeries::read(&dir)?, dir))) {
@@ -165,7 +165,7 @@ fn continued(run: &RunSeries) -> bool {
 }
 
 /// A folder that holds something else is left alone; a report that is there is replaced, since it can always be made again.
-fn check_out(out: &Path) -> Outcome<()> {
+fn check_out(out: &Path) -> Result<(), Problems> {
     let what = "write report";
     if out.is_file() {
         return Err(Problem::input(what, out.display(), "a file is in the way").hint("--out names a folder").into());

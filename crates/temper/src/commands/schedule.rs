@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use temper_base::numbers::count;
-use temper_base::{Problem, files};
+use temper_base::{Problem, Problems, Result, files};
 use temper_recipe::{Origin, Recipe, Task, Value};
 use temper_record::console::metric;
 use temper_report::{ScheduleCurve, Table, schedule_svg};
@@ -18,7 +18,7 @@ use crate::certify::images::{self, Size};
 use crate::certify::{self, settings};
 use crate::lm;
 use crate::printer::Printer;
-use crate::problems::{Outcome, Problems};
+use crate::problems::Outcome;
 use crate::progress::thousands;
 
 /// Columns and rows of the drawing.
@@ -87,7 +87,7 @@ pub fn run(args: &args::Schedule, printer: &Printer) -> Outcome {
 }
 
 /// The recipe, and what it leaves to the run it branches from as that run's recipe (`base`) has it.
-fn load(name: &str, overrides: &[String]) -> Outcome<Recipe> {
+fn load(name: &str, overrides: &[String]) -> Result<Recipe, Problems> {
     let resolved = Path::new(name).join("resolved.toml");
     if resolved.is_file() {
         let problem = Problem::input("find recipe", name, "this is a run, not a recipe");
@@ -100,7 +100,7 @@ fn load(name: &str, overrides: &[String]) -> Outcome<Recipe> {
     Ok(recipe)
 }
 
-fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Outcome<Recipe> {
+fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Result<Recipe, Problems> {
     let Some(base) = base_of(&recipe) else { return Ok(recipe) };
     if seen.contains(&base) {
         let why = format!("the base of a recipe cannot be the recipe itself: {} -> {base}", seen.join(" -> "));
@@ -144,7 +144,7 @@ fn named(recipe: &Recipe, base: &str, problems: Vec<Problem>) -> Problems {
 }
 
 /// The plan of a recipe of certified training. Its images are counted if one of its lengths is in epochs, or if they are here.
-fn certified(recipe: &Recipe, printer: &Printer) -> Outcome<Plan> {
+fn certified(recipe: &Recipe, printer: &Printer) -> Result<Plan, Problems> {
     let epochs = |length: &Length| matches!(length, Length::Epochs(_));
     let in_epochs = recipe.entries().into_iter().any(|(key, entry)| {
         let counts = ["lr.", "eps.", "run."].iter().any(|section| key.starts_with(section));
@@ -171,7 +171,7 @@ fn certified(recipe: &Recipe, printer: &Printer) -> Outcome<Plan> {
 }
 
 /// Every length in updates.
-fn resolve(recipe: &Recipe, units: Units) -> Outcome<Plan> {
+fn resolve(recipe: &Recipe, units: Units) -> Result<Plan, Problems> {
     let steps = |key: &str, length: Length, horizon: Option<u64>| {
         length.steps(&units, horizon).map_err(|error| match error {
             LengthError::EpochsOfNothing(_) => recipe
@@ -260,7 +260,7 @@ fn svg(recipe: &Recipe, plan: &Plan) -> String {
     schedule_svg(recipe.name(), "updates", &curves, &phases)
 }
 
-fn drawing(recipe: &Recipe, plan: &Plan) -> Outcome<String> {
+fn drawing(recipe: &Recipe, plan: &Plan) -> Result<String, Problems> {
     let tokens = |n: u64| count(plan.tokens(n) as f64);
     let Plan { horizon, stop, .. } = *plan;
     let unit = if plan.radius.is_some() { "images" } else { "tokens" };

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use temper_base::Problem;
 use temper_base::hash::{Digest, Sha256};
+use temper_base::{Problem, Problems, Result};
 use temper_recipe::{Task, nearest};
 use temper_report::Table;
 use temper_report::text::escape;
@@ -14,13 +14,13 @@ use crate::builtin::SWEEPS;
 use crate::certify::images;
 use crate::console::Signals;
 use crate::printer::Printer;
-use crate::problems::{Outcome, Problems};
-use crate::progress::Meter;
+use crate::problems::Outcome;
 use crate::sweep::cost::{self, Clock};
 use crate::sweep::results::{self, Results};
 use crate::sweep::store::{State, Store, state};
 use crate::sweep::tree::{self, Tree};
 use crate::sweep::{execute, gains, page, plan, texts};
+use temper_base::listener::Meter;
 
 /// Runs the command.
 pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
@@ -161,7 +161,7 @@ fn list_json(printer: &Printer) -> Outcome {
         let sizes: Vec<&str> = sweep.sizes.iter().map(|size| size.name.as_str()).collect();
         Ok(serde_json::json!({ "name": name, "about": sweep.about, "source": sweep.source, "sizes": sizes }))
     };
-    let all = SWEEPS.iter().map(sweep).collect::<Outcome<Vec<_>>>()?;
+    let all = SWEEPS.iter().map(sweep).collect::<Result<Vec<_>, Problems>>()?;
     printer.data(serde_json::to_string_pretty(&all).expect("plain data"));
     Ok(0)
 }
@@ -176,7 +176,7 @@ fn show(name: &str, printer: &Printer) -> Outcome {
 }
 
 /// The sweep of this name or path, as far as it can be read, and what is wrong with it.
-fn load(name: &str) -> Outcome<(Sweep, Vec<Problem>)> {
+fn load(name: &str) -> Result<(Sweep, Vec<Problem>), Problems> {
     let path = Path::new(name);
     let whole = |(sweep, problems): (Option<Sweep>, Vec<Problem>)| match sweep {
         Some(sweep) => Ok((sweep, problems)),

@@ -32,7 +32,7 @@ use crate::certify::open;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::progress::Meter;
+use temper_base::listener::Meter;
 
 use stack::Stack;
 

@@ -2,6 +2,7 @@
 //! start: both ask here.
 
 use std::path::Path;
+use temper_base::{Problems, Result};
 
 use temper_data::Tokenizer;
 use temper_recipe::{Origin, Recipe};
@@ -9,13 +10,12 @@ use temper_record::Checkpoint;
 
 use crate::lengths::Lengths;
 use crate::lm::text;
-use crate::problems::Outcome;
 use crate::run::Limits;
 
 /// The tokenizer of a run that is no branch: the one that the recipe names, or the one beside its first weights (`own`); and what to
 /// warn of. A tokenizer that is not the one beside the weights is refused unless the recipe says that it is meant: where the
 /// vocabularies have one size, every other check lets it pass, and each token means something else.
-pub fn tokenizer(recipe: &Recipe, own: Option<&Path>) -> Outcome<(Tokenizer, Option<String>)> {
+pub fn tokenizer(recipe: &Recipe, own: Option<&Path>) -> Result<(Tokenizer, Option<String>), Problems> {
     let eod = recipe.opt("data.eod", Recipe::text)?;
     match (recipe.opt("data.tokenizer", Recipe::text)?, own) {
         (Some(name), own) => {
@@ -31,7 +31,7 @@ pub fn tokenizer(recipe: &Recipe, own: Option<&Path>) -> Outcome<(Tokenizer, Opt
     }
 }
 
-fn belongs(recipe: &Recipe, tokenizer: &Tokenizer, own: &Path) -> Outcome<Option<String>> {
+fn belongs(recipe: &Recipe, tokenizer: &Tokenizer, own: &Path) -> Result<Option<String>, Problems> {
     // A file that cannot be read says nothing about the weights.
     let eod = recipe.opt("data.eod", Recipe::text)?;
     let Ok(own_tokenizer) = Tokenizer::from_file(own, eod.as_deref()) else { return Ok(None) };
@@ -58,7 +58,7 @@ fn belongs(recipe: &Recipe, tokenizer: &Tokenizer, own: &Path) -> Outcome<Option
 }
 
 /// The tokenizer of a branch: its base's, whose weights and sets belong to it.
-pub fn branch_tokenizer(recipe: &Recipe, base: &Checkpoint) -> Outcome<Tokenizer> {
+pub fn branch_tokenizer(recipe: &Recipe, base: &Checkpoint) -> Result<Tokenizer, Problems> {
     let eod = recipe.opt("data.eod", Recipe::text)?;
     let own = || base.file("tokenizer.json").and_then(|path| Tokenizer::from_file(&path, eod.as_deref()));
     let tokenizer = match recipe.opt("data.tokenizer", Recipe::text)? {
@@ -75,7 +75,7 @@ pub fn branch_tokenizer(recipe: &Recipe, base: &Checkpoint) -> Outcome<Tokenizer
 }
 
 /// Refuses sequences longer than the weights have positions for, unless the recipe says that it is meant: then it is a warning.
-pub fn positions(recipe: &Recipe, positions: usize, from: &str) -> Outcome<Option<String>> {
+pub fn positions(recipe: &Recipe, positions: usize, from: &str) -> Result<Option<String>, Problems> {
     let seq_len = recipe.usize("data.seq_len")?;
     if seq_len <= positions {
         return Ok(None);
@@ -90,7 +90,7 @@ pub fn positions(recipe: &Recipe, positions: usize, from: &str) -> Outcome<Optio
 }
 
 /// Lengths that do not resolve, and paths where there is nothing.
-pub fn lengths_and_paths(recipe: &Recipe, limits: Limits) -> Outcome<()> {
+pub fn lengths_and_paths(recipe: &Recipe, limits: Limits) -> Result<(), Problems> {
     // Epochs need the data; every other length can be checked now.
     let probe = Lengths::resolve(recipe, Some(1 << 40), limits.max_steps);
     let sources = recipe.names("data.train").into_iter().map(|name| format!("data.train.{name}.path"));
@@ -111,7 +111,7 @@ pub fn lengths_and_paths(recipe: &Recipe, limits: Limits) -> Outcome<()> {
 }
 
 /// Refuses to choose the best checkpoint by a validation set that is not among `sets`.
-pub fn keep_best(recipe: &Recipe, sets: &[&str]) -> Outcome<()> {
+pub fn keep_best(recipe: &Recipe, sets: &[&str]) -> Result<(), Problems> {
     match recipe.opt("checkpoint.keep_best", Recipe::text)? {
         Some(best) if !sets.contains(&best.as_str()) => {
             let hint = match sets {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_base::{Problem, Result};
+use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::{TokenSource, Tokenizer, Vocabulary};
 use temper_model::tensors::Dtype;
 use temper_model::{GptNeox, hugging_face};
@@ -12,8 +12,6 @@ use temper_record::run::{RunDir, RunRef};
 use temper_train::checkpoint;
 
 use crate::lm::beside;
-use crate::printer::Printer;
-use crate::problems::Outcome;
 use crate::run;
 
 /// A model with what belongs to it.
@@ -50,11 +48,11 @@ impl Opened {
 }
 
 /// Opens `DIR`, `DIR@STEP`, `DIR@best` or a Hugging Face directory.
-pub fn open(name: &str, device: &Device, printer: &Printer) -> Outcome<Opened> {
+pub fn open(name: &str, device: &Device, listener: &dyn Listener) -> Result<Opened, Problems> {
     let path = Path::new(name);
     if path.join("config.json").is_file() && !path.join("metrics.jsonl").exists() {
         let imported = hugging_face::read(path, device)?;
-        printer.warnings(&imported.warnings);
+        listener.warnings(&imported.warnings);
         let tokenizer = imported.tokenizer.map(|path| Tokenizer::from_file(&path, None)).transpose()?;
         let beside = beside::of_folder(path)?;
         let (ids, rows) = (tokenizer.as_ref().map_or(0, Tokenizer::vocab_size), imported.model.config.vocab_size);

@@ -1,15 +1,14 @@
 //! The model's configuration from recipe, preset or Hugging Face directory.
 
+use temper_base::{Problems, Result};
 use temper_data::Vocabulary;
 use temper_model::GptNeoxConfig;
 use temper_model::config::{Gelu, PYTHIA, Preset};
 use temper_model::init::Init;
 use temper_recipe::{Origin, Recipe, Value, nearest};
 
-use crate::problems::Outcome;
-
 /// Fills in what `model.preset` implies; keys that are given win.
-pub fn fill_preset(recipe: &mut Recipe) -> Outcome<()> {
+pub fn fill_preset(recipe: &mut Recipe) -> Result<(), Problems> {
     let Some(name) = recipe.opt("model.preset", Recipe::text)? else { return Ok(()) };
     let Some(preset) = Preset::find(&name) else {
         let names = PYTHIA.iter().map(|preset| preset.name);
@@ -56,7 +55,7 @@ fn values(config: &GptNeoxConfig) -> Vec<(&'static str, Value)> {
 
 /// Takes the shape of a model that exists (a base run's, a Hugging Face directory's) into the recipe;
 /// a key that asks for another shape is an error.
-pub fn adopt(recipe: &mut Recipe, config: &GptNeoxConfig, origin: &Origin) -> Outcome<()> {
+pub fn adopt(recipe: &mut Recipe, config: &GptNeoxConfig, origin: &Origin) -> Result<(), Problems> {
     fill(recipe, config, origin);
     let mut problems = Vec::new();
     for (key, value) in values(config) {
@@ -74,7 +73,7 @@ pub fn adopt(recipe: &mut Recipe, config: &GptNeoxConfig, origin: &Origin) -> Ou
 }
 
 /// The configuration that the recipe describes, for a vocabulary.
-pub fn config(recipe: &Recipe, vocabulary: &Vocabulary) -> Outcome<GptNeoxConfig> {
+pub fn config(recipe: &Recipe, vocabulary: &Vocabulary) -> Result<GptNeoxConfig, Problems> {
     let mut problems = Vec::new();
     let mut need = |key: &str| {
         recipe.usize(key).unwrap_or_else(|problem| {
@@ -123,7 +122,7 @@ pub fn config(recipe: &Recipe, vocabulary: &Vocabulary) -> Outcome<GptNeoxConfig
 }
 
 /// How fresh weights are drawn.
-pub fn init(recipe: &Recipe) -> Outcome<Init> {
+pub fn init(recipe: &Recipe) -> Result<Init, Problems> {
     Ok(match recipe.text("model.init")?.as_str() {
         "normal" => Init::Normal { std: recipe.f64("model.init_std")? },
         _ => Init::SmallWang,

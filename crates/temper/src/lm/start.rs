@@ -4,10 +4,9 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_base::files;
 use temper_base::numbers::count;
 use temper_base::problem::pasted;
-use temper_base::{Problem, Result};
+use temper_base::{Listener, Problem, Problems, Result, files};
 use temper_data::{EvalWindows, Stream, StreamSpec, Tokenizer};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Task};
@@ -26,8 +25,6 @@ use temper_train::trainer::Trainer;
 use crate::commands::machine;
 use crate::lengths::Lengths;
 use crate::lm::{beside, checks, shape, text};
-use crate::printer::Printer;
-use crate::problems::Outcome;
 use crate::progress::counted;
 use crate::reading;
 use crate::run::{self, About, Limits, Started};
@@ -41,8 +38,8 @@ pub fn train(
     source: &str,
     out: &Path,
     limits: Limits,
-    printer: &Printer,
-) -> Outcome<Started<LmTask>> {
+    listener: &dyn Listener,
+) -> Result<Started<LmTask>, Problems> {
     run::refuse_base(&recipe, source, out)?;
     let device = Device::flex();
     let imported = recipe
@@ -57,20 +54,21 @@ pub fn train(
         })
         .transpose()?;
     if let Some((path, imported)) = &imported {
-        printer.warnings(&imported.warnings);
+        listener.warnings(&imported.warnings);
         shape::adopt(&mut recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
     } else {
         shape::fill_preset(&mut recipe)?;
     }
     let own = imported.as_ref().and_then(|(_, imported)| imported.tokenizer.as_deref());
     let (tokenizer, warning) = checks::tokenizer(&recipe, own)?;
-    warning.inspect(|warning| printer.warn(warning, None));
-    reading::tell_notes(tokenizer.notes(), printer);
+    warning.inspect(|warning| listener.warn(&warning, None));
+    reading::tell_notes(tokenizer.notes(), listener);
     let from = imported.as_ref().map(|(path, _)| path.as_str());
     let beside = beside::at_start(&tokenizer, recipe.opt("data.tokenizer", Recipe::text)?.as_deref(), from)?;
     let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
     if let Some((path, imported)) = &imported {
-        checks::positions(&recipe, imported.model.config.max_seq, path)?.inspect(|warning| printer.warn(warning, None));
+        checks::positions(&recipe, imported.model.config.max_seq, path)?
+            .inspect(|warning| listener.warn(&warning, None));
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
     }
     checks::lengths_and_paths(&recipe, limits)?;
@@ -78,7 +76,7 @@ pub fn train(
 
     let (run, lock) = RunDir::create(out)?;
     run::tidy_on_failure(&run, || {
-        let (sources, sets) = text::sources(&recipe, &tokenizer, &run, printer)?;
+        let (sources, sets) = text::sources(&recipe, &tokenizer, &run, listener)?;
         let replay = text::replay(&recipe, None)?;
         let stream = StreamSpec { seed: recipe.u64("seed")?, seq_len: recipe.usize("data.seq_len")?, sources, replay };
         let start = if imported.is_some() { "hf" } else { "fresh" };
@@ -88,7 +86,7 @@ pub fn train(
         };
         let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &model, &device);
         let new = New { model, optimizer, stream, sets, beside, state: State::default(), start, parent: None };
-        build(recipe.clone(), source, run.clone(), new, tokenizer, limits, printer)
+        build(recipe.clone(), source, run.clone(), new, tokenizer, limits, listener)
     })
     .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
@@ -100,8 +98,8 @@ pub fn branch(
     base: &str,
     out: &Path,
     limits: Limits,
-    printer: &Printer,
-) -> Outcome<Started<LmTask>> {
+    listener: &dyn Listener,
+) -> Result<Started<LmTask>, Problems> {
     let named = RunRef::parse(base)?;
     let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
@@ -119,7 +117,7 @@ pub fn branch(
     let device = Device::flex();
     let base_model = checkpoint::read_model(&checkpoint, &device)?;
     if clocks.weights {
-        checks::positions(&recipe, base_model.config.max_seq, base)?.inspect(|warning| printer.warn(warning, None));
+        checks::positions(&recipe, base_model.config.max_seq, base)?.inspect(|warning| listener.warn(&warning, None));
         shape::adopt(&mut recipe, &base_model.config, &Origin::Base(base.into()))?;
     } else {
         recipe.inherit(&base_recipe, "model", base);
@@ -140,7 +138,7 @@ pub fn branch(
             // The same data goes on: its own replay, if it had one, goes on with it.
             (base_manifest.stream.sources.clone(), Vec::new(), base_manifest.stream.replay.clone())
         } else {
-            let (sources, sets) = text::sources(&recipe, &tokenizer, &run, printer)?;
+            let (sources, sets) = text::sources(&recipe, &tokenizer, &run, listener)?;
             (sources, sets, text::replay(&recipe, Some((&base_run, &checkpoint)))?)
         };
         let sets = text::join_sets(&base_run, &run, new_sets)?;
@@ -163,11 +161,11 @@ pub fn branch(
             updates: optimizer.updates,
             ..State::default()
         };
-        printer.say(format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
+        listener.say(&format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
         let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
         let beside = beside::of_checkpoint(&checkpoint)?;
         let new = New { model, optimizer, stream, sets, beside, state: begin, start: "branch", parent: Some(parent) };
-        build(recipe.clone(), source, run.clone(), new, tokenizer, limits, printer)
+        build(recipe.clone(), source, run.clone(), new, tokenizer, limits, listener)
     })
     .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
@@ -178,8 +176,8 @@ pub fn resume(
     name: &str,
     limits: Limits,
     until: Option<Length>,
-    printer: &Printer,
-) -> Outcome<Option<Started<LmTask>>> {
+    listener: &dyn Listener,
+) -> Result<Option<Started<LmTask>>, Problems> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
@@ -208,7 +206,7 @@ pub fn resume(
     if state.step >= lengths.stop && series.done.is_some() {
         return Ok(None);
     }
-    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &[], printer)?;
+    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &[], listener)?;
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,
         schedule: lengths.schedule.clone(),
@@ -222,7 +220,7 @@ pub fn resume(
 
 /// What a branch takes over from the recipe of its base where its own says nothing: the model's shape
 /// comes with the weights, data and learning rate only with their clocks.
-pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Outcome<()> {
+pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
     for key in [
         "data.tokenizer",
         "data.text_key",
@@ -268,8 +266,8 @@ fn build(
     new: New,
     tokenizer: Tokenizer,
     limits: Limits,
-    printer: &Printer,
-) -> Outcome<(Trainer<LmTask>, Recipe, Lengths)> {
+    listener: &dyn Listener,
+) -> Result<(Trainer<LmTask>, Recipe, Lengths), Problems> {
     let New { mut model, optimizer, stream: spec, sets: mut set_specs, beside, state, start, parent } = new;
     // Its documents end with this token, whatever those of the directory that it comes from ended with.
     model.config.eos_token_id = tokenizer.eod();
@@ -285,17 +283,17 @@ fn build(
     let lengths =
         Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), limits.max_steps.map(|n| state.step.saturating_add(n)))?;
     run::require_updates(&recipe, &lengths, &state)?;
-    warn_of_few(&recipe, &sets, printer)?;
-    warn_of_cuts(&recipe, &sets, printer)?;
+    warn_of_few(&recipe, &sets, listener)?;
+    warn_of_cuts(&recipe, &sets, listener)?;
     stream.identify()?;
     text::identify(&mut set_specs, &sets)?;
     text::Manifest { stream: stream.spec().clone(), sets: set_specs }.write(&run)?;
     files::write_whole(&run.path().join("tokenizer.json"), tokenizer.to_json())?;
     let trainer_settings = run::settings(&recipe, &lengths, limits)?;
     let about = About { task: "lm", seed: recipe.u64("seed")?, parameters: model.config.parameters(), start, parent };
-    let recorder = run::begin(&run, &recipe, source, &lengths, &state, about, &[], printer)?;
-    printer.warnings(&warnings);
-    announce(&recipe, &model, &stream, &sets, &lengths, &state, printer);
+    let recorder = run::begin(&run, &recipe, source, &lengths, &state, about, &[], listener)?;
+    listener.warnings(&warnings);
+    announce(&recipe, &model, &stream, &sets, &lengths, &state, listener);
     let task = LmTask { beside, ..task(&recipe, model, optimizer, stream, sets, &tokenizer)? };
     let trainer =
         Trainer { settings: trainer_settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
@@ -311,11 +309,11 @@ fn announce(
     sets: &[EvalSet],
     lengths: &Lengths,
     state: &State,
-    printer: &Printer,
+    listener: &dyn Listener,
 ) {
     let config = &model.config;
-    printer.say(format_args!("recipe      {}", recipe.name()));
-    printer.say(format_args!(
+    listener.say(&format_args!("recipe      {}", recipe.name()));
+    listener.say(&format_args!(
         "model       GPT-NeoX {} x {}, {} heads, vocabulary {}, {} parameters",
         config.layers,
         config.d_model,
@@ -331,31 +329,31 @@ fn announce(
     for (i, name) in stream.names().iter().enumerate() {
         let share = (samples[i] - before[i]) as f64 / total.max(1) as f64;
         let tokens = (samples[i] - before[i]) * stream.spec().seq_len as u64;
-        printer.say(format_args!("data        {name}: {} tokens ({:.1} %)", count(tokens as f64), 100.0 * share));
+        listener.say(&format_args!("data        {name}: {} tokens ({:.1} %)", count(tokens as f64), 100.0 * share));
     }
     let sets: Vec<_> =
         sets.iter().map(|set| format!("{} ({} tokens)", set.name, count(set.source.len() as f64))).collect();
-    printer.say(format_args!("validation  {}", if sets.is_empty() { "none".into() } else { sets.join(", ") }));
-    printer.say(format_args!(
+    listener.say(&format_args!("validation  {}", if sets.is_empty() { "none".into() } else { sets.join(", ") }));
+    listener.say(&format_args!(
         "updates     {} of {} tokens each: {} tokens",
         updates,
         lengths.tokens_per_step,
         count((updates * lengths.tokens_per_step) as f64)
     ));
     for dropped in recipe.dropped() {
-        printer.say(format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
+        listener.say(&format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
-    printer.say(temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), printer.drawing(), 4).trim_end());
+    listener.say(&temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), listener.drawing(), 4).trim_end());
 }
 
 /// A set of few documents says little about a model, and less when the best checkpoint is chosen by it.
-fn warn_of_few(recipe: &Recipe, sets: &[EvalSet], printer: &Printer) -> Outcome<()> {
+fn warn_of_few(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> Result<(), Problems> {
     let Some(best) = recipe.opt("checkpoint.keep_best", Recipe::text)? else { return Ok(()) };
     let few = sets.iter().find(|set| set.name == best && set.source.documents() < FEW_DOCUMENTS);
     if let Some(set) = few {
         let (documents, tokens) = (counted(set.source.documents(), "document"), counted(set.source.len(), "token"));
-        printer.warn(
-            format_args!("checkpoint.keep_best chooses by {best}, which has {documents} ({tokens})"),
+        listener.warn(
+            &format_args!("checkpoint.keep_best chooses by {best}, which has {documents} ({tokens})"),
             Some("hold out more (data.validation_fraction), or give a validation set of its own (data.validation.NAME.path)"),
         );
     }
@@ -363,12 +361,12 @@ fn warn_of_few(recipe: &Recipe, sets: &[EvalSet], printer: &Printer) -> Outcome<
 }
 
 /// Says which sets the limit of an evaluation cuts inside of a document.
-fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], printer: &Printer) -> Outcome<()> {
+fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> Result<(), Problems> {
     let (seq_len, limit) = (recipe.usize("data.seq_len")?, recipe.u64("eval.max_tokens")?);
     for set in sets.iter().filter(|_| limit > 0) {
         let windows = EvalWindows::new(&set.source, seq_len, Some(limit))?;
         if windows.cut() {
-            printer.warn(text::cut_words(&set.name, windows.tokens()), None);
+            listener.warn(&text::cut_words(&set.name, windows.tokens()), None);
         }
     }
     Ok(())

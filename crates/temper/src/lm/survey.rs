@@ -5,14 +5,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use temper_base::numbers::count;
-use temper_base::{Problem, Result};
+use temper_base::{Problem, Problems, Result};
 use temper_data::{Documents, Input, TokenSource, Tokenizer};
 use temper_recipe::Recipe;
 use temper_record::run::RunDir;
 
 use crate::lm::checks;
 use crate::lm::text::{self, Manifest, Named};
-use crate::problems::Outcome;
 use crate::run::Limits;
 
 /// Bytes of text that are tokenised to estimate the rest.
@@ -42,7 +41,7 @@ pub struct Survey {
 
 impl Survey {
     /// Looks at the data of a recipe; `base` is the run it branches from. What is missing is an error, all of it at once.
-    pub fn of(recipe: &Recipe, base: Option<&RunDir>, tokenizer: Option<&Tokenizer>) -> Outcome<Self> {
+    pub fn of(recipe: &Recipe, base: Option<&RunDir>, tokenizer: Option<&Tokenizer>) -> Result<Self, Problems> {
         checks::lengths_and_paths(recipe, Limits::default())?;
         let mut survey = Self::default();
         if let Some(base) = base {

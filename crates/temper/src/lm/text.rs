@@ -10,9 +10,9 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use temper_base::files::{self, AtomicFile};
 use temper_base::numbers::{count, duration};
-use temper_base::{Problem, Result};
-use temper_base::{files, files::AtomicFile};
+use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::{
     Documents, Identity, Input, PrepareOptions, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec,
     TokenSource, Tokenizer, prepare,
@@ -23,10 +23,9 @@ use temper_record::run::{RunDir, RunRef};
 use temper_train::evaluate::EvalSet;
 
 use crate::builtin;
-use crate::printer::Printer;
-use crate::problems::Outcome;
-use crate::progress::{Meter, Tokenising, counted};
+use crate::progress::{Tokenising, counted};
 use crate::reading;
+use temper_base::listener::Meter;
 
 /// What a run trains on and is judged by. Paths inside the run are relative to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -191,19 +190,19 @@ pub fn options(recipe: &Recipe, validation_fraction: f64) -> Result<PrepareOptio
     Ok(PrepareOptions { validation_fraction, seed: recipe.u64("seed")?, read, ..PrepareOptions::default() })
 }
 
-/// Tokenises text of a recipe, telling the printer.
+/// Tokenises text of a recipe, telling the listener.
 pub fn tokenise(
     name: &str,
     inputs: &[Input],
     tokenizer: &Tokenizer,
     out: &Path,
     options: &PrepareOptions,
-    printer: &Printer,
+    listener: &dyn Listener,
 ) -> Result<(PathBuf, Option<PathBuf>)> {
-    tokenise_with(name, inputs, tokenizer, out, options, reading::IN_RECIPES, printer)
+    tokenise_with(name, inputs, tokenizer, out, options, reading::IN_RECIPES, listener)
 }
 
-/// Tokenises text, telling the printer; `option` is how bad lines become errors here.
+/// Tokenises text, telling the listener; `option` is how bad lines become errors here.
 pub fn tokenise_with(
     name: &str,
     inputs: &[Input],
@@ -211,9 +210,9 @@ pub fn tokenise_with(
     out: &Path,
     options: &PrepareOptions,
     option: &str,
-    printer: &Printer,
+    listener: &dyn Listener,
 ) -> Result<(PathBuf, Option<PathBuf>)> {
-    let shown = Tokenising(Meter::begin(printer, "tokenising", Documents::open(inputs, &options.read)?.total_bytes()));
+    let shown = Tokenising(Meter::begin(listener, "tokenising", Documents::open(inputs, &options.read)?.total_bytes()));
     let prepared = prepare(inputs, tokenizer, out, options, &shown)?;
     let seconds = shown.0.seconds();
     drop(shown);
@@ -221,16 +220,16 @@ pub fn tokenise_with(
         .validation
         .as_ref()
         .map_or(String::new(), |info| format!(", {} more held out in {}", count(info.tokens as f64), info.documents));
-    printer.say(format_args!(
+    listener.say(&format_args!(
         "{name}: {} tokens in {} documents{held_out} ({})",
         count(prepared.train.tokens as f64),
         prepared.train.documents,
         duration(seconds),
     ));
-    reading::tell(&prepared, name, option, printer);
+    reading::tell(&prepared, name, option, listener);
     if prepared.cut_document {
-        printer.warn(
-            format_args!("{name} is a single document: it was cut in two for validation"),
+        listener.warn(
+            &format_args!("{name} is a single document: it was cut in two for validation"),
             Some("give one document a line as JSON lines, or a validation set of its own (data.validation.NAME.path)"),
         );
     }
@@ -242,8 +241,8 @@ pub fn sources(
     recipe: &Recipe,
     tokenizer: &Tokenizer,
     run: &RunDir,
-    printer: &Printer,
-) -> Outcome<(Vec<SourceSpec>, Vec<SetSpec>)> {
+    listener: &dyn Listener,
+) -> Result<(Vec<SourceSpec>, Vec<SetSpec>), Problems> {
     let fraction = recipe.f64("data.validation_fraction")?;
     let (mut sources, mut sets) = (Vec::new(), Vec::new());
     let mut trained = HashSet::new();
@@ -256,12 +255,12 @@ pub fn sources(
         let own_set = recipe.is_set(&format!("data.validation.{name}.path"));
         let (path, validation) = match look(&paths)? {
             Named::Tokens(train, validation) => {
-                reading::tell_of_tokens(name, std::iter::once(&train).chain(&validation), printer)?;
+                reading::tell_of_tokens(name, std::iter::once(&train).chain(&validation), listener)?;
                 (train, validation)
             }
             Named::Text(inputs) => {
                 let options = options(recipe, if own_set { 0.0 } else { fraction })?;
-                tokenise(name, &inputs, tokenizer, &run.data().join(name), &options, printer)?
+                tokenise(name, &inputs, tokenizer, &run.data().join(name), &options, listener)?
             }
         };
         // A source of weight 0 is left out, but still judged by.
@@ -275,18 +274,18 @@ pub fn sources(
     for name in recipe.names("data.validation") {
         let paths = recipe.texts(&format!("data.validation.{name}.path"))?;
         if let Some(file) = files_of(&paths, false)?.iter().find(|file| trained.contains(*file)) {
-            printer.warn(
-                format_args!("{name}: this validation set is trained on too: {}", file.display()),
+            listener.warn(
+                &format_args!("{name}: this validation set is trained on too: {}", file.display()),
                 Some("its loss says how well the text is learnt, and nothing about other texts"),
             );
         }
         let path = match look(&paths)? {
             Named::Tokens(train, validation) => {
                 let path = validation.unwrap_or(train);
-                reading::tell_of_tokens(name, [&path], printer)?;
+                reading::tell_of_tokens(name, [&path], listener)?;
                 path
             }
-            Named::Text(inputs) => judged_by(name, &inputs, tokenizer, run, &options(recipe, 0.0)?, printer)?,
+            Named::Text(inputs) => judged_by(name, &inputs, tokenizer, run, &options(recipe, 0.0)?, listener)?,
         };
         sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false, identity: None });
     }
@@ -309,12 +308,12 @@ fn judged_by(
     tokenizer: &Tokenizer,
     run: &RunDir,
     options: &PrepareOptions,
-    printer: &Printer,
+    listener: &dyn Listener,
 ) -> Result<PathBuf> {
     let folder = run.data().join(name);
     // `prepare` calls what it does not hold out `train.tokens`.
     let making = folder.join("validation");
-    let (made, _) = tokenise(name, inputs, tokenizer, &making, options, printer)?;
+    let (made, _) = tokenise(name, inputs, tokenizer, &making, options, listener)?;
     let path = folder.join("validation.tokens");
     let io = |cause: std::io::Error| Problem::io("keep validation set", &path, &cause);
     fs::rename(&made, &path).map_err(io)?;
@@ -328,7 +327,7 @@ fn whole(path: &Path) -> Result<PathBuf> {
 }
 
 /// The replay that the recipe asks for, if it does. `base` is the run that is being branched.
-pub fn replay(recipe: &Recipe, base: Option<(&RunDir, &Checkpoint)>) -> Outcome<Option<Box<ReplaySpec>>> {
+pub fn replay(recipe: &Recipe, base: Option<(&RunDir, &Checkpoint)>) -> Result<Option<Box<ReplaySpec>>, Problems> {
     let fraction = recipe.f64("data.replay.fraction")?;
     if fraction == 0.0 {
         return Ok(None);
@@ -369,7 +368,7 @@ pub fn replay(recipe: &Recipe, base: Option<(&RunDir, &Checkpoint)>) -> Outcome<
 /// The base run's validation sets as old sets of `run`: linked or copied, so that the run can be
 /// judged by them when the base is gone. A new set of the same name must hold the same tokens, and
 /// then is the old one.
-pub fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Outcome<Vec<SetSpec>> {
+pub fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Result<Vec<SetSpec>, Problems> {
     let old = Manifest::read(base)?.sets;
     let mut sets = Vec::new();
     let mut problems = Vec::new();
@@ -439,7 +438,7 @@ pub fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
 }
 
 /// Opens the validation sets, which must have the vocabulary of `tokenizer` and be those that the run began with.
-pub fn open_sets(sets: &[SetSpec], tokenizer: &Tokenizer) -> Outcome<Vec<EvalSet>> {
+pub fn open_sets(sets: &[SetSpec], tokenizer: &Tokenizer) -> Result<Vec<EvalSet>, Problems> {
     let mut opened = Vec::new();
     for set in sets {
         let mut source = TokenSource::open(&set.path)?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 use std::time::Instant;
+use temper_base::{Listener, Problems, Result};
 
 use burn::tensor::Device;
 use temper_data::Vocabulary;
@@ -16,8 +17,6 @@ use crate::certify;
 use crate::commands::{machine, plan};
 use crate::lengths::Lengths;
 use crate::lm::{shape, start};
-use crate::printer::Printer;
-use crate::problems::Outcome;
 use crate::sweep::texts;
 use crate::sweep::tree::{Node, Parent, Tree};
 
@@ -67,20 +66,20 @@ pub struct Clock {
 }
 
 /// The cost of every run. With a clock, models are timed on this machine, each kind once.
-pub fn of_tree(tree: &Tree, mut clock: Option<&mut Clock>, printer: &Printer) -> Outcome<Vec<Cost>> {
+pub fn of_tree(tree: &Tree, mut clock: Option<&mut Clock>, listener: &dyn Listener) -> Result<Vec<Cost>, Problems> {
     let mut costs = Vec::new();
     for node in &tree.nodes {
         let base = base_of(tree, node)?;
         costs.push(match node.recipe.task() {
-            Task::Lm => language_model(node, base, clock.as_deref_mut(), printer)?,
-            Task::Certify => classifier(node, base.map(|(base, _)| base), clock.as_deref_mut(), printer)?,
+            Task::Lm => language_model(node, base, clock.as_deref_mut(), listener)?,
+            Task::Certify => classifier(node, base.map(|(base, _)| base), clock.as_deref_mut(), listener)?,
         });
     }
     Ok(costs)
 }
 
 /// The recipe of the run that a run branches from, and its tokenizer.
-fn base_of(tree: &Tree, node: &Node) -> Outcome<Option<(Recipe, Option<String>)>> {
+fn base_of(tree: &Tree, node: &Node) -> Result<Option<(Recipe, Option<String>)>, Problems> {
     Ok(match &node.parent {
         None => None,
         Some((Parent::Node(index), _)) => {
@@ -95,7 +94,7 @@ fn base_of(tree: &Tree, node: &Node) -> Outcome<Option<(Recipe, Option<String>)>
     })
 }
 
-fn configuration(recipe: &mut Recipe, base: Option<&(Recipe, Option<String>)>) -> Outcome<GptNeoxConfig> {
+fn configuration(recipe: &mut Recipe, base: Option<&(Recipe, Option<String>)>) -> Result<GptNeoxConfig, Problems> {
     let Some((base, tokenizer)) = base else {
         return plan::configuration(recipe, None, &mut Vec::new());
     };
@@ -110,8 +109,8 @@ fn language_model(
     node: &Node,
     base: Option<(Recipe, Option<String>)>,
     clock: Option<&mut Clock>,
-    printer: &Printer,
-) -> Outcome<Cost> {
+    listener: &dyn Listener,
+) -> Result<Cost, Problems> {
     let mut recipe = node.recipe.clone();
     let config = configuration(&mut recipe, base.as_ref())?;
     let lengths = Lengths::resolve(&recipe, None, None)?;
@@ -123,7 +122,7 @@ fn language_model(
     let step = clock.filter(|_| fits).map(|clock| {
         let kind = format!("{config:?} {batch} {seq} {pieces:?}");
         *clock.models.entry(kind).or_insert_with(|| {
-            printer.say(format_args!("timing a few updates of {} ...", node.label));
+            listener.say(&format_args!("timing a few updates of {} ...", node.label));
             clock.kinds.push((config.clone(), batch, seq, pieces));
             calibrate(&config, batch, seq, pieces, &Device::flex()).0
         })
@@ -151,7 +150,12 @@ fn language_model(
     })
 }
 
-fn classifier(node: &Node, base: Option<Recipe>, clock: Option<&mut Clock>, printer: &Printer) -> Outcome<Cost> {
+fn classifier(
+    node: &Node,
+    base: Option<Recipe>,
+    clock: Option<&mut Clock>,
+    listener: &dyn Listener,
+) -> Result<Cost, Problems> {
     let mut recipe = node.recipe.clone();
     if let Some(base) = &base {
         certify::start::inherit(&mut recipe, base, "base")?;
@@ -164,7 +168,7 @@ fn classifier(node: &Node, base: Option<Recipe>, clock: Option<&mut Clock>, prin
         match clock.networks.get(&kind) {
             Some(measured) => plan.take_measured(measured),
             None => {
-                printer.say(format_args!("timing a few updates of {} ...", node.label));
+                listener.say(&format_args!("timing a few updates of {} ...", node.label));
                 plan.measure(&recipe)?;
                 clock.networks.insert(kind, plan.measured());
             }

@@ -9,13 +9,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use temper_base::Problem;
 use temper_base::numbers::duration;
+use temper_base::{Listener, Problem, Problems, Result};
 use temper_train::trainer::{End, Interrupt};
 
 use crate::console::Signals;
-use crate::printer::Printer;
-use crate::problems::{Outcome, Problems};
 use crate::sweep::one::{Job, News};
 use crate::sweep::store::{State, Store, state};
 use crate::sweep::tree::{Node, Parent, Tree};
@@ -92,8 +90,8 @@ pub fn run(
     jobs: usize,
     weights: &[f64],
     signals: &Signals,
-    printer: &Printer,
-) -> Outcome<Ended> {
+    listener: &dyn Listener,
+) -> Result<Ended, Problems> {
     let states: Vec<Place> = tree
         .nodes
         .iter()
@@ -107,7 +105,7 @@ pub fn run(
         .map(|_| (jobs > 1).then(pool).transpose())
         .collect::<Result<_, _>>()
         .map_err(|cause| Problem::no_threads(threads * jobs, cause))?;
-    let mut show = Show::new(tree, &states, weights, printer);
+    let mut show = Show::new(tree, &states, weights, listener);
     let queue = (Mutex::new(Queue { waiting, state: states }), Condvar::new());
     let (sender, news) = mpsc::channel();
     let mut ended = Ended { failed: Vec::new(), signal: None };
@@ -120,7 +118,7 @@ pub fn run(
                 (Err(cause), 0) => return Err(Problem::no_threads(jobs, cause)),
                 // No number depends on how many runs are at work.
                 (Err(cause), _) => {
-                    printer.warn(format_args!("{number} runs at a time, not {jobs}: no more threads: {cause}"), None);
+                    listener.warn(&format_args!("{number} runs at a time, not {jobs}: no more threads: {cause}"), None);
                     break;
                 }
             }
@@ -138,7 +136,7 @@ pub fn run(
             }
         }
     })?;
-    printer.end_bar();
+    listener.end();
     ended.signal = signals.seen();
     Ok(ended)
 }
@@ -225,7 +223,7 @@ fn worker(
 /// What a person sees of the whole tree.
 struct Show<'a> {
     tree: &'a Tree,
-    printer: &'a Printer,
+    listener: &'a dyn Listener,
     weights: &'a [f64],
     /// Part of each run that is done.
     parts: Vec<f64>,
@@ -237,16 +235,15 @@ struct Show<'a> {
     before: f64,
     begun: Instant,
     began: Vec<Option<Instant>>,
-    said: Instant,
 }
 
 impl<'a> Show<'a> {
-    fn new(tree: &'a Tree, states: &[Place], weights: &'a [f64], printer: &'a Printer) -> Self {
+    fn new(tree: &'a Tree, states: &[Place], weights: &'a [f64], listener: &'a dyn Listener) -> Self {
         let parts = states.iter().map(|place| if *place == Place::Done { 1.0 } else { 0.0 }).collect();
         let now = Instant::now();
         let mut show = Self {
             tree,
-            printer,
+            listener,
             weights,
             parts,
             running: Vec::new(),
@@ -255,10 +252,9 @@ impl<'a> Show<'a> {
             before: 0.0,
             begun: now,
             began: vec![None; tree.nodes.len()],
-            said: now,
         };
         show.before = show.whole();
-        printer.begin_bar(1000, "{bar:20} {percent:>3} %  {wide_msg}");
+        listener.begin("", 1000, Duration::from_secs(30));
         show
     }
 
@@ -285,7 +281,7 @@ impl<'a> Show<'a> {
                 // What an earlier sitting did is not this one's pace.
                 self.before += self.parts[index] * self.weights[index] / self.weights.iter().sum::<f64>().max(1e-300);
                 let how = if first > 0 { format!("goes on after step {first}") } else { "begins".to_owned() };
-                self.printer.say(format_args!("{} {how}", self.name(index)));
+                self.listener.say(&format_args!("{} {how}", self.name(index)));
             }
             News::Step(index, step) => {
                 if let Some((_, _, stop)) = self.running.iter().find(|(running, _, _)| *running == index) {
@@ -293,11 +289,11 @@ impl<'a> Show<'a> {
                     self.parts[index] = (step as f64 / (*stop).max(1) as f64).min(0.9999);
                 }
             }
-            News::Warning(index, message) => self.printer.warn(format_args!("{}: {message}", self.name(index)), None),
+            News::Warning(index, message) => self.listener.warn(&format_args!("{}: {message}", self.name(index)), None),
             News::Waits(index) if !self.waits.contains(&index) => {
                 self.waits.push(index);
-                self.printer
-                    .say(format_args!("{} is being trained by another sweep; waiting for it", self.name(index)));
+                self.listener
+                    .say(&format_args!("{} is being trained by another sweep; waiting for it", self.name(index)));
             }
             News::Waits(_) => {}
             News::Ended(index, result) => {
@@ -307,14 +303,14 @@ impl<'a> Show<'a> {
                         self.parts[index] = 1.0;
                         let took = self.began[index].map_or(0.0, |began| began.elapsed().as_secs_f64());
                         let (done, all) = (self.done(), self.parts.len());
-                        self.printer.say(format_args!(
+                        self.listener.say(&format_args!(
                             "{} done in {} ({done} of {all})",
                             self.name(index),
                             duration(took)
                         ));
                     }
                     Ok(End::Stopped(Interrupt::Signal(_) | Interrupt::TimeLimit)) => {
-                        self.printer.say(format_args!("{} stopped at a checkpoint", self.name(index)));
+                        self.listener.say(&format_args!("{} stopped at a checkpoint", self.name(index)));
                     }
                     Err(_) => {}
                 }
@@ -328,7 +324,7 @@ impl<'a> Show<'a> {
         self.failed += 1;
         for problem in &problems.0 {
             let text = format!("{} failed: {problem}", self.name(index));
-            self.printer.warn(text, problem.hint.as_deref());
+            self.listener.warn(&text, problem.hint.as_deref());
         }
     }
 
@@ -347,10 +343,6 @@ impl<'a> Show<'a> {
         if let Some((index, _, _)) = self.running.first() {
             text += &format!(": {} {:.0} %", self.name(*index), 100.0 * self.parts[*index]);
         }
-        self.printer.bar((1000.0 * whole) as u64, &text);
-        if self.printer.columns().is_none() && self.said.elapsed() > Duration::from_secs(30) {
-            self.said = Instant::now();
-            self.printer.say(format_args!("{:3.0} %  {text}", 100.0 * whole));
-        }
+        self.listener.progress((1000.0 * whole) as u64, &text);
     }
 }

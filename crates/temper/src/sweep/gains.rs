@@ -2,7 +2,7 @@
 //! first weights.
 
 use burn::tensor::Device;
-use temper_base::Problem;
+use temper_base::{Problem, Problems, Result};
 use temper_model::image::Statistics;
 use temper_recipe::{Recipe, Task};
 use temper_report::text::escape;
@@ -12,9 +12,8 @@ use temper_sweep::{Chosen, Curve, Sweep};
 use crate::builtin::LIBRARY;
 use crate::certify::{images, settings, start};
 use crate::commands::inspect::look;
-use crate::problems::{Outcome, Problems};
-use crate::progress::Meter;
 use crate::sweep::results::{Measured, metrics};
+use temper_base::listener::Meter;
 
 /// Images that the gains are taken on.
 const IMAGES: usize = 64;
@@ -22,7 +21,7 @@ const IMAGES: usize = 64;
 const METRICS: [&str; 4] = ["gain/mean", "gain/largest", "after/mean", "after/largest"];
 
 /// The recipes of every variant with one seed, checked.
-pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Outcome<Vec<(usize, u64, Recipe)>> {
+pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Result<Vec<(usize, u64, Recipe)>, Problems> {
     let (mut all, mut problems) = (Vec::new(), Vec::<Problem>::new());
     for metric in metrics(sweep).into_iter().filter(|metric| !METRICS.contains(&metric.as_str())) {
         let problem =
@@ -51,7 +50,7 @@ pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Outcome<Vec<(us
     if problems.is_empty() { Ok(all) } else { Err(problems.into()) }
 }
 
-fn load(source: &str, overrides: &[String]) -> Outcome<Recipe> {
+fn load(source: &str, overrides: &[String]) -> Result<Recipe, Problems> {
     let mut recipe = Recipe::load(source, overrides, &LIBRARY)?;
     if recipe.task() != Task::Certify {
         let problem = Problem::input("read sweep", source, "gains are those of an image classifier");
@@ -62,7 +61,11 @@ fn load(source: &str, overrides: &[String]) -> Outcome<Recipe> {
 }
 
 /// Measures every variant. The tables of the gains by layer, as HTML, are those of the first seed.
-pub fn measure(chosen: &Chosen, recipes: &[(usize, u64, Recipe)], meter: &Meter) -> Outcome<(Vec<Measured>, String)> {
+pub fn measure(
+    chosen: &Chosen,
+    recipes: &[(usize, u64, Recipe)],
+    meter: &Meter,
+) -> Result<(Vec<Measured>, String), Problems> {
     let device = Device::flex();
     let (mut measured, mut tables) = (Vec::new(), Vec::<(String, Vec<String>, Vec<InitGains>)>::new());
     let Some((_, first, any)) = recipes.first() else { return Ok((measured, String::new())) };

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::Sender;
+use temper_base::{Problems, Result};
 
 use temper_recipe::{Recipe, Task};
 use temper_record::console::Unit;
@@ -11,7 +12,6 @@ use temper_train::trainer::{End, Task as Trained, Watch};
 
 use crate::console::{Console, Signals};
 use crate::printer::Printer;
-use crate::problems::Outcome;
 use crate::run::{Limits, Started};
 use crate::sweep::store::{self, State, Store, state};
 use crate::{certify, lm};
@@ -25,7 +25,7 @@ pub enum News {
     /// Something the user should know.
     Warning(usize, String),
     /// It ended.
-    Ended(usize, Outcome<End>),
+    Ended(usize, Result<End, Problems>),
     /// Another sweep is at it.
     Waits(usize),
 }
@@ -50,7 +50,7 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// Starts or resumes the run, and trains to its end or a signal.
-    pub fn go(&self, signals: &Signals, news: &Sender<News>) -> Outcome<End> {
+    pub fn go(&self, signals: &Signals, news: &Sender<News>) -> Result<End, Problems> {
         let printer = Printer::for_log();
         let name = self.path.display().to_string();
         let limits = Limits::default();
@@ -116,7 +116,7 @@ impl Job<'_> {
         signals: &Signals,
         news: &Sender<News>,
         printer: &Printer,
-    ) -> Outcome<End> {
+    ) -> Result<End, Problems> {
         let (first, stop) = (started.trainer.state.step, started.lengths.stop);
         let unit = Unit::of_task(self.recipe.task().name());
         let console = Console::new(printer, signals.clone(), "", unit, started.lengths.log_every, first, stop);

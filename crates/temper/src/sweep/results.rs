@@ -2,6 +2,7 @@
 //! other programs: `metrics.json` (everything that was compared), `table.csv`, `claims.json`.
 
 use std::fmt::Write;
+use temper_base::Listener;
 
 use serde_json::{Value, json};
 use temper_base::numbers;
@@ -10,7 +11,6 @@ use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
 use temper_sweep::{At, Chosen, Claim, Curve, Judged, Relation, Sweep, Variant, judge_all};
 
-use crate::printer::Printer;
 use crate::sweep::store;
 use crate::sweep::tree::Tree;
 
@@ -69,7 +69,7 @@ pub fn metrics(sweep: &Sweep) -> Vec<&String> {
 }
 
 /// Reads the runs of a tree that are complete.
-pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree, printer: &Printer) -> Vec<Measured> {
+pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree, listener: &dyn Listener) -> Vec<Measured> {
     let mut measured = Vec::new();
     for row in &tree.rows {
         let node = &tree.nodes[row.node];
@@ -80,7 +80,7 @@ pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree, printer: &Printer) -> V
         let run = match store::series(&node.path) {
             Ok(run) => run,
             Err(problem) => {
-                printer.warn(&problem, problem.hint.as_deref());
+                listener.warn(&problem, problem.hint.as_deref());
                 continue;
             }
         };

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use temper_base::hash::{Digest, Sha256, feed_file, hex};
-use temper_base::{Problem, Result};
+use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::{Documents, Input, PrepareOptions, ReadOptions, Tokenizer};
 use temper_recipe::Recipe;
 
 use crate::lm::text;
-use crate::printer::Printer;
-use crate::problems::{Outcome, Problems};
 use crate::sweep::store::Store;
 
 /// Held-out documents are the same for every seed: runs of several seeds are judged by the same text.
@@ -46,7 +44,7 @@ impl Texts {
         recipe: &Recipe,
         tokenizer: Option<&str>,
         store: &Store,
-    ) -> Outcome<Vec<(String, String, String)>> {
+    ) -> Result<Vec<(String, String, String)>, Problems> {
         let own = recipe.opt("data.tokenizer", Recipe::text)?;
         let inside = recipe.opt("init.from", Recipe::text)?.map(|from| format!("{from}/tokenizer.json"));
         let eod = recipe.opt("data.eod", Recipe::text)?;
@@ -98,7 +96,7 @@ impl Texts {
     }
 
     /// Tokenises what is not tokenised yet.
-    pub fn tokenise(&self, store: &Store, printer: &Printer) -> Outcome<()> {
+    pub fn tokenise(&self, store: &Store, listener: &dyn Listener) -> Result<(), Problems> {
         for (folder, text) in &self.texts {
             // Another sweep may be at the same text.
             let _lock = store.wait_for_tokens(folder)?;
@@ -111,7 +109,7 @@ impl Texts {
             if making.exists() {
                 fs::remove_dir_all(&making).map_err(|cause| Problem::io("begin tokens again", &making, &cause))?;
             }
-            text::tokenise(&text.name, &text.inputs, &tokenizer, &making, &text.options, printer)?;
+            text::tokenise(&text.name, &text.inputs, &tokenizer, &making, &text.options, listener)?;
             fs::rename(&making, folder).map_err(|cause| Problem::io("keep tokens", folder, &cause))?;
         }
         Ok(())
@@ -151,7 +149,7 @@ impl Texts {
         tokenizer: &str,
         eod: Option<&str>,
         options: &PrepareOptions,
-    ) -> Outcome<String> {
+    ) -> Result<String, Problems> {
         let mut all = Sha256::new();
         // A file that is named more than once is read once.
         let mut seen = HashSet::new();
@@ -212,7 +210,7 @@ fn of_tokens(path: &Path) -> Result<String> {
 
 /// The sets that a run of this recipe is evaluated on: its validation sets and what is held out of its training sets. Data that
 /// is not here, or not tokenised yet, is taken to be text.
-pub fn validated(recipe: &Recipe) -> Outcome<Vec<String>> {
+pub fn validated(recipe: &Recipe) -> Result<Vec<String>, Problems> {
     let mut sets: Vec<String> = recipe.names("data.validation").into_iter().map(str::to_owned).collect();
     for name in recipe.names("data.train") {
         let paths = recipe.texts(&format!("data.train.{name}.path"))?;
@@ -246,7 +244,7 @@ pub fn tokenizer_of(run: &str) -> String {
 }
 
 /// Whether the text could be tokenised; used to fail before anything starts.
-pub fn require(missing: &[Problem]) -> Outcome<()> {
+pub fn require(missing: &[Problem]) -> Result<(), Problems> {
     if missing.is_empty() { Ok(()) } else { Err(Problems(missing.to_vec())) }
 }
 

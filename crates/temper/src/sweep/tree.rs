@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use temper_base::Problem;
 use temper_base::hash::{Digest, Sha256};
+use temper_base::{Problem, Problems, Result};
 use temper_recipe::{Recipe, Task, Value, find_key};
 use temper_record::RunSeries;
 use temper_record::run::{At, RunRef};
@@ -13,7 +13,6 @@ use temper_sweep::{Chosen, Start, Sweep, Variant};
 
 use crate::builtin::LIBRARY;
 use crate::lengths::Lengths;
-use crate::problems::{Outcome, Problems};
 use crate::sweep::store::{self, State, Store};
 use crate::sweep::texts::{self, Texts};
 use crate::{certify, lm};
@@ -97,7 +96,7 @@ impl Node {
 }
 
 /// Expands a sweep for these seeds. Everything that is wrong with it is reported at once.
-pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Outcome<Tree> {
+pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Result<Tree, Problems> {
     let mut tree = Tree { nodes: Vec::new(), rows: Vec::new(), texts: Texts::default() };
     let mut problems: Vec<Problem> = Vec::new();
     let mut keep = |problem: Problem| {
@@ -159,7 +158,7 @@ struct Trunk {
 }
 
 /// The base of every seed.
-fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Outcome<Vec<Trunk>> {
+fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Result<Vec<Trunk>, Problems> {
     if let Some(Base::Run(run)) = &chosen.size.base {
         let named = RunRef::parse(run)?;
         let dir = named.open()?;
@@ -208,14 +207,20 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Outc
 }
 
 /// Every length of a recipe in updates, data that is not here included where it is known.
-pub fn lengths(recipe: &Recipe) -> Outcome<Lengths> {
+pub fn lengths(recipe: &Recipe) -> Result<Lengths, Problems> {
     match recipe.task() {
         Task::Lm => Lengths::resolve(recipe, None, None),
         Task::Certify => certify::start::lengths(recipe, certify::images::size(recipe)?.train, None),
     }
 }
 
-fn branch(variant: &Variant, seed: u64, base: Option<&Trunk>, store: &Store, tree: &mut Tree) -> Outcome<usize> {
+fn branch(
+    variant: &Variant,
+    seed: u64,
+    base: Option<&Trunk>,
+    store: &Store,
+    tree: &mut Tree,
+) -> Result<usize, Problems> {
     let mut overrides = variant.set.clone();
     if !variant.scale.is_empty() {
         let mut recipe = Recipe::load(&variant.recipe, &overrides, &LIBRARY)?;
@@ -236,7 +241,7 @@ fn branch(variant: &Variant, seed: u64, base: Option<&Trunk>, store: &Store, tre
             overrides.push(format!("{key}={scaled:?}"));
         }
     }
-    let point = |trunk: &Trunk| -> Outcome<Point> {
+    let point = |trunk: &Trunk| -> Result<Point, Problems> {
         Ok(match variant.start {
             Start::Best => Point::Best,
             Start::At(length) => {
@@ -287,7 +292,7 @@ fn add(
     tokenizer: Option<&str>,
     store: &Store,
     tree: &mut Tree,
-) -> Outcome<usize> {
+) -> Result<usize, Problems> {
     overrides.push(format!("seed={seed}"));
     let plain = Recipe::load(source, &overrides, &LIBRARY)?;
     if parent.is_none() && plain.is_set("base") {
@@ -360,7 +365,7 @@ fn add(
 }
 
 /// Has the base keep the checkpoints that variants branch from: by its recipe as well, so that `temper resume` does too.
-fn keep_checkpoints(base: &mut Node, steps: &[u64]) -> Outcome<()> {
+fn keep_checkpoints(base: &mut Node, steps: &[u64]) -> Result<(), Problems> {
     let own = base.recipe.opt("checkpoint.keep_at", Recipe::lengths)?.unwrap_or_default();
     let points: Vec<String> = own
         .iter()
@@ -404,7 +409,7 @@ fn identity(run: &str) -> String {
 }
 
 /// Metrics that an evaluation of a run records, and the sets that it is evaluated on.
-fn recorded(node: &Recipe, base: Option<&Trunk>) -> Outcome<(Vec<String>, Vec<&'static str>)> {
+fn recorded(node: &Recipe, base: Option<&Trunk>) -> Result<(Vec<String>, Vec<&'static str>), Problems> {
     if node.task() == Task::Certify {
         let mut sets = vec!["test".to_owned()];
         let holdout = node.f64("data.holdout")? > 0.0;
@@ -424,7 +429,13 @@ fn recorded(node: &Recipe, base: Option<&Trunk>) -> Outcome<(Vec<String>, Vec<&'
 }
 
 /// Every metric of the sweep and of its claims is one that this run will record.
-fn check_metrics(sweep: &Sweep, chosen: &Chosen, variant: &Variant, node: &Node, base: Option<&Trunk>) -> Outcome<()> {
+fn check_metrics(
+    sweep: &Sweep,
+    chosen: &Chosen,
+    variant: &Variant,
+    node: &Node,
+    base: Option<&Trunk>,
+) -> Result<(), Problems> {
     let (sets, metrics) = recorded(&node.recipe, base)?;
     let setting = chosen.size.settings.iter().find(|setting| setting.name == variant.setting);
     let claims =

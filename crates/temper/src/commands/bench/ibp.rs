@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper_base::numbers::count;
-use temper_base::{Problem, Result};
+use temper_base::{Problem, Problems, Result};
 use temper_model::ImageNet;
 use temper_model::image::{BatchNorm, NetworkConfig, by_name, stored};
 use temper_model::tensors::{self, Dtype, Outgoing};
@@ -98,7 +98,7 @@ fn work(args: &BenchIbp, config: &NetworkConfig, settings: Value, passes: u64) -
 }
 
 /// The recipe with this network and method.
-fn recipe(args: &BenchIbp) -> Outcome<Recipe> {
+fn recipe(args: &BenchIbp) -> Result<Recipe, Problems> {
     let mut recipe = Recipe::from_text("bench ibp", RECIPE, &[], &LIBRARY)?;
     for (key, value) in [("model.name", &args.net), ("method.name", &args.method)] {
         recipe.fill(key, Setting::Text(value.clone()), Origin::Set);

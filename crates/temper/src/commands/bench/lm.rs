@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper_base::numbers::count;
-use temper_base::{Problem, Result};
+use temper_base::{Problem, Problems, Result};
 use temper_data::Vocabulary;
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
@@ -75,7 +75,7 @@ pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
 }
 
 /// The recipe with this shape.
-fn recipe(args: &BenchLm) -> Outcome<Recipe> {
+fn recipe(args: &BenchLm) -> Result<Recipe, Problems> {
     let mut recipe = Recipe::from_text("bench lm", RECIPE, &[], &LIBRARY)?;
     let shape = [
         ("model.layers", args.layers),
@@ -91,7 +91,7 @@ fn recipe(args: &BenchLm) -> Outcome<Recipe> {
 }
 
 /// The shape; what makes it impossible names the options.
-fn config(args: &BenchLm, recipe: &Recipe) -> Outcome<GptNeoxConfig> {
+fn config(args: &BenchLm, recipe: &Recipe) -> Result<GptNeoxConfig, Problems> {
     let nobody = Vocabulary { size: 0, fingerprint: String::new(), eod: 0 };
     shape::config(recipe, &nobody).map_err(|mut problems| {
         let shape = format!(
