@@ -1,6 +1,9 @@
 //! Addresses of numbers for the innermost loops. In debug builds an address knows the slice that it came from: whatever is
 //! read, written or stepped over is checked against it. In release builds it is a bare pointer.
 
+// `..self` carries the extent, which only debug builds have.
+#![allow(clippy::needless_update)]
+
 use crate::output::Slot;
 use std::marker::PhantomData;
 
