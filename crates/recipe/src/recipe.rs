@@ -128,7 +128,17 @@ impl Recipe {
     pub fn load(name_or_path: &str, overrides: &[String], library: &Library<'_>) -> Result<Self, Vec<Problem>> {
         let source = library.find(name_or_path, None).map_err(|problem| vec![problem])?;
         let text = library.text(&source).map_err(|problem| vec![problem])?;
-        resolve::recipe(source, &text, overrides, library)
+        resolve::recipe(source, &text, overrides, library, false)
+    }
+
+    /// As [`Recipe::load`], for a branch: images and target radius may be left out, since the base has them.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at least one entry.
+    pub fn load_branch(name_or_path: &str, overrides: &[String], library: &Library<'_>) -> Result<Self, Vec<Problem>> {
+        let source = library.find(name_or_path, None).map_err(|problem| vec![problem])?;
+        let text = library.text(&source).map_err(|problem| vec![problem])?;
+        resolve::recipe(source, &text, overrides, library, true)
     }
 
     /// As [`Recipe::load`], from a text; `name` is what messages and origins call it.
@@ -141,7 +151,7 @@ impl Recipe {
         overrides: &[String],
         library: &Library<'_>,
     ) -> Result<Self, Vec<Problem>> {
-        resolve::recipe(crate::library::Source::BuiltIn(name.to_owned()), text, overrides, library)
+        resolve::recipe(crate::library::Source::BuiltIn(name.to_owned()), text, overrides, library, false)
     }
 
     /// Reads what [`Recipe::to_toml`] wrote, origins included. `place` is what messages call it.

@@ -21,6 +21,7 @@ pub(crate) fn recipe(
     text: &str,
     overrides: &[String],
     library: &Library<'_>,
+    branches: bool,
 ) -> Result<Recipe, Vec<Problem>> {
     let mut problems = Vec::new();
     let name = source.label();
@@ -28,7 +29,7 @@ pub(crate) fn recipe(
     let own = layers.len().saturating_sub(1);
     let whole = problems.is_empty();
     layers.push(layer::overrides(overrides, &mut problems));
-    Resolver { whole, ..Resolver::new(name, own, problems) }.run(layers)
+    Resolver { whole, branches, ..Resolver::new(name, own, problems) }.run(layers)
 }
 
 pub(crate) fn resolved(text: &str, place: &str) -> Result<Recipe, Vec<Problem>> {
@@ -60,13 +61,16 @@ struct Resolver {
     refused: BTreeSet<String>,
     /// Every layer could be read; otherwise nothing can be said about what is missing.
     whole: bool,
+    /// It is read for a branch, which takes from its base what it leaves out.
+    branches: bool,
     problems: Vec<Problem>,
 }
 
 impl Resolver {
     fn new(name: String, own: usize, problems: Vec<Problem>) -> Self {
         let recipe = Recipe { name, entries: BTreeMap::new(), dropped: Vec::new(), written_at: WrittenAt::default() };
-        Self { recipe, own, layer_of: BTreeMap::new(), refused: BTreeSet::new(), whole: true, problems }
+        let (layer_of, refused) = (BTreeMap::new(), BTreeSet::new());
+        Self { recipe, own, layer_of, refused, whole: true, branches: false, problems }
     }
 
     fn run(mut self, layers: Vec<Layer>) -> Result<Recipe, Vec<Problem>> {
@@ -290,7 +294,7 @@ impl Resolver {
             Task::Lm => self.check_text(keeps(&self.recipe, "clocks.data")),
             Task::Certify => {
                 // A branch takes images and target from its base.
-                let branch = self.recipe.is_set("base");
+                let branch = self.branches || self.recipe.is_set("base");
                 let [data, schedule] = ["clocks.data", "clocks.schedule"].map(|clock| keeps(&self.recipe, clock));
                 self.check_certify(data || branch, schedule || branch);
             }

@@ -14,7 +14,7 @@ use crate::{certify, lm};
 pub fn run(args: &Branch, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: args.max_steps, deadline: run::deadline(args.limits.max_time) };
     let signals = Signals::listen_and_leave_nothing(&args.out)?;
-    let recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
+    let recipe = Recipe::load_branch(&args.recipe, &args.overrides.set, &LIBRARY)?;
     let (source, base, out) = (&args.recipe, &args.run, &args.out);
     match recipe.task() {
         Task::Lm => lm::start::branch(recipe, source, base, out, limits, printer)?.go("", &signals, printer),

@@ -29,7 +29,8 @@ use crate::problems::Outcome;
 
 /// Runs the command.
 pub fn run(args: &Plan, printer: &Printer) -> Outcome {
-    let mut recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
+    let load = if args.from.is_some() { Recipe::load_branch } else { Recipe::load };
+    let mut recipe = load(&args.recipe, &args.overrides.set, &LIBRARY)?;
     if recipe.task() == Task::Certify {
         return certify::plan::run(args, recipe, printer);
     }

@@ -117,7 +117,7 @@ pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Res
             let base = (variant.start != Start::Fresh).then(|| bases.get(n));
             // Without its base nothing more can be said about a branch than whether its recipe can be read.
             if matches!(base, Some(None)) {
-                if let Err(found) = Recipe::load(&variant.recipe, &variant.set, &LIBRARY) {
+                if let Err(found) = Recipe::load_branch(&variant.recipe, &variant.set, &LIBRARY) {
                     found.into_iter().for_each(&mut keep);
                 }
                 continue;
@@ -223,7 +223,8 @@ fn branch(
 ) -> Result<usize, Problems> {
     let mut overrides = variant.set.clone();
     if !variant.scale.is_empty() {
-        let mut recipe = Recipe::load(&variant.recipe, &overrides, &LIBRARY)?;
+        let load = if base.is_some() { Recipe::load_branch } else { Recipe::load };
+        let mut recipe = load(&variant.recipe, &overrides, &LIBRARY)?;
         if let Some(trunk) = base {
             match recipe.task() {
                 Task::Lm => lm::start::inherit(&mut recipe, &trunk.recipe, "base")?,
@@ -294,7 +295,8 @@ fn add(
     tree: &mut Tree,
 ) -> Result<usize, Problems> {
     overrides.push(format!("seed={seed}"));
-    let plain = Recipe::load(source, &overrides, &LIBRARY)?;
+    let load = if parent.is_some() { Recipe::load_branch } else { Recipe::load };
+    let plain = load(source, &overrides, &LIBRARY)?;
     if parent.is_none() && plain.is_set("base") {
         let base = plain.text("base")?;
         return Err(plain
@@ -346,7 +348,7 @@ fn add(
         return Ok(known);
     }
     overrides.extend(replaced.into_iter().map(|(_, path, _)| path).filter(|path| !path.is_empty()));
-    let recipe = Recipe::load(source, &overrides, &LIBRARY)?;
+    let recipe = load(source, &overrides, &LIBRARY)?;
     let leaf = source.rsplit('/').next().unwrap_or(source).trim_end_matches(".toml");
     let path = store.run(leaf, &hash);
     let parent = parent.map(|(trunk, point)| (trunk.parent.clone(), point));
@@ -375,7 +377,8 @@ fn keep_checkpoints(base: &mut Node, steps: &[u64]) -> Result<(), Problems> {
     base.overrides.retain(|set| !set.starts_with("checkpoint.keep_at="));
     base.overrides.push(format!("checkpoint.keep_at=[{}]", points.join(", ")));
     base.keep_at = steps.to_vec();
-    base.recipe = Recipe::load(&base.source, &base.overrides, &LIBRARY)?;
+    let load = if base.parent.is_some() { Recipe::load_branch } else { Recipe::load };
+    base.recipe = load(&base.source, &base.overrides, &LIBRARY)?;
     Ok(())
 }
 
