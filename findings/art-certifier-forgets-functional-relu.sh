@@ -16,7 +16,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --disable-pip-version-check adversarial-robustness-toolbox==1.20.1 packaging==25.0 torch==2.15.0
+"$folder/venv/bin/pip" install -q --no-compile --disable-pip-version-check adversarial-robustness-toolbox==1.20.1 packaging==25.0 torch==2.15.0
 cat > "$folder/see.py" <<'P'
 import contextlib, io, warnings
 

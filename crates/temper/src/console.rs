@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use temper_base::numbers::{count, duration};
 use temper_base::{Problem, Result, files};
+use temper_data::text::claim;
 use temper_record::console::{Unit, console_line_in, metric};
 use temper_record::event::{Event, Values};
 use temper_record::{RunDir, begun};
@@ -60,26 +61,27 @@ impl Signals {
     }
 
     /// As [`listen`](Self::listen), but as long as the run in `out` does not train, its text still being tokenised, a signal ends
-    /// the process at once and takes along what it has made.
-    pub fn listen_and_leave_nothing(out: &Path) -> Result<Self> {
-        let out = out.to_owned();
-        Self::listen_and(STOPPING, move || {
-            // The lock holds the number of the process whose run this is.
-            let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
-            files::make_no_more();
-            let run = RunDir::at(&out);
-            // What another thread was making just now may still appear.
-            let removed = ours
-                && begun::only_begun(&run)
-                && (0..20).any(|_| {
-                    leave_nothing(&run) || {
-                        std::thread::sleep(Duration::from_millis(2));
-                        false
+    /// the process at once and takes along what it has made. So does a deadline, once it is a second ago.
+    pub fn listen_and_leave_nothing(out: &Path, deadline: Option<Instant>) -> Result<Self> {
+        let at_signal = out.to_owned();
+        let signals = Self::listen_and(STOPPING, move || Some(stopped_before_it_began(&at_signal)))?;
+        if let Some(deadline) = deadline {
+            let (training, out) = (signals.training.clone(), out.to_owned());
+            let wait = move || {
+                let mut until = deadline + Duration::from_secs(1);
+                while !training.load(Ordering::SeqCst) {
+                    std::thread::sleep(until.saturating_duration_since(Instant::now()));
+                    // Whatever else comes before the first update takes no time worth stopping for.
+                    if !training.load(Ordering::SeqCst) && claim::is_at_work(&out) {
+                        printer::last_words(&stopped_before_it_began(&out));
+                        std::process::exit(75);
                     }
-                });
-            let end = if removed { "; its directory is removed" } else { "" };
-            Some(format!("stopped before the run began{end}"))
-        })
+                    until = Instant::now() + Duration::from_millis(100);
+                }
+            };
+            std::thread::Builder::new().spawn(wait).map_err(|cause| Problem::no_threads(1, cause))?;
+        }
+        Ok(signals)
     }
 
     /// `before` is what is done at a signal while nothing trains: it ends the process if it finds last words.
@@ -121,6 +123,25 @@ impl Signals {
             signal => Some(signal as i32),
         }
     }
+}
+
+/// Takes along what there is of a run that does not train yet, as the last thing that this process does, and says so.
+fn stopped_before_it_began(out: &Path) -> String {
+    // The lock holds the number of the process whose run this is.
+    let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
+    files::make_no_more();
+    let run = RunDir::at(out);
+    // What another thread was making just now may still appear.
+    let removed = ours
+        && begun::only_begun(&run)
+        && (0..20).any(|_| {
+            leave_nothing(&run) || {
+                std::thread::sleep(Duration::from_millis(2));
+                false
+            }
+        });
+    let end = if removed { "; its directory is removed" } else { "" };
+    format!("stopped before the run began{end}")
 }
 
 /// From now on a signal ends the process, after `clean` has taken away what is not finished and found the last words. If it

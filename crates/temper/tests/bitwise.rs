@@ -231,6 +231,11 @@ fn a_run_that_does_not_train_yet_stops_at_once() {
     assert_eq!(code, Some(130), "{said}");
     says_all(&said, &["before the run began", "removed"]);
     assert!(!folder.path("run").exists());
+
+    let done = folder.temper(&[&train[..], &["--max-time", "0.1s"]].concat());
+    assert_eq!(done.code, 75, "{}", done.err);
+    says_all(&done.err, &["before the run began", "removed"]);
+    assert!(!folder.path("run").exists());
 }
 
 #[test]

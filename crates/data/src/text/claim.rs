@@ -84,6 +84,11 @@ pub fn was_finished(folder: &Path) -> bool {
     folder.join("train.tokens").exists() && free() && fs::remove_file(&lock).is_ok()
 }
 
+/// Whether this process is preparing data in a folder or below it.
+pub fn is_at_work(folder: &Path) -> bool {
+    held().iter().any(|lock| lock.starts_with(folder))
+}
+
 /// Removes half of a corpus, and what was never finished.
 fn clear(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {

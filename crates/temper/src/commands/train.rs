@@ -13,7 +13,7 @@ use crate::{certify, lm};
 /// Runs the command.
 pub fn run(args: &Train, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: args.max_steps, deadline: run::deadline(args.limits.max_time) };
-    let signals = Signals::listen_and_leave_nothing(&args.out)?;
+    let signals = Signals::listen_and_leave_nothing(&args.out, limits.deadline)?;
     let recipe = Recipe::load(&args.recipe, &args.overrides.set, &LIBRARY)?;
     let (source, out) = (&args.recipe, &args.out);
     match recipe.task() {
