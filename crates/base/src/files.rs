@@ -158,17 +158,14 @@ pub fn making<T>(make: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
     make(&mut list())
 }
 
-/// From now on nothing of this module makes, finishes or removes a file or a folder: what a signal that ends the process takes away stays
-/// away. Whoever calls any of it waits for that end, the caller of this included.
+/// Removes what this process has begun to write and not finished; from now on nothing of this module makes, finishes or removes a file or a
+/// folder: what a signal that ends the process takes away stays away. Whoever calls any of it waits for that end, the caller of this included.
 pub fn make_no_more() {
-    std::mem::forget(list());
-}
-
-/// Removes what this process has begun to write and not finished: the last thing a process does that a signal ends.
-pub fn remove_unfinished() {
-    for path in list().iter() {
+    let list = list();
+    for path in list.iter() {
         let _ = fs::remove_file(path);
     }
+    std::mem::forget(list);
 }
 
 /// Writes a small file in one go, whole or not at all; what was there is replaced.

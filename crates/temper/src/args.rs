@@ -696,6 +696,7 @@ fn duration(text: &str) -> Result<Duration, String> {
             "m" | "min" => 60.0,
             "h" => 3600.0,
             "d" => 86_400.0,
+            "" => return Err(wrong()),
             unit => return Err(format!("`{unit}` is not a unit of time: s, m, h or d")),
         };
         // Every unit once, the largest first.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,9 +26,47 @@ const STOPPING: &str = "stopping: taking a checkpoint first (once more to stop a
 #[derive(Clone)]
 pub struct Signals {
     seen: Arc<AtomicUsize>,
-    /// There is something to take a checkpoint of.
-    training: Arc<AtomicBool>,
+    stage: Arc<Stage>,
     answer: Arc<Answer>,
+}
+
+/// How far the command is. Whoever leaves the first stage decides: the run that begins to train, or the signal that ends it before.
+#[derive(Default)]
+struct Stage(AtomicU8);
+
+impl Stage {
+    const BEFORE: u8 = 0;
+    /// There is something to take a checkpoint of.
+    const TRAINING: u8 = 1;
+    /// The process is being ended, and takes along what it has made.
+    const ENDING: u8 = 2;
+
+    /// Whether the first stage was left for this one just now.
+    fn leave_for(&self, next: u8) -> bool {
+        self.0.compare_exchange(Self::BEFORE, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    fn is(&self, stage: u8) -> bool {
+        self.0.load(Ordering::SeqCst) == stage
+    }
+
+    /// Training begins, unless the process is being ended: then this waits for that.
+    fn train(&self) {
+        while !self.leave_for(Self::TRAINING) && self.is(Self::ENDING) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Whether a signal or a deadline is ending this process. What its other threads meet meanwhile, files that are gone for instance, is
+/// no error.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Waits for the end of the process if a signal is ending it.
+pub fn wait_if_ending() {
+    while ENDING.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// What is said to a signal that does not end the process at once.
@@ -56,7 +94,7 @@ impl Signals {
     /// As [`listen`](Self::listen), for what is no training: a signal is answered with these words from now on.
     pub fn listen_and_answer(words: &'static str) -> Result<Self> {
         let signals = Self::listen_and(words, || None)?;
-        signals.training.store(true, Ordering::SeqCst);
+        signals.stage.train();
         Ok(signals)
     }
 
@@ -66,13 +104,14 @@ impl Signals {
         let at_signal = out.to_owned();
         let signals = Self::listen_and(STOPPING, move || Some(stopped_before_it_began(&at_signal)))?;
         if let Some(deadline) = deadline {
-            let (training, out) = (signals.training.clone(), out.to_owned());
+            let (stage, out) = (signals.stage.clone(), out.to_owned());
             let wait = move || {
                 let mut until = deadline + Duration::from_secs(1);
-                while !training.load(Ordering::SeqCst) {
+                while stage.is(Stage::BEFORE) {
                     std::thread::sleep(until.saturating_duration_since(Instant::now()));
                     // Whatever else comes before the first update takes no time worth stopping for.
-                    if !training.load(Ordering::SeqCst) && claim::is_at_work(&out) {
+                    if claim::is_at_work(&out) && stage.leave_for(Stage::ENDING) {
+                        ENDING.store(true, Ordering::SeqCst);
                         printer::last_words(&stopped_before_it_began(&out));
                         std::process::exit(75);
                     }
@@ -97,18 +136,22 @@ impl Signals {
             };
             listen().map_err(cannot_listen)?;
         }
-        let training = Arc::new(AtomicBool::new(false));
+        let stage = Arc::new(Stage::default());
         let answer = Arc::new(Answer { words, said: Mutex::new(false) });
-        let (at_signal, to_signal) = (training.clone(), answer.clone());
+        let (at_signal, to_signal) = (stage.clone(), answer.clone());
         end_at_signal(move || {
-            if at_signal.load(Ordering::SeqCst) {
+            if !at_signal.leave_for(Stage::ENDING) {
                 // Said here, not by the loop: an update or a batch of an evaluation may take a while.
                 to_signal.give();
                 return None;
             }
-            before()
+            let words = before();
+            if words.is_none() {
+                at_signal.0.store(Stage::BEFORE, Ordering::SeqCst);
+            }
+            words
         })?;
-        Ok(Self { seen, training, answer })
+        Ok(Self { seen, stage, answer })
     }
 
     /// Answers the signal that arrived, unless that was done: before the last words of whatever it ends.
@@ -134,7 +177,7 @@ fn stopped_before_it_began(out: &Path) -> String {
     // What another thread was making just now may still appear.
     let removed = ours
         && begun::only_begun(&run)
-        && (0..20).any(|_| {
+        && (0..75).any(|_| {
             leave_nothing(&run) || {
                 std::thread::sleep(Duration::from_millis(2));
                 false
@@ -150,10 +193,12 @@ pub fn end_at_signal(clean: impl FnOnce() -> Option<String> + Send + 'static) ->
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot_listen)?;
     let wait = move || {
         let Some(signal) = signals.forever().next() else { return };
+        ENDING.store(true, Ordering::SeqCst);
         if let Some(words) = clean() {
             printer::last_words(&words);
             std::process::exit(128 + signal);
         }
+        ENDING.store(false, Ordering::SeqCst);
     };
     std::thread::Builder::new().spawn(wait).map(drop).map_err(|cause| Problem::no_threads(1, cause))
 }
@@ -187,7 +232,7 @@ impl<'p> Console<'p> {
         stop: u64,
     ) -> Self {
         let before = signals.seen();
-        signals.training.store(true, Ordering::SeqCst);
+        signals.stage.train();
         if before.is_some() {
             signals.answer();
         }

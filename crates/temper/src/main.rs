@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args, &printer),
         Command::Completions(args) => commands::completions::run(&args, &printer),
     }));
+    console::wait_if_ending();
     match result {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(problems)) => {

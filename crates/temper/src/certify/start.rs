@@ -71,7 +71,7 @@ pub fn branch(
     if base_recipe.task() != Task::Certify {
         let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
         return Err(Problem::input("branch", base, why)
-            .hint("a recipe of certified training goes on from such a run")
+            .hint("a recipe of a language model continues such a run; this one has task = \"certify\"")
             .into());
     }
     run::refuse_init(&recipe, source)?;

@@ -80,8 +80,8 @@ fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
         overwrite: false,
     };
     reading::tell_notes(tokenizer.notes(), printer);
-    let fresh = !args.out.exists();
-    leave_nothing(&args.out, fresh)?;
+    let (fresh, whole) = (!args.out.exists(), args.out.join("train.tokens"));
+    leave_nothing(&args.out, fresh, (!whole.exists()).then_some("train.tokens"))?;
     let shown = Tokenising(Meter::begin(printer, "tokenising", Documents::open(&inputs, &options.read)?.total_bytes()));
     let prepared =
         prepare(&inputs, &tokenizer, &args.out, &options, &shown).inspect_err(|_| remove_if_empty(&args.out, fresh))?;
@@ -149,12 +149,12 @@ fn density(tokens: u64, bytes: u64) -> String {
 }
 
 /// From now on, a signal that ends the process takes along what was half written into `folder`, and `folder` itself
-/// if it is `fresh`.
-pub(super) fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
+/// if it is `fresh`. `whole` is the file that comes last: where it is, nothing is missing.
+pub(super) fn leave_nothing(folder: &Path, fresh: bool, whole: Option<&'static str>) -> Result<()> {
     let folder = folder.to_owned();
     console::end_at_signal(move || {
         claim::abandon(&folder);
-        files::remove_unfinished();
+        files::make_no_more();
         // A folder that is being unpacked.
         let ending = format!(".{}.tmp", std::process::id());
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -165,7 +165,10 @@ pub(super) fn leave_nothing(folder: &Path, fresh: bool) -> Result<()> {
             }
         }
         remove_if_empty(&folder, fresh);
-        Some("stopped; files that were not finished are removed".into())
+        Some(match whole.is_some_and(|name| folder.join(name).exists()) {
+            true => "stopped; all files are there, and whole".into(),
+            false => "stopped; files that were not finished are removed".into(),
+        })
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use burn::tensor::Device;
 use temper_base::{Listener, Problem, Result, files};
@@ -65,11 +66,17 @@ fn leave_nothing_half(out: &Path, beside: &beside::Files) -> Result<()> {
         if out.join("config.json").exists() {
             return None; // All of it is there.
         }
-        files::remove_unfinished();
-        for name in names {
-            let _ = fs::remove_file(out.join(name));
+        files::make_no_more();
+        // What is just getting its name may still appear.
+        for _ in 0..75 {
+            for name in &names {
+                let _ = fs::remove_file(out.join(name));
+            }
+            if fs::remove_dir(&out).is_ok() || !out.exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
-        let _ = fs::remove_dir(&out);
         Some("stopped: nothing is exported".into())
     })
 }

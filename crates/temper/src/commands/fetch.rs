@@ -85,7 +85,7 @@ pub fn run(args: &Fetch, printer: &Printer) -> Outcome {
         return Ok(0);
     }
     let fresh = !out.exists();
-    leave_nothing(&out, fresh)?;
+    leave_nothing(&out, fresh, None)?;
     files(set, &places, &source, &out, args.offline, printer).inspect_err(|_| remove_if_empty(&out, fresh))?;
     if let Some(archive) = set.archive.as_ref().filter(|_| set.files.is_empty()) {
         unpack(&out.join(archive.name), &out, printer)?;

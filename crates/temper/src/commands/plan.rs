@@ -53,6 +53,9 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     let evaluated = survey.evaluated(recipe.u64("eval.max_tokens")?).map(|tokens| tokens * evaluations(&lengths));
 
     // A model that does not fit is not timed.
+    // A new best one may come with every evaluation.
+    let best = if recipe.is_set("checkpoint.keep_best") { evaluations(&lengths) } else { 0 };
+    let written = checkpoints(&lengths) + best;
     let fits = machine::memory().is_none_or(|machine| memory.total() < machine.total);
     let seconds = (!args.no_calibration && fits).then(|| {
         printer.say("timing a few updates of this model on this machine ...");
@@ -64,7 +67,7 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
             extrapolated,
             updates: step * lengths.stop as f64,
             evaluations: step * evaluated,
-            checkpoints: checkpoint_seconds(disk) * checkpoints(&lengths) as f64,
+            checkpoints: checkpoint_seconds(disk) * written as f64,
         }
     });
 
@@ -151,14 +154,14 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     let _ = match &seconds {
         Some(seconds) => writeln!(
             out,
-            "time         about {}: updates {} ({} each, {}), {} evaluations {}, {} checkpoints {}",
+            "time         about {}: updates {} ({} each, {}), {} evaluations {}, {}{written} checkpoints {}",
             duration(seconds.total()),
             duration(seconds.updates),
             duration(seconds.step),
             if seconds.extrapolated { "extrapolated from one sequence and two blocks" } else { "measured now" },
             evaluations(&lengths),
             if evaluated.is_some() { duration(seconds.evaluations) } else { "unknown".into() },
-            checkpoints(&lengths),
+            if best > 0 { "up to " } else { "" },
             duration(seconds.checkpoints)
         ),
         None => writeln!(out, "time         not measured"),

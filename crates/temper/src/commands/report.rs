@@ -14,6 +14,7 @@ use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// A run to report on.
+#[derive(Clone)]
 struct Run {
     dir: RunDir,
     /// Names of the sources it was trained on, as far as it says.
@@ -27,7 +28,10 @@ pub fn run(args: &Report, printer: &Printer) -> Outcome {
         runs[0].dir.owns("report")?;
     }
     let out = args.out.clone().unwrap_or_else(|| runs[0].dir.report());
-    let (old, new) = old_and_new(&runs, &series);
+    // Image classifiers have no old and new data.
+    let texts = runs.iter().zip(&series).filter(|(_, series)| !series.is_certify());
+    let texts = texts.map(|(run, series)| (run.clone(), series.clone())).unzip::<_, _, Vec<_>, Vec<_>>();
+    let (old, new) = old_and_new(&texts.0, &texts.1);
     let options = ReportOptions {
         title: title(&series),
         old: args.old.clone().or_else(|| old.filter(|old| args.new.as_ref() != Some(old))),
@@ -99,10 +103,6 @@ fn title(series: &[RunSeries]) -> String {
 /// directory), what it was trained on is new and the rest is old.
 fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<String>) {
     let nothing = (None, None);
-    // Image classifiers have no old and new data.
-    if series.iter().any(RunSeries::is_certify) {
-        return nothing;
-    }
     let mut sets: Vec<&str> = Vec::new();
     for set in series.iter().flat_map(RunSeries::sets) {
         if set != MEAN_MICRO && set != MEAN_MACRO && !sets.contains(&set) {

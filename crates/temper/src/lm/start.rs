@@ -107,7 +107,7 @@ pub fn branch(
     if base_recipe.task() != Task::Lm {
         let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
         return Err(Problem::input("branch", base, why)
-            .hint("a recipe of a language model goes on from such a run")
+            .hint("a recipe with task = \"certify\" continues such a run; this one is for language models")
             .into());
     }
     run::refuse_init(&recipe, source)?;
