@@ -1,8 +1,9 @@
 //! Events as lines for a person: one aligned line each. Nothing is drawn here.
 
-use temper_base::numbers::{count, digits, duration, percent, radius, word};
+use temper_base::numbers::{count, digits, duration};
 
 use crate::event::{CERTIFY, Event, Values};
+use crate::metric::{self, Style};
 
 /// What a run counts its training in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,7 +88,7 @@ fn certify_step(values: &Values) -> String {
     let mut line = String::new();
     for name in ["loss", "eps", "lr"] {
         if let Some(value) = values.get(name) {
-            line += &format!("  {name} {:>8}", metric(name, value));
+            line += &format!("  {name} {:>8}", metric::line(name, value));
         }
     }
     if let Some(value) = values.get("images_per_s") {
@@ -106,22 +107,21 @@ fn certify_step(values: &Values) -> String {
 /// while it is smaller.
 fn certify_eval(set: &str, values: &Values) -> String {
     let mut line = String::new();
-    for (name, what) in [("standard_error", "standard"), ("pgd_error", "PGD"), ("certified_error", "certified")] {
-        let value = values.get(name).map_or("–".to_owned(), percent);
-        line += &format!("  {what} {value:>6} %");
+    for name in ["standard_error", "pgd_error", "certified_error"] {
+        let value = values.get(name).map_or("–".to_owned(), |value| metric::line(name, value));
+        line += &format!("  {} {value:>6} %", metric::of(name).short);
     }
     let eps = |name: &str| values.get(name).unwrap_or(f64::NAN);
     let (target, current) = (eps("eps"), eps("eps_current"));
     if target.is_finite() {
-        line += &format!("  at eps {}", radius(target));
+        line += &format!("  at eps {}", metric::cell("eps", target));
     }
     line += &format!("  {set}");
     if current < target {
-        let now = [("PGD", "pgd_error_current"), ("certified", "certified_error_current")];
-        let now = now.iter().filter_map(|(what, name)| Some(format!("{what} {} %", percent(values.get(name)?))));
-        let now: Vec<String> = now.collect();
+        let part = |name| Some(format!("{} {} %", metric::of(name).short, metric::line(name, values.get(name)?)));
+        let now: Vec<String> = ["pgd_error_current", "certified_error_current"].into_iter().filter_map(part).collect();
         if !now.is_empty() {
-            line += &format!(" ({} at eps {})", now.join(", "), radius(current));
+            line += &format!(" ({} at eps {})", now.join(", "), metric::cell("eps", current));
         }
     }
     line
@@ -131,24 +131,13 @@ fn line_of(tokens: u64, values: &Values) -> String {
     let mut line = format!("{:>7} tok", count(tokens as f64));
     for (name, value) in values.iter() {
         line += "  ";
-        line += &match name {
-            "tokens_per_s" => format!("{:>7} tok/s", count(value)),
-            "seconds" => format!("{:>7}", duration(value)),
-            "set_tokens" | "set_bytes" => format!("{name} {:>7}", count(value)),
-            _ => format!("{name} {:>9}", metric(name, value)),
+        let shown = metric::line(name, value);
+        line += &match metric::of(name) {
+            metric if metric.style == Style::Rate => format!("{shown:>7} {}", metric.short),
+            metric if metric.style == Style::Duration => format!("{shown:>7}"),
+            metric if metric.style == Style::Count => format!("{name} {shown:>7}"),
+            _ => format!("{name} {shown:>9}"),
         };
     }
     line
-}
-
-/// A metric as a person wants to see it: losses and bits per byte with four decimals, perplexities, which follow from them, with four
-/// digits, rates as powers of ten, the rest with five digits.
-pub fn metric(name: &str, value: f64) -> String {
-    match name {
-        _ if !value.is_finite() => word(value).to_owned(),
-        "lr" | "eps" | "eps_current" | "weight" => format!("{value:.2e}"),
-        _ if name.ends_with("loss") || name == "bits_per_byte" => format!("{value:.4}"),
-        "perplexity" => digits(value, 4),
-        _ => digits(value, 5),
-    }
 }

@@ -1,6 +1,6 @@
 //! What a run leaves behind: its directory, its events and its checkpoints.
 //!
-//! Reading order: [`event`] (what happens in a run), [`run`] (where it is kept), [`sink`] (how events
+//! Reading order: [`event`] (what happens in a run), [`metric`] (the numbers in it), [`run`] (where it is kept), [`sink`] (how events
 //! reach the files), [`checkpoint`] (what survives a kill), [`series`] (reading it all back). No tensors here, and nothing
 //! that knows a model or a task: metrics go by name, so language models and image classifiers leave the same records.
 
@@ -10,6 +10,7 @@ pub mod console;
 pub mod csv;
 pub mod env;
 pub mod event;
+pub mod metric;
 pub mod run;
 pub mod series;
 pub mod sink;

@@ -12,15 +12,12 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Best;
 use crate::env::Env;
 use crate::event::{CERTIFY, Event, RunInfo, Values};
+use crate::metric;
 use crate::run::RunDir;
 use temper_base::problem::{Problem, Result};
 
 /// Points that the updates of a run are kept as, at most.
 pub const MOST_STEPS: usize = 8192;
-
-/// Metrics of updates that a merged point has from its last update, since they follow from the number of the update: what the
-/// schedule sets, and clocks. All others are averaged.
-const OF_THE_LAST: [&str; 5] = ["lr", "eps", "weight", "seconds", "epoch"];
 
 /// Everything a run has recorded, sorted.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -84,7 +81,7 @@ impl StepPoint {
         for (name, before) in self.values.iter() {
             match values.get(name) {
                 None => values.set(name, before),
-                Some(_) if OF_THE_LAST.contains(&name) => {}
+                Some(_) if metric::of(name).of_the_last => {}
                 Some(after) => values.set(name, (before * n + after * m) / (n + m)),
             }
         }

@@ -1,8 +1,9 @@
 //! From runs of image classifiers to figures: the three errors with the radius beneath, the losses, and the layers.
 
 use temper_base::numbers;
-use temper_base::numbers::{digits, percent, radius};
+use temper_base::numbers::digits;
 use temper_record::event::Values;
+use temper_record::metric;
 
 use crate::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach};
 use crate::errors::{ERRORS, best};
@@ -10,7 +11,7 @@ use crate::figures::{averaged, bands, few, line, reach, scheduled, tip, x_axis};
 use crate::grid::{Cell, Grid, Row, Shares};
 use crate::options::{Placed, ReportOptions};
 use crate::scale::Kind;
-use crate::text::{Format, metric_name};
+use crate::text::{Format, metric_unit};
 
 /// Errors at the radius that the schedule has reached.
 const CURRENT: [&str; 2] = ["pgd_error_current", "certified_error_current"];
@@ -19,7 +20,7 @@ const STATES: [&str; 3] = ["active", "unstable", "inactive"];
 
 /// A metric of the evaluations on one set.
 fn evaluated(p: &Placed, set: &str, metric: &str) -> Vec<Point> {
-    let name = metric_name(metric);
+    let name = metric::title(metric);
     let points = p.run.evals(set).iter().filter_map(|e| {
         let y = e.values.get(metric)?;
         let tip = tip(p, e.step, e.tokens, &format!("{set}: {name}"), digits(y, 5));
@@ -31,7 +32,7 @@ fn evaluated(p: &Placed, set: &str, metric: &str) -> Vec<Point> {
 /// Its line, with a ring at the best checkpoint if that is wanted.
 fn error_line(placed: &[Placed], p: &Placed, set: &str, metric: &str, ringed: bool) -> Option<Line> {
     let points = evaluated(p, set, metric);
-    let value = if p.faint { String::new() } else { percent(points.last()?.y) };
+    let value = if p.faint { String::new() } else { metric::line(metric, points.last()?.y) };
     let best = best(p.run).filter(|_| ringed && !p.faint);
     let ring = best.and_then(|best| {
         let of_metric = p.run.evals(set).iter().filter(|e| e.values.get(metric).is_some());
@@ -55,16 +56,15 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
     let attacked = attacked.map_or(String::new(), |images| format!("scaled from the first {images} images"));
     let mut panels: Vec<Panel> = Vec::new();
     if alone {
-        let names = ["standard", "PGD", "certified", "PGD, current ε", "certified, current ε"];
-        let metrics = ERRORS.iter().copied().chain(CURRENT);
-        let lines = names.iter().zip(metrics).enumerate().flat_map(|(n, (name, metric))| {
+        let lines = ERRORS.into_iter().chain(CURRENT).enumerate().flat_map(|(n, metric)| {
             let subjects = placed.iter().filter(|p| !p.faint);
             subjects.filter_map(move |p| {
                 let line = error_line(placed, p, set, metric, metric == "certified_error")?;
                 let (ends, value) = (metric.ends_with("current"), line.value.clone());
                 let value = if ends { String::new() } else { value };
+                let name = metric::of(metric).short.to_owned() + if ends { ", current ε" } else { "" };
                 let marks = if ends { Marks::None } else { Marks::All };
-                Some(Line { name: (*name).to_owned(), style: n + 1, value, marks, ..line })
+                Some(Line { name, style: n + 1, value, marks, ..line })
             })
         });
         panels.push(Panel {
@@ -144,10 +144,13 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
 /// Losses, regularisers, learning rate and gradient norm of the updates.
 pub(crate) fn losses(placed: &[Placed], options: &ReportOptions) -> Option<Figure> {
     let log = || Axis { kind: Kind::Log, ..Axis::default() };
-    let titled = |panel: Option<Panel>, title: &str| panel.map(|panel| Panel { title: title.to_owned(), ..panel });
+    let of_updates = |metric: &str, at: &str| {
+        let title = format!("{} of the updates{at}{}", metric::title(metric), metric_unit(metric));
+        averaged(placed, metric, log()).map(|panel| Panel { title, ..panel })
+    };
     let mut panels: Vec<Panel> = [
-        titled(averaged(placed, "clean_loss", log()), "clean loss of the updates (nats per image)"),
-        titled(averaged(placed, "robust_loss", log()), "robust loss of the updates, at their epsilon (nats per image)"),
+        of_updates("clean_loss", ""),
+        of_updates("robust_loss", ", at their epsilon"),
         averaged(placed, "tightness", Axis::default()).map(from_zero),
         averaged(placed, "relu_balance", Axis::default()).map(from_zero),
         scheduled(placed, "lr"),
@@ -241,7 +244,7 @@ fn layer_grid(placed: &[Placed], members: &[&Placed], layers: &[String], set: &s
     let eps = members.iter().find_map(|p| p.run.evals(set).last()?.values.get("eps"));
     let eps = eps
         .filter(|eps| members.iter().all(|p| p.run.evals(set).last().and_then(|e| e.values.get("eps")) == Some(*eps)));
-    let eps = eps.map_or(String::new(), |eps| format!(" ({})", radius(eps)));
+    let eps = eps.map_or(String::new(), |eps| format!(" ({})", metric::cell("eps", eps)));
     Grid {
         name: "layers".to_owned(),
         title: "ReLUs and widths of the bounds by layer".to_owned(),

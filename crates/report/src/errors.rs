@@ -2,8 +2,9 @@
 //! sentence.
 
 use temper_base::numbers;
-use temper_base::numbers::{percent, radius};
+use temper_base::numbers::radius;
 use temper_record::event::Values;
+use temper_record::metric;
 use temper_record::{Best, RunSeries};
 
 use crate::certify::part_attacked;
@@ -34,7 +35,9 @@ pub(crate) fn best(run: &RunSeries) -> Option<Best> {
         p.step > 0 && eps("eps_current") >= eps("eps")
     });
     let judged = at_target.filter_map(|p| Some((p.step, p.values.get("certified_error")?)));
-    let (step, value) = judged.filter(|(_, value)| value.is_finite()).reduce(|a, b| if b.1 < a.1 { b } else { a })?;
+    let (step, value) = judged
+        .filter(|(_, value)| value.is_finite())
+        .reduce(|a, b| if metric::improves("certified_error", b.1, a.1) { b } else { a })?;
     Some(Best { step, set: set.clone(), metric: "certified_error".into(), value })
 }
 
@@ -49,10 +52,11 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
     let set = shown_set(runs);
     let (end, chosen) = (format!("{set} error, %, at the end"), "at the best checkpoint");
     let mut table = Table::new().text_column("run").number_column("", "images").number_column("", "epsilon");
-    for name in ["standard", "PGD", "certified"] {
+    let errors = ERRORS.map(|name| metric::of(name).short);
+    for name in errors {
         table = table.number_column(&end, name);
     }
-    for name in ["standard", "PGD", "certified", "chosen on", "after"] {
+    for name in errors.into_iter().chain(["chosen on", "after"]) {
         table = table.number_column(chosen, name);
     }
     table = table.number_column("training", "images/s").number_column("training", "minutes");
@@ -61,9 +65,10 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
         let last = p.run.evals(set).last().map_or(&nothing, |point| &point.values);
         let best = best(p.run);
         let kept = best.as_ref().and_then(|best| at_best(p.run, set, best)).unwrap_or(&nothing);
-        let cell = |values: &Values, name: &str| values.get(name).map_or("–".to_owned(), percent);
+        let cell =
+            |values: &Values, name: &str| values.get(name).map_or("–".to_owned(), |value| metric::line(name, value));
         let mut row = vec![p.name.clone(), numbers::count(p.run.last_tokens() as f64)];
-        row.push(last.get("eps").map_or("–".to_owned(), radius));
+        row.push(last.get("eps").map_or("–".to_owned(), |eps| metric::cell("eps", eps)));
         row.extend(ERRORS.iter().map(|name| cell(last, name)));
         row.extend(ERRORS.iter().map(|name| cell(kept, name)));
         row.push(best.as_ref().map_or("–".to_owned(), |best| best.set.clone()));

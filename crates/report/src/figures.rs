@@ -2,12 +2,13 @@
 //! and 6 of arXiv 2308.04014), and the training itself.
 
 use temper_base::numbers;
+use temper_record::metric::{self, Better, Style};
 
 use crate::chart::{Axis, Band, Figure, Line, Marks, Names, Panel, Point, Reach};
 use crate::options::{Placed, ReportOptions, Sets, XAxis, counted};
 use crate::scale::Kind;
 use crate::stages;
-use crate::text::{Format, capital, cell, metric_name, metric_unit};
+use crate::text::{Format, capital, metric_unit};
 
 /// How much of the run before a branch is shown, as a fraction of what comes after it.
 const CONTEXT: f64 = 0.22;
@@ -19,7 +20,7 @@ pub(crate) fn x_axis(placed: &[Placed], options: &ReportOptions) -> Axis {
     let what = match &options.x {
         XAxis::Tokens => placed.first().map_or("tokens", |p| counted(p.run)).to_owned(),
         XAxis::Steps => "updates".to_owned(),
-        XAxis::Metric(name) => metric_name(name),
+        XAxis::Metric(name) => metric::title(name),
     };
     let subject = placed.iter().filter(|p| !p.faint || placed.iter().all(|p| p.faint));
     let (low, high) = subject.map(Placed::span).fold((0.0_f64, 0.0_f64), |r, s| (r.0.min(s.0), r.1.max(s.1)));
@@ -49,7 +50,7 @@ pub(crate) fn reach(placed: &[Placed], p: &Placed) -> Reach {
 pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> Figure {
     let mut panels = Vec::new();
     for set in &sets.names {
-        let what = format!("{set}: {}{}", metric_name(&options.metric), metric_unit(&options.metric));
+        let what = format!("{set}: {}{}", metric::title(&options.metric), metric_unit(&options.metric));
         let role = match () {
             _ if sets.old.as_ref() == Some(set) && sets.new.is_some() => " on the old data",
             _ if sets.new.as_ref() == Some(set) && sets.old.is_some() => " on the new data",
@@ -66,13 +67,13 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
                         p,
                         e.step,
                         e.tokens,
-                        &format!("{set}: {}", metric_name(&options.metric)),
-                        cell(&options.metric, y),
+                        &format!("{set}: {}", metric::title(&options.metric)),
+                        metric::cell(&options.metric, y),
                     ));
                     Some(Point { x: p.x_of_step(e.step), y, tip })
                 })
                 .collect();
-            let value = points.last().map(|last| cell(&options.metric, last.y))?;
+            let value = points.last().map(|last| metric::cell(&options.metric, last.y))?;
             let value = if p.faint { String::new() } else { value };
             Some(Line { points, marks: Marks::All, value, reach: reach(placed, p), ..line(p) })
         });
@@ -85,10 +86,10 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
     };
     Figure {
         name: "curves".to_owned(),
-        title: format!("Validation {} of every run", metric_name(&options.metric)),
+        title: format!("Validation {} of every run", metric::title(&options.metric)),
         description: format!(
             "{} against the amount of training, one panel for each validation set, the schedule beneath.",
-            metric_name(&options.metric)
+            metric::title(&options.metric)
         ),
         x: x_axis(placed, options),
         panels,
@@ -120,7 +121,7 @@ pub(crate) fn scheduled(placed: &[Placed], metric: &str) -> Option<Panel> {
     subjects().next()?;
     let top = subjects().flat_map(|l| &l.points).map(|p| p.y).filter(|y| y.is_finite()).fold(0.0, f64::max);
     let y = Axis { range: Some((0.0, top)), ..Axis::default() };
-    Some(Panel { title: metric_name(metric), height: 130.0, lines, y, ..Panel::default() })
+    Some(Panel { title: metric::title(metric), height: 130.0, lines, y, ..Panel::default() })
 }
 
 /// A metric of the updates, each point the mean of a short stretch. None if no run has it.
@@ -136,15 +137,12 @@ pub(crate) fn averaged(placed: &[Placed], metric: &str, y: Axis) -> Option<Panel
             };
             let points: Vec<Point> =
                 all.chunks(size).map(|c| Point { x: mean(|p| p.0, c), y: mean(|p| p.1, c), tip: None }).collect();
-            let value = points.last().map(|l| match y.format {
-                Format::Count => numbers::count(l.y),
-                _ => cell(metric, l.y),
-            })?;
+            let value = points.last().map(|last| metric::cell(metric, last.y))?;
             let value = if p.faint { String::new() } else { value };
             Some(Line { points, value, reach: reach(placed, p), marks: few(p), ..line(p) })
         })
         .collect();
-    let title = metric_name(metric);
+    let title = metric::title(metric);
     lines.iter().any(|l| !l.faint).then(|| Panel { title, height: 170.0, y, lines, ..Panel::default() })
 }
 
@@ -196,7 +194,7 @@ pub(crate) fn bands(placed: &[Placed]) -> (Vec<Band>, String) {
 pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> Option<Figure> {
     let (old, new) = (sets.old.as_ref()?, sets.new.as_ref()?);
     let metric = &options.plane;
-    let name = metric_name(metric);
+    let name = metric::title(metric);
     let lines: Vec<Line> = placed
         .iter()
         .filter_map(|p| {
@@ -213,8 +211,8 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
                         p.name,
                         e.step,
                         numbers::count(e.tokens as f64),
-                        cell(metric, x),
-                        cell(metric, y)
+                        metric::cell(metric, x),
+                        metric::cell(metric, y)
                     );
                     Some(Point { x, y, tip: Some(tip) })
                 })
@@ -233,8 +231,13 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
         let format = if values.fold(0.0, f64::max) >= 1e4 { Format::Each } else { Format::Plain };
         Axis { label, kind: Kind::Log, format, ..Axis::default() }
     };
-    let x = axis(format!("{old} (old data): {name}  ← better"), |point| point.x);
-    let y = axis(format!("{new} (new data): {name}  ← better"), |point| point.y);
+    let better = match metric::of(metric).better {
+        Better::Lower => "  ← better",
+        Better::Higher => "  → better",
+        Better::Neither => "",
+    };
+    let x = axis(format!("{old} (old data): {name}{better}"), |point| point.x);
+    let y = axis(format!("{new} (new data): {name}{better}"), |point| point.y);
     Some(Figure {
         name: "plane".to_owned(),
         title: capital(&format!("{name} on {old} (old data) against {new} (new data)")),
@@ -251,9 +254,9 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
 /// The training itself: loss, gradient norm and speed of the updates, averaged over short stretches.
 pub(crate) fn training(placed: &[Placed], options: &ReportOptions) -> Option<Figure> {
     let panel = |metric: &String| {
-        let format = if metric == "tokens_per_s" { Format::Count } else { Format::Plain };
+        let format = if metric::of(metric).style == Style::Rate { Format::Count } else { Format::Plain };
         let panel = averaged(placed, metric, Axis { format, ..Axis::default() })?;
-        Some(Panel { title: format!("{}{}", metric_name(metric), metric_unit(metric)), ..panel })
+        Some(Panel { title: format!("{}{}", metric::title(metric), metric_unit(metric)), ..panel })
     };
     let panels: Vec<Panel> = options.training.iter().filter_map(panel).collect();
     (!panels.is_empty()).then(|| Figure {

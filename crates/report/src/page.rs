@@ -1,7 +1,7 @@
 //! The page: one HTML file with everything in it. It loads nothing, runs no script and works from a disk.
 
 use temper_base::Result;
-use temper_record::RunSeries;
+use temper_record::{RunSeries, metric};
 
 use crate::chart::{Figure, Line, Marks};
 use crate::errors::{errors_table, notes};
@@ -10,7 +10,7 @@ use crate::options::{ReportOptions, sets};
 use crate::stages::stage_table;
 use crate::summary::{change_table, facts_table, last_evaluated, machines, sentence};
 use crate::svg::dashes;
-use crate::text::{escape, metric_name};
+use crate::text::escape;
 use crate::theme::{STYLES, figure_css, marker, page_css};
 use crate::{Drawn, Part};
 
@@ -57,7 +57,7 @@ pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) 
             if left_out > 0 {
                 body += &soft(&format!(
                     "Of the validation sets, those are shown whose {} moved most; {left_out} more are in evals.csv of every run.",
-                    metric_name(&options.metric)
+                    metric::title(&options.metric)
                 ));
             }
         }
@@ -169,15 +169,8 @@ fn definitions(options: &ReportOptions) -> String {
     let mut text = String::from(
         "Start is the evaluation before the first update, peak the highest value seen, final the last evaluation, change final minus start.",
     );
-    for metric in &options.table {
-        text += match metric.as_str() {
-            "loss" => " Loss is the mean negative log-likelihood in nats per token.",
-            "perplexity" => " Perplexity is exp(loss).",
-            "bits_per_byte" => {
-                " Bits per byte is the total loss in bits over the UTF-8 bytes of the text; only it compares across tokenizers."
-            }
-            _ => "",
-        };
+    for definition in options.table.iter().map(|name| metric::of(name).definition).filter(|words| !words.is_empty()) {
+        text += &format!(" {definition}");
     }
     text
 }
@@ -199,7 +192,7 @@ pub(crate) fn caption(figure: &Figure, options: &ReportOptions) -> String {
             };
             format!(
                 "Validation {} by data set, every point one evaluation; the schedule beneath on the same axis.{context}{cut}",
-                metric_name(&options.metric)
+                metric::title(&options.metric)
             )
         }
         "plane" => {

@@ -2,13 +2,12 @@
 //! what each corpus came to at the end of each stage.
 
 use temper_base::Result;
-use temper_record::RunSeries;
+use temper_record::{RunSeries, metric};
 
 use crate::chart::Band;
 use crate::options::{Placed, ReportOptions, parent_of, sets};
 use crate::summary::heading;
 use crate::table::Table;
-use crate::text::{cell, metric_name};
 
 /// The longest line of runs in which each is the only one that goes on from the one before, from its head. Empty if no run is the
 /// start of another.
@@ -61,7 +60,7 @@ pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option
     let mut table = Table::new().text_column("data");
     for group in std::iter::once("start".to_owned()).chain(line.iter().map(|i| format!("after {}", runs[*i].name))) {
         for metric in metrics {
-            table = table.number_column(&group, &metric_name(metric));
+            table = table.number_column(&group, &metric::title(metric));
         }
     }
     let edge = |i: usize, set: &str, metric: &str, first: bool| {
@@ -81,7 +80,7 @@ pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option
                         if at_end { edge(next, set, metric, true) } else { None }
                     }),
                 };
-                row.push(value.map_or("–".to_owned(), |value| cell(metric, value)));
+                row.push(value.map_or("–".to_owned(), |value| metric::cell(metric, value)));
             }
         }
         // A corpus of a run beside the chain.

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use temper_base::numbers;
 use temper_base::{Problem, Result};
-use temper_record::{RunSeries, env};
+use temper_record::{RunSeries, env, metric};
 
 use crate::errors::{certified_sentence, errors_table};
 use crate::options::{Placed, ReportOptions, Sets, counted, placed, sets};
 use crate::table::Table;
-use crate::text::{cell, change_cell, metric_name, set_name};
+use crate::text::{change_cell, set_name};
 
 /// One metric of one run on one validation set.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,12 +59,12 @@ pub fn final_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table>
     let mut table = Table::new().text_column("run");
     for set in &sets.names {
         for metric in &metrics {
-            table = table.number_column(&heading(set, &sets), &metric_name(metric));
+            table = table.number_column(&heading(set, &sets), &metric::title(metric));
         }
     }
     for p in placed(runs, options) {
         let cells = sets.names.iter().flat_map(|set| {
-            metrics.iter().map(|m| Summary::of(p.run, set, m).map_or("–".to_owned(), |s| cell(m, s.last)))
+            metrics.iter().map(|m| Summary::of(p.run, set, m).map_or("–".to_owned(), |s| metric::cell(m, s.last)))
         });
         table.row(std::iter::once(p.name.clone()).chain(cells));
     }
@@ -78,7 +78,7 @@ pub fn change_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table
     let mut table = Table::new().text_column("run").text_column("data");
     for metric in &metrics {
         for name in ["start", "peak", "final", "change"] {
-            table = table.number_column(&metric_name(metric), name);
+            table = table.number_column(&metric::title(metric), name);
         }
     }
     for p in placed(runs, options) {
@@ -92,9 +92,9 @@ pub fn change_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table
                 row.extend(match summary {
                     None => vec!["–".to_owned(); 4],
                     Some(s) => vec![
-                        cell(metric, s.start),
-                        cell(metric, s.peak),
-                        cell(metric, s.last),
+                        metric::cell(metric, s.start),
+                        metric::cell(metric, s.peak),
+                        metric::cell(metric, s.last),
                         change_cell(metric, s.start, s.last),
                     ],
                 });
@@ -195,7 +195,7 @@ pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
     };
     let mut ends: Vec<End> = placed.iter().filter(|p| !p.faint).filter_map(end).collect();
     ends.sort_by(|a, b| a.new.last.total_cmp(&b.new.last));
-    let shown = |value: f64| cell(metric, value);
+    let shown = |value: f64| metric::cell(metric, value);
     // What reads the same is the same to a reader.
     let level = ends.iter().take_while(|end| shown(end.new.last) == shown(ends[0].new.last)).count();
     let (best, others) = ends.split_at(level);
@@ -207,7 +207,7 @@ pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
             others.iter().map(|end| format!("{} {}{}", end.name, shown(of(end)), step(end))).collect();
         if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) }
     };
-    let name = metric_name(metric);
+    let name = metric::title(metric);
     let who: Vec<String> = best.iter().map(End::named).collect();
     let ends = match (best, others) {
         ([], _) => return None,

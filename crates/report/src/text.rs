@@ -1,7 +1,6 @@
 //! Text in figures and tables: escaping, widths, numbers on axes.
 
-use temper_base::numbers;
-use temper_record::console;
+use temper_record::metric;
 
 /// Makes any text safe inside XML and HTML, attributes included. Control characters, which XML forbids, become `?`.
 pub fn escape(text: &str) -> String {
@@ -138,39 +137,14 @@ fn scientific(value: f64) -> String {
     format!("{}e{exponent}", mantissa.replace('-', "−"))
 }
 
-/// A metric in a table: losses and bits per byte with four decimals, perplexities with four digits.
-pub fn cell(metric: &str, value: f64) -> String {
-    match metric {
-        "perplexity" | "bits_per_byte" => console::metric(metric, value),
-        _ if metric.ends_with("loss") || !value.is_finite() => console::metric(metric, value),
-        _ => numbers::digits(value, 4),
-    }
-}
-
-/// The same for a difference: with its sign, and as many decimals as the numbers it was made of.
+/// The difference of two numbers of a metric in a table: with its sign, and as many decimals as the numbers it was made of.
 pub fn change_cell(metric: &str, from: f64, to: f64) -> String {
     let change = to - from;
     if !change.is_finite() {
         return "–".to_owned();
     }
-    let decimals = [from, to].map(|v| cell(metric, v).split_once('.').map_or(0, |(_, d)| d.len()));
+    let decimals = [from, to].map(|v| metric::cell(metric, v).split_once('.').map_or(0, |(_, d)| d.len()));
     format!("{change:+.*}", decimals[0].min(decimals[1]))
-}
-
-/// The name of a metric for people.
-pub fn metric_name(metric: &str) -> String {
-    match metric {
-        "lr" => "learning rate".to_owned(),
-        "eps" => "epsilon".to_owned(),
-        "grad_norm" => "gradient norm".to_owned(),
-        "tokens_per_s" => "tokens per second".to_owned(),
-        "images_per_s" => "images per second".to_owned(),
-        "weight" => "λ, the weight of the regularisers".to_owned(),
-        "relu_balance" => "ReLU-balance regulariser, unweighted".to_owned(),
-        "tightness" => "tightness regulariser, unweighted".to_owned(),
-        "pgd_error" => "PGD error".to_owned(),
-        _ => metric.replace('_', " "),
-    }
 }
 
 /// The text with a capital first letter.
@@ -179,11 +153,11 @@ pub fn capital(text: &str) -> String {
     rest.next().map_or(String::new(), |c| c.to_uppercase().chain(rest).collect())
 }
 
-/// Its unit, if it needs one.
-pub fn metric_unit(metric: &str) -> &'static str {
-    match metric {
-        "loss" => " (nats per token)",
-        _ => "",
+/// The unit of a metric in brackets, if its title leaves it open.
+pub fn metric_unit(metric: &str) -> String {
+    match metric::of(metric).unit {
+        "" => String::new(),
+        unit => format!(" ({unit})"),
     }
 }
 

@@ -30,6 +30,19 @@ fn tables_hold_the_planted_numbers() {
 }
 
 #[test]
+fn a_metric_that_is_not_in_the_table_of_metrics_is_shown() {
+    let mut runs = four();
+    for (_, points) in runs.iter_mut().flat_map(|run| &mut run.evals) {
+        points.iter_mut().for_each(|point| point.values.set("new_score", 0.123456));
+    }
+    let options = ReportOptions { metric: "new_score".into(), table: vec!["new_score".into()], ..Default::default() };
+    let text = final_table(&runs, &options).unwrap().to_text();
+    assert!(text.contains("new score") && text.contains(" 0.1235"), "{text}");
+    let curves = texts(&report(&runs, &options).unwrap().figures[0].1);
+    assert!(curves.iter().any(|text| text == "web: new score on the old data"), "{curves:?}");
+}
+
+#[test]
 fn figures_are_well_formed_and_name_every_run() {
     let mut runs = four();
     runs[2].phases.pop();

@@ -11,8 +11,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use temper_base::numbers::{count, duration};
 use temper_base::{Problem, Result, files};
 use temper_data::text::claim;
-use temper_record::console::{Unit, console_line_in, metric};
+use temper_record::console::{Unit, console_line_in};
 use temper_record::event::{Event, Values};
+use temper_record::metric;
 use temper_record::{RunDir, begun};
 use temper_train::trainer::Watch;
 
@@ -247,13 +248,14 @@ impl<'p> Console<'p> {
         if set.starts_with("mean:") {
             return;
         }
-        let number = |name: &str| values.get(name).unwrap_or(f64::NAN);
-        let bits = values.get("bits_per_byte").map_or_else(String::new, |bits| format!("  bits/byte {bits:.4}"));
+        let shown = |name: &str| metric::line(name, values.get(name).unwrap_or(f64::NAN));
+        let bits = values.get("bits_per_byte").map(|_| format!("  bits/byte {}", shown("bits_per_byte")));
         self.printer.say(format_args!(
-            "{}eval {step:>8}  {set:12} loss {:.4}  perplexity {}{bits}",
+            "{}eval {step:>8}  {set:12} loss {}  perplexity {}{}",
             self.name,
-            number("loss"),
-            metric("perplexity", number("perplexity"))
+            shown("loss"),
+            shown("perplexity"),
+            bits.unwrap_or_default()
         ));
     }
 
@@ -281,7 +283,8 @@ impl<'p> Console<'p> {
             Unit::Tokens => number("tokens_per_s"),
             Unit::Images => number("images_per_s"),
         };
-        let mut message = format!("loss {:.4}  {} {}/s", number("loss"), count(rate), self.unit.name());
+        let mut message =
+            format!("loss {}  {} {}/s", metric::line("loss", number("loss")), count(rate), self.unit.name());
         if step > first {
             let left = (now - begun).as_secs_f64() / (step - first) as f64 * self.stop.saturating_sub(step) as f64;
             message = format!("{} left  {message}", duration(left));

@@ -10,6 +10,7 @@ use temper_base::{Problem, Result};
 use temper_record::RunSeries;
 use temper_record::checkpoint::{Best, Checkpoint, prune};
 use temper_record::event::{Event, Values};
+use temper_record::metric;
 use temper_record::run::RunDir;
 use temper_record::series::each_event;
 use temper_record::sink::Recorder;
@@ -36,7 +37,7 @@ pub trait Task {
         Vec::new()
     }
 
-    /// The set and metric whose lowest value marks the best checkpoint, if one is to be kept at this point of the run.
+    /// The set and metric whose best value marks the best checkpoint, if one is to be kept at this point of the run.
     fn judged_by(&self, state: &State) -> Option<(String, &'static str)>;
 
     /// Writes a checkpoint.
@@ -292,7 +293,7 @@ impl<T: Task> Trainer<T> {
     }
 
     fn is_better(&self, judged: &Best) -> Result<bool> {
-        Ok(Best::read(&self.run)?.is_none_or(|best| judged.value < best.value))
+        Ok(Best::read(&self.run)?.is_none_or(|best| metric::improves(&judged.metric, judged.value, best.value)))
     }
 
     /// Puts right what an end at any moment left of the checkpoint that the run is resumed from: its event, which came after the

@@ -10,7 +10,7 @@ use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
 use temper_model::image::NetworkConfig;
 use temper_recipe::{Entry, Origin, Recipe, Task};
-use temper_record::console::metric;
+use temper_record::metric;
 use temper_report::Table;
 use temper_schedule::sparkline::curve;
 use temper_schedule::{EpsSchedule, EpsShape, sparkline};
@@ -327,10 +327,10 @@ impl Plan {
                 phase.updates().to_string(),
                 format!("{:.2}", phase.updates() as f64 / self.epoch as f64),
                 count(phase.images as f64),
-                metric("eps", eps.at(phase.first)),
-                metric("eps", eps.at(phase.last)),
-                metric("lr", lengths.schedule.at(phase.first)),
-                metric("lr", lengths.schedule.at(phase.last)),
+                metric::line("eps", eps.at(phase.first)),
+                metric::line("eps", eps.at(phase.last)),
+                metric::line("lr", lengths.schedule.at(phase.first)),
+                metric::line("lr", lengths.schedule.at(phase.last)),
                 phase.measured.map_or_else(
                     || "-".into(),
                     |(seconds, _)| if seconds < 1.0 { format!("{:.0}ms", 1000.0 * seconds) } else { duration(seconds) },

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use temper_base::numbers::count;
 use temper_base::{Problem, Problems, Result};
 use temper_data::{EvalWindows, PrepareOptions, TokenSource};
-use temper_record::console::metric;
 use temper_record::event::Values;
+use temper_record::metric;
 use temper_report::Table;
 use temper_train::evaluate::{EvalSet, EvalSettings, evaluate_with, means};
 
@@ -71,7 +71,7 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
             table = table.number_column("", name);
         }
         for (name, values) in &rows {
-            let number = |name: &str| values.get(name).map_or_else(|| "-".into(), |value| metric(name, value));
+            let number = |name: &str| values.get(name).map_or_else(|| "-".into(), |value| metric::line(name, value));
             let whole = |name: &str| values.get(name).map_or_else(|| "-".into(), |value| format!("{value:.0}"));
             table.row([
                 name.clone(),

@@ -11,7 +11,7 @@ use temper_base::{Problem, Problems, Result};
 use temper_data::{Tokenizer, Vocabulary};
 use temper_model::{GptNeoxConfig, hugging_face};
 use temper_recipe::{Entry, Origin, Recipe, Task};
-use temper_record::console::metric;
+use temper_record::metric;
 use temper_record::{Checkpoint, RunDir};
 use temper_report::Table;
 use temper_train::checkpoint::{self, State};
@@ -115,8 +115,8 @@ pub fn run(args: &Plan, printer: &Printer) -> Outcome {
             band.name.to_string(),
             updates.to_string(),
             count((updates * lengths.tokens_per_step) as f64),
-            metric("lr", band.start),
-            metric("lr", band.end),
+            metric::line("lr", band.start),
+            metric::line("lr", band.end),
         ]);
     }
     let _ = writeln!(out, "{}\n", phases.to_text().trim_end());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use temper_base::numbers::count;
 use temper_base::{Problem, Problems, Result, files};
 use temper_recipe::{Origin, Recipe, Task, Value};
-use temper_record::console::metric;
+use temper_record::metric;
 use temper_report::{ScheduleCurve, Table, schedule_svg};
 use temper_schedule::sparkline::curve;
 use temper_schedule::{EpsSchedule, Length, LengthError, Schedule, Units, sparkline};
@@ -306,14 +306,14 @@ fn drawing(recipe: &Recipe, plan: &Plan) -> Result<String, Problems> {
             thousands(band.last),
             thousands(band.last - band.first + 1),
             between(band.first, band.last),
-            metric("lr", band.start),
-            metric("lr", band.end),
+            metric::line("lr", band.start),
+            metric::line("lr", band.end),
         ]);
     }
     text += &table.to_text();
     if let Some(Radius { eps, lambda, .. }) = &plan.radius {
         let target = eps.at(stop);
-        _ = write!(text, "\neps: {}, target {}\n\n", recipe.text("eps.shape")?, metric("eps", eps.target));
+        _ = write!(text, "\neps: {}, target {}\n\n", recipe.text("eps.shape")?, metric::line("eps", eps.target));
         _ = writeln!(text, "{}", curve(|n| eps.at(n), target, stop, width, rows));
         let mut table = Table::new().text_column("phase");
         for heading in ["first", "last", "updates", unit, "eps at first", "eps at last", "weight at first"] {
@@ -326,9 +326,9 @@ fn drawing(recipe: &Recipe, plan: &Plan) -> Result<String, Problems> {
                 thousands(last),
                 thousands(last - first + 1),
                 between(first, last),
-                metric("eps", eps.at(first)),
-                metric("eps", eps.at(last)),
-                metric("weight", eps.weight(first, *lambda)),
+                metric::line("eps", eps.at(first)),
+                metric::line("eps", eps.at(last)),
+                metric::line("weight", eps.weight(first, *lambda)),
             ]);
         }
         text += &table.to_text();

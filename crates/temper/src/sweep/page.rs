@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use temper_base::files::write_whole;
 use temper_base::numbers::{count, digits};
 use temper_base::{Problem, Result};
+use temper_record::metric;
 use temper_report::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach};
 use temper_report::scale::Kind;
-use temper_report::text::{Format, escape, metric_name};
+use temper_report::text::{Format, escape};
 use temper_report::{Dots, Drawing, Table, document, keys};
 use temper_sweep::file::Setting;
 use temper_sweep::stats::Spread;
@@ -193,7 +194,7 @@ fn times(results: &Results) -> &'static [(&'static str, At)] {
 
 fn heading(metric: &str) -> String {
     match metric.split_once('/') {
-        Some((set, name)) => format!("{set}: {}", metric_name(name)),
+        Some((set, name)) => format!("{set}: {}", metric::title(name)),
         None => metric.to_owned(),
     }
 }
@@ -303,7 +304,7 @@ fn curves(results: &Results, setting: &Setting, variants: &[(usize, &str)], endi
         }
         let (set, name) = metric.split_once('/').unwrap_or(("", metric));
         let shown = set_of(set, Some(setting)).unwrap_or(set);
-        let title = format!("{shown}: {}", metric_name(name));
+        let title = format!("{shown}: {}", metric::title(name));
         let role = if shown == set { String::new() } else { format!(" ({set} data)") };
         Panel { title: title + &role, height: 250.0, lines, ..Panel::default() }
     };

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use temper_base::hash::{Digest, Sha256};
 use temper_base::{Problem, Problems, Result};
 use temper_recipe::{Recipe, Task, Value, find_key};
-use temper_record::RunSeries;
 use temper_record::run::{At, RunRef};
+use temper_record::{CERTIFY, LM, RunSeries, metric};
 use temper_sweep::file::Base;
 use temper_sweep::{Chosen, Start, Sweep, Variant};
 
@@ -417,10 +417,9 @@ fn recorded(node: &Recipe, base: Option<&Trunk>) -> Result<(Vec<String>, Vec<&'s
         let mut sets = vec!["test".to_owned()];
         let holdout = node.f64("data.holdout")? > 0.0;
         sets.extend(holdout.then(|| "validation".to_owned()));
-        let mut metrics =
-            vec!["standard_error", "certified_error", "clean_loss", "robust_loss", "certified_error_current"];
-        metrics.extend((node.u64("eval.attack_images")? > 0).then_some("pgd_error"));
-        return Ok((sets, metrics));
+        let attacked = node.u64("eval.attack_images")? > 0;
+        let metrics = metric::compared(CERTIFY).map(|metric| metric.name);
+        return Ok((sets, metrics.filter(|name| attacked || *name != "pgd_error").collect()));
     }
     let mut sets = Vec::new();
     for recipe in std::iter::once(node).chain(base.map(|trunk| &trunk.recipe)) {
@@ -428,7 +427,7 @@ fn recorded(node: &Recipe, base: Option<&Trunk>) -> Result<(Vec<String>, Vec<&'s
     }
     sets.sort();
     sets.dedup();
-    Ok((sets, vec!["loss", "perplexity", "bits_per_byte"]))
+    Ok((sets, metric::compared(LM).map(|metric| metric.name).collect()))
 }
 
 /// Every metric of the sweep and of its claims is one that this run will record.

@@ -3,6 +3,8 @@
 use std::fs;
 
 use serde_json::Value;
+use temper_record::metric::{self, METRICS};
+use temper_record::{RunDir, RunSeries};
 
 use crate::common::{Folder, TINY};
 
@@ -356,4 +358,36 @@ fn a_plan_of_certified_training_refuses_what_a_start_refuses() {
     branch("init.from=none.safetensors", "a branch begins with the weights of its base");
     branch("model.width=3", "asks for another network");
     branch("clocks.schedule=keep", "it begins at 4");
+}
+
+/// A classifier whose updates and evaluations have every metric but those of adversarial training.
+const CLASSIFIER: &str = r#"
+task = "certify"
+model = { name = "small", width = 4 }
+data = { images = "builtin:fashion", max_train = 80, max_test = 20 }
+batch.images = 40
+eps = { target = 0.1, length = "4 steps" }
+lr = { shape = "linear", peak = 1e-3 }
+run.horizon = "4 steps"
+eval = { attack_images = 10, attack_steps = 2 }
+log.every = "1 steps"
+"#;
+
+#[test]
+fn every_metric_that_a_run_records_is_in_the_table() {
+    let folder = Folder::with_base();
+    folder.write("c.toml", CLASSIFIER);
+    folder.ok(&["train", "c.toml", "--out", "c"]);
+    folder.ok(&["train", "c.toml", "--out", "pgd", "--set", "method.name=pgd"]);
+    let mut recorded = Vec::new();
+    for run in ["base", "c", "pgd"] {
+        let series = RunSeries::read(&RunDir::open(folder.path(run)).expect("a run")).expect("a record");
+        let evals = series.evals.iter().flat_map(|(_, points)| points).map(|point| &point.values);
+        for (name, _) in series.steps.iter().map(|point| &point.values).chain(evals).flat_map(|values| values.iter()) {
+            recorded.push(metric::find(name).unwrap_or_else(|| panic!("{run} records {name}")).name);
+        }
+    }
+    // And nothing else is, but for the epoch, which a report may count its horizontal axis in.
+    let idle: Vec<_> = METRICS.iter().map(|metric| metric.name).filter(|name| !recorded.contains(name)).collect();
+    assert_eq!(idle, ["epoch"]);
 }
