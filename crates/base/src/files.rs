@@ -1,9 +1,9 @@
 //! Files and folders that are whole or absent.
 //!
 //! Everything that Temper writes to be read again is complete under another name in the same folder, synced, renamed, and then its
-//! folder is synced, so that a kill or a power cut at any moment leaves the file as it was before or as it is meant to be. Temporary
-//! names are drawn at random and opened exclusively: no link that lies there is followed, and two processes never share one. They are
-//! locked as long as their writer lives: what a killed writer left is removed by the next one of the same file.
+//! folder is synced, so that a kill or a power cut at any moment leaves the old file or the new one. Temporary names are drawn at
+//! random and opened exclusively: Temper follows no link there, and two processes never share a name. A writer holds a lock on its
+//! temporary file: what a killed writer left, the next writer of the same file removes.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -37,7 +37,7 @@ impl AtomicFile {
         let prefix = format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy());
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(UNFINISHED);
-        // As any other file: what the umask lets through. (The default is for secrets.)
+        // The permissions of any other file: what the umask allows. (The library's default is meant for secrets.)
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let (file, listed) = making(|list| {
@@ -102,7 +102,7 @@ impl AtomicFile {
         self.name(|file, target| file.persist(target))
     }
 
-    /// As [`finish`](Self::finish), but a file that has appeared at the target meanwhile is left as it is.
+    /// As [`finish`](Self::finish), but does not replace a file that has appeared at the target meanwhile.
     ///
     /// # Errors
     /// If there is such a file, or the machine fails.
@@ -158,8 +158,9 @@ pub fn making<T>(make: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
     make(&mut list())
 }
 
-/// Removes what this process has begun to write and not finished; from now on nothing of this module makes, finishes or removes a file or a
-/// folder: what a signal that ends the process takes away stays away. Whoever calls any of it waits for that end, the caller of this included.
+/// Removes what this process has begun to write and not finished. From now on this module makes, finishes and removes no file or folder, so
+/// that what a signal handler removes stays removed. Any thread that calls it waits for the end of the process, the caller of this
+/// function included.
 pub fn make_no_more() {
     let list = list();
     for path in list.iter() {
@@ -168,7 +169,7 @@ pub fn make_no_more() {
     std::mem::forget(list);
 }
 
-/// Writes a small file in one go, whole or not at all; what was there is replaced.
+/// Writes a small file in one go, whole or not at all; it replaces what was there.
 ///
 /// # Errors
 /// If the machine cannot; what was there before is then still there.
@@ -178,7 +179,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.finish()
 }
 
-/// A new empty file for what can be made again at any time, in place of the one that is there; no link is followed.
+/// Makes a new empty file for what can be made again at any time. It replaces the file that is there and follows no link.
 ///
 /// # Errors
 /// If the old file cannot be removed or the new one cannot be made.

@@ -1,4 +1,4 @@
-//! What a file or a set is known by: the sha256 of its content, written in lower-case hex.
+//! The sha256 of a file's or a set's content, in lower-case hex, by which Temper recognises it.
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek, SeekFrom};
@@ -16,12 +16,12 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     finished(Sha256::new_with_prefix(bytes))
 }
 
-/// The hash of all that was fed to it.
+/// The hash of everything fed to it.
 pub fn finished(hash: Sha256) -> String {
     hex(&hash.finalize())
 }
 
-/// Feeds a file to a hash, from its byte `skip` on. Returns how many bytes that were.
+/// Feeds a file to a hash, from its byte `skip` on. Returns the number of bytes.
 ///
 /// # Errors
 /// If the file cannot be opened or read.

@@ -1,7 +1,7 @@
 //! What every crate above the arithmetic stands on: the one shape of every error ([`problem`]), files that are whole or absent
-//! ([`files`]), content hashes ([`hash`]), who hears what work has to say ([`listener`]), random numbers without a state ([`random`]) and numbers as people read them ([`numbers`]).
+//! ([`files`]), content hashes ([`hash`]), how work reports what it does ([`listener`]), random numbers without a state ([`random`]) and numbers as people read them ([`numbers`]).
 //!
-//! Nothing here knows runs, tensors, tasks or the command line.
+//! This crate knows nothing of runs, tensors, tasks or the command line.
 
 pub mod files;
 pub mod hash;

@@ -1,5 +1,5 @@
-//! Who hears what long work has to say. The work knows a [`Listener`] and nothing of terminals: the command line prints,
-//! another program does as it likes.
+//! How long work reports what it does. The work knows a [`Listener`] and no terminal: the command line prints what the
+//! listener hears, and another program can do what it likes with it.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::numbers::duration;
 use crate::problem::{Problem, Result};
 
-/// Hears what happens. Nothing that is told here decides a result.
+/// Hears what happens. What it hears decides no result.
 pub trait Listener {
     /// Something worth knowing.
     fn say(&self, text: &dyn Display);
@@ -16,33 +16,33 @@ pub trait Listener {
     /// Something the user should know, with the remedy.
     fn warn(&self, what: &dyn Display, hint: Option<&str>);
 
-    /// Work on the way to `total` begins. `name` says which, and may be empty; where nothing is drawn, a line is said once in `every`.
+    /// Work towards `total` begins. `name` says which work and may be empty; a listener that draws no bar prints a line every `every`.
     fn begin(&self, name: &str, total: u64, every: Duration);
 
-    /// How far the work is that was begun last, and what that means.
+    /// How far the work begun last has come, and what that means.
     fn progress(&self, position: u64, message: &dyn Display);
 
-    /// That work has ended.
+    /// The work begun last has ended.
     fn end(&self);
 
-    /// From here on, what is said is kept in this file too.
+    /// From here on, the listener also writes its lines to this file.
     ///
     /// # Errors
     /// If the file cannot be opened.
     fn keep_log(&self, path: &Path) -> Result<()>;
 
-    /// The columns that a drawing may take.
+    /// The columns that a drawing can use.
     fn drawing(&self) -> usize {
         64
     }
 
-    /// What is no error and should be known all the same, each with its remedy.
+    /// What is not an error but the user should know, each with its remedy.
     fn warnings(&self, warnings: &[Problem]) {
         warnings.iter().for_each(|warning| self.warn(warning, warning.hint.as_deref()));
     }
 }
 
-/// Tells a listener the way to a known end, with the time left. Dropping it ends that.
+/// Reports progress towards a known end to a listener, with the time left. Dropping it ends the work.
 pub struct Meter<'l> {
     listener: &'l dyn Listener,
     total: u64,
@@ -50,7 +50,7 @@ pub struct Meter<'l> {
 }
 
 impl<'l> Meter<'l> {
-    /// Begins at 0 of `total`. Where nothing is drawn, a line is said once in five seconds.
+    /// Begins at 0 of `total`. A listener that draws no bar prints a line every five seconds.
     pub fn begin(listener: &'l dyn Listener, name: &str, total: u64) -> Self {
         listener.begin(name, total, Duration::from_secs(5));
         Self { listener, total, clock: Instant::now() }
@@ -66,7 +66,7 @@ impl<'l> Meter<'l> {
         self.total
     }
 
-    /// Tells where it is; `message` says what that means. The time left is added.
+    /// Reports how far it is; `message` says what that means. The meter adds the time left.
     pub fn update(&self, position: u64, message: impl Display) {
         let (seconds, position) = (self.seconds(), position.min(self.total));
         if position > 0 && seconds > 1.0 {
@@ -77,7 +77,7 @@ impl<'l> Meter<'l> {
         }
     }
 
-    /// Tells that the end is reached, and what is still to be done.
+    /// Reports that the end is reached, and what remains to be done.
     pub fn at_end(&self, message: impl Display) {
         self.listener.progress(self.total, &format_args!("{message}, {}", duration(self.seconds())));
     }

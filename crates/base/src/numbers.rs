@@ -1,11 +1,11 @@
 //! Numbers as a person reads them.
 
-/// A part in per cent, without the sign.
+/// A fraction as a percentage, without the sign.
 pub fn percent(value: f64) -> String {
     if value.is_finite() { format!("{value:.2}") } else { word(value).to_owned() }
 }
 
-/// A radius in pixel values: `0.3` where hundredths do, `8/255` where levels do, else three digits.
+/// A radius in pixel values: `0.3` if it is in whole hundredths, `8/255` if in whole levels, else with three digits.
 pub fn radius(eps: f64) -> String {
     let hundredths = (eps * 100.0).round();
     let levels = (eps * 255.0).round();
@@ -17,7 +17,7 @@ pub fn radius(eps: f64) -> String {
     }
 }
 
-/// A number with so many significant digits; very large and very small ones as powers of ten.
+/// A number with that many significant digits; very large and very small ones as powers of ten.
 pub fn digits(value: f64, significant: usize) -> String {
     if !value.is_finite() {
         return word(value).to_owned();

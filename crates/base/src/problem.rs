@@ -17,7 +17,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The process exit code that stands for this kind.
+    /// The exit code of the process for this kind.
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Input => 2,
@@ -27,7 +27,7 @@ impl Kind {
     }
 }
 
-/// An error a person can act on. Shown as `what: place: why`, with the remedy on a line of its own.
+/// An error a person can act on. Shown as `what: place: why`, with the remedy on a separate line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}: {}", shown(what), shown(place), shown(why))]
 pub struct Problem {
@@ -70,8 +70,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
-/// A path or another word from outside as a shell takes it for one word, for hints that name a command: in quotes where the shell would
-/// take it apart, and `./-name` where a command would take it for an option.
+/// A path or another word from outside, quoted so that a shell reads it as one word, for hints that name a command. It becomes `./-name`
+/// where a command would read it as an option.
 pub fn pasted(word: impl Display) -> String {
     let mut word = word.to_string();
     if word.starts_with('-') {
@@ -79,7 +79,7 @@ pub fn pasted(word: impl Display) -> String {
     }
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
     if word.chars().any(char::is_control) {
-        // As bash and zsh write what cannot be seen.
+        // As bash and zsh write characters that cannot be seen.
         let seen = |c: char| match c {
             '\'' | '\\' => format!("\\{c}"),
             c if c.is_ascii_control() => format!("\\x{:02x}", c as u32),
@@ -151,7 +151,7 @@ impl Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// The exit code: that of the gravest kind, the machine before training before input.
+    /// The exit code of the most serious kind: the machine before training before input.
     pub fn exit_code(&self) -> u8 {
         self.0.iter().map(|problem| problem.kind.exit_code()).max().unwrap_or(4)
     }

@@ -27,7 +27,7 @@ pub enum AttackLoss {
 pub struct Attack {
     /// Gradient steps of one start.
     pub steps: usize,
-    /// Starts; with 0 the clean image alone is looked at.
+    /// Number of starts; 0 checks only the clean image.
     pub restarts: usize,
     /// The first start of [`adversarial_images`] is from a random point too (Madry et al. 2018), not from the clean image.
     pub random_first: bool,
@@ -260,7 +260,7 @@ impl Walk {
         }
     }
 
-    /// Drops the images that there is nothing left to find of.
+    /// Drops the images for which nothing is left to find.
     fn drop_done(&mut self, best: &Best) {
         let done = |result: &Attacked| result.margin.is_nan();
         let keep: Vec<usize> = (0..self.places.len()).filter(|row| !done(&best.results[self.places[*row]])).collect();

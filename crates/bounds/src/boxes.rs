@@ -53,7 +53,7 @@ pub fn boxes(pixels: &[f32], shape: [usize; 4], eps: f64, mean: &[f32], std: &[f
     boxes_each(pixels, shape, &vec![eps; shape[0]], mean, std, device)
 }
 
-/// [`boxes`] with a radius of its own for every image: `eps` has N values.
+/// [`boxes`] with a different radius for every image: `eps` has N values.
 pub fn boxes_each(
     pixels: &[f32],
     shape: [usize; 4],

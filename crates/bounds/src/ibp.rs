@@ -1,4 +1,4 @@
-//! Interval bound propagation (Gowal et al. 2018), and what its intervals say of the layers.
+//! Interval bound propagation (Gowal et al. 2018), and what its intervals say about the layers.
 //!
 //! The propagation itself is [`ImageNet::trace`] on a stack with S = 3: one pass for the clean images and the
 //! intervals, batch norms on clean statistics.

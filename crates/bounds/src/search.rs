@@ -15,13 +15,13 @@ use crate::attack::{Attack, Attacked, Goal, Target, constant, inside, margins, n
 use crate::boxes::Images;
 use crate::floats;
 
-/// Asked between the steps of an attack: true abandons it.
+/// Called between the steps of an attack: true abandons it.
 pub type Stop<'a> = &'a dyn Fn() -> bool;
 
 /// Results, and the image at the smallest margin of each, `[N, C, H, W]`; `None` if `stop` said so.
 pub(crate) type Found = Option<(Vec<Attacked>, Vec<f32>)>;
 
-/// Starts whose steps are given to the search without gradients, of so many.
+/// How many of the starts give their steps to the search without gradients.
 fn without_gradients(starts: usize) -> usize {
     match starts {
         0 | 1 => 0,
@@ -354,7 +354,7 @@ impl Climber {
         }
     }
 
-    /// Halves the step and goes back to the top where the last `period` steps brought nothing.
+    /// Halves the step and returns to the best point where the last `period` steps gained nothing.
     fn judge(&mut self, period: usize) {
         let stuck = self.seen.0 == self.step && self.seen.1 >= self.top_height;
         self.seen = (self.step, self.top_height);

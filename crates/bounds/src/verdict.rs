@@ -1,7 +1,7 @@
 //! One outcome an image: what the bounds prove, what the attack finds, and whether the two can both be true.
 //!
-//! "Certified" is said only where a bound was computed and every margin's lower bound is above 0. A bound or a logit
-//! that is not finite is an outcome of its own.
+//! An image is certified only if a bound was computed and every margin's lower bound is above 0. A bound or a logit
+//! that is not finite is a separate outcome.
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};

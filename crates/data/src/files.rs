@@ -1,4 +1,4 @@
-//! Files seen as memory, and what is read from their bytes. Files are written by [`temper_base::files`].
+//! Files mapped into memory, and numbers read from their bytes. Files are written by [`temper_base::files`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use temper_base::{Problem, Result};
 pub struct Mapping {
     /// `None` for an empty file, which cannot be mapped everywhere.
     map: Option<Mmap>,
-    /// The file itself, whatever lies under its name by now.
+    /// The file itself, whatever now lies under its name.
     file: File,
     path: PathBuf,
 }
@@ -29,7 +29,7 @@ impl Mapping {
         // SAFETY: the map is read-only and lives as long as the slices taken from it. What remains is that another
         // process could change or truncate the file while we read: Temper itself never does (its files appear by
         // rename and are never edited), and the bytes are only ever decoded as integers, every one of which is valid.
-        // Of a truncated file the system ends the process (SIGBUS) where it reads behind the end: `still_whole` is asked before.
+        // Reading behind the end of a truncated file ends the process (SIGBUS): callers ask `still_whole` first.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Problem::io(what, path, &e))?;
         Ok(Self { map: Some(map), file, path: path.to_path_buf() })

@@ -1,4 +1,4 @@
-//! Bytes to batches that are addressed by their step. Knows no tensors.
+//! Turns bytes into batches that are addressed by their step. Knows no tensors.
 //!
 //! Text, in the order the data takes:
 //!
@@ -16,7 +16,7 @@
 //! | [`text::stream`] | sources, weights, replay, seed | `batch(first sample, count)` |
 //! | [`text::windows`] | a source | fixed evaluation windows and the bytes they stand for |
 //!
-//! Images: [`images`], which has a table of its own.
+//! Images: [`images`], which has its own table.
 //!
 //! [`files`] maps files into memory (the crate's only `unsafe`).
 

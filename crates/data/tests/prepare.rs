@@ -281,7 +281,7 @@ fn folders_tell_what_they_pass_over() {
     }
     write("unknown.json", "{\n}");
     let problem = texts(&[Input::from(dir.path())], &ReadOptions::default()).unwrap_err();
-    assert!(problem.hint.as_ref().is_some_and(|hint| hint.contains("probably no data")), "{problem:?}");
+    assert!(problem.hint.as_ref().is_some_and(|hint| hint.contains("probably not data")), "{problem:?}");
 }
 
 /// However often a file is named, it is read once, where it comes first.

@@ -35,7 +35,7 @@ pub struct GptNeoxConfig {
     pub layer_norm_eps: f64,
     /// The end-of-document token.
     pub eos_token_id: u32,
-    /// The token that texts begin with, where it is another than the one that ends them.
+    /// The token that texts begin with, where it differs from the one that ends them.
     pub bos_token_id: Option<u32>,
 }
 
@@ -163,7 +163,7 @@ impl GptNeoxConfig {
                 self.head_dim()
             ));
         }
-        // Tables for all positions are made at once; a longer file than this is a slip of the pen or a trap.
+        // Tables for all positions are made at once; a larger number than this is a mistake or a trap.
         if self.heads > 0 && (self.max_seq as u64).saturating_mul(self.rotary_dims() as u64) > 1 << 28 {
             faults.push(format!("max_seq {} needs rotary tables of more than 1 GiB", self.max_seq));
         }

@@ -1,4 +1,4 @@
-//! A Hugging Face GPT-NeoX directory in and out: `config.json`, `model.safetensors` (or shards with
+//! Reads and writes a Hugging Face GPT-NeoX directory: `config.json`, `model.safetensors` (or shards with
 //! their index), and the files of its tokenizer.
 
 mod weights;
@@ -29,7 +29,7 @@ pub struct Imported {
     pub dtype: Dtype,
     /// Its tokenizer, if the directory has one.
     pub tokenizer: Option<PathBuf>,
-    /// Where configuration and files contradict each other, and what was made of it.
+    /// Where configuration and files contradict each other, and which of them Temper followed.
     pub warnings: Vec<Problem>,
 }
 
@@ -44,7 +44,7 @@ pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
     let mut found = weights.read(&|_| true)?;
     let mut warnings = weights.warnings;
     warnings.extend(settle_tie(&mut config, &mut found, directory));
-    // Nothing of the announced size is allocated before the files are known to hold something like it.
+    // Nothing of the announced size is allocated before the files turn out to hold about as much.
     let held: u64 = found.values().map(|stored| stored.values.len() as u64).sum();
     if config.parameters() / 16 > held {
         let why = format!("describes {} parameters, the weights are {held}", config.parameters());
@@ -107,7 +107,7 @@ fn settle_tie(config: &mut GptNeoxConfig, found: &mut BTreeMap<String, Stored>, 
     None
 }
 
-/// What `config.json` says and this program does otherwise.
+/// Where Temper does not do what `config.json` says.
 fn ignored(text: &str, dtype: Option<Dtype>, directory: &Path) -> Vec<Problem> {
     let value: Value = serde_json::from_str(text).unwrap_or_default();
     let place = directory.join("config.json");

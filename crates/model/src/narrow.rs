@@ -6,10 +6,10 @@ use temper_base::{Problem, Result};
 
 use crate::tensors::{Dtype, Outgoing, PIECE, shortened};
 
-/// What rounding to nearest does not keep of finite weights.
+/// What finite weights lose when they are rounded to nearest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses {
-    /// Values looked at: those of tensors that are stored in fewer bits than f32.
+    /// Number of values checked: those of tensors that are stored in fewer bits than f32.
     pub values: u64,
     /// Values that are not zero and become zero.
     pub zeros: u64,

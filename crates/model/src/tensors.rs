@@ -188,7 +188,7 @@ pub(crate) fn shortened(faults: &[String]) -> String {
     why
 }
 
-/// A tensor to be written: its values are fetched only when its turn comes.
+/// A tensor to write; its values are fetched only when its turn comes.
 pub struct Outgoing<'a> {
     /// Sizes of the dimensions.
     pub shape: Vec<usize>,
@@ -205,11 +205,11 @@ pub fn write(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
     let io = |cause: io::Error| Problem::io("write tensors", path, &cause);
     let mut file = File::create(path).map_err(io)?;
     put(tensors, &mut |bytes| file.write_all(bytes).map_err(io))?;
-    file.sync_all().map_err(io)?; // a full disk may show only now
+    file.sync_all().map_err(io)?; // a full disk may become an error only here
     Ok(losses)
 }
 
-/// The same for a file that others may look for at once: whole or absent, and never over one that is there.
+/// The same for a file that others may look for at once: it is whole or absent, and replaces no file.
 pub fn write_whole(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
     let losses = narrow::survey(&tensors)?;
     let mut file = AtomicFile::create(path)?;

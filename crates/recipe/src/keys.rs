@@ -1,4 +1,4 @@
-//! The table of keys. `temper recipe keys` prints it; the documentation of a key is its line here.
+//! The table of keys. `temper recipe keys` prints it: the line here documents the key.
 
 use temper_schedule::{Convention, CooldownShape, DecayShape, EpsShape, LrShape};
 
@@ -9,21 +9,21 @@ use Range::{AboveZero, AboveZeroToOne, Any, AtLeastZero, ZeroToBelowOne, ZeroToO
 /// One key of a recipe.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Its path, with `*` for a name the user chooses: `data.train.*.path`.
+    /// Its path, with `*` for a name that the user chooses: `data.train.*.path`.
     pub path: &'static str,
     /// What it takes.
     pub kind: Kind,
-    /// Its default as TOML; without one it is unset unless given.
+    /// Its default as TOML; a key without one is unset unless the recipe sets it.
     pub default: Option<&'static str>,
     /// What it does, in one line.
     pub doc: &'static str,
     /// The unit of the number, if it has one.
     pub unit: &'static str,
-    /// Whether changing it can change the numbers a run ends with; `expect` is not checked after such a change.
+    /// Whether changing it can change the numbers a run ends with; after such a change Temper does not check `expect`.
     pub bears: bool,
     /// The task whose recipes have it; `None` for all.
     pub task: Option<Task>,
-    /// Its default in recipes of certified training, where that is another.
+    /// Its default in recipes of certified training, if that differs.
     pub certify_default: Option<&'static str>,
 }
 
@@ -111,7 +111,7 @@ impl Key {
     }
 }
 
-/// The key with this path, in which names the user chose stand for `*`.
+/// The key with this path, in which names that the user chose match `*`.
 pub fn find_key(path: &str) -> Option<&'static Key> {
     let path = current(path);
     let parts: Vec<&str> = path.split('.').collect();
@@ -130,99 +130,99 @@ pub static KEYS: &[Key] = &[
     key(
         "task",
         Choice(&["lm", "certify"]),
-        "what is trained: \"lm\" is a language model, \"certify\" an image classifier with certificates",
+        "what to train: \"lm\" is a language model, \"certify\" an image classifier with certificates",
     )
     .default("\"lm\""),
-    key("extends", Text, "the recipe, by name or path, whose values hold where this one says nothing").free(),
-    key("about", Text, "one line about the recipe").free(),
-    key("base", Text, "the recipe to train first: this one is meant for `temper branch`").free(),
+    key("extends", Text, "name or path of the recipe that gives every value this one leaves out").free(),
+    key("about", Text, "a description of the recipe in one line").free(),
+    key("base", Text, "the recipe to train first; this one is for `temper branch` from that run").free(),
     key("seed", Int(0), "seed of the initial weights, of the order of the data and of every other random draw")
         .default("1"),
     // Model.
     lm(
         "model.preset",
         Text,
-        "a named shape such as \"pythia-70m\"; it fills in the keys of [model] that are not given",
+        "a named shape such as \"pythia-70m\"; sets the keys of [model] that the recipe leaves out",
     ),
     lm("model.layers", Int(1), "number of transformer layers"),
     lm("model.d_model", Int(1), "width of the residual stream"),
-    lm("model.heads", Int(1), "attention heads in each layer; d_model must be a multiple of it"),
-    lm("model.d_ff", Int(1), "width of the hidden layer of the MLPs; 4 d_model if not given"),
+    lm("model.heads", Int(1), "attention heads in each layer; d_model must be a multiple of their number"),
+    lm("model.d_ff", Int(1), "width of the hidden layer of the MLPs; 4 times d_model if not given"),
     lm("model.vocab_size", IntOrAuto(1), "rows of the embedding; \"auto\" is the tokenizer's size, padded")
         .default("\"auto\""),
     lm("model.vocab_multiple", Int(1), "an \"auto\" vocabulary is padded to a multiple of this").default("128"),
-    lm("model.rotary_pct", Float(ZeroToOne), "part of each head that rotary position embedding turns").default("0.25"),
+    lm("model.rotary_pct", Float(ZeroToOne), "fraction of each head that gets rotary position embeddings").default("0.25"),
     lm("model.rotary_base", Float(AboveZero), "base of the rotary frequencies").default("10000.0"),
-    lm("model.parallel_residual", Bool, "attention and MLP side by side instead of one after the other")
+    lm("model.parallel_residual", Bool, "compute attention and MLP from the same input and add both, instead of one after the other")
         .default("true"),
     lm("model.activation", Choice(&["gelu", "gelu_tanh"]), "\"gelu\" is exact (erf), \"gelu_tanh\" its approximation")
         .default("\"gelu\""),
-    lm("model.tie_embeddings", Bool, "one matrix for embedding and unembedding").default("false"),
-    lm("model.layer_norm_eps", Float(AboveZero), "added to the variance in LayerNorm").default("1e-5"),
+    lm("model.tie_embeddings", Bool, "use one matrix for embedding and unembedding").default("false"),
+    lm("model.layer_norm_eps", Float(AboveZero), "number that LayerNorm adds to the variance").default("1e-5"),
     lm(
         "model.init",
         Choice(&["small+wang", "normal"]),
-        "initial weights: \"small+wang\" as Pythia, \"normal\" with init_std",
+        "initial weights: \"small+wang\" as Pythia's, \"normal\" with init_std",
     )
     .default("\"small+wang\""),
     lm("model.init_std", Float(AboveZero), "standard deviation of \"normal\" initial weights").default("0.02"),
     key(
         "init.from",
         Text,
-        "where the first weights come from: a Hugging Face GPT-NeoX directory, or (certify) a state dict as safetensors",
+        "first weights: a Hugging Face GPT-NeoX directory, or (certify) a state dict as a safetensors file",
     ),
-    certify("model.name", Text, "the network: cnn7, small, wide-resnet-8, resnext, ... (`temper recipe networks`)"),
-    certify("model.width", Int(1), "channels of its first convolution; the paper's if not given"),
-    certify("model.graph", Texts, "the network as a list of layers, instead of a name (`temper recipe layers`)"),
+    certify("model.name", Text, "the network: cnn7, small, wide-resnet-8, resnext, ... (`temper recipe networks` lists them)"),
+    certify("model.width", Int(1), "channels of its first convolution; the paper's number if not given"),
+    certify("model.graph", Texts, "the network as a list of layers, instead of a name (`temper recipe layers` explains them)"),
     certify(
         "model.batch_norm",
         Choice(&["full", "conv", "none"]),
-        "after every affine layer but the last, after convolutions only, or nowhere",
+        "where batch norms are: after every affine layer but the last, after convolutions only, or nowhere",
     )
     .default("\"full\""),
     certify(
         "init.weights",
         Choice(&["default", "xavier", "kaiming", "orthogonal", "ibp"]),
-        "first weights: the framework's default, or as named; \"ibp\" for method.name = \"fast\" if not given",
+        "initial weights: the framework's default, or as named; if not given, \"ibp\" with method.name = \"fast\"",
     ),
     // The method.
     certify(
         "method.name",
         Choice(&["plain", "pgd", "vanilla-ibp", "crown-ibp", "fast"]),
-        "what is trained against; \"fast\" is arXiv 2103.17268; decides what is not given in [method]",
+        "the method of training; \"fast\" is arXiv 2103.17268; sets the keys of [method] that the recipe leaves out",
     )
     .default("\"fast\""),
-    certify("method.tightness", Bool, "the warmup regulariser against loose bounds"),
-    certify("method.relu_balance", Bool, "the warmup regulariser against too many inactive or active ReLUs"),
+    certify("method.tightness", Bool, "use the warmup regulariser against loose bounds"),
+    certify("method.relu_balance", Bool, "use the warmup regulariser against too many inactive or active ReLUs"),
     certify("method.lambda", Float(AtLeastZero), "weight of the warmup regularisers at eps = 0").default("0.5"),
     certify("method.tau", Float(AboveZeroToOne), "tolerance of the warmup regularisers").default("0.5"),
     certify(
         "method.loss_fusion",
         Bool,
-        "crown-ibp: bound the loss instead of every margin, so that the cost does not grow with the classes",
+        "crown-ibp: bound the loss instead of each margin, so that the cost does not grow with the number of classes",
     )
     .default("true"),
     certify(
         "method.mixing",
         Choice(&["ramp", "zhang"]),
-        "crown-ibp: how it gives way to IBP: as arXiv 2103.17268 (\"ramp\"), or as arXiv 1906.06316 (\"zhang\")",
+        "crown-ibp: how IBP replaces it: as in arXiv 2103.17268 (\"ramp\"), or as in arXiv 1906.06316 (\"zhang\")",
     )
     .default("\"ramp\""),
-    certify("method.beta_end", Float(ZeroToOne), "mixing = zhang: part of CROWN-IBP at the end of the ramp")
+    certify("method.beta_end", Float(ZeroToOne), "mixing = \"zhang\": weight of CROWN-IBP at the end of the ramp")
         .default("0.0"),
-    certify("method.kappa_end", Float(ZeroToOne), "mixing = zhang: part of the clean loss at the end of the ramp")
+    certify("method.kappa_end", Float(ZeroToOne), "mixing = \"zhang\": weight of the clean loss at the end of the ramp")
         .default("0.0"),
-    certify("method.attack_steps", Int(1), "pgd: steps of the attack that is trained against").default("7"),
+    certify("method.attack_steps", Int(1), "pgd: steps of the attack during training").default("7"),
     certify(
         "method.precise_batch_norm",
         Bool,
-        "before each evaluation, take running statistics anew over the training set",
+        "before each evaluation, compute the running statistics anew over the training set",
     )
     .default("false"),
     // The radius.
     certify("eps.target", Radius, "L-infinity radius in pixel values of [0, 1], for example \"8/255\" or 0.3"),
     certify("eps.shape", Choice(EpsShape::NAMES), "how the radius grows").default("\"smoothed\""),
-    certify("eps.start", Length, "training before the ramp, with radius 0").default("0"),
+    certify("eps.start", Length, "length of the training with radius 0, before the ramp").default("0"),
     certify("eps.length", Length, "length of the ramp").default("\"30%\""),
     certify("eps.floor", Float(AboveZero), "radius of the bounds in the warmup regularisers while eps is smaller")
         .default("1e-6"),
@@ -234,21 +234,21 @@ pub static KEYS: &[Key] = &[
     certify(
         "data.holdout",
         Float(ZeroToBelowOne),
-        "part of the training set that is held out to choose the best checkpoint; with 0 the test set is used for that",
+        "fraction of the training set that is held out to choose the best checkpoint; 0 chooses it by the test set",
     )
     .default("0.05"),
-    certify("data.max_train", Int(0), "use only the first so many training images; 0 takes all")
+    certify("data.max_train", Int(0), "use at most this many training images, the first ones; 0 uses all")
         .default("0")
         .unit("images"),
-    certify("data.max_test", Int(0), "use only the first so many test images; 0 takes all").default("0").unit("images"),
-    certify("data.flip", Bool, "augmentation: flip left and right at random").default("false"),
-    certify("data.crop", Int(0), "augmentation: random crop after padding with so many edge pixels")
+    certify("data.max_test", Int(0), "use at most this many test images, the first ones; 0 uses all").default("0").unit("images"),
+    certify("data.flip", Bool, "augmentation: mirror images left to right at random").default("false"),
+    certify("data.crop", Int(0), "augmentation: pad every side by this much, repeating the border, and crop at random")
         .default("0")
         .unit("pixels"),
     certify(
         "data.normalise",
         Choice(&["auto", "none", "own", "cifar-10", "tiny-imagenet"]),
-        "mean and deviation per channel: of the known set that the images are, none, their own, or of a named set",
+        "mean and deviation per channel: of the known set if it is one, none, of these images, or of a named set",
     )
     .default("\"auto\""),
     // Data.
@@ -256,60 +256,60 @@ pub static KEYS: &[Key] = &[
     lm(
         "data.eod",
         Text,
-        "the token that ends a document [default: what config.json beside the tokenizer says, or <|endoftext|>]",
+        "the token that ends a document [default: from config.json beside the tokenizer, otherwise <|endoftext|>]",
     ),
     lm(
         "data.other_tokenizer",
         Bool,
-        "init.from: take data.tokenizer although it is not the tokenizer.json that lies beside the weights",
+        "init.from: use data.tokenizer although it differs from the tokenizer.json beside the weights",
     ),
     lm("data.text_key", Text, "the key of a JSON line that holds the text; \"data.text\" is the key text inside data")
         .default("\"text\""),
-    lm("data.seq_len", Int(1), "tokens a sequence predicts").default("512").unit("tokens"),
+    lm("data.seq_len", Int(1), "tokens that a sequence predicts").default("512").unit("tokens"),
     lm(
         "data.beyond_positions",
         Bool,
-        "data.seq_len may be longer than the positions that weights from elsewhere were made for; the model is given more",
+        "allow a data.seq_len beyond the positions that the weights of init.from were made for; adds positions",
     ),
     lm(
         "data.bad_lines",
         Choice(&["skip", "error"]),
-        "lines without usable text (not UTF-8, half an emoji, no such key, null) are left out and counted, or an error",
+        "what to do with lines without usable text (not UTF-8, half an emoji, no such key, null): skip and count, or stop",
     )
     .default("\"skip\""),
     lm(
         "data.validation_fraction",
         Float(ZeroToBelowOne),
-        "part of each training source's documents that is held out for validation",
+        "fraction of each training source's documents to hold out for validation",
     )
     .default("0.01"),
     lm("data.train.*.path", Texts, "a training source: files, folders or globs of text, JSON lines or token shards"),
     lm(
         "data.train.*.weight",
         Float(AtLeastZero),
-        "share of the source, relative to the other weights; 0 leaves it out",
+        "share of the source in training, relative to the other weights; 0 leaves it out",
     )
     .default("1.0"),
-    lm("data.validation.*.path", Texts, "a validation set besides those held out of the training sources"),
-    lm("data.replay.fraction", Float(ZeroToBelowOne), "part of the samples that comes from the data of an earlier run")
+    lm("data.validation.*.path", Texts, "a further validation set, besides those held out of the training sources"),
+    lm("data.replay.fraction", Float(ZeroToBelowOne), "fraction of the samples to take from the data of an earlier run")
         .default("0.0"),
-    lm("data.replay.from", Text, "the run directory whose data is replayed; the base of a branch if not given"),
-    lm("data.replay.seen_only", Bool, "replay only samples which that run has really seen").default("true"),
+    lm("data.replay.from", Text, "directory of the run whose data to replay; the base of a branch if not given"),
+    lm("data.replay.seen_only", Bool, "replay only samples that this earlier run has seen").default("true"),
     lm("data.replay.order", Choice(&["original", "reshuffled"]), "replay in the order of that run, or shuffled anew")
         .default("\"original\""),
     // Optimisation.
-    lm("batch.sequences", Int(1), "sequences of one update").default("8").unit("sequences"),
-    lm("batch.micro", Int(1), "sequences computed at once, for less memory; all of the batch if not given")
+    lm("batch.sequences", Int(1), "sequences in one update").default("8").unit("sequences"),
+    lm("batch.micro", Int(1), "sequences to compute at once; fewer need less memory; the whole batch if not given")
         .unit("sequences")
         .free(),
-    certify("batch.images", Int(1), "images of one update; the last batch of an epoch may be smaller")
+    certify("batch.images", Int(1), "images in one update; the last batch of an epoch may be smaller")
         .default("128")
         .unit("images"),
-    certify("batch.accumulate", Int(1), "pieces of a batch whose gradients are added up, for less memory").default("1"),
+    certify("batch.accumulate", Int(1), "pieces in which to compute a batch, adding up their gradients; more need less memory").default("1"),
     certify(
         "batch.statistics",
         Choice(&["piece", "batch"]),
-        "batch statistics of each piece, or of the whole batch by a first pass (then without gradient through them)",
+        "batch statistics: of each piece, or of the whole batch by a first pass, without gradients through them",
     )
     .default("\"piece\""),
     key("optimizer.beta1", Float(ZeroToBelowOne), "AdamW: decay of the mean of the gradients").default("0.9"),
@@ -332,20 +332,20 @@ pub static KEYS: &[Key] = &[
     key(
         "lr.convention",
         Choice(Convention::NAMES),
-        "who counts updates how (\"neox-2023\": Pythia's cosine; \"neox\" with \"linear\" aims at 0, and stops at the minimum)",
+        "whose way of counting updates (\"neox-2023\": Pythia's cosine; \"neox\": \"linear\" aims at 0, ends at the minimum)",
     )
     .default("\"ours\""),
-    key("lr.peak", Float(AboveZero), "the maximum"),
-    key("lr.min", Float(AtLeastZero), "the minimum; instead of min_ratio"),
-    key("lr.min_ratio", Float(ZeroToOne), "the minimum as a part of the maximum").default("0.1"),
-    key("lr.warmup", Length, "linear warmup; 0 starts at the maximum").default("\"1%\"").in_certify("0"),
-    key("lr.warmup_from", Float(AtLeastZero), "where the warmup starts (transformers' warmup-stable-decay: at its minimum)").default("0.0"),
+    key("lr.peak", Float(AboveZero), "the maximum of the learning rate"),
+    key("lr.min", Float(AtLeastZero), "the minimum of the learning rate; instead of min_ratio"),
+    key("lr.min_ratio", Float(ZeroToOne), "the minimum as a fraction of the maximum").default("0.1"),
+    key("lr.warmup", Length, "length of the linear warmup; 0 starts at the maximum").default("\"1%\"").in_certify("0"),
+    key("lr.warmup_from", Float(AtLeastZero), "where the warmup starts (transformers' warmup-stable-decay starts at the minimum)").default("0.0"),
     key(
         "lr.decay_end",
         Length,
-        "cosine, linear: where the minimum is reached, counted from the first update; the horizon if not given",
+        "cosine, linear: where the curve reaches the minimum, counted from the first update; the horizon if not given",
     ),
-    key("lr.decay", Length, "wsd, wsd-s: length of the decay (of each, for wsd-s; a fraction is one of its period)")
+    key("lr.decay", Length, "wsd, wsd-s: length of the decay (wsd-s: of each decay, a fraction being one of its period)")
         .default("\"10%\""),
     key("lr.decay_shape", Choice(DecayShape::NAMES), "wsd, wsd-s: curve of the decay").default("\"1-sqrt\""),
     key("lr.power", Float(AboveZero), "wsd, wsd-s: exponent of the \"power\" decay").default("2.0"),
@@ -354,42 +354,42 @@ pub static KEYS: &[Key] = &[
     key(
         "lr.rewarm",
         Length,
-        "rewarm-cosine: warmup of the later cycles, a fraction being one of the cycle; as warmup if not given",
+        "rewarm-cosine: warmup of the later cycles, a fraction being one of the cycle; as lr.warmup if not given",
     ),
-    key("lr.rewarm_from", Float(AtLeastZero), "rewarm-cosine: where these start; at the minimum if not given"),
+    key("lr.rewarm_from", Float(AtLeastZero), "rewarm-cosine: learning rate at which those warmups start; the minimum if not given"),
     key("lr.cooldown", Length, "infinite: length of the cooldown to the constant").default("\"60%\""),
     key("lr.cooldown_shape", Choice(CooldownShape::NAMES), "infinite: curve of the cooldown").default("\"cosine\""),
     key("lr.alpha", Float(AboveZero), "infinite: time scale of the \"inverse-sqrt\" cooldown").default("1.0"),
-    key("lr.constant", Length, "infinite: length of the constant phase; an exponential anneal has the rest")
+    key("lr.constant", Length, "infinite: length of the constant phase; an exponential anneal fills the rest")
         .default("\"25%\""),
-    key("lr.constant_lr", Float(AtLeastZero), "infinite: the constant; half way from minimum to maximum if not given"),
-    key("lr.milestones", Lengths, "multi-step: after which points the rate is multiplied by gamma"),
+    key("lr.constant_lr", Float(AtLeastZero), "infinite: the constant learning rate; halfway from minimum to maximum if not given"),
+    key("lr.milestones", Lengths, "multi-step: points after which the learning rate is multiplied by gamma"),
     key("lr.gamma", Float(AboveZeroToOne), "multi-step: the factor").default("0.1"),
-    key("lr.timescale", Length, "inverse-sqrt: updates after which it falls noticeably; the warmup if not given"),
+    key("lr.timescale", Length, "inverse-sqrt: updates after which the learning rate falls noticeably; the warmup if not given"),
     // The run.
     key("run.horizon", Horizon, "how long the schedule is"),
     key(
         "run.stop",
         Length,
-        "where training stops; the horizon if not given, and stopping early does not bend the schedule",
+        "where training stops; the horizon if not given; stopping earlier does not bend the schedule",
     ),
     key(
         "eval.every",
         Length,
-        "distance between validations; 0 validates only before the first and after the last update",
+        "distance between evaluations; 0 evaluates only before the first and after the last update",
     )
     .default("\"5%\"")
     .in_certify("\"1 epoch\""),
-    lm("eval.max_tokens", Int(0), "validate on at most so many tokens of each set; 0 takes all")
+    lm("eval.max_tokens", Int(0), "evaluate at most this many tokens of each set; 0 takes all")
         .default("0")
         .unit("tokens"),
-    key("eval.batch", Int(1), "sequences validated at once; as many as are trained at once if not given")
+    key("eval.batch", Int(1), "sequences to evaluate at once; as many as training computes at once if not given")
         .unit("sequences")
         .free(),
     certify(
         "eval.attack_images",
         Int(0),
-        "images that are attacked in each evaluation: the first so many; 0 attacks none",
+        "attack at most this many images in each evaluation, the first ones; 0 attacks none",
     )
     .default("1000")
     .unit("images"),
@@ -404,27 +404,27 @@ pub static KEYS: &[Key] = &[
         .default("\"10%\"")
         .in_certify("\"1 epoch\"")
         .free(),
-    key("checkpoint.keep_last", Int(1), "how many of the latest checkpoints are kept").default("2").free(),
-    key("checkpoint.keep_every", Length, "checkpoints at multiples of this are kept for ever").free(),
-    key("checkpoint.keep_at", Lengths, "further points at which a checkpoint is taken and kept for ever").free(),
-    lm("checkpoint.keep_best", Text, "the validation set whose best checkpoint is kept").free(),
+    key("checkpoint.keep_last", Int(1), "number of the latest checkpoints to keep").default("2").free(),
+    key("checkpoint.keep_every", Length, "keep checkpoints at multiples of this for ever").free(),
+    key("checkpoint.keep_at", Lengths, "further points at which to take a checkpoint and keep it for ever").free(),
+    lm("checkpoint.keep_best", Text, "the validation set whose best checkpoint to keep").free(),
     key("log.every", Length, "distance between log lines").default("\"10 steps\"").free(),
     lm(
         "memory.activation_checkpointing",
         Bool,
-        "recompute activations instead of keeping them: less memory, the same numbers",
+        "recompute activations instead of keeping them: needs less memory, gives the same numbers",
     )
     .default("false")
     .free(),
-    // A branch: what it takes over from where it starts.
-    key("clocks.weights", KEEP_RESET, "branch: weights").default("\"keep\""),
-    key("clocks.moments", KEEP_RESET, "branch: moments of the optimiser, with their bias correction")
+    // What a branch keeps of the run it starts from.
+    key("clocks.weights", KEEP_RESET, "branch: whether it keeps the weights").default("\"keep\""),
+    key("clocks.moments", KEEP_RESET, "branch: whether it keeps the moments of the optimiser, with their bias correction")
         .default("\"reset\""),
-    key("clocks.schedule", KEEP_RESET, "branch: position in the schedule").default("\"reset\""),
-    key("clocks.data", KEEP_RESET, "branch: position in the data").default("\"reset\""),
-    key("clocks.rng", KEEP_RESET, "branch: random state").default("\"reset\""),
-    // What should come out.
-    key("expect.metric", Text, "the metric to compare at the end; not inherited").free(),
+    key("clocks.schedule", KEEP_RESET, "branch: whether it keeps the position in the schedule").default("\"reset\""),
+    key("clocks.data", KEEP_RESET, "branch: whether it keeps the position in the data").default("\"reset\""),
+    key("clocks.rng", KEEP_RESET, "branch: whether it keeps the random state").default("\"reset\""),
+    // What the run should end with.
+    key("expect.metric", Text, "the metric to compare at the end of the run; not inherited").free(),
     key("expect.mean", Float(Any), "its expected value").free(),
-    key("expect.tolerance", Float(AtLeastZero), "by how much it may differ").free(),
+    key("expect.tolerance", Float(AtLeastZero), "by how much the metric may differ from it").free(),
 ];

@@ -34,7 +34,7 @@ pub(crate) fn at(place: &str, key: &str) -> String {
     if place == "--set" { format!("--set {key}") } else { format!("{place}: {key}") }
 }
 
-/// The layers of a recipe: what it extends, the farthest first, then itself. Reading goes on after a problem.
+/// The layers of a recipe: what it extends, the farthest first, then itself. A problem does not stop reading.
 pub(crate) fn chain(source: Source, text: &str, library: &Library<'_>, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut seen = vec![source.clone()];
@@ -138,7 +138,7 @@ fn walk(
     }
 }
 
-/// Whether the key pattern goes on below `path`.
+/// Whether the key pattern continues below `path`.
 fn begins(pattern: &str, path: &[String]) -> bool {
     let parts: Vec<&str> = pattern.split('.').collect();
     parts.len() > path.len() && parts.iter().zip(path).all(|(own, part)| *own == "*" || own == part)

@@ -9,7 +9,7 @@
 //! whoever starts a run may then fill what is still open from a base run or a preset ([`Recipe::fill`], [`Recipe::inherit`]).
 //! Two rules keep layers from fighting: `expect.*` is not inherited (another recipe has another result), and an inherited `lr.*`
 //! key that the newly chosen `lr.shape` does not have is dropped ([`Recipe::dropped`]). `data.train.NAME = false` (and the
-//! same for `data.validation`) takes an inherited name away.
+//! same for `data.validation`) removes an inherited name.
 
 mod keys;
 mod layer;

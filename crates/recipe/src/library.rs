@@ -19,7 +19,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// As it stands in messages.
+    /// Its name in messages.
     pub fn label(&self) -> String {
         match self {
             Source::BuiltIn(name) => name.clone(),

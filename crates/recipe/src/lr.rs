@@ -62,7 +62,7 @@ impl Recipe {
         }
     }
 
-    /// The problem that an error in the spec is, at the place where the value is written.
+    /// An error in the spec as a problem, at the place where the value is written.
     pub fn spec_problem(&self, error: &SpecError) -> Problem {
         let key = if error.field == "horizon" { "run.horizon".to_owned() } else { format!("lr.{}", error.field) };
         let problem = self.problem(&key, &error.why);

@@ -77,7 +77,7 @@ pub struct Entry {
 pub enum Expectation {
     /// The recipe expects nothing.
     None,
-    /// It does, but not of this run; the text says why.
+    /// The recipe expects something, but not of this run; the text says why.
     Off(String),
     /// At the end, `metric` should be within `tolerance` of `mean`.
     Check {
@@ -193,7 +193,7 @@ impl Recipe {
         entries
     }
 
-    /// Whether the key has a value, be it its default.
+    /// Whether the key has a value, even if only its default.
     pub fn is_set(&self, path: &str) -> bool {
         self.entries.contains_key(path)
     }
@@ -217,7 +217,7 @@ impl Recipe {
         self.entries().into_iter().filter(|(_, entry)| entry.origin == Origin::Set).map(|(path, _)| path).collect()
     }
 
-    /// Inherited `lr` keys that the chosen `lr.shape` does not have, and which therefore count for nothing.
+    /// Inherited `lr` keys that the chosen `lr.shape` does not have, and which therefore have no effect.
     pub fn dropped(&self) -> &[String] {
         &self.dropped
     }
@@ -341,7 +341,7 @@ impl Recipe {
         if self.is_set(key) { get(self, key).map(Some) } else { Ok(None) }
     }
 
-    /// Gives a key a value unless the user has: only a default or nothing is replaced. Returns whether it did.
+    /// Gives a key a value unless the user has set it: replaces only a default or nothing. Returns whether it did.
     pub fn fill(&mut self, key: &str, value: Value, origin: Origin) -> bool {
         debug_assert!(find_key(key).is_some(), "{key}");
         let open = self.get(key).is_none_or(|entry| entry.origin == Origin::Default);
@@ -351,7 +351,7 @@ impl Recipe {
         open
     }
 
-    /// Gives a key the value that other keys decide, whatever it was.
+    /// Gives a key the value that follows from other keys, whatever it was.
     pub fn decide(&mut self, key: &str, value: Value, origin: Origin) {
         debug_assert!(find_key(key).is_some(), "{key}");
         self.entries.insert(key.to_owned(), Entry { value, origin, place: String::new() });
@@ -371,7 +371,7 @@ impl Recipe {
         }
     }
 
-    /// What the recipe expects of this run. It is off when a value that bears on the result was overridden.
+    /// What the recipe expects of this run. Overriding a value that affects the result switches it off.
     pub fn expectation(&self) -> Expectation {
         let parts = (self.text("expect.metric"), self.f64("expect.mean"), self.f64("expect.tolerance"));
         let (Ok(metric), Ok(mean), Ok(tolerance)) = parts else { return Expectation::None };

@@ -11,9 +11,9 @@ use crate::library::{Library, Source};
 use crate::recipe::{Entry, Origin, Recipe, WrittenAt};
 use crate::value::Value;
 
-/// Keys of which the later one given replaces the other.
+/// Pairs of keys in which the one given later replaces the other.
 const EITHER: [[&str; 2]; 3] = [["lr.min", "lr.min_ratio"], ["lr.cycles", "lr.ends"], ["model.name", "model.graph"]];
-/// What a newly chosen preset decides anew.
+/// The keys that a newly chosen preset sets anew.
 const PRESET: [&str; 4] = ["model.layers", "model.d_model", "model.heads", "model.d_ff"];
 
 pub(crate) fn recipe(
@@ -57,9 +57,9 @@ struct Resolver {
     own: usize,
     /// The layer each entry comes from.
     layer_of: BTreeMap<String, usize>,
-    /// Keys with a value that was refused: not reported as missing once more.
+    /// Keys whose value was refused, so that they are not also reported as missing.
     refused: BTreeSet<String>,
-    /// Every layer could be read; otherwise nothing can be said about what is missing.
+    /// Whether every layer could be read; otherwise nobody knows which keys are missing.
     whole: bool,
     /// It is read for a branch, which takes from its base what it leaves out.
     branches: bool,
@@ -168,7 +168,7 @@ impl Resolver {
         self.layer_of.remove(path);
     }
 
-    /// Every key belongs to the task of the recipe.
+    /// Checks that every key belongs to the task of the recipe.
     fn check_task(&mut self) {
         let task = self.recipe.task();
         let paths: Vec<(String, Task)> = self
@@ -185,7 +185,7 @@ impl Resolver {
         }
     }
 
-    /// Every source that is named has a path.
+    /// Checks that every named source has a path.
     fn check_names(&mut self) {
         for prefix in ["data.train", "data.validation"] {
             let names: Vec<String> = self.recipe.names(prefix).into_iter().map(str::to_owned).collect();
@@ -374,7 +374,7 @@ impl Resolver {
         }
     }
 
-    /// What can be said about the schedule before the data is known: everything, unless a length is in epochs.
+    /// Checks the schedule as far as possible before the data is known: all of it, unless a length is in epochs.
     fn check_lr(&mut self) {
         let recipe = &self.recipe;
         let Ok(horizon) = recipe.length("run.horizon") else { return };
@@ -416,7 +416,7 @@ pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// A default is TOML; one that could not be read would be a slip in the table, which a test looks for.
+/// Reads a default as TOML. One that cannot be read is a mistake in the table, which a test finds.
 fn default_value(key: &Key, default: &str) -> Option<Value> {
     let table: toml::Table = toml::from_str(&format!("value = {default}")).ok()?;
     key.kind.read(table.get("value")?).ok()

@@ -269,7 +269,7 @@ impl Checkpoint {
     pub fn latest(run: &RunDir) -> Result<Self> {
         Self::list(run)?.pop().ok_or_else(|| {
             Problem::input("find checkpoint", run.path().display(), "the run has no finished checkpoint")
-                .hint("it was stopped before its first one: begin it again with the command that began it")
+                .hint("it stopped before its first one: repeat the command that began it")
         })
     }
 
@@ -400,7 +400,7 @@ impl Checkpoint {
         let earlier = RunDir::open(run).and_then(|run| Self::list(&run)).unwrap_or_default();
         match earlier.iter().rev().find(|c| c.step < self.step) {
             Some(earlier) => problem.hint(format!(
-                "go on from the one before: {}",
+                "continue from the one before: {}",
                 pasted(format_args!("{}@{}", run.display(), earlier.step))
             )),
             None => problem.hint("there is no earlier checkpoint: restore this one from a backup, or train again"),
@@ -433,7 +433,7 @@ pub fn prune(run: &RunDir, keep_last: usize, keep_every: u64, keep: &[u64]) -> R
     Ok(removed)
 }
 
-/// Removes every checkpoint after `step`, for a run that goes on from an earlier one than its last: `metrics.jsonl` is cut
+/// Removes every checkpoint after `step`, for a run that resumes from an earlier one than its last: `metrics.jsonl` is cut
 /// there, so the later ones belong to a past that no longer exists. Says which.
 pub fn discard_after(run: &RunDir, step: u64) -> Result<Vec<u64>> {
     if Best::read(run)?.is_some_and(|best| best.step > step) {

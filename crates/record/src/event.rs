@@ -78,7 +78,7 @@ pub enum Event {
         /// Where it is, relative to the run directory.
         path: String,
     },
-    /// Something the user should know; training goes on.
+    /// Something the user should know; training continues.
     Warning {
         /// Updates made so far.
         step: u64,
@@ -88,7 +88,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
-    /// The run goes on from a checkpoint of its own.
+    /// The run resumes from one of its checkpoints.
     Resume {
         /// Updates made before the checkpoint was taken.
         step: u64,

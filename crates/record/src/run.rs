@@ -105,7 +105,7 @@ impl RunDir {
     fn check_empty(&self) -> Result<()> {
         let (what, path) = ("create run", self.path.display());
         if MARKS.iter().any(|mark| self.path.join(mark).exists()) {
-            return Err(Problem::input(what, &path, "there is a run here already")
+            return Err(Problem::input(what, &path, "there is already a run here")
                 .hint(format!("continue it with `temper resume {}`, or choose another --out", pasted(path))));
         }
         for entry in fs::read_dir(&self.path).map_err(|e| Problem::io(what, &self.path, &e))? {
@@ -163,7 +163,7 @@ impl RunDir {
             Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => return Err(Problem::io(what, &path, &e)),
         }
-        // Never empty in between: after a kill the number is what tells a lock of Temper's from a file of that name.
+        // Never empty in between: after a kill, the number distinguishes a lock of Temper's from another file of that name.
         let number = std::process::id().to_string();
         let written = file.write_all(number.as_bytes()).and_then(|()| file.set_len(number.len() as u64));
         written.map_err(|e| Problem::io(what, &path, &e))?;
@@ -195,7 +195,7 @@ impl RunDir {
 
     /// Its last component: the name of the run in tables and figures.
     pub fn name(&self) -> String {
-        // `runs/a/..` and `.` have no last component of their own. A link is a name as good as any.
+        // `runs/a/..` and `.` do not end in a name. A link does.
         let full = || self.path.canonicalize().ok()?.file_name().map(ToOwned::to_owned);
         let name = self.path.file_name().map(ToOwned::to_owned).or_else(full);
         name.map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
@@ -221,7 +221,7 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
-    /// What was said on the terminal.
+    /// What Temper printed on the terminal.
     pub fn log(&self) -> PathBuf {
         self.path.join("log.txt")
     }
@@ -294,7 +294,7 @@ pub struct RunRef {
 }
 
 impl RunRef {
-    /// Takes a name apart. A directory of the whole name is meant as it stands if it exists, even one whose own name ends in `@3` or
+    /// Takes a name apart. If a directory of the whole name exists, the name means that directory, even if it ends in `@3` or
     /// `@best`.
     pub fn parse(name: &str) -> Result<Self> {
         let hint = "a run is named DIR, DIR@STEP or DIR@best, for example runs/a@4000";

@@ -1,7 +1,7 @@
 //! Where events go: `metrics.jsonl`, which is the truth, and the tables and TensorBoard files derived from it.
 //!
 //! Every line is handed to the system as it comes and made durable at checkpoints. A checkpoint records
-//! [`Recorder::sync`]'s answer, the length of `metrics.jsonl`; going on from it cuts the file there and rebuilds the rest,
+//! [`Recorder::sync`]'s answer, the length of `metrics.jsonl`; resuming from it cuts the file there and rebuilds the rest,
 //! so that every step appears exactly once however often the run was killed.
 
 use std::fs::{File, OpenOptions};
@@ -28,7 +28,7 @@ impl Recorder {
     pub fn create(run: &RunDir) -> Result<Self> {
         let path = run.metrics();
         let metrics = OpenOptions::new().append(true).create_new(true).open(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => Problem::input("record run", path.display(), "there is a record already")
+            io::ErrorKind::AlreadyExists => Problem::input("record run", path.display(), "there is already a record")
                 .hint(format!("continue the run with `temper resume {}`", pasted(run.path().display()))),
             _ => Problem::io("record run", &path, &e),
         })?;
@@ -41,7 +41,7 @@ impl Recorder {
         truncate_to(run, position)?;
         let path = run.metrics();
         let metrics = OpenOptions::new().append(true).open(&path).map_err(|e| Problem::io("record run", &path, &e))?;
-        // What is damaged is said before anything is derived from it.
+        // Damage is an error before anything is derived from it.
         each_event(&path, |_, _| Ok(()))?;
         Ok(Self { run: run.clone(), metrics, position, derived: Derived::begin(run) })
     }
@@ -53,7 +53,7 @@ impl Recorder {
             // No half line in front of whatever is written next; if this fails too, `resume` cuts it.
             let _ = self.metrics.set_len(self.position);
             let path = self.run.metrics();
-            let resume = format!("once this is put right, `temper resume {}`", pasted(self.run.path().display()));
+            let resume = format!("once this is fixed, `temper resume {}`", pasted(self.run.path().display()));
             return Err(Problem::machine("record event", path.display(), e).hint(resume));
         }
         self.position += line.len() as u64;
@@ -81,7 +81,7 @@ impl Recorder {
         Ok(self.position)
     }
 
-    /// Tables or TensorBoard files that could not be written, told once. Training need not stop for it: [`rebuild`] makes
+    /// Tables or TensorBoard files that could not be written, reported once. Training need not stop for it: [`rebuild`] makes
     /// them from `metrics.jsonl` at any time.
     pub fn warning(&mut self) -> Option<Problem> {
         self.derived.failed.take()
@@ -94,7 +94,7 @@ pub fn truncate_to(run: &RunDir, position: u64) -> Result<()> {
     let io = |e: io::Error| Problem::io("resume record", &path, &e);
     let damaged = |why: String| {
         Problem::input("resume record", path.display(), why)
-            .hint("metrics.jsonl was changed from outside: restore it from a backup, or branch from the checkpoint")
+            .hint("another program changed metrics.jsonl: restore it from a backup, or branch from the checkpoint")
     };
     let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
@@ -163,7 +163,7 @@ impl Derived {
     fn keep<T>(&mut self, run: &RunDir, result: io::Result<T>) -> Option<T> {
         result
             .map_err(|e| {
-                let hint = "training goes on; metrics.jsonl has everything";
+                let hint = "training continues; metrics.jsonl has everything";
                 self.failed = Some(Problem::machine("write tables", run.path().display(), e).hint(hint));
             })
             .ok()

@@ -78,7 +78,7 @@ impl Length {
                 return Err(LengthError::NoTokensPerStep(*self));
             }
             Length::Tokens(tokens) => {
-                // In integers, so that 297 Gtok at 2,097,152 tokens a step has no rounding of its own.
+                // In integers, so that 297 Gtok at 2,097,152 tokens a step adds no rounding.
                 let step = u128::from(units.tokens_per_step);
                 let steps = ((2 * u128::from(tokens) + step) / (2 * step)) as u64;
                 return Ok(if tokens > 0 { steps.max(1) } else { 0 });

@@ -102,7 +102,7 @@ pub struct Phase {
     pub name: Name,
     /// Its first update, from 1.
     pub first: u64,
-    /// Its last update, included; [`Phase::OPEN`] if it goes on for ever.
+    /// Its last update, included; [`Phase::OPEN`] if it never ends.
     pub last: u64,
     /// The curve.
     pub shape: Shape,
@@ -119,7 +119,7 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// `last` of a phase that goes on for ever.
+    /// `last` of a phase that never ends.
     pub const OPEN: u64 = u64::MAX;
 
     /// The value at update `n`.
@@ -189,7 +189,7 @@ impl Schedule {
         for phase in self.phases.iter().take_while(|phase| phase.first <= stop) {
             let last = phase.last.min(stop);
             match bands.last_mut() {
-                // The steps of a multi-step schedule are constants of their own.
+                // Each step of a multi-step schedule is a separate constant.
                 Some(band) if band.name == phase.name && (phase.shape != Shape::Hold || phase.from == band.end) => {
                     (band.last, band.end) = (last, phase.at(last))
                 }

@@ -13,7 +13,7 @@ use crate::spec::{Convention, CooldownShape, DecayShape, LrShape, LrSpec, SpecEr
 const LONGEST: u64 = 1 << 60;
 
 impl LrSpec {
-    /// The schedule over `horizon_steps` updates. Where training stops is no business of this.
+    /// The schedule over `horizon_steps` updates. It does not depend on where training stops.
     ///
     /// # Errors
     /// Everything that is wrong with the spec; at least one entry.
@@ -234,7 +234,7 @@ impl Resolver<'_> {
                     None => warmup,
                 };
                 if scale == 0 {
-                    let hint = "set lr.timescale (it is the warmup where that is not zero)";
+                    let hint = "set lr.timescale (without it, the length of the warmup is used if it is not zero)";
                     self.error("timescale", "must be at least one update", Some(hint));
                     return None;
                 }
@@ -332,7 +332,7 @@ impl Resolver<'_> {
         let why = format!("neox-2023 is only defined up to half the schedule, not for {warmup} updates of {end}");
         self.demand(warmup <= end / 2, "warmup", why)?;
         line.warmup(warmup);
-        // The clamp bites where (1 + cos(pi r)) / 2 = min / peak. Splitting there shows the tail as a phase of its own.
+        // The clamp bites where (1 + cos(pi r)) / 2 = min / peak. Splitting there shows the tail as a separate phase.
         let clamped = warmup + ((2.0 * min / peak - 1.0).acos() / PI * end as f64).ceil() as u64;
         let last = (end - warmup).min(clamped);
         line.push(Name::Decay, Shape::Cosine, peak, 0.0, warmup, last);
@@ -348,7 +348,7 @@ impl Resolver<'_> {
 struct Line<'a> {
     spec: &'a LrSpec,
     phases: Vec<Phase>,
-    /// Updates by which the convention is late after the warmup.
+    /// By how many updates the convention is late after the warmup.
     late: u64,
 }
 

@@ -69,7 +69,7 @@ pub enum LrShape {
         power: f64,
     },
     /// WSD-S (arXiv 2410.05192): several periods, each the maximum and a decay; after a decay the value jumps back to the
-    /// maximum and training goes on from the decayed weights.
+    /// maximum and training continues from the decayed weights.
     WsdS {
         /// Length of each decay; a fraction is one of its period.
         decay: Length,

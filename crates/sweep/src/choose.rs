@@ -10,7 +10,7 @@ use crate::file::{Base, Layer, Setting, Size, Sweep};
 /// Where a variant starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Start {
-    /// From weights of its own.
+    /// From fresh weights.
     Fresh,
     /// From the last checkpoint of the base.
     Last,
@@ -67,7 +67,7 @@ impl Sweep {
         let Some(size) = self.sizes.iter().find(|size| size.name == name) else {
             let names: Vec<&str> = self.sizes.iter().map(|size| size.name.as_str()).collect();
             let problem = Problem::input("read sweep", &self.name, format!("it has no size {name:?}"));
-            // A file without any has been told so.
+            // Reading the file has already reported that it has none.
             return Err(if names.is_empty() {
                 Vec::new()
             } else {

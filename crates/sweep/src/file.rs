@@ -39,7 +39,7 @@ pub enum Measure {
     Gains,
 }
 
-/// Recipe and overrides of one level; what a level does not say is said by the one before it.
+/// Recipe and overrides of one level; what a level leaves out comes from the one before it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Layer {
     /// The recipe.

@@ -116,10 +116,10 @@ fn variants(reader: &mut Reader, top: &Section) -> Vec<(String, Layer)> {
     let mut variants: Vec<(String, Layer)> = Vec::new();
     let mut seen: Vec<(String, usize)> = Vec::new();
     for section in &listed {
-        let name = reader.required(section, "name", "every variant has a name of its own");
+        let name = reader.required(section, "name", "every variant needs a different name");
         if let Some((_, first)) = seen.iter().find(|(known, _)| *known == name && !name.is_empty()) {
-            let why = format!("there is a variant {name:?} already, at {}", reader.place(*first));
-            reader.wrong(section.start, "variant.name", why, "give every variant a name of its own");
+            let why = format!("there is already a variant {name:?}, at {}", reader.place(*first));
+            reader.wrong(section.start, "variant.name", why, "give every variant a different name");
         }
         seen.push((name.clone(), section.start));
         variants.push((name, layer(reader, section, &["name"])));
@@ -143,7 +143,7 @@ fn variants(reader: &mut Reader, top: &Section) -> Vec<(String, Layer)> {
     let twice = (1..variants.len()).find(|n| variants[..*n].iter().any(|(name, _)| *name == variants[*n].0));
     if let (Some(n), Some(axis)) = (twice, axes.first()) {
         let why = format!("two variants are called {:?}", variants[n].0);
-        reader.wrong(axis.start, "axis.labels", why, "give every value of an axis a label of its own");
+        reader.wrong(axis.start, "axis.labels", why, "give every value of an axis a different label");
     }
     variants
 }

@@ -1,4 +1,4 @@
-//! TOML with places: every value knows its line, unknown keys are found, and reading goes on after a problem.
+//! TOML with places: every value knows its line, unknown keys are found, and a problem does not stop reading.
 
 use temper_base::Problem;
 use temper_recipe::nearest;

@@ -183,7 +183,7 @@ variant.c.set.lr.peak = 1.0
     for words in [
         "bad.toml:2: titel: there is no such key",
         "metrics: `loss` names no metric",
-        "bad.toml:7: variant.name: there is a variant \"a\" already, at bad.toml:5",
+        "bad.toml:7: variant.name: there is already a variant \"a\", at bad.toml:5",
         "`yesterday` is not a place to start from",
         "there is no variant \"b\"",
         "`noon` is no time of a run",

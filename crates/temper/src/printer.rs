@@ -1,4 +1,4 @@
-//! Everything that is printed: results on standard output, talk on standard error.
+//! Prints everything: results on standard output, talk on standard error.
 //!
 //! Colour marks only the words `error`, `warning` and `hint`, never carries meaning alone, and is off
 //! where standard error is not a terminal, or a dumb one, or `NO_COLOR` is set.
@@ -28,7 +28,7 @@ pub struct Printer {
     bar: RefCell<Option<ProgressBar>>,
     /// `log.txt` of the run in progress.
     log: RefCell<Option<File>>,
-    /// The work that goes on, for lines where no bar is drawn.
+    /// The work under way, for lines where no bar is drawn.
     work: RefCell<Option<Work>>,
 }
 
@@ -80,7 +80,7 @@ impl Printer {
         });
         match written {
             Ok(()) => {}
-            // A reader that has gone away (`| head`) is no error; one that takes nothing more is: results are lost.
+            // A reader that has gone away (`| head`) is not an error. Output that cannot be written is one: results are lost.
             Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
             Err(cause) => {
                 let problem = lost(&cause);
@@ -287,7 +287,7 @@ impl TermLike for Narrower {
     }
 }
 
-/// What a process says that a signal ends, on a line below whatever is drawn.
+/// Prints the last words of a process that a signal ends, on a line below whatever is drawn.
 pub fn last_words(text: &str) {
     let mut err = io::stderr();
     let line = if err.is_terminal() { "\n" } else { "" };
@@ -296,7 +296,7 @@ pub fn last_words(text: &str) {
 
 /// The last words of a bug: one error, where it happened, what to do.
 pub fn panicked(info: &PanicHookInfo) {
-    // A panic of another library that becomes an error of its own.
+    // A panic of another library that becomes an error.
     if temper_data::text::tokenizer_file::is_guarded() {
         return;
     }

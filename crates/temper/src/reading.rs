@@ -1,4 +1,4 @@
-//! How text is read, as recipes and the command line say it, and what is told about what was read.
+//! How recipes and the command line say how to read text, and what Temper reports about what it read.
 
 use std::path::PathBuf;
 
@@ -46,20 +46,20 @@ pub fn tell(prepared: &Prepared, name: &str, option: &str, listener: &dyn Listen
     if lost > 0 {
         listener.warn(
             &format_args!(
-                "{name}: the tokenizer cannot spell {} of the text: they are lost",
+                "{name}: the tokenizer cannot spell {} of the text, which are lost",
                 counted(lost, "character")
             ),
-            Some("a byte-level tokenizer spells every text; no bits per byte are given for what is lost in part"),
+            Some("a byte-level tokenizer spells every text; Temper gives no bits per byte for a text that is lost in part"),
         );
     }
     match &prepared.validation {
         Some(info) if info.documents < FEW && !prepared.cut_document => listener.warn(
             &format_args!(
-                "{name}: only {} held out for validation, {} tokens: their loss says little about others",
+                "{name}: only {} held out for validation, {} tokens: their loss says little about other text",
                 counted(info.documents, "document"),
                 thousands(info.tokens)
             ),
-            Some("hold out more: a larger validation_fraction, or a validation set of its own"),
+            Some("hold out more: a larger validation_fraction, or a separate validation set"),
         ),
         _ => {}
     }
@@ -95,7 +95,7 @@ pub fn tell_of_tokens<'p>(
         if source.lost() > 0 {
             listener.warn(
                 &format_args!(
-                    "{name}: {}: {} of the text are not in the tokens: no bits per byte are given",
+                    "{name}: {}: {} of the text are not in the tokens: Temper gives no bits per byte",
                     path.display(),
                     counted(source.lost(), "character")
                 ),

@@ -1,4 +1,4 @@
-//! What every run has, whatever it trains: its directory and record from the first moment on, and how it goes to its end.
+//! What every run has, whatever it trains: its directory, its record from the first moment on, and how it ends.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub struct Limits {
     pub deadline: Option<Instant>,
 }
 
-/// The moment at which so much time has passed since now, the beginning of a command.
+/// The moment at which this much time has passed since now, the beginning of a command.
 pub fn deadline(max_time: Option<Duration>) -> Option<Instant> {
     max_time.and_then(|time| Instant::now().checked_add(time))
 }
@@ -136,8 +136,8 @@ pub fn refuse_init(recipe: &Recipe, source: &str) -> Result<()> {
     Err(recipe.problem("init.from", why).hint(format!("leave init.from out, or `{train}` begins there")))
 }
 
-/// The record of a run that goes on from the checkpoint of `state`: what came after it is no longer its future.
-/// `info` is how the run began, `phases` are as those of [`begin`]: where the run is told a later end, the record gets those up to it.
+/// The record of a run that resumes from the checkpoint of `state`. It drops what came after that checkpoint.
+/// `info` is how the run began, `phases` are as those of [`begin`]: if the run gets a later end, the record gets the phases up to it.
 pub fn go_on(
     run: &RunDir,
     named: &RunRef,
@@ -149,12 +149,12 @@ pub fn go_on(
 ) -> Result<Recorder> {
     if named.at != At::Last {
         for step in discard_after(run, state.step)? {
-            listener.say(&format_args!("removed the checkpoint of step {step}, which is no longer this run's future"));
+            listener.say(&format_args!("removed the checkpoint of step {step}, which comes after the one resumed"));
         }
     }
     let mut recorder = Recorder::resume(run, state.metrics_bytes)?;
     listener.keep_log(&run.log())?;
-    // What the record says from here on: an end that was told before may have been cut off with the rest of the future.
+    // What the record says from here on: an end given before may have been cut off with what came after the checkpoint.
     let series = RunSeries::without_steps(run)?;
     let until = (planned(run, &series)? != lengths.stop).then_some(lengths.stop);
     recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now(), until })?;
@@ -162,7 +162,7 @@ pub fn go_on(
         let known = series.phases.last().map_or(0, |phase| phase.last_step);
         record_phases(&mut recorder, lengths, phases, info.first_step, known)?;
     }
-    listener.say(&format_args!("{}: going on after step {} of {}", run.path().display(), state.step, lengths.stop));
+    listener.say(&format_args!("{}: resuming after step {} of {}", run.path().display(), state.step, lengths.stop));
     Ok(recorder)
 }
 
@@ -175,7 +175,7 @@ pub fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
     }
 }
 
-/// The lengths of a run that is resumed at `state`: to the end that it was told, or to `--until`. `resolve` knows the units, and is asked
+/// The lengths of a run that resumes at `state`: to the end given last, or to `--until`. `resolve` knows the units, and is asked
 /// with the update at which the run is to end. The learning rate keeps its horizon whatever the end.
 pub fn lengths_on(
     run: &RunDir,
@@ -189,20 +189,19 @@ pub fn lengths_on(
     let problem = |why: String| Problem::input("resume", format!("--until {until}"), why);
     let stop = until.steps(&whole.units, Some(whole.horizon)).map_err(|error| problem(error.to_string()))?;
     if stop < state.step {
-        let why = format!("the run has made {} updates already, and this would be {stop}", state.step);
-        let back =
-            format!("name an earlier checkpoint of it: {}", pasted(format_args!("{}@STEP", run.path().display())));
+        let why = format!("the run has made {} updates already, more than {stop}", state.step);
+        let back = format!("name an earlier checkpoint: {}", pasted(format_args!("{}@STEP", run.path().display())));
         return Err(problem(why).hint(back).into());
     }
     if stop > whole.stop {
-        let why = format!("update {stop} is behind the end of the recipe, update {}", whole.stop);
-        let hint = "a longer run is a branch with a run.horizon of its own: temper branch RUN RECIPE --out DIR";
+        let why = format!("update {stop} is after the end of the recipe, update {}", whole.stop);
+        let hint = "for a longer run, branch with a longer run.horizon: temper branch RUN RECIPE --out DIR";
         return Err(problem(why).hint(hint).into());
     }
     resolve(Some(stop))
 }
 
-/// What to say of a run that has come to the end it was told.
+/// What to print about a run that has reached its end.
 pub fn nothing_left(name: &str, run: &RunDir) -> Result<String, Problems> {
     let series = RunSeries::without_steps(run)?;
     let (stop, end) = (planned(run, &series)?, series.info.end);
@@ -315,7 +314,7 @@ impl<T: Task> Started<T> {
                     signals.answer();
                 }
                 printer.say(format_args!(
-                    "stopped after step {}; go on with: temper resume {}",
+                    "stopped after step {}; continue with: temper resume {}",
                     self.trainer.state.step,
                     pasted(path)
                 ));

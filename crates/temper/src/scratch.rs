@@ -17,7 +17,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The path of a folder that nothing else has, which does not exist yet. It is numbered: what it is for may have any name.
+    /// The path of a new folder, which does not exist yet. Its name is a number, since what it is for may have any name.
     pub fn folder(&self) -> Result<PathBuf, Problems> {
         if self.root.get().is_none() {
             let mut builder = tempfile::Builder::new();

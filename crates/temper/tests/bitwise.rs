@@ -190,7 +190,7 @@ fn signals_and_time_limits_leave_a_checkpoint() {
                 return false; // it had made its last update already
             }
             assert_eq!(found, Some(code), "{said}");
-            says_all(&said, &["stopping: taking a checkpoint first", "go on with: temper resume"]);
+            says_all(&said, &["stopping: taking a checkpoint first", "continue with: temper resume"]);
             true
         });
         let stopped = last_step(&folder, &run);
@@ -205,7 +205,7 @@ fn signals_and_time_limits_leave_a_checkpoint() {
     // In a millisecond no run comes to its first update.
     let done = folder.temper(&["train", "tiny.toml", "--out", "timed", "--max-time", "0.001s"]);
     assert_eq!(done.code, 75, "{}", done.err);
-    says_all(&done.err, &["stopped after step 0", "go on with: temper resume timed"]);
+    says_all(&done.err, &["stopped after step 0", "continue with: temper resume timed"]);
     let done = folder.temper(&["resume", "timed", "--max-time", "0.001s"]);
     assert_eq!(done.code, 75, "{}", done.err);
     assert_eq!(folder.state("timed", 0)["step"], 0);
@@ -251,7 +251,7 @@ fn resuming_what_is_complete_and_what_was_earlier() {
     assert_eq!(folder.checkpoints("again"), [0, 5, 10, 15, 20, 25, 30, 35, 40]);
     let done = folder.temper(&["resume", "again@15", "--max-time", "0.001s"]);
     assert_eq!(done.code, 75, "{}", done.err);
-    says_all(&done.err, &["removed the checkpoint of step 40", "going on after step 15 of 40"]);
+    says_all(&done.err, &["removed the checkpoint of step 40", "resuming after step 15 of 40"]);
     assert_eq!(folder.checkpoints("again"), [0, 5, 10, 15]);
     assert_eq!(last_step(&folder, "again"), 15, "the record has forgotten what was given up");
     folder.ok(&["resume", "again"]);

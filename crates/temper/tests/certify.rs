@@ -294,7 +294,7 @@ fn a_killed_verify_goes_on() {
     });
     let done = folder.temper(&[&["verify", "base", "--out", &out, "--json"], &slow[..]].concat());
     assert_eq!(done.code, 0, "{}", done.err);
-    says_all(&done.err, &["of 60 images are done already"]);
+    says_all(&done.err, &["of 60 images have verdicts already"]);
     assert_eq!(json(&done.out)["pgd_error"], whole["pgd_error"]);
     let verdicts = |out: &str| folder.read(&format!("{out}/verdicts.csv"));
     assert!(verdicts(&out) == verdicts("whole"));
@@ -603,7 +603,7 @@ fn built_in_recipes() {
         "{plan}"
     );
     let tiny = json(&folder.ok(&["plan", "fastibp/tinyimagenet-cnn7", "--no-calibration", "--json"]));
-    assert!(warned(&tiny, "each of the 2 pieces of a batch is normalised with statistics of its own"), "{tiny}");
+    assert!(warned(&tiny, "each of the 2 pieces of a batch is normalised with its own statistics"), "{tiny}");
     assert_eq!(tiny["data"]["classes"], 200);
 }
 

@@ -202,7 +202,7 @@ fn stopped_by_a_signal() {
     }
     let (code, said) = running.signal("TERM");
     assert_eq!(code, Some(143), "{said}");
-    says_all(&said, &["stopped at a checkpoint", "the same command goes on"]);
+    says_all(&said, &["stopped at a checkpoint", "the same command resumes"]);
     let run = some().expect("the first branch");
     assert!(folder.checkpoints(&format!("sweeps/runs/{run}")).last().is_some_and(|step| *step >= 20));
 }
@@ -292,7 +292,7 @@ fn a_run_that_fails_does_not_stop_the_others() {
     );
     let done = folder.temper(&["sweep", "sweep.toml", "--jobs", "1"]);
     assert_eq!(done.code, 3, "{}", done.err);
-    says_all(&done.err, &["half, seed 1 failed: ", "half, seed 2 failed: ", "the report is without them"]);
+    says_all(&done.err, &["half, seed 1 failed: ", "half, seed 2 failed: ", "the report leaves them out"]);
     says_all(&done.out, &["end again", "report: "]);
     let runs = folder.json(&format!("sweeps/{REPORT}/metrics.json"));
     let variants: Vec<&Value> = runs["runs"].as_array().unwrap().iter().map(|run| &run["variant"]).collect();

@@ -72,7 +72,7 @@ pub fn evaluate(model: &GptNeox, source: &TokenSource, settings: EvalSettings) -
     Ok(evaluate_with(model, source, settings, &|| false, &|_| {})?.expect("nothing interrupts it"))
 }
 
-/// The loss of `model` on one set; `None` if `interrupted` said so between two passes. `each` hears after every pass how many tokens
+/// The loss of `model` on one set; `None` if `interrupted` returned true between two passes. `each` hears after every pass how many tokens
 /// have been predicted.
 pub fn evaluate_with(
     model: &GptNeox,

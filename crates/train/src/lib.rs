@@ -1,4 +1,4 @@
-//! The algorithm: one step, the loop around it, validation, checkpoints, and what all of it costs.
+//! The algorithm: one step, the loop around it, validation, checkpoints, and what they cost.
 //!
 //! Reading order: [`trainer`], [`lm`], [`step`], [`optimizer`], [`evaluate`], [`checkpoint`]. Nothing here knows
 //! recipes or command lines.

@@ -27,7 +27,7 @@ pub struct LmTask {
     pub pieces: Pieces,
     /// Validation sets.
     pub sets: Vec<EvalSet>,
-    /// How they are walked through; `seq_len` is that of training too.
+    /// How to evaluate them; training has the same `seq_len`.
     pub eval: EvalSettings,
     /// Keep the checkpoint with the lowest loss on the validation set of this name.
     pub keep_best: Option<String>,
@@ -64,7 +64,7 @@ impl Task for LmTask {
         if !score.nats.is_finite() {
             let place = format!("loss on {} at step {}", set.name, state.step);
             return Err(Problem::training("evaluate", place, format!("is {}", score.loss()))
-                .hint("the last checkpoint is intact: go on from it with a lower lr.peak"));
+                .hint("the last checkpoint is intact: branch from it with a lower lr.peak"));
         }
         self.scores.truncate(index);
         self.scores.push(score);

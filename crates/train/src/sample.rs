@@ -9,7 +9,7 @@ use temper_model::GptNeox;
 pub struct Sampling {
     /// Divides the logits; 0 takes the most probable token.
     pub temperature: f64,
-    /// Only the so many most probable tokens; 0 for all.
+    /// Choose among this many most probable tokens; 0 for all.
     pub top_k: usize,
     /// Only the most probable tokens that together reach this probability (nucleus sampling).
     pub top_p: f64,

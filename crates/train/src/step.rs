@@ -39,7 +39,7 @@ pub fn train_step(
     let (loss, gradients) = loss_and_gradients(model, rows, seq, pieces);
     let fail = |what: String, why: String| {
         Problem::training("train", format!("{what} at step {step}"), why).hint(
-            "the last checkpoint is intact: go on from it with a lower lr.peak or a longer lr.warmup, or look at the data",
+            "the last checkpoint is intact: branch from it with a lower lr.peak or a longer lr.warmup, or look at the data",
         )
     };
     if !loss.is_finite() {
@@ -80,7 +80,7 @@ fn backward(model: &GptNeox, ids: &[u32], targets: &[u32], batch: usize, scale: 
 }
 
 /// Activation checkpointing: the forward pass runs off the tape and keeps the input of every block;
-/// backwards, each block is rebuilt from that input on a tape of its own. A gradient `g` arriving at
+/// backwards, each block is rebuilt from that input on a separate tape. A gradient `g` arriving at
 /// an output `y` enters as the loss `Σ y g`, whose gradient at `y` is exactly `g`.
 fn backward_by_blocks(
     model: &GptNeox,

@@ -1,4 +1,4 @@
-//! The training loop: the algorithm of a run on one screen, everything else told by events.
+//! The training loop: the algorithm of a run on one screen; events report everything else.
 //!
 //! What is trained, and how one update is made, is a [`Task`]; this is the rest: when to evaluate, to take a checkpoint,
 //! to stop.
@@ -56,7 +56,7 @@ pub struct Settings {
     pub eval_every: u64,
     /// Updates between checkpoints; there is one before the first update and one at the end.
     pub checkpoint_every: u64,
-    /// Keep the last so many checkpoints.
+    /// How many of the latest checkpoints to keep.
     pub keep_last: usize,
     /// Keep checkpoints at multiples of this many updates; 0 for none.
     pub keep_every: u64,
@@ -80,7 +80,7 @@ pub enum Interrupt {
 pub enum End {
     /// All updates are made.
     Done,
-    /// A checkpoint was taken; `temper resume` goes on.
+    /// A checkpoint was taken; `temper resume` continues.
     Stopped(Interrupt),
 }
 
@@ -238,7 +238,7 @@ impl<T: Task> Trainer<T> {
             Interrupt::TimeLimit => "time limit".to_string(),
         };
         if sitting.abandoned.is_some() {
-            reason += "; the evaluation was abandoned and will be made again";
+            reason += "; the evaluation was abandoned, and resuming repeats it";
         }
         self.tell(watch, Event::Stop { step: self.state.step, reason })?;
         Ok(End::Stopped(interrupt))

@@ -33,7 +33,7 @@ impl Images {
         if self.class_names == names {
             return Ok((self, Match::Same));
         }
-        // Without names there is nothing to match but the count. Folders that are called by numbers have names.
+        // Without names only the count can match. Folders named by numbers have names.
         if self.files.is_empty() && unnamed(&self.class_names) && self.classes() != names.len() {
             return Ok((self, Match::Same));
         }

@@ -87,7 +87,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// The bytes that a file should have by its header. What is wrong with a header is said by [`content`].
+/// The bytes that a file should have by its header. [`content`] reports what is wrong with a header.
 fn claim(path: &Path, head: &[u8], dimensions: usize) -> Result<u64> {
     let size = |d: usize| head.get(4 + 4 * d..8 + 4 * d).map(|four| u32::from_be_bytes(four.try_into().expect("four")));
     let Some(sizes) = (0..dimensions).map(size).collect::<Option<Vec<u32>>>() else { return Ok(0) };

@@ -1,5 +1,5 @@
-//! What a file may claim. A header can say any size; so a size is read first, held against these limits and against the
-//! file, and no more is unpacked than it says, and one byte to see that there is more.
+//! What a file may claim. A header can state any size. So Temper first reads the size, compares it with these limits and with
+//! the file, and unpacks no more than that, plus one byte to see whether there is more.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,11 +10,11 @@ use temper_base::{Problem, Result};
 
 use super::READ;
 
-/// Pixels of one picture at most.
+/// The most pixels of one picture.
 pub const PICTURE_PIXELS: u64 = 1 << 24;
-/// Bytes of a picture's file at most.
+/// The most bytes of a picture's file.
 pub(super) const PICTURE_BYTES: u64 = 1 << 28;
-/// Bytes of one split of a data set at most: 64 GiB.
+/// The most bytes of one split of a data set: 64 GiB.
 pub const SET_BYTES: u64 = 1 << 36;
 /// Bytes that every header of the formats read here fits into.
 const HEAD: u64 = 64;

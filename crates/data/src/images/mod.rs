@@ -60,14 +60,14 @@ pub struct Images {
     pub class_names: Vec<String>,
     /// Where the images are from: whether the files are the known ones, and what else a report should say.
     pub note: Option<String>,
-    /// The known data set that the content is, by its hashes or by a layout that only this one has. The name of a
-    /// folder makes nothing known.
+    /// The known data set that the content is, recognised by hashes or by a layout that no other set has, never by the name
+    /// of a folder.
     pub known: Option<&'static str>,
     /// What lies in the folders and was not read: ending and number of files.
     pub passed_over: Vec<(String, usize)>,
-    /// `[N]`, the path of every image below its data set; empty where the images are not files of their own.
+    /// `[N]`, the path of every image below its data set; empty where the images are not separate files.
     files: Vec<String>,
-    /// Whether the images stand in turns, the first of every class, then the second.
+    /// Whether the images take turns: the first of every class, then the second.
     turns: bool,
     /// `[N, C, H, W]`.
     pixels: Vec<u8>,
@@ -78,9 +78,9 @@ pub struct Images {
 /// A training set and a test set of the same shape and classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Splits {
-    /// What is trained on.
+    /// The images to train on.
     pub train: Images,
-    /// What is judged on.
+    /// The images to test on.
     pub test: Images,
 }
 
@@ -233,7 +233,7 @@ impl Images {
         }
     }
 
-    /// The first so many images, or all if there are not more.
+    /// The first `count` images, or all if there are fewer.
     pub fn first(mut self, count: usize) -> Self {
         self.pixels.truncate(count.saturating_mul(self.size()));
         self.labels.truncate(count);
@@ -285,14 +285,14 @@ impl Images {
         let of = |(sum, squares): (u64, u64)| {
             let mean = sum as f64 / count;
             let variance = (squares as f64 / count - mean * mean).max(0.0);
-            // A channel of one value only is left as it is wide.
+            // A channel with a single value is not scaled.
             let deviation = if variance > 0.0 { variance.sqrt() / 255.0 } else { 1.0 };
             ((mean / 255.0) as f32, deviation as f32)
         };
         sums.into_iter().map(of).unzip()
     }
 
-    /// The sha256, in hex, of shape, classes, labels and pixels: what a run must find again to go on with.
+    /// The sha256, in hex, of shape, classes, labels and pixels: what a run must find again to resume.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for number in self.shape.iter().chain([&self.classes(), &self.len()]) {
@@ -312,7 +312,7 @@ impl std::fmt::Debug for Images {
     }
 }
 
-/// What a data set without a name of its own is called.
+/// What a data set without a name is called.
 fn folder_name(folder: &Path) -> String {
     let absolute = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     absolute.file_name().map_or_else(|| "images".to_owned(), |name| name.to_string_lossy().into_owned())

@@ -1,4 +1,4 @@
-//! The order in which images are trained on: epoch by epoch, each a permutation of its own.
+//! The order in which images are trained on: epoch by epoch, each in a different permutation.
 
 use crate::permute::Permutation;
 use temper_base::random::key;
@@ -7,7 +7,7 @@ use temper_base::random::key;
 const PURPOSE: u64 = 3;
 
 /// Epochs over a training set, cut into batches. Everything is a pure function of these three numbers and the place
-/// that is asked for, so going on after an interruption is a seek.
+/// that is asked for, so resuming after an interruption is a seek.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epochs {
     seed: u64,

@@ -2,11 +2,11 @@
 //!
 //! A tree is `train/CLASS/FILE` and `test/CLASS/FILE` (or `training`, and `testing`, `val`, `valid`, `validation`); the files
 //! may lie one folder deeper, in `CLASS/images`. Classes are numbered in the order of their names, which is that of numbers where all of them
-//! are numbers. What is not read is counted. One image in colour makes all of them colour. TinyImageNet has its validation
+//! are numbers. Files that are not read are counted. One image in colour makes all of them colour. TinyImageNet has its validation
 //! images, which serve as the test set, in one folder, `val/images`, and their classes in `val/val_annotations.txt`.
 //!
-//! The images of a tree stand in turns, the first of every class, the second of every class, and so on: so the first
-//! so many of them are of all classes.
+//! The images of a tree take turns, the first of every class, the second of every class, and so on, so that the first
+//! images are of all classes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -97,7 +97,7 @@ impl Split {
         }
     }
 
-    /// Counts what lies in a folder of images and is none. `deeper` is the folder in it that is read.
+    /// Counts what lies in a folder of images and is not an image. `deeper` is the folder in it that is read.
     fn pass_over_in(&mut self, folder: &Path, deeper: Option<&Path>) -> Result<()> {
         let all = fs::read_dir(folder).map_err(|e| Problem::io(READ, folder, &e))?.flatten();
         let hidden = all.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"."));
@@ -272,7 +272,7 @@ fn annotated(list: &Path, images: &Path, class_names: &[String]) -> Result<Split
     Ok(split)
 }
 
-/// Decodes both splits into images of at least so many channels, and of as many in both.
+/// Decodes both splits into images of at least that many channels, the same number in both.
 fn assemble(
     folder: &Path,
     name: &str,
@@ -348,7 +348,7 @@ impl Pixels {
         Ok(all)
     }
 
-    /// Memory for so many images of the first one's size.
+    /// Memory for that many images of the first one's size.
     fn reserve(&mut self, images: usize, first: &Path) -> Result<()> {
         let [height, width] = self.size;
         let bytes = images as u128 * (self.channels * height * width) as u128;

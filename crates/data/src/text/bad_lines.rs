@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-/// A file that begins with so many bad lines and no good one is not read to its end.
+/// If a file begins with this many bad lines and no good one, Temper stops reading it.
 pub const AT_ONCE: u64 = 10_000;
 
 /// What to do with a line that holds no text that can be used.
@@ -50,7 +50,7 @@ impl Fault {
             Fault::LoneSurrogate => "half of a surrogate pair in the text",
             Fault::NoKey => "no such key",
             Fault::Null => "the text is null",
-            Fault::NotText => "what is under the key is no string",
+            Fault::NotText => "the value of the key is not a string",
         }
     }
 

@@ -4,7 +4,7 @@
 //! * A `.txt` file is one document. A line of a JSONL file is one document: an object with the text under a key, or inside
 //!   objects under a path of keys (`data.text`). JSON is read as Python writes it, `NaN` and `Infinity` included.
 //! * The order is that of the inputs; a folder (searched to the bottom) and a glob are sorted by path. A file is read once,
-//!   where it comes first. What is passed over is told: [`Documents::notes`].
+//!   where it comes first. [`Documents::notes`] report what is passed over.
 //! * Text is handed on exactly as read: no trimming, no line-end or Unicode normalisation. Its length in bytes is
 //!   therefore what bits per byte divides by.
 //! * Lines without a text that can be used are left out and counted, or are an error, by option: [`super::bad_lines`].
@@ -114,7 +114,7 @@ impl Documents {
         &self.notes
     }
 
-    /// The counters, which go on while documents are read.
+    /// The counters, which grow while documents are read.
     pub fn counts(&self) -> Arc<ReadCount> {
         self.count.clone()
     }
@@ -167,7 +167,7 @@ struct FirstBad {
     keys: Vec<String>,
 }
 
-/// So many bad lines are looked at for keys, and so many keys are shown.
+/// How many bad lines are searched for keys, and how many keys an error shows.
 const KEYS: (u64, usize) = (100, 12);
 
 impl Reader {
@@ -240,7 +240,7 @@ impl Reader {
                 format!("the text under `{key}` holds half of a surrogate pair, which is no character")
             }
             Fault::Null => format!("expected an object with a string under `{key}`: it is null"),
-            _ => format!("expected an object with a string under `{key}`: what is there is no string"),
+            _ => format!("expected an object with a string under `{key}`, not another value"),
         }
     }
 
@@ -261,7 +261,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Fails if so many lines are bad that the file is no corpus.
+    /// Fails if the bad lines are too many for a corpus.
     fn check_share(&mut self, at_end: bool) -> Result<()> {
         let too_many =
             if at_end { 2 * self.bad >= self.seen.max(1) } else { self.bad == AT_ONCE && self.seen == AT_ONCE };
@@ -291,7 +291,7 @@ impl Reader {
         if part.found && json && single {
             let folder = name.parent().unwrap_or(Path::new("."));
             return format!(
-                "the file is probably no data: leave it out by naming a pattern such as \"{}/*.jsonl\" instead of the folder; or, \
+                "the file is probably not data: leave it out by naming a pattern such as \"{}/*.jsonl\" instead of the folder; or, \
                  if it is, make it one object a line: jq -c '.[]' {} > corpus.jsonl",
                 folder.display(),
                 name.display()

@@ -1,7 +1,7 @@
 //! Which tokens a file holds, so that a run can tell its own from others of the same name.
 //!
 //! * Of a `.tokens` file the hash is the one in its header, which covers all of it ([`super::shard`]).
-//! * Of a Megatron pair it is the sha256 of all bytes of the `.idx` and then of the `.bin`: the format has none of its own.
+//! * Of a Megatron pair it is the sha256 of all bytes of the `.idx` and then of the `.bin`: the format stores no hash.
 //!
 //! Headers (the hash of a shard, tokens, vocabulary) are compared wherever a stream is opened, which costs nothing. Content is read and
 //! hashed where a run begins and where it is resumed, from the file itself and not through the map.
@@ -87,7 +87,7 @@ impl TokenSource {
         }
         let why = format!("it holds {found}, but {known} when the run began");
         Err(Problem::input("open token stream", self.path().display(), why)
-            .hint("put the file back as it was, or begin a new run: this one belongs to the tokens it began with"))
+            .hint("put the original file back, or begin a new run: this one needs the tokens it began with"))
     }
 }
 

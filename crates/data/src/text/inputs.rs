@@ -1,8 +1,8 @@
-//! Files of text out of what the user names: a file, a folder, a glob, a text inside the program.
+//! Finds the files of text that the user names: a file, a folder, a glob, a text inside the program.
 //!
-//! A folder is searched to its bottom and sorted by path. What is passed over is told ([`Note`]): files of formats that are not
+//! A folder is searched to its bottom and sorted by path. [`Note`]s report what is passed over: files of formats that are not
 //! read, counted by extension; hidden files that would be read otherwise; and files that lie beside data without being any
-//! (`LICENSE.txt`, `dataset_info.json`). The latter two are read if they are named themselves. A file that is found more than
+//! (`LICENSE.txt`, `dataset_info.json`). To read one of the latter two, the user names the file itself. A file found more than
 //! once, through several inputs or links, is read once.
 
 use std::collections::{BTreeMap, HashSet};
@@ -76,7 +76,7 @@ pub(super) enum Bytes {
 
 /// The formats for a hint.
 const FORMATS: &str = ".txt, .jsonl, .ndjson and .json (one object a line), each also with .gz or .zst";
-/// Names that lie beside data, without their extensions.
+/// Names of files that lie beside data, without their extensions.
 const ABOUT: [&str; 14] = [
     "authors",
     "changelog",
@@ -172,7 +172,7 @@ fn conversion(path: &Path) -> String {
 
 fn part_of(path: PathBuf, found: bool) -> Result<Part> {
     let Some((format, compression)) = formats_of(&path) else {
-        let why = "the name does not say a format that can be read";
+        let why = "the name does not end in a format that Temper reads";
         return Err(Problem::input(READ, path.display(), why).hint(conversion(&path)));
     };
     let meta = fs::metadata(&path).map_err(|e| Problem::io(READ, &path, &e))?;
@@ -218,7 +218,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Counts what would be read if it were not hidden. A hidden folder that cannot be looked into is nobody's corpus.
+    /// Counts what would be read if it were not hidden. A hidden folder that cannot be opened is nobody's corpus.
     fn look_at_hidden(&mut self, path: &Path) {
         if path.is_dir() && !path.is_symlink() {
             for entry in fs::read_dir(path).into_iter().flatten().flatten() {
@@ -246,7 +246,8 @@ impl Folder {
             notes.push(Note { what, hint: format!("formats are {FORMATS}") });
         }
         if !self.about.is_empty() {
-            let what = format!("{}: left out what is probably no data: {}", folder.display(), listed(&self.about));
+            let what =
+                format!("{}: left out files that are probably not data: {}", folder.display(), listed(&self.about));
             notes.push(Note { what, hint: "name such a file itself if its text belongs to the corpus".into() });
         }
         if !self.hidden.is_empty() {
@@ -274,7 +275,7 @@ fn listed(paths: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-/// Takes out files that stand further ahead too: under the same path, under another one, or through a link.
+/// Removes files that already stand further ahead: under the same path, under another one, or through a link.
 pub(super) fn read_once(parts: &mut Vec<Part>, notes: &mut Vec<Note>) {
     let mut seen = HashSet::new();
     let mut again = vec![];
@@ -292,8 +293,8 @@ pub(super) fn read_once(parts: &mut Vec<Part>, notes: &mut Vec<Note>) {
     if !again.is_empty() {
         again.dedup();
         let files = if again.len() == 1 { "a file that was" } else { "files that were" };
-        let what = format!("read once only, {files} found more than once: {}", listed(&again));
-        let hint = "a text counts for more by its weight, data.train.NAME.weight, not by being named twice".into();
+        let what = format!("read only once, {files} found more than once: {}", listed(&again));
+        let hint = "to make a text count for more, give it a larger data.train.NAME.weight".into();
         notes.push(Note { what, hint });
     }
 }
@@ -302,8 +303,9 @@ fn folder(path: &Path, notes: &mut Vec<Note>) -> Result<Vec<Part>> {
     let tokens = |name: &str| path.join(name).is_file();
     if tokens("validation.tokens") && !tokens("train.tokens") {
         let why = "it holds validation.tokens without train.tokens: half of a corpus";
-        return Err(Problem::input(READ, path.display(), why)
-            .hint("a `temper data prepare` was ended here: the same command makes it whole; or name the file itself"));
+        return Err(Problem::input(READ, path.display(), why).hint(
+            "`temper data prepare` was stopped here: repeat the command to complete it, or name the file itself",
+        ));
     }
     let mut inside = Folder::default();
     inside.look(path)?;
@@ -311,7 +313,7 @@ fn folder(path: &Path, notes: &mut Vec<Note>) -> Result<Vec<Part>> {
         let others = inside.counted();
         let why = match (others.as_str(), inside.about.is_empty()) {
             ("", true) => "the folder holds no file that can be read".into(),
-            ("", false) => "the folder holds no file that can be read but such as describe data".into(),
+            ("", false) => "the folder holds no file that can be read, only files that describe data".into(),
             (others, _) => format!("the folder holds no file that can be read, but {others}"),
         };
         let parquet = inside.others.keys().any(|extension| [".parquet", ".arrow"].contains(&extension.as_str()));
@@ -372,6 +374,6 @@ fn missing(path: &str) -> String {
              datasets.load_dataset(\"{path}\", split=\"train\").to_json(\"corpus.jsonl\", force_ascii=False)' makes a file of one"
             )
         }
-        _ => "check the path; quote a pattern so that the shell leaves it alone".into(),
+        _ => "check the path; quote a pattern so that the shell does not expand it".into(),
     }
 }

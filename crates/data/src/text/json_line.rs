@@ -332,7 +332,7 @@ mod tests {
         check(r#"{"data":{"text":"inside","n":NaN}}"#, "data.text", is("inside"));
         check(r#"{"a":{"b":{"c":"deep"}}}"#, "a.b.c", is("deep"));
         check(r#"{"a.b":{"c":"dot within"}}"#, "a.b.c", is("dot within"));
-        // The key as it stands comes first, wherever it is.
+        // The whole key, dots included, comes first, wherever it is.
         check(r#"{"data.text":"literal","data":{"text":"inside"}}"#, "data.text", is("literal"));
         check(r#"{"data":{"text":"inside"},"data.text":"literal"}"#, "data.text", is("literal"));
         check(r#"{"data":"a string"}"#, "data.text", bad(Fault::NoKey, &["data"]));

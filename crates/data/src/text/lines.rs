@@ -101,7 +101,7 @@ impl Lines {
     }
 }
 
-/// The encoding of a text that is not UTF-8 but tells what it is: by its byte order mark, or by the zeros that letters of one byte
+/// The encoding of a text that is not UTF-8 but shows what it is: by its byte order mark, or by the zeros that letters of one byte
 /// have beside them.
 fn other_encoding(head: &[u8]) -> Option<&'static str> {
     match head {

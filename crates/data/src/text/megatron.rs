@@ -19,7 +19,7 @@
 //!
 //! The sequences must lie in `.bin` one after another without holes (every tool writes them so): the stream is `.bin`
 //! from front to back. If the document index ends before the last sequence (tools that join files leave it so), every sequence is a
-//! document, and [`Megatron::note`] says it. Whether documents end with an end-of-document token depends on the tool that wrote it
+//! document, and [`Megatron::note`] says so. Whether documents end with an end-of-document token depends on the tool that wrote it
 //! (`--append-eod`). The format says neither the vocabulary nor the bytes of text.
 
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ pub struct Megatron {
     documents_at: Option<usize>,
     note: Option<Note>,
     sequences: u64,
-    /// Ids at or above are an error.
+    /// An id at or above it is an error.
     limit: u64,
 }
 
@@ -150,7 +150,7 @@ impl Megatron {
             5 => Dtype::I64,
             8 => Dtype::U16,
             6 | 7 => {
-                // Which of the two it is shows in the bytes a value takes.
+                // The number of bytes per value shows which of the two it is.
                 let first = (0..sequences).map(size).take_while(|&n| n >= 0).fold(0u64, |sum, n| sum + n as u64);
                 let width = if sequences > 1 && size(0) > 0 {
                     u64_at(bytes, pointers_at + 8) / size(0) as u64
@@ -172,7 +172,7 @@ impl Megatron {
             let pointer = u64_at(bytes, pointers_at + 8 * i as usize);
             if pointer != end || size(i) < 0 {
                 let why = format!(
-                    "bad pointer: sequence {i} ({} tokens) is said to start at byte {pointer} of the data, not {end}",
+                    "bad pointer: sequence {i} ({} tokens) should start at byte {end} of the data, but its pointer says {pointer}",
                     size(i)
                 );
                 return Err(damaged(why));
@@ -188,7 +188,7 @@ impl Megatron {
         for i in 0..entries {
             let start = u64_at(bytes, documents_at + 8 * i as usize);
             if start < last || start > sequences || (i == 0 && start != 0) {
-                let why = format!("bad pointer: document {i} is said to start at sequence {start} of {sequences}");
+                let why = format!("bad pointer: document {i} starts at sequence {start} of {sequences}");
                 return Err(damaged(why));
             }
             last = start;

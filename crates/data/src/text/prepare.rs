@@ -6,9 +6,9 @@
 //!   If all documents fell on one side, the last moves to the other.
 //! * A corpus that is *one* document (a lone `.txt`) is cut in two instead: its end, from a blank line on if there is
 //!   one in reach, becomes the validation document.
-//! * Files appear in an order that makes half of a corpus unusable: all are complete under temporary names before the first gets
-//!   its name, and `train.tokens` is the last. [`super::claim`] keeps two writers out of one folder, and what a killed one left
-//!   is replaced.
+//! * Files appear in an order in which nobody can use half of a corpus: all are complete under temporary names before the first gets
+//!   its name, and `train.tokens` gets its name last. [`super::claim`] keeps a second writer out of a folder. What a killed writer
+//!   left is replaced.
 //! * The result does not depend on the number of threads, and memory does not grow with the corpus (a single document
 //!   must fit).
 
@@ -70,7 +70,7 @@ pub struct Amount {
     pub tokens: u64,
 }
 
-/// Told now and then how much has been done.
+/// Hears now and then how much has been done.
 pub trait Progress {
     /// Called on the thread that called [`prepare`].
     fn update(&self, amount: &Amount);
@@ -200,8 +200,8 @@ pub fn prepare(
 /// Whether a corpus is in the folder already. A validation set without training tokens counts unless a writer that was killed left it.
 pub fn in_the_way(out: &Path) -> Vec<Problem> {
     let hint = match claim::was_finished(out) {
-        true => "a command that was ended here had written all of it: the corpus in this folder is whole",
-        false => "choose another folder; nothing is ever overwritten",
+        true => "the command that was stopped here had finished writing: the corpus in this folder is whole",
+        false => "choose another folder; Temper never overwrites a file",
     };
     let names = if claim::left_behind(out) { &["train.tokens"][..] } else { &["train.tokens", "validation.tokens"] };
     let problem = |path: PathBuf| Problem::input(WHAT, path.display(), "the file exists already").hint(hint);
@@ -216,7 +216,7 @@ fn places(inputs: &[Input]) -> String {
     inputs.iter().map(place).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads on a thread of its own, some documents ahead.
+/// Reads on a separate thread, some documents ahead.
 fn read(mut documents: Documents, sender: &mpsc::SyncSender<Result<Read>>) {
     let counts = documents.counts();
     loop {

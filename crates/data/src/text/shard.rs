@@ -93,7 +93,7 @@ fn padding(token_end: u64) -> u64 {
 /// Writes a shard document by document; memory does not grow with the corpus.
 pub struct ShardWriter {
     file: AtomicFile,
-    /// The document table, which goes behind the tokens: a file of its own until then, and never renamed.
+    /// The document table, which ends up behind the tokens: until then a separate file, and never renamed.
     table: AtomicFile,
     hash: Sha256,
     info: ShardInfo,
@@ -141,7 +141,7 @@ impl ShardWriter {
         self.table.write(&self.info.bytes.to_le_bytes())
     }
 
-    /// Notes that so many characters of the text pushed are not in its tokens.
+    /// Notes that this many characters of the text pushed are not in its tokens.
     pub fn lose(&mut self, characters: u64) {
         self.info.lost += characters;
     }

@@ -47,7 +47,7 @@ impl TokenSource {
             return Megatron::open(path).map(Self::Megatron);
         }
         if super::documents::is_text(path) && path.exists() {
-            return Err(Problem::input(what, path.display(), "this is text, not tokens")
+            return Err(Problem::input(what, path.display(), "it holds text, not tokens")
                 .hint("tokenise it first: `temper data prepare`"));
         }
         TokenShard::open(path).map(Self::Shard)

@@ -4,11 +4,11 @@
 //! `(tokens - 1) / T` of them. Sample i belongs to a source by error diffusion ([`super::mixture`]) and, being that
 //! source's c-th sample, is window `permutation(c mod n)` of epoch `c / n`, with a permutation drawn by (seed, source,
 //! epoch) ([`crate::permute`]): nothing comes twice before the epoch ends. Everything is a pure function of
-//! (description, i), so going on after an interruption is a seek, and any two runs of one description see one order.
+//! (description, i), so resuming after an interruption is a seek, and two runs of one description see the same order.
 //!
 //! **Replay** (Ibrahim et al. 2024, section 3.2 and the `adding_replay` branch of GPT-NeoX): one more source that is
 //! itself a stream, of which the first `seen` samples are used: exactly those an earlier run has trained on. It takes
-//! its fraction *out of* the samples; their number stays what it was. Replay streams may have replay of their own.
+//! its fraction *out of* the samples; their number stays what it was. A replay stream may itself replay another.
 
 use std::path::PathBuf;
 
@@ -303,7 +303,7 @@ impl Replay {
             let why =
                 format!("the replayed stream has sequences of {}, this one of {}", spec.stream.seq_len, outer.seq_len);
             return Err(Problem::input(OPEN, "replay", why)
-                .hint("samples can only be replayed at the sequence length they were seen at"));
+                .hint("Temper replays samples only at the sequence length at which they were seen"));
         }
         if spec.seen == Some(0) {
             return Err(Problem::input(OPEN, "replay", "the earlier run has seen no samples"));

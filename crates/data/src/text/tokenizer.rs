@@ -1,8 +1,8 @@
 //! Token ids from text: a Hugging Face `tokenizer.json`, or a byte-level BPE trained here.
 //!
 //! The `tokenizers` crate (pinned) does the work. For byte-level BPE (GPT-2, GPT-NeoX, all of Pythia, our own) a faster
-//! road gives the same ids: the text is split by [`super::words`] and each distinct word is looked up, the crate being
-//! asked for words not met before. Any other tokenizer goes through the crate alone.
+//! way gives the same ids: [`super::words`] splits the text, and each distinct word is looked up; only for new words the crate
+//! is called. Any other tokenizer uses the crate alone.
 //!
 //! No special tokens are added: documents are joined by [`Tokenizer::eod`] in `prepare`. As everywhere in the field, a
 //! special token spelled out in a text becomes that token.

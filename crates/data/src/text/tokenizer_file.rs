@@ -1,7 +1,7 @@
 //! What is checked of a `tokenizer.json` before the `tokenizers` crate sees it, and which token ends a document.
 //!
-//! The crate takes memory by the largest id it finds, and some files make it panic. So the file is read as plain JSON first,
-//! its ids are held against [`MOST_IDS`], and a panic of the crate is an error like any other.
+//! The crate allocates memory for the largest id it finds, and some files make it panic. So Temper first reads the file as plain
+//! JSON, compares its ids with [`MOST_IDS`], and turns a panic of the crate into an ordinary error.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use temper_base::{Problem, Result};
 
 use super::inputs::Note;
 
-/// Ids of a vocabulary are below: 2^20, more than any tokenizer in use has.
+/// Every id of a vocabulary is below this: 2^20, more than any tokenizer in use has.
 pub const MOST_IDS: u64 = 1 << 20;
 /// The end-of-document token of GPT-2, GPT-NeoX and of tokenizers trained here.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -22,12 +22,12 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is in foreign code whose panic becomes an error: whoever prints panics leaves it out.
+/// Whether this thread is in foreign code whose panic becomes an error: the panic hook then prints nothing.
 pub fn is_guarded() -> bool {
     GUARDED.get()
 }
 
-/// Runs foreign code. A panic in it is what is wrong with `place`.
+/// Runs foreign code. A panic in it becomes an error about `place`.
 pub(super) fn guarded<T>(what: &str, place: &str, work: impl FnOnce() -> T) -> Result<T> {
     let before = GUARDED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
@@ -37,7 +37,7 @@ pub(super) fn guarded<T>(what: &str, place: &str, work: impl FnOnce() -> T) -> R
         let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| words.to_string()));
         let words: String = words.unwrap_or_else(|| "no message".into()).chars().take(200).collect();
         Problem::input(what, place, format_args!("the `tokenizers` library gave up on it ({words})"))
-            .hint("the tokenizer.json is damaged, or asks for what the library cannot do: fetch it again")
+            .hint("the tokenizer.json is damaged, or uses something that the library does not support: fetch it again")
     })
 }
 
@@ -50,7 +50,7 @@ pub(super) fn checked(bytes: &[u8], what: &str, place: &str) -> Result<Value> {
         return Err(Problem::input(what, place, "it holds no `model`").hint(hint));
     }
     let too_many = |why: String| {
-        Err(Problem::input(what, place, why).hint("the file is damaged, or made for something else than text"))
+        Err(Problem::input(what, place, why).hint("the file is damaged, or made for something other than text"))
     };
     let vocab = &json["model"]["vocab"];
     let entries = vocab.as_object().map(|map| map.len()).or(vocab.as_array().map(Vec::len)).unwrap_or(0);

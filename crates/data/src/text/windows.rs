@@ -110,7 +110,7 @@ impl<'s> EvalWindows<'s> {
         self.bytes
     }
 
-    /// All windows, `rows` at a time, in order; a partial last window is a batch of its own.
+    /// All windows, `rows` at a time, in order; a partial last window is a separate batch.
     pub fn batches(&self, rows: usize) -> impl Iterator<Item = Result<EvalBatch>> {
         let (rows, width) = (rows.max(1) as u64, self.seq_len as u64);
         let mut at = 0;

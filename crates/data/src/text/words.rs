@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-/// What the pattern tells characters apart by.
+/// The classes of characters that the pattern distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Class {
@@ -54,7 +54,7 @@ impl<'t> Words<'t> {
         (self.classes[char as usize], char.len_utf8())
     }
 
-    /// Where the run of `class` that goes on at `at` ends.
+    /// Where the run of `class` at `at` ends.
     fn run(&self, mut at: usize, class: Class) -> usize {
         while at < self.text.len() {
             let (next, len) = self.class(at);

@@ -13,14 +13,14 @@ use crate::tensors::{self, Stored};
 const WHAT: &str = "read model";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// Configurations and indexes are far smaller; what is larger is none.
+/// Configurations and indexes are far smaller; a larger file is not one.
 const LARGEST_JSON: u64 = 64 << 20;
 
 /// The weights of a directory.
 pub(super) struct Weights {
     /// Every file with the tensors that are read from it.
     files: Vec<(PathBuf, BTreeSet<String>)>,
-    /// What a reader should know of what is passed over.
+    /// What a reader should know about what is not read.
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn read_text(path: &Path, what: &str) -> Result<String> {
     File::open(path).map_err(io)?.take(LARGEST_JSON + 1).read_to_string(&mut text).map_err(io)?;
     if text.len() as u64 > LARGEST_JSON {
         return Err(Problem::input(what, path.display(), format!("is larger than {} MiB", LARGEST_JSON >> 20))
-            .hint("it is not the file of that name of a Hugging Face model"));
+            .hint("no Hugging Face model has a file of that name and size"));
     }
     Ok(text)
 }
@@ -172,15 +172,15 @@ fn no_weights(directory: &Path) -> Problem {
             .hint("convert it once: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT)");
     }
     if let Some(name) = first(&[".gguf", ".h5", ".msgpack", ".onnx"]) {
-        return fail(format!("holds {name}, which is not read")).hint("fetch the model's safetensors files");
+        return fail(format!("holds {name}, which Temper does not read")).hint("fetch the model's safetensors files");
     }
     if let Some(name) = first(&["adapter_model.safetensors"]) {
-        return fail(format!("holds {name}, an adapter and no model"))
+        return fail(format!("holds {name}, an adapter, not a model"))
             .hint("merge it into its model once: merge_and_unload() and save_pretrained(OUT) of peft");
     }
     match first(&[".safetensors"]) {
         Some(name) => fail(format!("has no {SINGLE} and no {INDEX}, but {name}"))
-            .hint(format!("one file is to be called {SINGLE}; several need their index")),
+            .hint(format!("a single file must be called {SINGLE}; several need their index")),
         None => fail(format!("has no {SINGLE} and no index"))
             .hint("a Hugging Face model directory holds config.json and model.safetensors"),
     }

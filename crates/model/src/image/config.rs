@@ -11,7 +11,7 @@ use temper_ops::stack::Conv;
 pub struct NetworkConfig {
     /// Channels, height and width of an image.
     pub input: [usize; 3],
-    /// Classes that are told apart.
+    /// Number of classes.
     pub classes: usize,
     /// The layers; each reads layers before it, and the last is the linear layer that gives the logits.
     pub nodes: Vec<NodeConfig>,

@@ -36,7 +36,7 @@ pub struct Classes<'a> {
     pub owner: &'a str,
 }
 
-/// Opens what `data.images` names, takes the first so many images if that is asked for, and holds some out.
+/// Opens what `data.images` names, takes only the first images if the recipe limits their number, and holds some out.
 pub fn open(recipe: &Recipe) -> Result<Data> {
     open_as(recipe, None)
 }
@@ -201,14 +201,14 @@ impl Data {
 
 /// What lies in the folders of a split and is not read, in a sentence.
 pub fn passed_over(split: &str, images: &Images) -> Option<String> {
-    images.passed_over().map(|listed| format!("the {split} set has files that are not read: {listed}"))
+    images.passed_over().map(|listed| format!("the {split} set has files that Temper does not read: {listed}"))
 }
 
 /// What to do about files that are not read.
 pub const READ: &str =
-    "images are .png, .jpg or .jpeg files in the folder of their class: convert the others, or take them away";
+    "images are .png, .jpg or .jpeg files in the folder of their class: convert the others, or remove them";
 
-/// What to say of classes that were matched by their number alone.
+/// The warning about classes that were matched only by their number.
 pub fn by_count(images: &Images, owner: &str) -> String {
     format!(
         "the {} classes of {} are taken in the order of those of {owner}: on one side they have no names",

@@ -1,4 +1,4 @@
-//! `temper plan` of certified training: what a recipe comes to, before anything starts.
+//! `temper plan` of certified training: what a recipe does and costs, before anything starts.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -65,7 +65,7 @@ pub struct Plan {
     epoch: u64,
     /// Checkpoints on disk at the end.
     pub kept: u64,
-    /// Multiply-adds of all evaluations, attacks included, at most.
+    /// The most multiply-adds that all evaluations take, attacks included.
     evaluation_macs: f64,
     /// Of those, the attacks'.
     attack_macs: f64,
@@ -138,7 +138,7 @@ fn require_images(recipe: &Recipe) -> Result<()> {
     }
 }
 
-/// Resolves a recipe, as a branch of the run `from` if it is given. Data that is not here is known by its name.
+/// Resolves a recipe, as a branch of the run `from` if it is given. If the data is not here, its name says what it is.
 pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Result<Plan, Problems> {
     let (mut kept_network, mut manifest) = (None, None);
     if let Some(name) = from {
@@ -146,7 +146,9 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
         let base_recipe = resolved(&base)?;
         if base_recipe.task() != Task::Certify {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of a language model");
-            return Err(problem.hint("a recipe of certified training goes on from a run of its own kind").into());
+            return Err(problem
+                .hint("a recipe of certified training branches from a run of certified training")
+                .into());
         }
         run::refuse_init(recipe, recipe.name())?;
         start::inherit(recipe, &base_recipe, name)?;
@@ -209,7 +211,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
     Ok(Plan { config, size, lengths, eps, phases, memory, epoch, kept, evaluation_macs, attack_macs, evaluations })
 }
 
-/// Memory of a run of this recipe with so many `images` in all, of which `train` are trained on.
+/// Memory of a run of this recipe with `images` images in all, of which it trains on `train`.
 pub fn memory(recipe: &Recipe, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
     let piece = recipe.usize("batch.images")?.min(train).div_ceil(recipe.usize("batch.accumulate")?);
     let eval_rows = settings::eval(recipe)?.rows.min(images);
@@ -349,7 +351,7 @@ impl Plan {
             ),
         );
         line("pixels", size.normalised.clone());
-        let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "layers of its own".into());
+        let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "model.graph".into());
         line(
             "model",
             format!(
@@ -443,7 +445,7 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Wa
     if size.holdout == 0 {
         warn(
             "the best checkpoint is chosen on the test set: its error is a little optimistic".into(),
-            "data.holdout = 0.05 chooses it on images held out of the training set; the last checkpoint is not chosen at all",
+            "data.holdout = 0.05 chooses it on images held out of the training set; nothing chooses the last checkpoint",
         );
     }
     for what in &size.passed_over {
@@ -453,10 +455,7 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Wa
     if accumulation.pieces > 1 && plan.config.has_batch_norm() {
         match accumulation.whole_batch_statistics {
             false => warn(
-                format!(
-                    "each of the {} pieces of a batch is normalised with statistics of its own",
-                    accumulation.pieces
-                ),
+                format!("each of the {} pieces of a batch is normalised with its own statistics", accumulation.pieces),
                 "as in the paper's code, but not the numbers of a whole batch; batch.statistics = \"batch\" normalises all with those of \
                  the batch, through which then no gradient flows",
             ),
@@ -483,7 +482,7 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Wa
     }
     if lengths.stop > lengths.horizon {
         warn(
-            format!("the run goes on for {} updates after its schedule has ended", lengths.stop - lengths.horizon),
+            format!("the run trains for {} updates after its schedule has ended", lengths.stop - lengths.horizon),
             "run.stop is where training ends, run.horizon how long the schedule is",
         );
     }

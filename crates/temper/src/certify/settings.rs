@@ -1,4 +1,4 @@
-//! What the keys of a recipe of certified training come to: network, first weights, method, radius.
+//! Turns the keys of a recipe of certified training into network, first weights, method and radius.
 
 use temper_base::Result;
 use temper_data::images::{Images, Known, known};
@@ -28,7 +28,7 @@ pub fn fill_method(recipe: &mut Recipe) -> Result<()> {
     Ok(())
 }
 
-/// A recipe that asks for batch norms which its network has not, or for none where it has some, is not followed in silence.
+/// Refuses a recipe that asks for batch norms that its network does not have, or for none where it has some.
 fn refuse_other_batch_norm(recipe: &Recipe, norm: &str, decided_by: &Origin) -> Result<()> {
     let given = recipe.opt("model.batch_norm", Recipe::text)?;
     let Some(given) = given.filter(|given| is_given(recipe, "model.batch_norm") && given != norm) else {
@@ -38,7 +38,9 @@ fn refuse_other_batch_norm(recipe: &Recipe, norm: &str, decided_by: &Origin) -> 
         Origin::Preset(key) => format!("it is \"{given}\", but by {key} it is \"{norm}\""),
         _ => format!("it is \"{given}\", but the network has \"{norm}\""),
     };
-    Err(recipe.problem("model.batch_norm", why).hint("leave it out: the network itself says where it has batch norms"))
+    Err(recipe
+        .problem("model.batch_norm", why)
+        .hint("leave it out: the network's name or graph already says where batch norms are"))
 }
 
 /// Whether the recipe itself gives this key.
@@ -56,7 +58,7 @@ fn batch_norm_of_network(recipe: &Recipe) -> Result<Option<(&'static str, Origin
     Ok(suffix.map(|(_, norm)| (norm, Origin::Preset("model.name".into()))))
 }
 
-/// The network, for images of this shape and so many classes.
+/// The network, for images of this shape and that many classes.
 pub fn network(recipe: &Recipe, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let width = recipe.opt("model.width", Recipe::usize)?;
     if let Some(lines) = recipe.opt("model.graph", Recipe::texts)? {

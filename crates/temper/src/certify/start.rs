@@ -71,7 +71,7 @@ pub fn branch(
     if base_recipe.task() != Task::Certify {
         let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
         return Err(Problem::input("branch", base, why)
-            .hint("a recipe of a language model continues such a run; this one has task = \"certify\"")
+            .hint("a recipe of a language model branches from such a run; this one has task = \"certify\"")
             .into());
     }
     run::refuse_init(&recipe, source)?;
@@ -109,7 +109,7 @@ pub fn branch(
         };
         listener.say(&format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
         let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
-        // What the base trained with, which its recipe need not say: it may have kept that of its own base.
+        // What the base trained with, which its recipe need not say: the base may have kept it from the run it branched from.
         let seed = if clocks.rng { RunSeries::without_steps(&base_run)?.info.seed } else { recipe.u64("seed")? };
         let new = New { net, optimizer, state: begin, start: "branch", parent: Some(parent), seed };
         build(&recipe, source, run.clone(), new, data, limits, &device, listener)
@@ -192,7 +192,7 @@ fn open_for_branch(
         let place = recipe.text("data.images")?;
         listener.warn(
             &format!("the images of {place} are no longer those that {base} was trained on"),
-            Some("put the original files back if they are meant to be"),
+            Some("if they should be the same, put the original files back"),
         );
     }
     Ok(data)
@@ -240,7 +240,7 @@ pub fn require_fit(
             return Ok(());
         }
         let key = ["model.graph", "model.name"].into_iter().find(|key| recipe.is_set(key)).unwrap_or("model");
-        let why = format!("asks for another network than that of {base}, whose weights are kept");
+        let why = format!("asks for another network than that of {base}, whose weights the branch keeps");
         let hint = "leave [model] out, or start from fresh weights: clocks.weights = \"reset\"";
         return Err(recipe.problem(key, why).hint(hint));
     }
@@ -249,7 +249,7 @@ pub fn require_fit(
         "images of {c}x{h}x{w} in {classes} classes do not fit the network of {base}, which is for {i}x{j}x{k} and {}",
         config.classes
     );
-    Err(recipe.problem("data.images", why).hint("clocks.weights = \"reset\" starts a network of their own"))
+    Err(recipe.problem("data.images", why).hint("clocks.weights = \"reset\" starts with a new network for them"))
 }
 
 /// An error unless a position in the base's data, which counts batches, means the same here.
@@ -265,7 +265,7 @@ fn require_same_batches(recipe: &Recipe, base: &Recipe, name: &str) -> temper_ba
     Ok(())
 }
 
-/// Refuses what cannot fit into this machine's memory: the system would end it without a word.
+/// Refuses a run that cannot fit into this machine's memory: the system would kill it without an error.
 fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_base::Result<()> {
     let images = data.train.len() + data.holdout.as_ref().map_or(0, Images::len) + data.test.len();
     let needed = plan::memory(recipe, config, images, data.train.len())?.total();
@@ -294,7 +294,7 @@ fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Result<ImageNet, P
 pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<ImageNet, Problems> {
     if path.is_dir() {
         return Err(Problem::input("read state dict", path.display(), "it is a folder")
-            .hint("init.from names a safetensors file; to go on from a run: temper branch RUN RECIPE --out DIR")
+            .hint("init.from names a safetensors file; to start from a run: temper branch RUN RECIPE --out DIR")
             .into());
     }
     Ok(stored::read(path, config, device).map_err(|problem| match problem.hint {
@@ -420,7 +420,7 @@ fn announce(
 ) -> Result<(), Problems> {
     let [c, h, w] = net.config.input;
     listener.say(&format_args!("recipe      {}", recipe.name()));
-    let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "of its own layers".into());
+    let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "model.graph".into());
     listener.say(&format_args!(
         "model       {name}, {} layers, {} parameters",
         net.config.nodes.len(),
@@ -456,7 +456,7 @@ fn announce(
     if accumulation.pieces > 1 {
         let statistics = match accumulation.whole_batch_statistics {
             true => "with the batch-norm statistics of the whole batch, through which no gradient flows",
-            false => "each with batch-norm statistics of its own",
+            false => "each with its own batch-norm statistics",
         };
         listener.say(&format_args!("batches     in {} pieces, {statistics}", accumulation.pieces));
     }

@@ -1,7 +1,7 @@
 //! `temper bench`: whole updates of the production path on made-up data, timed one by one.
 //!
-//! An update is what a run makes between two batches: forward, loss, backward, clipping, optimiser. What is not timed is
-//! making the data. Equal seeds give equal weights, data and losses.
+//! An update is what a run makes between two batches: forward, loss, backward, clipping, optimiser. Making the data is not
+//! timed. Equal seeds give equal weights, data and losses.
 
 mod ibp;
 mod lm;
@@ -21,7 +21,7 @@ use crate::args::{self, BenchCommand, Repeat};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
-/// So many first losses are reported, those of the updates before the timed ones included.
+/// How many of the first losses are reported, those of the updates before the timed ones included.
 const LOSSES: usize = 4;
 
 /// Runs the command.
@@ -123,7 +123,7 @@ impl Measured {
     }
 }
 
-/// An error where the machine has less memory than is needed: the system would end the process without a word.
+/// An error if the machine has too little memory: the system would kill the process without an error.
 fn require_memory(command: &str, needed: u64, hint: &str) -> Result<()> {
     let Some(machine) = machine::memory().filter(|machine| needed > machine.total) else { return Ok(()) };
     let (needed, there) = (count(needed as f64), count(machine.total as f64));
@@ -138,7 +138,7 @@ fn begin_dump(folder: &Path) -> Result<()> {
     match fs::read_dir(folder).map_err(io)?.next() {
         None => Ok(()),
         Some(_) => Err(Problem::input("write weights and data", folder.display(), "is not empty")
-            .hint("choose another folder: nothing is ever overwritten")),
+            .hint("choose another folder: Temper never overwrites a file")),
     }
 }
 

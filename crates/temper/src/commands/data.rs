@@ -51,8 +51,8 @@ fn inputs(names: &[String], problems: &mut Vec<Problem>) -> Vec<Input> {
                 inputs.extend(texts);
             }
             Ok(Named::Tokens(path, _)) => problems.push(
-                Problem::input("read documents", path.display(), "this is tokens already, not text")
-                    .hint(format!("`temper data info {}` says what it holds", pasted(path.display()))),
+                Problem::input("read documents", path.display(), "it holds tokens already, not text")
+                    .hint(format!("`temper data info {}` shows what it holds", pasted(path.display()))),
             ),
             Err(problem) => problems.push(problem),
         }
@@ -97,7 +97,7 @@ fn in_the_way(out: &Path, tokenizer: Option<&Tokenizer>) -> Vec<Problem> {
     if out.exists() && !out.is_dir() {
         return vec![Problem::input(what, out.display(), "a file is in the way").hint("choose another --out")];
     }
-    let hint = "choose another --out; nothing is ever overwritten";
+    let hint = "choose another --out; Temper never overwrites a file";
     let mut problems: Vec<Problem> = temper_data::text::prepare::in_the_way(out);
     let own = out.join("tokenizer.json");
     let differs = |tokenizer: &Tokenizer| fs::read(&own).is_ok_and(|bytes| bytes != tokenizer.to_json());
@@ -134,7 +134,7 @@ fn summary(prepared: &Prepared, seconds: f64, printer: &Printer) {
     if prepared.cut_document {
         printer.warn(
             "the corpus is a single document: its end became the validation set",
-            Some("give one document a line as JSON lines, or several files"),
+            Some("write one document on each line as JSON lines, or give several files"),
         );
     }
     printer.say(format_args!(
@@ -148,7 +148,7 @@ fn density(tokens: u64, bytes: u64) -> String {
     if bytes == 0 { "-".to_owned() } else { format!("{:.4}", tokens as f64 / bytes as f64) }
 }
 
-/// From now on, a signal that ends the process takes along what was half written into `folder`, and `folder` itself
+/// From now on, a signal that ends the process also removes what was half written into `folder`, and `folder` itself
 /// if it is `fresh`. `whole` is the file that comes last: where it is, nothing is missing.
 pub(super) fn leave_nothing(folder: &Path, fresh: bool, whole: Option<&'static str>) -> Result<()> {
     let folder = folder.to_owned();
@@ -166,8 +166,8 @@ pub(super) fn leave_nothing(folder: &Path, fresh: bool, whole: Option<&'static s
         }
         remove_if_empty(&folder, fresh);
         Some(match whole.is_some_and(|name| folder.join(name).exists()) {
-            true => "stopped; all files are there, and whole".into(),
-            false => "stopped; files that were not finished are removed".into(),
+            true => "stopped; all files are there, and complete".into(),
+            false => "stopped; unfinished files are removed".into(),
         })
     })
 }
@@ -185,7 +185,7 @@ fn train_tokenizer(args: &TrainTokenizer, printer: &Printer) -> Outcome {
     if args.out.exists() {
         let why = if args.out.is_dir() { "this is a folder" } else { "the file exists already" };
         let problem = Problem::input("train tokenizer", args.out.display(), why);
-        problems.push(problem.hint("name a new file for --out; nothing is ever overwritten"));
+        problems.push(problem.hint("name a new file for --out; Temper never overwrites a file"));
     }
     if !problems.is_empty() {
         return Err(problems.into());
@@ -212,7 +212,7 @@ fn train_tokenizer(args: &TrainTokenizer, printer: &Printer) -> Outcome {
     reading::tell_skipped(&read.skipped(), "texts", reading::ON_THE_LINE, printer);
     if tokenizer.vocab_size() < u64::from(args.vocab_size) {
         printer.warn(
-            format_args!("the text has pairs for {} entries only, not {}", tokenizer.vocab_size(), args.vocab_size),
+            format_args!("the text has pairs for only {} entries, not {}", tokenizer.vocab_size(), args.vocab_size),
             Some("give more text, or ask for a smaller vocabulary"),
         );
     }
@@ -226,7 +226,7 @@ struct Seen {
     bytes: AtomicU64,
 }
 
-/// Trains on a thread of its own, while this one shows how far reading has come. Merging begins when all is read.
+/// Trains on another thread, while this one shows how far reading has come. Merging begins when all is read.
 fn watched(
     documents: Documents,
     entries: usize,
@@ -340,7 +340,7 @@ fn info(args: &Info, printer: &Printer) -> Outcome {
 fn images_of(path: &Path) -> Option<Result<Splits>> {
     let name = path.to_string_lossy();
     let endings = [".images.zst", ".tar.gz"];
-    // A folder of token files is told that it is a folder.
+    // For a folder of token files, the error says that it is a folder.
     let folder = path.is_dir() && !path.join("train.tokens").exists();
     let is_images = name.starts_with("builtin:") || folder || endings.iter().any(|end| name.ends_with(end));
     is_images.then(|| certify::images::splits(&name))

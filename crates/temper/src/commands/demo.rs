@@ -1,7 +1,7 @@
-//! `temper demo`: both of Temper's jobs in small, on real data inside the binary.
+//! `temper demo`: both of Temper's jobs at a small scale, on real data inside the binary.
 //!
-//! First, continual pre-training. A small model is pre-trained on English, then goes on on German with a re-warmed learning rate and
-//! with a constant low one; a control starts on German from fresh weights. All four are judged on both
+//! First, continual pre-training. A small model is pre-trained on English, then continues on German with a re-warmed learning rate and
+//! with a constant low one; a control starts on German from fresh weights. All four are evaluated on both
 //! texts. Then, certified training: the same small classifier is trained with vanilla interval bounds and with the
 //! method of arXiv 2103.17268 on the same schedule.
 
@@ -44,7 +44,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
         out.display()
     ));
 
-    // Both texts are tokenised once; every run is judged on the same held-out documents of both.
+    // Both texts are tokenised once; every run is evaluated on the same held-out documents of both.
     let tokenizer = text::tokenizer("builtin:demo", None)?;
     for (name, source) in [("english", "web"), ("german", "law")] {
         let input = builtin::text(source).expect("a built-in text");
@@ -156,8 +156,8 @@ fn gains(seed: u64) -> Result<Extra, Problems> {
 fn about(name: &str) -> &'static str {
     match name {
         "english" => "english: a model learns English from nothing",
-        "rewarmed" => "rewarmed: it goes on on German, the learning rate warmed up again",
-        "constant" => "constant: it goes on on German at the low learning rate it ended with",
+        "rewarmed" => "rewarmed: it continues on German, with the learning rate warmed up again",
+        "constant" => "constant: it continues on German, at the low learning rate it ended with",
         "vanilla" => "vanilla: a classifier of seven layers learns with interval bounds alone",
         "fast" => "fast: the same with the paper's initialisation and its two warmup regularisers",
         _ => "scratch: a new model learns the same German from nothing",

@@ -142,10 +142,10 @@ fn machine_checks(checks: &mut Vec<Check>, numbers: &mut serde_json::Map<String,
             numbers.insert("memory_bytes".into(), memory.total.into());
             numbers.insert("memory_available_bytes".into(), memory.available.into());
             let found = format!("{}B, {}B to be had now", count(memory.total as f64), count(memory.available as f64));
-            let remedy = "end other programs, or train with a smaller batch.micro; `temper plan RECIPE` says what a recipe needs";
+            let remedy = "end other programs, or train with a smaller batch.micro; `temper plan RECIPE` shows what a recipe needs";
             Check::amount("memory", memory.available, MEMORY, found, remedy)
         }
-        None => Check::ok("memory", "cannot be found out on this system"),
+        None => Check::ok("memory", "unknown on this system"),
     });
 }
 
@@ -168,7 +168,7 @@ fn arithmetic_checks(checks: &mut Vec<Check>, numbers: &mut serde_json::Map<Stri
         Some(unequal) if unequal.is_empty() => Check::ok("same bits", format!("with 1, {} threads", listed(&counts))),
         Some(unequal) => Check::problem("same bits", format!("not with 1 and {} threads", listed(&unequal)), wrong),
         None => {
-            Check::problem("same bits", "no threads could be started", "raise the limit of processes (`ulimit -u`)")
+            Check::problem("same bits", "no threads could be started", "raise the limit on processes (`ulimit -u`)")
         }
     });
     let (one, all) = (selftest::gflops(1), selftest::gflops(threads));
@@ -188,17 +188,18 @@ fn file_checks(checks: &mut Vec<Check>, numbers: &mut serde_json::Map<String, Va
     checks.push(match machine::free_disk(Path::new(".")) {
         Some(free) => {
             numbers.insert("disk_free_bytes".into(), free.into());
-            let remedy = "make room, or give --out on another disk; `temper plan RECIPE` says what checkpoints take";
+            let remedy =
+                "make room, or choose an --out on another disk; `temper plan RECIPE` shows how large checkpoints are";
             Check::amount("disk", free, DISK, format!("{}B free in {here}", count(free as f64)), remedy)
         }
-        None => Check::ok("disk", "free room cannot be found out on this system"),
+        None => Check::ok("disk", "free space is unknown on this system"),
     });
     checks.push(match writable(Path::new(".")) {
         Ok(()) => Check::ok("this folder", format!("{here} can be written to")),
         Err(cause) => Check::problem(
             "this folder",
             format!("{here}: {cause}"),
-            "change to a folder of your own, or give --out in one",
+            "change to a folder that you can write to, or choose an --out in one",
         ),
     });
     let temporary = std::env::temp_dir();

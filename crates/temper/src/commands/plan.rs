@@ -1,4 +1,4 @@
-//! `temper plan RECIPE`: what a recipe comes to, before anything starts.
+//! `temper plan RECIPE`: what a recipe does and costs, before anything starts.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -222,7 +222,7 @@ pub fn configuration(
         let base = crate::run::resolved(run)?;
         if base.task() != Task::Lm {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of certified training");
-            return Err(problem.hint("a recipe of a language model goes on from a run of its own kind").into());
+            return Err(problem.hint("a recipe of a language model branches from a run of a language model").into());
         }
         start::inherit(recipe, &base, name)?;
         let config = checkpoint::read_config(checkpoint)?;
@@ -321,7 +321,7 @@ fn refuse(recipe: &Recipe, base: Option<&Base>, survey: &Survey, lengths: &Lengt
 
 /// A warning of what the recipe says that it means.
 fn meant(what: String) -> (String, String) {
-    (what, "the recipe says that it is meant".into())
+    (what, "the recipe allows it".into())
 }
 
 /// Tokens of one epoch, as far as they are known.
@@ -347,19 +347,19 @@ impl Seconds {
     }
 }
 
-/// How often a run evaluates: before the first update, every so often, and at the end.
+/// How often a run evaluates: before the first update, at regular distances, and at the end.
 fn evaluations(lengths: &Lengths) -> u64 {
     1 + if lengths.eval_every == 0 { 1 } else { lengths.stop.div_ceil(lengths.eval_every) }
 }
 
-/// How often a run writes a checkpoint: before the first update, every so often, where the recipe says, and at the end.
+/// How often a run writes a checkpoint: before the first update, at regular distances, where the recipe says, and at the end.
 pub fn checkpoints(lengths: &Lengths) -> u64 {
     let every = if lengths.checkpoint_every == 0 { 1 } else { lengths.stop.div_ceil(lengths.checkpoint_every) };
     let apart = |step: &&u64| lengths.checkpoint_every == 0 || !step.is_multiple_of(lengths.checkpoint_every);
     1 + every + lengths.keep_at.iter().filter(apart).count() as u64
 }
 
-/// Seconds to write a checkpoint of so many bytes: a few megabytes are written and synced, which is repeated by hashing.
+/// Seconds to write a checkpoint of that many bytes: a few megabytes are written and synced, which is repeated by hashing.
 pub fn checkpoint_seconds(bytes: u64) -> f64 {
     const PART: usize = 1 << 22;
     let begun = std::time::Instant::now();
@@ -415,7 +415,7 @@ fn look_for_trouble(
     }
     if lengths.stop > lengths.horizon {
         warn(
-            format!("the run goes on for {} updates after its schedule has ended", lengths.stop - lengths.horizon),
+            format!("the run trains for {} updates after its schedule has ended", lengths.stop - lengths.horizon),
             "run.stop is where training ends, run.horizon how long the schedule is",
         );
     }

@@ -34,7 +34,7 @@ pub fn run(args: &RecipeCommand, printer: &Printer) -> Outcome {
 fn list(printer: &Printer) -> Outcome {
     let names: Vec<&str> = LIBRARY.names().collect();
     if names.is_empty() {
-        printer.say("no recipe is built in; a path of a TOML file will do wherever a recipe is asked for");
+        printer.say("no recipe is built in; use the path of a TOML file as a recipe");
     }
     let width = names.iter().map(|name| columns(name)).max().unwrap_or(0);
     for name in names {
@@ -143,7 +143,9 @@ fn keys(prefix: Option<&str>, printer: &Printer) -> Outcome {
     }
     printer.data(text.trim_end());
     if prefix.is_empty() {
-        printer.say("\nKeys without a value are unset unless given. `temper recipe keys lr` shows one table only.");
+        printer.say(
+            "\nA key without a value is unset unless a recipe sets it. `temper recipe keys lr` shows only one table.",
+        );
     }
     Ok(0)
 }

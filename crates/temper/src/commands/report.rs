@@ -46,8 +46,7 @@ pub fn run(args: &Report, printer: &Printer) -> Outcome {
         _ = fs::remove_file(out.join(format!("{stale}.svg")));
     }
     for parent in missing_parents(&series) {
-        printer
-            .say(format_args!("{parent} is not in the report: name it first, and the runs are shown as its branches"));
+        printer.say(format_args!("{parent} is not in the report: name it first to show the runs as its branches"));
     }
     if let Some(sentence) = sentence(&series, &options) {
         printer.say(sentence);
@@ -62,7 +61,7 @@ fn read(names: &[PathBuf], printer: &Printer) -> Result<(Vec<Run>, Vec<RunSeries
     for name in names {
         match open(name).and_then(|dir| Ok((RunSeries::read(&dir)?, dir))) {
             Ok((_, dir)) if runs.iter().any(|run| same(&run.dir, &dir)) => {
-                printer.say(format_args!("{} is named twice; it is shown once", name.display()));
+                printer.say(format_args!("{} is named twice; the report shows it once", name.display()));
             }
             Ok((record, dir)) => {
                 runs.push(Run { sources: sources(&dir), dir });
@@ -78,7 +77,7 @@ fn open(name: &Path) -> temper_base::Result<RunDir> {
     let text = name.to_string_lossy();
     RunDir::open(name).map_err(|problem| match text.rsplit_once('@') {
         Some((dir, _)) if Path::new(dir).is_dir() => {
-            problem.hint(format!("a report is about whole runs: leave out the @, and name {dir}"))
+            problem.hint(format!("a report shows whole runs: leave out the @, and name {dir}"))
         }
         _ => problem,
     })
@@ -98,7 +97,7 @@ fn title(series: &[RunSeries]) -> String {
 }
 
 /// The validation sets of the old and the new data: the first that the base was trained on, and the first that it was
-/// not but a branch was, the last of a chain before those that it goes on from. The base is the run at the head of a chain, wherever its own weights came from; if it is not among the
+/// not but a branch was, the last of a chain before those that it branches from. The base is the run at the head of a chain, wherever its own weights came from; if it is not among the
 /// runs, it is looked for where the branch says it was. Of a run without any earlier run (weights from a Hugging Face
 /// directory), what it was trained on is new and the rest is old.
 fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<String>) {
@@ -132,7 +131,7 @@ fn old_and_new(runs: &[Run], series: &[RunSeries]) -> (Option<String>, Option<St
     (first(&trained), new.map(|set| (*set).to_owned()))
 }
 
-/// What the run that the others go on from was trained on. None if none of them branches, or nobody knows.
+/// What the run that the others branch from was trained on. None if none of them branches, or nobody knows.
 fn base_sources(runs: &[Run], series: &[RunSeries]) -> Option<Vec<String>> {
     let named = |name: &str| series.iter().any(|run| run.name == name);
     let is_parent = |run: &RunSeries| series.iter().filter_map(parent_name).any(|parent| parent == run.name);

@@ -66,7 +66,7 @@ pub fn run(args: &args::Schedule, printer: &Printer) -> Outcome {
     }
     let recipe = load(&args.recipe, &args.overrides.set)?;
     for key in recipe.dropped() {
-        printer.say(format_args!("{key} is not used: lr.shape was changed, and the new one has no such key"));
+        printer.say(format_args!("{key} has no effect: the new lr.shape has no such key"));
     }
     let plan = match recipe.task() {
         Task::Lm => {
@@ -175,10 +175,7 @@ fn resolve(recipe: &Recipe, units: Units) -> Result<Plan, Problems> {
     let steps = |key: &str, length: Length, horizon: Option<u64>| {
         length.steps(&units, horizon).map_err(|error| match error {
             LengthError::EpochsOfNothing(_) => recipe
-                .problem(
-                    key,
-                    format!("{length}: how long an epoch is, only the data says, and this command reads none"),
-                )
+                .problem(key, format!("{length}: only the data says how long an epoch is, and this command reads none"))
                 .hint(format!("give steps or tokens, for example --set \"{key}=2000 steps\"")),
             error => recipe.problem(key, error),
         })
@@ -205,7 +202,7 @@ fn keeps_schedule(recipe: &Recipe) -> temper_base::Result<bool> {
     Ok(recipe.text("clocks.schedule")? == "keep")
 }
 
-/// Updates from 1 to `stop`: every so many, and the ends of the phases.
+/// Updates from 1 to `stop`: every `every`th, and the ends of the phases.
 fn updates(plan: &Plan, every: u64) -> impl Iterator<Item = u64> {
     let stop = plan.stop;
     let mut ends: Vec<u64> = plan.schedule.bands(stop).iter().flat_map(|band| [band.first, band.last]).collect();
@@ -283,7 +280,7 @@ fn drawing(recipe: &Recipe, plan: &Plan) -> Result<String, Problems> {
         Some(_) => text.push('\n'),
     }
     if keeps_schedule(recipe)? {
-        text += "a branch goes on in it where the run it comes from stands (clocks.schedule = \"keep\")\n";
+        text += "a branch continues it at the update where its base run stands (clocks.schedule = \"keep\")\n";
     }
     if stop != horizon {
         let what = if stop < horizon { "before the schedule ends" } else { "after it: the last value is kept" };

@@ -98,7 +98,7 @@ fn piece() -> Vec<u32> {
     [out, lse, gradient, weights].concat().into_iter().map(f32::to_bits).collect()
 }
 
-/// Billions of floating-point operations a second in a matrix product, the best of several, on so many threads.
+/// Billions of floating-point operations a second in a matrix product, the best of several, on that many threads.
 pub fn gflops(threads: usize) -> Option<f64> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()?;
     let (a, b) = (numbers(SIDE * SIDE, 6), numbers(SIDE * SIDE, 7));

@@ -72,7 +72,7 @@ fn folder_of(sweep: &Sweep, chosen: &Chosen, overrides: &[String], store: &Store
 fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     let store = Store::new(&args.out);
     let (sweep, mut problems) = load(name)?;
-    // What is wrong with its form does not keep us from looking for more.
+    // An error in its form does not stop the search for others.
     let chosen = match sweep.choose(&args.size, &args.overrides.set, &args.set_base) {
         Ok(chosen) => chosen,
         Err(more) => return Err([problems, more].concat().into()),
@@ -121,7 +121,7 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     printer.say(format_args!("{}: {} runs, {left} of them to do, {jobs} at a time", sweep.name, tree.nodes.len(),));
     let ended = execute::run(&tree, &store, jobs, &weights, &signals, printer)?;
     if let Some(signal) = ended.signal {
-        printer.say("stopped; the same command goes on");
+        printer.say("stopped; the same command resumes");
         return Ok((128 + signal) as u8);
     }
     let overrides = given(args);
@@ -135,7 +135,7 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
         link(&chosen, &tree, &folder);
         tell(args, &results, &report, printer);
         if failed > 0 {
-            printer.warn(format_args!("runs that failed: {failed}; the report is without them"), None);
+            printer.warn(format_args!("runs that failed: {failed}; the report leaves them out"), None);
         }
     } else {
         printer.warn(format_args!("runs that failed: {failed}; there is nothing to report"), None);
@@ -309,7 +309,7 @@ fn link(chosen: &Chosen, tree: &Tree, folder: &Path) {
             let mut names = std::iter::once(name.clone()).chain(others).map(|name| links.join(name));
             let link = names.find(|link| !link.is_symlink()).expect("without an end");
             if let Ok(path) = tree.nodes[row.node].path.canonicalize() {
-                // A convenience: where links cannot be made, the store has the runs all the same.
+                // Links are a convenience: where they cannot be made, the runs are still in the store.
                 _ = std::os::unix::fs::symlink(path, link);
             }
         }

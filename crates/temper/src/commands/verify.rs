@@ -1,4 +1,4 @@
-//! `temper verify RUN`: standard, attacked and certified error of a classifier on its test set, with a verdict per image.
+//! `temper verify RUN`: standard, attacked and certified error of a classifier on its test set, with a verdict for each image.
 //!
 //! Verdicts go to a CSV file, batch by batch, each made durable before the next begins: a killed `verify` loses at most
 //! one batch, and the same command resumes. Beside it, `verdicts-question.json` (or `radii-question.json`) says what was asked, so that verdicts of two
@@ -42,13 +42,13 @@ const VERDICTS: &str = "index,label,predicted,outcome,clean_margin,bound,attack_
 const RADII: &str = "index,label,certified,not_certified,class,file";
 /// Names at the end of a line.
 const NAMES: [usize; 2] = [3, 2];
-/// How the attack goes about it: another version of it asks another question.
+/// The version of the attack: another version asks another question.
 const ATTACK: &str = "autopgd and squares, 2";
 
 /// Runs the command.
 pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_answer(
-        "stopping: this batch is abandoned, the verdicts so far are kept (once more to stop at once)",
+        "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
     let device = Device::flex();
     let opened = open::open(&args.run, &device)?;
@@ -90,7 +90,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     };
     let mut done = file.lines.len();
     if done > 0 {
-        printer.say(format_args!("{done} of {} images are done already: {}", test.len(), file.path.display()));
+        printer.say(format_args!("{done} of {} images have verdicts already: {}", test.len(), file.path.display()));
     }
     let question = Question {
         eps,
@@ -148,7 +148,7 @@ pub fn radius(text: &str) -> Result<f64> {
     })
 }
 
-/// The folder of these verdicts in the run: the step and the radius as it was written, and whatever decides them and is not as usual.
+/// The folder of these verdicts in the run: the step and the radius as it was written, and every setting that differs from its default.
 fn folder_name(args: &args::Verify, step: u64, eps: &str, content: &str) -> String {
     let mut name = format!("step-{step}-eps-{}", eps.trim().replace('/', "-"));
     let usual = [("ibp", &args.bound), ("tenth", &args.attack)];
@@ -266,7 +266,7 @@ struct Verdicts {
 }
 
 impl Verdicts {
-    /// Opens or makes the file. A line that a kill cut short is taken away; verdicts on another question are refused.
+    /// Opens or makes the file. It removes a line that a kill cut short, and refuses verdicts on another question.
     fn open(folder: &Path, kind: &str, header: &str, names: usize, asked: &Value) -> Result<Self> {
         let io = |path: &Path, cause: std::io::Error| Problem::io("write verdicts", path, &cause);
         fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
@@ -308,7 +308,7 @@ impl Verdicts {
             Problem::input("read verdicts", path.display(), why).hint("remove the folder and verify again")
         };
         if lines.next().as_deref() != Some(header) {
-            return Err(damaged("its first line is not that of such a file".into()));
+            return Err(damaged("its first line is not the header of verdicts".into()));
         }
         let lines: Vec<String> = lines.collect();
         for (number, line) in lines.iter().enumerate() {
@@ -340,7 +340,7 @@ fn has_lines(path: &Path) -> bool {
     fs::read_to_string(path).is_ok_and(|text| text.lines().count() > 1)
 }
 
-/// The folder holds verdicts on another question: says all that differs.
+/// The error that the folder holds verdicts on another question; it says everything that differs.
 fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
     let found: Value = serde_json::from_str(found).unwrap_or_default();
     let differs = asked.as_object().into_iter().flatten().filter(|(key, value)| found.get(key) != Some(value));
@@ -354,7 +354,8 @@ fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
         true => "the question there cannot be read".into(),
         false => format!("the verdicts there were asked with {}", differs.join("; with ")),
     };
-    Problem::input("write verdicts", question.display(), why).hint("give another folder with --out, or remove that one")
+    Problem::input("write verdicts", question.display(), why)
+        .hint("choose another folder with --out, or remove that one")
 }
 
 /// Counts the outcomes of lines as [`lines`] writes them.

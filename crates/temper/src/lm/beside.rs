@@ -2,7 +2,7 @@
 //! through every checkpoint, branch and export; and what is written where there was none.
 //!
 //! `transformers` does not take `tokenizer.json` as it is unless `tokenizer_config.json` names a class that does: for any other, or
-//! none, it builds a tokenizer of its own from the vocabulary, which can give other ids than the model was trained with.
+//! none, it builds another tokenizer from the vocabulary, which can give other ids than the model was trained with.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -159,8 +159,9 @@ impl Known {
             None => {}
             Some(name) if AS_IT_IS.contains(&name) => settings["tokenizer_class"] = name.into(),
             Some(name) => warnings.push(
-                Problem::input("keep tokenizer", CONFIG, format!("tokenizer_class {name} is now {CLASS}"))
-                    .hint("that one takes tokenizer.json as it is; others build it anew and can come to other ids"),
+                Problem::input("keep tokenizer", CONFIG, format!("tokenizer_class {name} is now {CLASS}")).hint(
+                    "that class uses tokenizer.json unchanged; others rebuild the tokenizer and can give other ids",
+                ),
             ),
         }
         if code.is_some() {

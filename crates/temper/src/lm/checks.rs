@@ -13,7 +13,7 @@ use crate::lm::text;
 use crate::run::Limits;
 
 /// The tokenizer of a run that is no branch: the one that the recipe names, or the one beside its first weights (`own`); and what to
-/// warn of. A tokenizer that is not the one beside the weights is refused unless the recipe says that it is meant: where the
+/// warn of. A tokenizer that is not the one beside the weights is refused unless the recipe allows it: where the
 /// vocabularies have one size, every other check lets it pass, and each token means something else.
 pub fn tokenizer(recipe: &Recipe, own: Option<&Path>) -> Result<(Tokenizer, Option<String>), Problems> {
     let eod = recipe.opt("data.eod", Recipe::text)?;
@@ -53,7 +53,7 @@ fn belongs(recipe: &Recipe, tokenizer: &Tokenizer, own: &Path) -> Result<Option<
     }
     Err(recipe
         .problem("data.tokenizer", why)
-        .hint("leave data.tokenizer out, or write data.other_tokenizer = true if it is meant")
+        .hint("leave data.tokenizer out, or set data.other_tokenizer = true if you want this one")
         .into())
 }
 
@@ -74,7 +74,7 @@ pub fn branch_tokenizer(recipe: &Recipe, base: &Checkpoint) -> Result<Tokenizer,
     Err(recipe.problem("data.tokenizer", why).hint("leave data.tokenizer out: a branch keeps the base run's").into())
 }
 
-/// Refuses sequences longer than the weights have positions for, unless the recipe says that it is meant: then it is a warning.
+/// Refuses sequences longer than the weights have positions for, unless the recipe allows it, which gives a warning.
 pub fn positions(recipe: &Recipe, positions: usize, from: &str) -> Result<Option<String>, Problems> {
     let seq_len = recipe.usize("data.seq_len")?;
     if seq_len <= positions {
@@ -82,7 +82,7 @@ pub fn positions(recipe: &Recipe, positions: usize, from: &str) -> Result<Option
     }
     let why = format!("{seq_len} is more than the {positions} tokens that the model of {from} was made for");
     if recipe.opt("data.beyond_positions", Recipe::bool)? == Some(true) {
-        return Ok(Some(format!("data.seq_len: {why}; it is given {seq_len} positions")));
+        return Ok(Some(format!("data.seq_len: {why}; Temper gives it {seq_len} positions")));
     }
     let hint =
         format!("data.seq_len = {positions}, or data.beyond_positions = true to train positions it has never seen");

@@ -36,7 +36,7 @@ impl Opened {
             (None, Some(own)) if own.size > self.model.config.vocab_size as u64 => {
                 let why = format!("{} ids, but the model has {} rows", own.size, self.model.config.vocab_size);
                 Err(Problem::input("open token stream", source.path().display(), why)
-                    .hint("these are tokens of another model"))
+                    .hint("these tokens were made for another model"))
             }
             (None, Some(_)) => Ok(()),
             (None, None) => {

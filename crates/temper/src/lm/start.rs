@@ -29,7 +29,7 @@ use crate::progress::counted;
 use crate::reading;
 use crate::run::{self, About, Limits, Started};
 
-/// A set of fewer documents is too small to choose a checkpoint by without a word.
+/// Choosing a checkpoint by a set of fewer documents gives a warning.
 const FEW_DOCUMENTS: u64 = 10;
 
 /// `temper train`: fresh weights, or those of the directory that `init.from` names.
@@ -48,7 +48,7 @@ pub fn train(
             Ok(imported) => Ok((path, imported)),
             Err(problem) if Path::new(&path).join("metrics.jsonl").exists() => {
                 let branch = format!("temper branch {} {}", pasted(&path), pasted(source));
-                Err(problem.hint(format!("{path} is a run: `{branch} --out DIR` goes on from it")))
+                Err(problem.hint(format!("{path} is a run: `{branch} --out DIR` branches from it")))
             }
             Err(problem) => Err(problem),
         })
@@ -107,7 +107,7 @@ pub fn branch(
     if base_recipe.task() != Task::Lm {
         let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
         return Err(Problem::input("branch", base, why)
-            .hint("a recipe with task = \"certify\" continues such a run; this one is for language models")
+            .hint("a recipe with task = \"certify\" branches from such a run; this one is for language models")
             .into());
     }
     run::refuse_init(&recipe, source)?;
@@ -135,7 +135,7 @@ pub fn branch(
         let seed = if clocks.rng { base_manifest.stream.seed } else { recipe.u64("seed")? };
         let seq_len = recipe.usize("data.seq_len")?;
         let (sources, new_sets, replay) = if recipe.names("data.train").is_empty() {
-            // The same data goes on: its own replay, if it had one, goes on with it.
+            // The same data continues, and with it the replay that it had, if any.
             (base_manifest.stream.sources.clone(), Vec::new(), base_manifest.stream.replay.clone())
         } else {
             let (sources, sets) = text::sources(&recipe, &tokenizer, &run, listener)?;
@@ -354,7 +354,7 @@ fn warn_of_few(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> Re
         let (documents, tokens) = (counted(set.source.documents(), "document"), counted(set.source.len(), "token"));
         listener.warn(
             &format_args!("checkpoint.keep_best chooses by {best}, which has {documents} ({tokens})"),
-            Some("hold out more (data.validation_fraction), or give a validation set of its own (data.validation.NAME.path)"),
+            Some("hold out more (data.validation_fraction), or name a separate validation set (data.validation.NAME.path)"),
         );
     }
     Ok(())
@@ -372,7 +372,7 @@ fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> R
     Ok(())
 }
 
-/// Refuses what cannot fit into this machine's memory: the system would end it without a word.
+/// Refuses a run that cannot fit into this machine's memory: the system would kill it without an error.
 fn check_memory(recipe: &Recipe, config: &GptNeoxConfig) -> Result<()> {
     let (pieces, seq) = (pieces(recipe)?, recipe.usize("data.seq_len")?);
     let needed = Memory::of(config, pieces.micro, seq, pieces.activation_checkpointing).total();

@@ -35,7 +35,7 @@ pub struct Part {
 pub struct Survey {
     /// What is trained on, without what is held out.
     pub train: Vec<Part>,
-    /// What is held out, and sets of their own; those of the run it branches from come first.
+    /// The validation sets, held out and separate; those of the run it branches from come first.
     pub validation: Vec<Part>,
 }
 
@@ -148,7 +148,7 @@ impl Part {
         }
         if documents == 0 {
             return Err(Problem::input("look at data", name, "there is no text in it")
-                .hint("text is .txt or .jsonl, either of them as .gz or .zst, or a folder of such files"));
+                .hint("text is .txt or .jsonl, also as .gz or .zst, or a folder of such files"));
         }
         let read = counts.input.load(std::sync::atomic::Ordering::Relaxed).clamp(1, total.max(1));
         let share = if whole { 1.0 } else { total as f64 / read as f64 };

@@ -137,7 +137,8 @@ pub fn tokenizer(name: &str, eod: Option<&str>) -> Result<Tokenizer> {
             .map_err(|p| if p.hint.is_some() { p } else { p.hint("a Hugging Face tokenizer.json, or builtin:demo") }),
         Some(builtin) => match builtin::tokenizer(builtin) {
             Some(bytes) => Tokenizer::from_bytes(bytes, name, eod),
-            None => Err(Problem::input("read tokenizer", name, "there is none of that name").hint("builtin:demo")),
+            None => Err(Problem::input("read tokenizer", name, "there is no built-in tokenizer of that name")
+                .hint("builtin:demo")),
         },
     }
 }
@@ -150,7 +151,7 @@ pub enum Named {
     Text(Vec<Input>),
 }
 
-/// What is said of a set of which only the beginning of its first document is evaluated.
+/// The warning about a set of which only the beginning of the first document is evaluated.
 pub fn cut_words(name: &str, tokens: u64) -> String {
     format!(
         "{name}: the first document is longer than the limit, so its first {} are evaluated; how many bytes these are is not \
@@ -230,7 +231,7 @@ pub fn tokenise_with(
     if prepared.cut_document {
         listener.warn(
             &format_args!("{name} is a single document: it was cut in two for validation"),
-            Some("give one document a line as JSON lines, or a validation set of its own (data.validation.NAME.path)"),
+            Some("write one document on each line as JSON lines, or name a separate validation set (data.validation.NAME.path)"),
         );
     }
     Ok((prepared.train.path, prepared.validation.map(|info| info.path)))
@@ -276,7 +277,7 @@ pub fn sources(
         if let Some(file) = files_of(&paths, false)?.iter().find(|file| trained.contains(*file)) {
             listener.warn(
                 &format_args!("{name}: this validation set is trained on too: {}", file.display()),
-                Some("its loss says how well the text is learnt, and nothing about other texts"),
+                Some("its loss says how well the model has learnt this text, and nothing about other texts"),
             );
         }
         let path = match look(&paths)? {
@@ -300,7 +301,7 @@ fn files_of(paths: &[String], training: bool) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Tokenises the text of a validation set that has a path of its own into `data/NAME/validation.tokens`: beside `train.tokens` of
+/// Tokenises the text of a validation set that a recipe names by path into `data/NAME/validation.tokens`: beside `train.tokens` of
 /// the training source of that name, if there is one.
 fn judged_by(
     name: &str,
@@ -429,7 +430,7 @@ fn same_tokens(a: &Path, b: &Path) -> Result<bool> {
     })
 }
 
-/// Reads all of the validation sets' files and compares them with what is known of them; what is not known yet, is known then.
+/// Reads all of the validation sets' files and compares them with what is known of them; what is not known yet is recorded.
 pub fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
     for (set, opened) in sets.iter_mut().zip(opened) {
         set.identity = Some(opened.source.verify_as(set.identity.as_ref())?);

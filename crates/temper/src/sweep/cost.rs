@@ -1,4 +1,4 @@
-//! What a tree of runs takes: updates, tokens or images, time, memory and disk; and how many runs to have side by side.
+//! What a tree of runs costs: updates, tokens or images, time, memory and disk; and how many runs to train side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
@@ -42,7 +42,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Of what is left after so many updates; memory and disk stay what they are.
+    /// The cost of what is left after that many updates; memory and disk stay the same.
     pub fn after(&self, step: u64) -> Self {
         let left = self.steps.saturating_sub(step);
         let part = left as f64 / self.steps.max(1) as f64;

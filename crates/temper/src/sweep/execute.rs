@@ -1,7 +1,7 @@
-//! Brings every run of a tree to its end: parents before branches, several side by side where that is asked for.
+//! Trains every run of a tree to its end: parents before branches, several side by side if the user asks for it.
 //!
 //! A run that fails takes its branches with it and nothing else. A signal stops all at a checkpoint; whatever ends the
-//! process, the same command goes on.
+//! process, the same command resumes.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -280,7 +280,7 @@ impl<'a> Show<'a> {
                 self.parts[index] = (first as f64 / stop.max(1) as f64).min(0.9999);
                 // What an earlier sitting did is not this one's pace.
                 self.before += self.parts[index] * self.weights[index] / self.weights.iter().sum::<f64>().max(1e-300);
-                let how = if first > 0 { format!("goes on after step {first}") } else { "begins".to_owned() };
+                let how = if first > 0 { format!("resumes after step {first}") } else { "begins".to_owned() };
                 self.listener.say(&format_args!("{} {how}", self.name(index)));
             }
             News::Step(index, step) => {

@@ -16,7 +16,7 @@ use crate::run::{Limits, Started};
 use crate::sweep::store::{self, State, Store, state};
 use crate::{certify, lm};
 
-/// What a run tells the sweep while it goes on.
+/// What a run reports to the sweep while it trains.
 pub enum News {
     /// It goes from this update to that one.
     Began(usize, u64, u64),
@@ -68,7 +68,7 @@ impl Job<'_> {
                     },
                 };
             }
-            // Killed before its first checkpoint: nothing is lost but what can be done again.
+            // Killed before its first checkpoint: nothing is lost that cannot be repeated.
             State::Begun => {
                 // One that was killed while its text was tokenised has nothing yet that makes it a run.
                 let run = RunDir::at(self.path);
@@ -84,7 +84,11 @@ impl Job<'_> {
                     }
                 }
                 if let Some(aside) = store::set_aside(self.path)? {
-                    let why = format!("{} held more than a run that was begun: moved to {}", name, aside.display());
+                    let why = format!(
+                        "{} held other files than those of a run that had only begun: moved to {}",
+                        name,
+                        aside.display()
+                    );
                     _ = news.send(News::Warning(self.index, why));
                 }
             }
@@ -126,7 +130,7 @@ impl Job<'_> {
     }
 }
 
-/// Writes the log of a run and tells the sweep.
+/// Writes the log of a run and reports to the sweep.
 struct Told<'a, 'p> {
     console: Console<'p>,
     job: &'a Job<'a>,

@@ -18,7 +18,7 @@ use temper_sweep::{At, Curve, Measure, Relation};
 use crate::sweep::results::{Results, TIMES, relation, set_of};
 
 /// Writes `report.html`, its figures and the files for other programs into the sweep's folder, replacing those of an earlier
-/// sitting. `extra` is HTML of the caller's. Gives the path of the page.
+/// command. `extra` is HTML from the caller. Returns the path of the page.
 pub fn write(results: &Results, extra: &str, folder: &Path) -> Result<PathBuf> {
     let save = |name: &str, content: &str| -> Result<PathBuf> {
         let path = folder.join(name);
@@ -319,7 +319,7 @@ fn curves(results: &Results, setting: &Setting, variants: &[(usize, &str)], endi
     }
 }
 
-/// Whether a variant begins from fresh weights where others go on from a base.
+/// Whether a variant begins from fresh weights where others branch from a base.
 fn begins_anew(results: &Results, variant: usize) -> bool {
     let set = &results.chosen.variants[variant].set;
     set.iter()

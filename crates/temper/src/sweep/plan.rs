@@ -1,4 +1,4 @@
-//! `temper sweep --dry-run`: the tree of runs, or the networks to draw, with what it all takes.
+//! `temper sweep --dry-run`: the tree of runs, or the networks to draw, with what they cost.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ pub fn runs(args: &args::Sweep, sweep: &Sweep, chosen: &Chosen, tree: &Tree, cos
     };
     let standing = |index: usize| match state(&tree.nodes[index].path) {
         State::Done => "done".to_owned(),
-        State::Partial(step) => format!("goes on after step {step}"),
+        State::Partial(step) => format!("resumes after step {step}"),
         State::Begun | State::Absent => "to do".to_owned(),
     };
     let mut shown = Vec::new();
@@ -189,7 +189,7 @@ pub fn networks(
     printer.data(format_args!("{}\n{}\n", sweep.title, sweep.source));
     printer.data(table.to_text());
     printer.data(format_args!(
-        "{} networks to draw and look at, one at a time, in memory; nothing is trained, and no run is kept",
+        "{} networks to draw and measure, one at a time, in memory; the sweep trains nothing and keeps no run",
         recipes.len()
     ));
     for problem in missing {

@@ -1,4 +1,4 @@
-//! What a sweep's runs came to: the curves of its metrics, run by run, and what they say about its claims. The files for
+//! The results of a sweep's runs: the curves of its metrics, run by run, and what they say about its claims. The files for
 //! other programs: `metrics.json` (everything that was compared), `table.csv`, `claims.json`.
 
 use std::fmt::Write;
@@ -76,7 +76,7 @@ pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree, listener: &dyn Listener
         if store::state(&node.path) != store::State::Done {
             continue;
         }
-        // A record that cannot be read any more is one variant less, not a report less.
+        // A record that can no longer be read costs the report one variant, not the whole page.
         let run = match store::series(&node.path) {
             Ok(run) => run,
             Err(problem) => {

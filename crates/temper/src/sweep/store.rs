@@ -28,9 +28,9 @@ pub struct Store {
 pub enum State {
     /// There is none.
     Absent,
-    /// It was begun, and there is no checkpoint to go on from.
+    /// It was begun, and there is no checkpoint to resume from.
     Begun,
-    /// It can be resumed after so many updates.
+    /// It can resume after that many updates.
     Partial(u64),
     /// It is complete.
     Done,
@@ -148,7 +148,7 @@ pub fn state(path: &Path) -> State {
     Checkpoint::latest(&run).map_or(State::Begun, |checkpoint| State::Partial(checkpoint.step()))
 }
 
-/// Makes way for a run: a folder that holds anything but a lock gets another name, which it says; nothing is removed.
+/// Makes way for a run: renames a folder that holds anything but a lock, and returns the new name. It removes nothing.
 pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
     let io = |cause: std::io::Error| Problem::io("begin run again", path, &cause);
     let names: std::io::Result<Vec<_>> = fs::read_dir(path).map_err(io)?.map(|entry| Ok(entry?.file_name())).collect();

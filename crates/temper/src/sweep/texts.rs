@@ -1,4 +1,4 @@
-//! What the runs of a sweep train on: text is known by the hash of its content, and tokenised once for all of them.
+//! What the runs of a sweep train on. A sweep identifies a text by the hash of its content and tokenises it once for all runs.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -104,7 +104,7 @@ impl Texts {
                 continue;
             }
             let tokenizer = text::tokenizer(&text.tokenizer, text.eod.as_deref())?;
-            // Under another name until it is whole: a kill leaves nothing that counts.
+            // Under another name until it is whole, so that a kill leaves nothing that a sweep would use.
             let making = folder.with_file_name(format!(".{}", folder.file_name().unwrap_or_default().display()));
             if making.exists() {
                 fs::remove_dir_all(&making).map_err(|cause| Problem::io("begin tokens again", &making, &cause))?;

@@ -51,7 +51,7 @@ pub enum Parent {
 /// A checkpoint of the parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// After so many updates.
+    /// After that many updates.
     Step(u64),
     /// The last.
     Last,
@@ -115,7 +115,7 @@ pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Res
     for (n, &seed) in seeds.iter().enumerate() {
         for (index, variant) in chosen.variants.iter().enumerate() {
             let base = (variant.start != Start::Fresh).then(|| bases.get(n));
-            // Without its base nothing more can be said about a branch than whether its recipe can be read.
+            // Without its base, a branch can only be checked for whether its recipe can be read.
             if matches!(base, Some(None)) {
                 if let Err(found) = Recipe::load_branch(&variant.recipe, &variant.set, &LIBRARY) {
                     found.into_iter().for_each(&mut keep);
@@ -167,12 +167,11 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Resu
         if named.at != At::Last {
             return wrong(
                 "a base is a whole run",
-                "name the directory, and say from = \"base@500 steps\" in the variants",
+                "name the directory, and write from = \"base@500 steps\" in the variants",
             );
         }
         if store::state(&named.dir) != State::Done {
-            let hint =
-                "`temper resume` brings it to its end: variants of a run that goes on would begin at different places";
+            let hint = "complete it with `temper resume`: while a run still trains, its variants would begin at different places";
             return wrong("this run is not complete", hint);
         }
         let recipe = crate::run::resolved(&dir)?;
@@ -332,7 +331,7 @@ fn add(
         };
         // The order of a sum decides its last bits.
         if find_key(key).is_none_or(|key| key.bears) || key == "batch.micro" {
-            // Under the name that the first version had for it: stores stay valid.
+            // Under the name that the first version gave it, so that stores stay valid.
             let key = if key == "data.bad_lines" { "data.invalid_utf8" } else { key };
             hash.update(format!("{key}={value}\n"));
         }
@@ -401,11 +400,11 @@ fn gone(node: &Node, tree: &Tree) -> Option<Problem> {
     };
     RunRef::parse(&name).and_then(|named| named.checkpoint()).err()?;
     let why = "a variant branches from this checkpoint, and it is gone";
-    let hint = "move the run away, and the sweep trains it anew and keeps the checkpoint";
+    let hint = "move the run away; the sweep then trains it anew and keeps the checkpoint";
     Some(Problem::input("find checkpoint", name, why).hint(hint))
 }
 
-/// A run that is named by its directory, told from one made there anew.
+/// Identifies a run named by its directory, so that one made there anew counts as another.
 fn identity(run: &str) -> String {
     let time = RunRef::parse(run).and_then(|named| named.open()).and_then(|dir| RunSeries::without_steps(&dir));
     format!("run {run} of {}", time.map_or(String::new(), |series| series.info.time.to_string()))

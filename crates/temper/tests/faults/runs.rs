@@ -66,7 +66,7 @@ fn a_signal_is_answered_during_an_evaluation() {
         }
         let (code, said) = Running::from(child).signal("INT");
         assert_eq!(code, Some(130), "{said}");
-        says_all(&said, &["stopping: taking a checkpoint first", "go on with: temper resume"]);
+        says_all(&said, &["stopping: taking a checkpoint first", "continue with: temper resume"]);
         !folder.events_of(run, "stop")[0]["reason"].as_str().unwrap().is_empty() && folder.losses(run).is_empty()
     });
     let long = folder.events_of(&run, "eval").iter().filter(|event| event["set"] == "zlong").count();
@@ -124,7 +124,7 @@ fn a_run_that_is_moved_while_it_trains_stops() {
 fn a_run_that_was_only_begun_is_begun_again() {
     let folder = Folder::with_base();
     only_begun(&folder, "run");
-    folder.fails(&["resume", "run"], 2, &["no finished checkpoint", "begin it again with the command"]);
+    folder.fails(&["resume", "run"], 2, &["no finished checkpoint", "repeat the command that began it"]);
     folder.ok(&["train", "tiny.toml", "--out", "run"]);
     folder.same_run("base", "run", 40);
 
@@ -136,7 +136,7 @@ fn a_run_that_was_only_begun_is_begun_again() {
 
     // A record with updates is a run, whoever removed its checkpoints.
     fs::remove_dir_all(folder.path("base/checkpoints")).unwrap();
-    folder.fails(&["train", "tiny.toml", "--out", "base"], 2, &["there is a run here already"]);
+    folder.fails(&["train", "tiny.toml", "--out", "base"], 2, &["there is already a run here"]);
     assert_eq!(folder.losses("base").len(), 40);
 }
 
@@ -323,7 +323,7 @@ fn the_end_that_was_told_last_is_the_end() {
     assert_eq!(folder.temper(&["resume", "run", "--until", "100%", "--max-time", "0.001s"]).code, 75);
     let done = folder.temper(&["resume", "run"]);
     assert_eq!(done.code, 0, "{}", done.err);
-    says_all(&done.err, &["going on after step 10 of 40"]);
+    says_all(&done.err, &["resuming after step 10 of 40"]);
     folder.same_run("base", "run", 40);
 }
 

@@ -66,7 +66,7 @@ fn a_pair_joined_without_its_documents() {
     }
     // Other damage stays an error.
     pair("past", &[0, 70]);
-    folder.fails(&["data", "info", "past.idx"], 2, &["document 1 is said to start at sequence 70 of 60", "hint: "]);
+    folder.fails(&["data", "info", "past.idx"], 2, &["document 1 starts at sequence 70 of 60", "hint: "]);
 }
 
 /// F6: in every reader of text, with and without a mark.
@@ -273,7 +273,7 @@ fn folders_of_text() {
         ],
     );
     folder.write("mix/own.json", "{\n}");
-    refuses(&folder, "mix", &[], &["own.json:1", "probably no data", "mix/*.jsonl"]);
+    refuses(&folder, "mix", &[], &["own.json:1", "probably not data", "mix/*.jsonl"]);
     refuses(&folder, "mix/c.parquet", &[], &["read_parquet"]);
     refuses(&folder, "allenai/c4", &[], &["load_dataset"]);
 }

@@ -119,10 +119,7 @@ fn a_signal_abandons_the_batch() {
         }
         let (code, err) = running.wait();
         assert_eq!(code, Some(143), "{err}");
-        says_all(
-            &err,
-            &["stopping: this batch is abandoned", "stopped after 0 of 60 images; the same command resumes"],
-        );
+        says_all(&err, &["stopping: abandoning this batch", "stopped after 0 of 60 images; the same command resumes"]);
         fs::remove_dir_all(folder.path("v")).unwrap();
     }
 }

@@ -31,7 +31,7 @@ pub fn passes(method: &Method, radius: &Radius, classes: usize) -> u64 {
     3 * slabs + attack + linear
 }
 
-/// Passes of one evaluation on so many images, attacks included, of which this is the most they can take. Within the
+/// Passes of one evaluation on that many images, attacks included, of which this is the most they can take. Within the
 /// ramp, images are bounded at the radius of the schedule too.
 pub fn evaluation_passes(images: usize, settings: &EvalSettings, in_ramp: bool) -> u64 {
     let bounds = if in_ramp { 6 } else { 3 };
@@ -75,7 +75,7 @@ impl Memory {
         let parameters = config.parameters().saturating_mul(4);
         let shapes = config.shapes()?;
         let size = |shape: &[usize; 3]| shape.iter().fold(1, |product: u64, n| product.saturating_mul(*n as u64));
-        // A flatten gives its input another shape; everything else has an output of its own.
+        // A flatten gives its input another shape; everything else allocates an output.
         let kept = config.nodes.iter().zip(&shapes[1..]).filter(|(node, _)| node.op != Op::Flatten);
         let kept = kept.fold(size(&shapes[0]), |sum, (_, shape)| sum.saturating_add(size(shape)));
         let largest = shapes.iter().map(size).max().unwrap_or(0);
@@ -147,7 +147,7 @@ pub fn calibrate(
     let batch = Batch { pixels, labels };
     let timed = (0..3).map(|step| {
         let clock = Instant::now();
-        // What becomes of a random network on made-up images does not matter, only how long it takes.
+        // Only the time matters, not what a random network learns from made-up images.
         let _ = train_step(&mut net, &mut optimizer, &batch, method, radius, accumulation, 1e-6, step + 1, 0, device);
         clock.elapsed().as_secs_f64()
     });

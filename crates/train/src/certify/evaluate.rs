@@ -27,7 +27,7 @@ use super::step::Batch;
 pub struct EvalSettings {
     /// Images of one pass.
     pub rows: usize,
-    /// The first so many images are attacked.
+    /// How many images to attack, the first ones.
     pub attack_images: usize,
     /// Steps of the attack.
     pub attack_steps: usize,
@@ -38,7 +38,7 @@ pub struct EvalSettings {
 }
 
 /// Evaluates `net` on `batches` of images at the radius `target`, and also at the radius `current` of the schedule where
-/// that is another one. `interrupted` is asked between batches and between the passes of an attack: `None` once it has said so.
+/// that is another one. It calls `interrupted` between batches and between the passes of an attack, and returns `None` once that is true.
 #[allow(clippy::too_many_arguments)]
 pub fn evaluate(
     net: &ImageNet,
@@ -94,7 +94,7 @@ pub fn evaluate(
     for (name, loss) in [("clean loss", clean_loss), ("robust loss", robust_loss)] {
         if loss.is_nan() {
             return Err(Problem::training("evaluate", format!("{name} on {set}"), "is not a number")
-                .hint("the last checkpoint is intact: go on from it with a lower lr.peak or a longer eps.length"));
+                .hint("the last checkpoint is intact: branch from it with a lower lr.peak or a longer eps.length"));
         }
     }
     let standard = 100.0 * wrong as f64 / images as f64;
@@ -170,7 +170,7 @@ impl AtRadius {
         Self { eps, uncertified: 0, open: 0, tried: 0, turned: 0, rounding: 0 }
     }
 
-    /// Takes a batch in. False if it was interrupted.
+    /// Adds a batch. False if it was interrupted.
     fn add(&mut self, seen: &Seen, margins: &[f32]) -> Result<bool> {
         let Seen { net, set, batch, before, logits, settings, .. } = *seen;
         let classes = net.config.classes;

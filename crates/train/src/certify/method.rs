@@ -87,7 +87,7 @@ impl Method {
             (Objective::CrownIbp, Mixing::Zhang { beta_end, kappa_end }) => (falls_to(beta_end), falls_to(kappa_end)),
             _ => (0.0, 0.0),
         };
-        // As the reference: a part that does not show is not computed.
+        // As in the reference: a part without effect is not computed.
         (if beta < 1e-5 { 0.0 } else { beta }, kappa)
     }
 }

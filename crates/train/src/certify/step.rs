@@ -63,7 +63,7 @@ pub fn train_step(
     let (mut outcome, gradients) = loss_and_gradients(net, batch, method, radius, accumulation, step, seed, device)?;
     let fail = |what: String, why: String| {
         Problem::training("train", format!("{what} at step {step}"), why).hint(
-            "the last checkpoint is intact: go on from it with a lower lr.peak or a longer eps.length, or look at the data",
+            "the last checkpoint is intact: branch from it with a lower lr.peak or a longer eps.length, or look at the data",
         )
     };
     if !outcome.loss.is_finite() {
@@ -109,7 +109,7 @@ pub fn loss_and_gradients(
         let pixels = &batch.pixels[begin..begin + labels.len() * size];
         let attacked = match method.objective {
             Objective::Pgd if radius.eps > 0.0 => {
-                // The network as it is evaluated, with running statistics; every update has random starts of its own.
+                // The network as it is evaluated, with running statistics; every update draws other random starts.
                 let (steps, seed) = (method.attack_steps, seed ^ (step << 20));
                 let attack =
                     Attack { steps, seed, random_first: true, loss: AttackLoss::CrossEntropy, ..Attack::default() };

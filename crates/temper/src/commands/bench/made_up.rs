@@ -14,7 +14,7 @@ pub fn tokens(seed: u64, step: u64, vocab: usize, count: usize) -> Vec<u32> {
     uniform(seed, &format!("tokens {step}"), 0.5, count).into_iter().map(token).collect()
 }
 
-/// `count` images of so many pixels in [0, 1], as multiples of 1/255, with their labels: noise upon a grey that the class
+/// `count` images of that many pixels in [0, 1], as multiples of 1/255, with their labels: noise upon a grey that the class
 /// decides.
 pub fn images(seed: u64, step: u64, pixels: usize, classes: usize, count: usize) -> Batch {
     let labels: Vec<u32> = (0..count).map(|i| ((i as u64 + step) % classes as u64) as u32).collect();

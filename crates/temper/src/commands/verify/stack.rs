@@ -1,7 +1,7 @@
 //! `counterexamples.npy`: a stack of images in NumPy's format (version 1.0), `[N, C, H, W]` of `<f4`, that grows batch by batch.
 //!
 //! Row k belongs to the line of `verdicts.csv` that has k in its column `counterexample`. Rows are on disk before the lines that name
-//! them, and the header says how many there are before those lines do: what a kill leaves too much is cut off when `verify` resumes.
+//! them, and the header says how many there are before those lines do: a resumed `verify` cuts off the rows that a kill left without lines.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
