@@ -490,7 +490,7 @@ fn reports_that_cannot_be_made() {
             "nothing: no such directory",
             "other: no run here",
             "base@2: no such directory",
-            "hint: a report is about whole runs",
+            "hint: a report shows whole runs",
         ],
     );
     fails(

@@ -293,7 +293,7 @@ pub(super) fn read_once(parts: &mut Vec<Part>, notes: &mut Vec<Note>) {
     if !again.is_empty() {
         again.dedup();
         let files = if again.len() == 1 { "a file that was" } else { "files that were" };
-        let what = format!("read only once, {files} found more than once: {}", listed(&again));
+        let what = format!("read once only, {files} found more than once: {}", listed(&again));
         let hint = "to make a text count for more, give it a larger data.train.NAME.weight".into();
         notes.push(Note { what, hint });
     }

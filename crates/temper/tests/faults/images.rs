@@ -117,7 +117,10 @@ fn files_that_are_not_read_are_counted() {
     }
     folder.write("pets/test/dog/a.webp", "x");
     folder.write("pets/test/dog/.DS_Store", "x");
-    let says = ["training set has files that are not read: 4 .bmp", "test set has files that are not read: 1 .webp"];
+    let says = [
+        "training set has files that Temper does not read: 4 .bmp",
+        "test set has files that Temper does not read: 1 .webp",
+    ];
     for args in [
         &["train", "pets.toml", "--out", "run"][..],
         &["data", "info", "pets"],

@@ -75,7 +75,7 @@ fn a_quick_look_blocks_nothing() {
     // A folder of one's own choice says all that differs.
     verify(&folder, &[&QUICK[..], &["--out", "v"]].concat());
     let other = ["verify", "run", "--eps", "0.05", "--images", "30", "--out", "v", "--steps", "5", "--restarts", "1"];
-    folder.fails(&other, 2, &["steps = 4, now it is 5", "restarts = 2, now it is 1", "hint: give another folder"]);
+    folder.fails(&other, 2, &["steps = 4, now it is 5", "restarts = 2, now it is 1", "hint: choose another folder"]);
 }
 
 /// An option that the question has no use for is an error that names both: nothing that was asked is dropped in silence.
