@@ -317,7 +317,7 @@ fn a_killed_verify_goes_on() {
         folder.fails(
             &[&["verify", "base", "--out", "whole"], extra].concat(),
             2,
-            &[says, "whole", "hint: give another folder"],
+            &[says, "whole", "hint: choose another folder"],
         );
     }
     folder.fails(&[&["verify", "base@39", "--out", "whole"], &slow[..]].concat(), 2, &["step = 40, now it is 39"]);

@@ -378,7 +378,7 @@ setting.words = { old = "old", new = "new" }
         &["sweep", "wrong.toml"],
         2,
         &[
-            "wrong.toml:6: variant.name: there is a variant \"a\" already",
+            "wrong.toml:6: variant.name: there is already a variant \"a\"",
             "there is no variant \"b\"",
             "\"a\" is compared with itself",
             "claim.within: it means nothing with relation = \"<\"",
