@@ -181,7 +181,7 @@ pub struct Eval {
     /// Tokens in a window [default: as the run was trained; at most 2048 for a Hugging Face model].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seq_len: Option<u64>,
-    /// Evaluate at most N tokens of each set, in whole documents [default: all].
+    /// Evaluate at most N tokens of each set: whole documents, or a part of the first [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_tokens: Option<u64>,
     /// The key of a JSON line that holds the text.
@@ -223,7 +223,7 @@ pub struct Verify {
     /// a random search that needs no gradient.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
     pub restarts: u64,
-    /// Instead of verdicts, find the largest certified radius of every image up to --eps, by bisection.
+    /// Instead of verdicts, find the largest certified radius of every image up to --eps, by bisection. Nothing is attacked.
     #[arg(long)]
     pub radius: bool,
     /// Steps of the bisection: the radius is found to EPS over 2^N.
@@ -404,7 +404,7 @@ pub struct Report {
     /// The validation set of the old data, for the perplexity plane [default: the first that the base was trained on].
     #[arg(long, value_name = "SET")]
     pub old: Option<String>,
-    /// The validation set of the new data [default: the first that a branch was trained on and the base was not].
+    /// The validation set of the new data [default: the first that the last run of a chain was trained on and its base was not].
     #[arg(long, value_name = "SET")]
     pub new: Option<String>,
 }
