@@ -67,7 +67,7 @@ fn only_the_known_files_are_taken() {
     fs::create_dir_all(folder.path("data/mnist")).unwrap();
     folder.write("data/mnist/t10k-labels-idx1-ubyte.gz", "mine");
     let done = folder.temper(&["data", "fetch", "mnist", "--from", "place"]);
-    assert!(done.code == 2 && done.err.contains("nothing is ever overwritten"), "{}", done.err);
+    assert!(done.code == 2 && done.err.contains("never overwrites a file"), "{}", done.err);
     assert_eq!(folder.read("data/mnist/t10k-labels-idx1-ubyte.gz"), b"mine");
 }
 
