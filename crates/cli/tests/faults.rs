@@ -1,6 +1,6 @@
 //! The faults that were found by trying: what users of neighbouring tools report, kills, damaged files, a new user, other programs.
 //! Each is a *kind*, and each test fails at c4163c3. What another kind of test holds is named here all the same; `faults/` stands for
-//! `crates/temper/tests/faults/`.
+//! `crates/cli/tests/faults/`.
 //!
 //! | entry | test | places looked through |
 //! |---|---|---|

@@ -50,7 +50,7 @@ const INTERRUPTED: &str = "train law.toml --out runs/law --max-time 8h";
 /// Commands that are not the program's, and why they are not run here.
 const ELSEWHERE: [(&str, &str); 2] = [
     ("cargo test --release --workspace", "runs this"),
-    ("cargo install --path crates/temper", "builds the program again"),
+    ("cargo install --path crates/cli", "builds the program again"),
 ];
 
 /// How many updates runs have made when the commands of their page are through.
