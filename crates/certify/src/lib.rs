@@ -11,12 +11,13 @@
 //! | [`images`] | the images of a run, and the manifest that it keeps of them |
 //! | [`start`] | the four starts: fresh, from a state dict, branch, resume |
 //! | [`plan`] | what a recipe does and costs |
-//! | [`open`] | a network to look at |
+//! | [`open`], [`layers`] | a network to look at, and what the intervals do in each of its layers |
 
 pub mod checkpoint;
 pub mod cost;
 pub mod evaluate;
 pub mod images;
+pub mod layers;
 pub mod method;
 pub mod open;
 pub mod plan;

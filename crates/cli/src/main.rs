@@ -9,7 +9,6 @@ mod problems;
 mod reading;
 mod run;
 mod scratch;
-mod sweep;
 
 use std::process::ExitCode;
 

@@ -13,7 +13,6 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("record", &["base"]),
     ("kernels", &[]),
     ("recipe", &["base", "schedule"]),
-    ("sweep", &["base", "schedule", "record", "recipe"]),
     ("data", &["base"]),
     ("report", &["base", "record"]),
     ("ops", &["kernels"]),
@@ -23,17 +22,18 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("lm", &["base", "schedule", "record", "recipe", "data", "ops", "model", "train"]),
     ("certify", &["base", "schedule", "record", "recipe", "data", "ops", "model", "bounds", "train"]),
     ("temper", &["base", "schedule", "record", "recipe", "data", "train", "lm", "certify"]),
+    ("sweep", &["base", "schedule", "record", "recipe", "data", "report", "model", "train", "lm", "certify", "temper"]),
     (
         "cli",
         &[
-            "base", "schedule", "record", "kernels", "recipe", "sweep", "data", "report", "ops", "model", "bounds",
-            "train", "lm", "certify", "temper",
+            "base", "schedule", "record", "kernels", "recipe", "data", "report", "ops", "model", "bounds", "train",
+            "lm", "certify", "temper", "sweep",
         ],
     ),
 ];
 
 /// These build and test without a tensor library.
-const WITHOUT_BURN: [&str; 8] = ["base", "schedule", "record", "recipe", "sweep", "kernels", "data", "report"];
+const WITHOUT_BURN: [&str; 7] = ["base", "schedule", "record", "recipe", "kernels", "data", "report"];
 
 /// Parts of Burn that name a backend. Everything above `ops` speaks of tensors and devices only.
 const BACKENDS: [&str; 2] = ["burn-autodiff", "burn-flex"];

@@ -1,16 +1,36 @@
-//! What a sweep is: a comparison of a paper as a file, and what measured numbers say about its claims. Pure: nothing here
-//! trains, and nothing reads or writes a file.
+//! Sweeps: a comparison of a paper as a file, the tree of runs that it makes, and what their numbers say about its claims.
 //!
-//! Reading order: [`file`] (the format), [`choose`] (one size of it, every variant with all its overrides), [`numbers`] (what
-//! a run is compared by), [`claim`] (does it hold?), [`stats`] (mean, spread, confidence).
+//! | file | what |
+//! |---|---|
+//! | [`file`] | the format; [`choose`] takes one size of it, every variant with all its overrides |
+//! | [`tree`] | the runs, each known by the hash of what decides its numbers; equal ones are one |
+//! | [`texts`] | what they train on, named by its content and tokenised once |
+//! | [`cost`] | what the tree costs |
+//! | [`store`] | where runs lie, shared by all sweeps of a folder |
+//! | [`execute`], [`one`] | trains them all; a single one |
+//! | [`gains`] | measures networks that need no training |
+//! | [`results`], [`numbers`] | reads the records back; what a run is compared by |
+//! | [`claim`], [`stats`] | does a claim hold? mean, spread, confidence |
+//! | [`page`] | the report |
+//!
+//! `file`, `choose`, `numbers`, `claim` and `stats` are pure: they neither train nor read or write a file.
 
 pub mod choose;
 pub mod claim;
+pub mod cost;
+pub mod execute;
 pub mod file;
+pub mod gains;
 pub mod numbers;
+pub mod one;
+pub mod page;
 mod parse;
 mod read;
+pub mod results;
 pub mod stats;
+pub mod store;
+pub mod texts;
+pub mod tree;
 
 pub use choose::{Chosen, Start, Variant};
 pub use claim::{Comparison, Judged, Verdict, judge, judge_all};

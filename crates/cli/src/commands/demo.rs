@@ -14,6 +14,7 @@ use temper_base::numbers::duration;
 use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
 use temper_certify as certify;
+use temper_certify::layers::look;
 use temper_data::PrepareOptions;
 use temper_data::builtin;
 use temper_lm::text;
@@ -24,7 +25,6 @@ use temper_record::run::RunDir;
 use temper_report::{Extra, InitGains, ReportOptions, final_table, gain_table, report, sentence};
 
 use crate::args::Demo;
-use crate::commands::inspect;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -133,7 +133,7 @@ fn gains(seed: u64) -> Result<Extra, Problems> {
     let mut layers = Vec::new();
     let inits = [("default", ImageInit::Default), ("IBP", ImageInit::Ibp)].map(|(name, init)| {
         let net = ImageNet::new(config.clone(), init, seed, &device);
-        let rows = inspect::look(&net, &data.test, 256, eps, Statistics::Batch, &device);
+        let rows = look(&net, &data.test, 256, eps, Statistics::Batch, &device);
         layers = rows.iter().map(|row| row.layer.clone()).collect();
         InitGains {
             init: name.into(),

@@ -1,8 +1,11 @@
 //! `temper sweep`: a figure or table of a paper as one command.
 
+mod plan;
+
 use std::path::{Path, PathBuf};
 
 use temper::builtin::SWEEPS;
+use temper_base::Listener;
 use temper_base::hash::{Digest, Sha256};
 use temper_base::listener::Meter;
 use temper_base::{Problem, Problems, Result};
@@ -16,11 +19,45 @@ use crate::args;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::sweep::cost::{self, Clock};
-use crate::sweep::results::{self, Results};
-use crate::sweep::store::{State, Store, state};
-use crate::sweep::tree::{self, Tree};
-use crate::sweep::{execute, gains, page, plan, texts};
+use crate::run::watch;
+use temper::{Run, Watch};
+use temper_sweep::cost::{self, Clock};
+use temper_sweep::one::{Front, RunLog};
+use temper_sweep::results::{self, Results};
+use temper_sweep::store::{State, Store, state};
+use temper_sweep::tree::{self, Tree};
+use temper_sweep::{execute, gains, page, texts};
+
+/// The command line as the program that a sweep runs in.
+struct Terminal {
+    signals: Signals,
+}
+
+/// What hears one of several runs.
+struct Quiet<'s> {
+    printer: Printer,
+    signals: &'s Signals,
+}
+
+impl Front for Terminal {
+    fn run_log(&self) -> Box<dyn RunLog + '_> {
+        Box::new(Quiet { printer: Printer::for_log(), signals: &self.signals })
+    }
+
+    fn signal(&self) -> Option<i32> {
+        self.signals.seen()
+    }
+}
+
+impl RunLog for Quiet<'_> {
+    fn listener(&self) -> &dyn Listener {
+        &self.printer
+    }
+
+    fn watch<'a>(&'a self, run: &dyn Run) -> Box<dyn Watch + 'a> {
+        Box::new(watch(run, "", self.signals, &self.printer))
+    }
+}
 
 /// Runs the command.
 pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
@@ -119,7 +156,7 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     let costs = cost::of_tree(&tree, None, printer)?;
     let weights: Vec<f64> = costs.iter().map(|cost| cost.flops).collect();
     printer.say(format_args!("{}: {} runs, {left} of them to do, {jobs} at a time", sweep.name, tree.nodes.len(),));
-    let ended = execute::run(&tree, &store, jobs, &weights, &signals, printer)?;
+    let ended = execute::run(&tree, &store, jobs, &weights, &Terminal { signals }, printer)?;
     if let Some(signal) = ended.signal {
         printer.say("stopped; the same command resumes");
         return Ok((128 + signal) as u8);

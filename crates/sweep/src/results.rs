@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use temper_base::Listener;
 use temper_base::numbers;
 use temper_record::csv::quoted;
-use temper_sweep::file::Setting;
-use temper_sweep::stats::Spread;
-use temper_sweep::{At, Chosen, Claim, Curve, Judged, Relation, Sweep, Variant, judge_all};
 
-use crate::sweep::store;
-use crate::sweep::tree::Tree;
+use crate::file::Setting;
+use crate::stats::Spread;
+use crate::store;
+use crate::tree::Tree;
+use crate::{At, Chosen, Claim, Curve, Judged, Relation, Sweep, Variant, judge_all};
 
 /// The times that tables show.
 pub const TIMES: [(&str, At); 4] =
@@ -206,7 +206,7 @@ impl Results<'_> {
 
 /// A relation in a word.
 pub fn relation(claim: &Claim) -> &'static str {
-    use temper_sweep::Relation::{Decreases, Equal, Greater, Increases, Less};
+    use crate::Relation::{Decreases, Equal, Greater, Increases, Less};
     match claim.relation {
         Less => "<",
         Greater => ">",

@@ -11,7 +11,7 @@ use temper_data::{Documents, Input, PrepareOptions, ReadOptions, Tokenizer};
 use temper_lm::text;
 use temper_recipe::Recipe;
 
-use crate::sweep::store::Store;
+use crate::store::Store;
 
 /// Held-out documents are the same for every seed: runs of several seeds are judged by the same text.
 const SPLIT_SEED: u64 = 1;

@@ -18,8 +18,8 @@ use temper_recipe::{Recipe, Task};
 use temper_train::lengths::Lengths;
 use temper_train::machine;
 
-use crate::sweep::texts;
-use crate::sweep::tree::{Node, Parent, Tree};
+use crate::texts;
+use crate::tree::{Node, Parent, Tree};
 
 /// What one run takes.
 #[derive(Debug, Clone, PartialEq)]

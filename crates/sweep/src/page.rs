@@ -11,11 +11,11 @@ use temper_report::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach
 use temper_report::scale::Kind;
 use temper_report::text::{Format, escape};
 use temper_report::{Dots, Drawing, Table, document, keys};
-use temper_sweep::file::Setting;
-use temper_sweep::stats::Spread;
-use temper_sweep::{At, Curve, Measure, Relation};
 
-use crate::sweep::results::{Results, TIMES, relation, set_of};
+use crate::file::Setting;
+use crate::results::{Results, TIMES, relation, set_of};
+use crate::stats::Spread;
+use crate::{At, Curve, Measure, Relation};
 
 /// Writes `report.html`, its figures and the files for other programs into the sweep's folder, replacing those of an earlier
 /// command. `extra` is HTML from the caller. Returns the path of the page.

@@ -13,10 +13,9 @@ use temper_base::numbers::duration;
 use temper_base::{Listener, Problem, Problems, Result};
 use temper_train::trainer::{End, Interrupt};
 
-use crate::console::Signals;
-use crate::sweep::one::{Job, News};
-use crate::sweep::store::{State, Store, state};
-use crate::sweep::tree::{Node, Parent, Tree};
+use crate::one::{Front, Job, News};
+use crate::store::{State, Store, state};
+use crate::tree::{Node, Parent, Tree};
 
 /// How often a waiting sweep looks again, and how often the bar moves by itself.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -89,7 +88,7 @@ pub fn run(
     store: &Store,
     jobs: usize,
     weights: &[f64],
-    signals: &Signals,
+    front: &dyn Front,
     listener: &dyn Listener,
 ) -> Result<Ended, Problems> {
     let states: Vec<Place> = tree
@@ -112,7 +111,7 @@ pub fn run(
     std::thread::scope(|scope| {
         for (number, pool) in pools.iter().enumerate() {
             let (sender, queue) = (sender.clone(), &queue);
-            let work = move || worker(tree, store, queue, signals, &sender, pool.as_ref());
+            let work = move || worker(tree, store, queue, front, &sender, pool.as_ref());
             match (std::thread::Builder::new().spawn_scoped(scope, work), number) {
                 (Ok(_), _) => {}
                 (Err(cause), 0) => return Err(Problem::no_threads(jobs, cause)),
@@ -137,7 +136,7 @@ pub fn run(
         }
     })?;
     listener.end();
-    ended.signal = signals.seen();
+    ended.signal = front.signal();
     Ok(ended)
 }
 
@@ -145,13 +144,13 @@ fn worker(
     tree: &Tree,
     store: &Store,
     (queue, moved): &(Mutex<Queue>, Condvar),
-    signals: &Signals,
+    front: &dyn Front,
     news: &Sender<News>,
     pool: Option<&rayon::ThreadPool>,
 ) {
     let tell = |what: News| _ = news.send(what);
     loop {
-        if signals.seen().is_some() {
+        if front.signal().is_some() {
             return;
         }
         let mut guard = queue.lock().expect("no holder panics");
@@ -204,7 +203,7 @@ fn worker(
             hash: &node.hash,
             path: &node.path,
         };
-        let go = || job.go(signals, news);
+        let go = || job.go(front, news);
         let result = catch_unwind(AssertUnwindSafe(|| pool.map_or_else(go, |pool| pool.install(go))));
         drop(lock);
         // The hook has said where it happened.

@@ -5,15 +5,15 @@ use burn::tensor::Device;
 use temper::builtin::LIBRARY;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Problems, Result};
+use temper_certify::layers::look;
 use temper_certify::{images, settings, start};
 use temper_model::image::Statistics;
 use temper_recipe::{Recipe, Task};
 use temper_report::text::escape;
 use temper_report::{InitGains, gain_table};
-use temper_sweep::{Chosen, Curve, Sweep};
 
-use crate::commands::inspect::look;
-use crate::sweep::results::{Measured, metrics};
+use crate::results::{Measured, metrics};
+use crate::{Chosen, Curve, Sweep};
 
 /// Images that the gains are taken on.
 const IMAGES: usize = 64;

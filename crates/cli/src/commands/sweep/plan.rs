@@ -8,15 +8,15 @@ use temper_base::numbers::{count, duration};
 use temper_certify as certify;
 use temper_recipe::Recipe;
 use temper_report::Table;
+use temper_sweep::cost::Cost;
+use temper_sweep::store::{State, state};
+use temper_sweep::tree::{self, Parent, Tree};
 use temper_sweep::{Chosen, Sweep};
 use temper_train::machine;
 
 use crate::args;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::sweep::cost::Cost;
-use crate::sweep::store::{State, state};
-use crate::sweep::tree::{self, Parent, Tree};
 
 /// The tree, what it shares, and what it takes.
 pub fn runs(args: &args::Sweep, sweep: &Sweep, chosen: &Chosen, tree: &Tree, costs: &[Cost], printer: &Printer) {

@@ -11,12 +11,12 @@ use temper_lm as lm;
 use temper_recipe::{Recipe, Task, Value, find_key};
 use temper_record::run::{At, RunRef};
 use temper_record::{CERTIFY, LM, RunSeries, metric};
-use temper_sweep::file::Base;
-use temper_sweep::{Chosen, Start, Sweep, Variant};
 use temper_train::lengths::Lengths;
 
-use crate::sweep::store::{self, State, Store};
-use crate::sweep::texts::{self, Texts};
+use crate::file::Base;
+use crate::store::{self, State, Store};
+use crate::texts::{self, Texts};
+use crate::{Chosen, Start, Sweep, Variant};
 
 /// A run of the tree.
 pub struct Node {

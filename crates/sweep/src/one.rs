@@ -4,14 +4,11 @@ use std::path::Path;
 use std::sync::mpsc::Sender;
 
 use temper::{End, Limits, Recipe, Run, Watch};
-use temper_base::{Problems, Result};
+use temper_base::{Listener, Problems, Result};
 use temper_record::event::Event;
 use temper_record::{Checkpoint, RunDir, begun};
 
-use crate::console::{Console, Signals};
-use crate::printer::Printer;
-use crate::run;
-use crate::sweep::store::{self, State, Store, state};
+use crate::store::{self, State, Store, state};
 
 /// What a run reports to the sweep while it trains.
 pub enum News {
@@ -25,6 +22,24 @@ pub enum News {
     Ended(usize, Result<End, Problems>),
     /// Another sweep is at it.
     Waits(usize),
+}
+
+/// The program that a sweep runs in.
+pub trait Front: Sync {
+    /// What hears one of several runs at a time; their warnings are in their records.
+    fn run_log(&self) -> Box<dyn RunLog + '_>;
+
+    /// The signal that arrived, if one did.
+    fn signal(&self) -> Option<i32>;
+}
+
+/// Writes the log of a run.
+pub trait RunLog {
+    /// Hears what happens while the run begins.
+    fn listener(&self) -> &dyn Listener;
+
+    /// What writes the events of the run. From now on it trains.
+    fn watch<'a>(&'a self, run: &dyn Run) -> Box<dyn Watch + 'a>;
 }
 
 /// What to run.
@@ -45,15 +60,15 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// Starts or resumes the run, and trains to its end or a signal.
-    pub fn go(&self, signals: &Signals, news: &Sender<News>) -> Result<End, Problems> {
-        let printer = Printer::for_log();
+    pub fn go(&self, front: &dyn Front, news: &Sender<News>) -> Result<End, Problems> {
+        let log = front.run_log();
         let name = self.path.display().to_string();
         let limits = Limits::default();
         match state(self.path) {
             State::Done => return Ok(End::Done),
             State::Partial(_) => {
-                return match temper::resume(&name, None, limits, &printer)? {
-                    Some(run) => self.train(run, signals, news, &printer),
+                return match temper::resume(&name, None, limits, log.listener())? {
+                    Some(run) => self.train(run, &*log, news),
                     None => Ok(End::Done),
                 };
             }
@@ -66,7 +81,7 @@ impl Job<'_> {
                     let lock = run.lock()?;
                     if !Checkpoint::list(&run)?.is_empty() {
                         drop(lock);
-                        return self.go(signals, news);
+                        return self.go(front, news);
                     }
                     if begun::only_begun(&run) {
                         begun::clear(&run)?;
@@ -84,47 +99,41 @@ impl Job<'_> {
             State::Absent => {}
         }
         let run = match &self.parent {
-            None => temper::train(self.recipe.clone(), self.path, limits, &printer)?,
-            Some(parent) => temper::branch(self.recipe.clone(), parent, self.path, limits, &printer)?,
+            None => temper::train(self.recipe.clone(), self.path, limits, log.listener())?,
+            Some(parent) => temper::branch(self.recipe.clone(), parent, self.path, limits, log.listener())?,
         };
-        self.train(run, signals, news, &printer)
+        self.train(run, &*log, news)
     }
 
-    fn train(
-        &self,
-        mut run: Box<dyn Run>,
-        signals: &Signals,
-        news: &Sender<News>,
-        printer: &Printer,
-    ) -> Result<End, Problems> {
-        let mut told = Told { console: run::watch(&*run, "", signals, printer), job: self, news };
+    fn train(&self, mut run: Box<dyn Run>, log: &dyn RunLog, news: &Sender<News>) -> Result<End, Problems> {
+        let mut told = Told { log: log.watch(&*run), job: self, news };
         told.tell(News::Began(self.index, run.step(), run.lengths().stop));
         Ok(run.train(&mut told)?)
     }
 }
 
 /// Writes the log of a run and reports to the sweep.
-struct Told<'a, 'p> {
-    console: Console<'p>,
+struct Told<'a> {
+    log: Box<dyn Watch + 'a>,
     job: &'a Job<'a>,
     news: &'a Sender<News>,
 }
 
-impl Told<'_, '_> {
+impl Told<'_> {
     fn tell(&self, news: News) {
         // Nobody listens any more once the sweep has ended.
         _ = self.news.send(news);
     }
 }
 
-impl Watch for Told<'_, '_> {
+impl Watch for Told<'_> {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Step { step, .. } => self.tell(News::Step(self.job.index, *step)),
             Event::Warning { message, .. } => self.tell(News::Warning(self.job.index, message.clone())),
             _ => {}
         }
-        self.console.event(event);
+        self.log.event(event);
     }
 
     fn keep_at(&self) -> Vec<u64> {
@@ -132,6 +141,6 @@ impl Watch for Told<'_, '_> {
     }
 
     fn signal(&self) -> Option<i32> {
-        self.console.signal()
+        self.log.signal()
     }
 }
