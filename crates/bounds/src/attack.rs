@@ -12,6 +12,8 @@ use crate::boxes::{Images, clean, ends};
 use crate::floats;
 use crate::search::{Stop, search};
 
+pub use temper_verify::Attacked;
+
 /// What the attack climbs in the starts that go for any other class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AttackLoss {
@@ -46,24 +48,10 @@ impl Default for Attack {
     }
 }
 
-/// What was found for one image.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Attacked {
-    /// `z_y - max_{j != y} z_j` of the clean image.
-    pub clean_margin: f32,
-    /// The class of the clean image.
-    pub clean_class: u32,
-    /// The smallest margin seen in the box, the clean image's included; NaN once a logit was not finite.
-    pub margin: f32,
-    /// The class at the smallest margin.
-    pub class: u32,
-}
-
-impl Attacked {
-    /// Another class was found in the box, or one with as large a logit.
-    pub fn found(&self) -> bool {
-        self.margin <= 0.0
-    }
+/// Margin and class of every image without an attack, from the logits `[N, K]`.
+pub fn clean_margins(logits: Tensor<2>, labels: &[u32]) -> Vec<Attacked> {
+    let clean = |(margin, class)| Attacked { clean_margin: margin, clean_class: class, margin, class };
+    margins(&floats(logits), labels).into_iter().map(clean).collect()
 }
 
 /// When an image is left alone.

@@ -9,7 +9,7 @@ use temper_bounds::attack::{Attack, AttackLoss, adversarial_images, attack, atta
 use temper_bounds::boxes::{Images, clean};
 use temper_bounds::ibp::Bound;
 use temper_bounds::radius::radii;
-use temper_bounds::verdict::{AttackCertified, Outcome, Question, Summary, verify_batch, verify_until};
+use temper_bounds::verdict::{AttackCertified, Question, Summary, Verdict, verify_batch, verify_until};
 use temper_model::image::{ImageNet, Statistics};
 use temper_model::parameter::Parameters;
 
@@ -132,7 +132,7 @@ fn counterexamples_are_of_another_class() {
         let question = Question { eps: 0.1, bound: Bound::Ibp, attack, attack_certified: AttackCertified::None };
         let net = &golden.net;
         let found = verify_until(net, golden.first(24), &question, &|| false, &Device::flex()).unwrap().unwrap();
-        let attacked: Vec<_> = found.verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Attacked).collect();
+        let attacked: Vec<_> = found.verdicts.iter().filter(|verdict| verdict.verdict == Verdict::Attacked).collect();
         all += attacked.len();
         assert_eq!(attacked.len(), found.counterexamples.len(), "{name}");
         let len: usize = net.config.input.iter().product();
@@ -216,17 +216,17 @@ fn verdicts_of_a_batch() {
         assert!(verdicts.iter().all(|verdict| verdict.attack_margin.is_some()));
         for (i, verdict) in verdicts.iter().enumerate() {
             assert_eq!((verdict.index, verdict.label), (i as u64, golden.labels[i]));
-            assert_eq!(verdict.predicted == verdict.label, verdict.outcome != Outcome::Misclassified);
+            assert_eq!(verdict.predicted == verdict.label, verdict.verdict != Verdict::Misclassified);
             assert!(verdict.bound <= verdict.clean_margin + 1e-5, "{verdict:?}");
         }
         // Fewer attacks, the same outcomes.
         for certified in [AttackCertified::None, AttackCertified::Tenth] {
             let fewer = verify(&question(certified));
             for (all, fewer) in verdicts.iter().zip(&fewer) {
-                assert_eq!(all.outcome, fewer.outcome, "{name}: {all:?} {fewer:?}");
-                let needed = matches!(fewer.outcome, Outcome::Attacked | Outcome::Unknown);
+                assert_eq!(all.verdict, fewer.verdict, "{name}: {all:?} {fewer:?}");
+                let needed = matches!(fewer.verdict, Verdict::Attacked | Verdict::Unknown);
                 assert!(!needed || fewer.attack_margin.is_some(), "{name}: {fewer:?}");
-                assert!(fewer.outcome != Outcome::Misclassified || fewer.attack_margin.is_none());
+                assert!(fewer.verdict != Verdict::Misclassified || fewer.attack_margin.is_none());
             }
         }
     }
@@ -246,7 +246,7 @@ fn not_a_number_is_no_verdict() {
     let question = Question { eps: 0.02, bound: Bound::Best, attack: STRONG, attack_certified: AttackCertified::All };
     let verdicts = verify_batch(&net, golden.first(5), &question, &Device::flex()).unwrap();
     assert!(
-        verdicts.iter().all(|verdict| verdict.outcome == Outcome::Error && verdict.error.is_some()),
+        verdicts.iter().all(|verdict| verdict.verdict == Verdict::Error && verdict.error.is_some()),
         "{verdicts:?}"
     );
     let radii = radii(&net, golden.first(5), 0.5, 4, Bound::Best, &Device::flex()).unwrap();

@@ -11,14 +11,15 @@
 
 use burn::tensor::{Device, Tensor};
 use temper_base::{Problem, Result};
-use temper_bounds::attack::{Attack, attack_images_until};
+use temper_bounds::attack::{Attack, attack_images_until, clean_margins};
 use temper_bounds::boxes::{self, Images};
 use temper_bounds::ibp::{LayerState, layer_states};
 use temper_bounds::losses;
-use temper_bounds::verdict::{ROUNDING, check_order};
+use temper_bounds::verdict::least;
 use temper_model::ImageNet;
 use temper_model::image::Statistics;
 use temper_record::event::Values;
+use temper_verify::{Attacked, Engine, Verdict, certifies, check_order, decide};
 
 use super::step::Batch;
 
@@ -78,17 +79,18 @@ pub fn evaluate(
             false => layers.iter_mut().zip(&states).for_each(|(sum, state)| sum.add(state)),
         }
         drop(trace);
-        let seen =
-            Seen { net, set, batch: &batch, before: images, logits: &matrix(logits), settings, interrupted, device };
-        if !at_target.add(&seen, &matrix(margins))? {
+        let clean = clean_margins(logits, &batch.labels);
+        let indices = (images as u64..).take(rows).collect();
+        wrong += clean.iter().filter(|clean| clean.clean_margin.is_nan() || clean.clean_margin <= 0.0).count();
+        let seen = Seen { net, set, batch: &batch, indices, clean, settings, interrupted, device };
+        if !at_target.add(&seen, &margins)? {
             return Ok(None);
         }
         if let Some(at_current) = &mut at_current
-            && !at_current.add(&seen, &matrix(bounds(current).1))?
+            && !at_current.add(&seen, &bounds(current).1)?
         {
             return Ok(None);
         }
-        wrong += seen.correct().iter().filter(|correct| !**correct).count();
         images += rows;
     }
     for (name, loss) in [("clean loss", clean_loss), ("robust loss", robust_loss)] {
@@ -137,17 +139,50 @@ struct Seen<'a> {
     net: &'a ImageNet,
     set: &'a str,
     batch: &'a Batch,
-    /// Images of the set before this batch.
-    before: usize,
-    logits: &'a [f32],
+    /// The numbers of the images in their set.
+    indices: Vec<u64>,
+    /// Margin and class of every image.
+    clean: Vec<Attacked>,
     settings: &'a EvalSettings,
     interrupted: &'a dyn Fn() -> bool,
     device: &'a Device,
 }
 
-impl Seen<'_> {
-    fn correct(&self) -> Vec<bool> {
-        correct(self.logits, &self.batch.labels, self.net.config.classes)
+/// A batch whose bounds at one radius are known.
+struct Bounded<'a> {
+    seen: &'a Seen<'a>,
+    eps: f64,
+    bounds: Vec<f32>,
+}
+
+impl Engine for Bounded<'_> {
+    fn labels(&self) -> &[u32] {
+        &self.seen.batch.labels
+    }
+
+    fn indices(&self) -> &[u64] {
+        &self.seen.indices
+    }
+
+    fn bounds(&self) -> Result<Option<Vec<f32>>> {
+        Ok(Some(self.bounds.clone()))
+    }
+
+    fn clean(&self) -> Result<Option<Vec<Attacked>>> {
+        Ok(Some(self.seen.clean.clone()))
+    }
+
+    /// Without the images that were found: an evaluation keeps none.
+    fn attack(&self, places: &[usize]) -> Result<Option<(Vec<Attacked>, Vec<f32>)>> {
+        let Seen { net, batch, indices, settings, interrupted, device, .. } = self.seen;
+        let size = net.config.input.iter().product::<usize>();
+        let pixels: Vec<f32> = places.iter().flat_map(|&i| &batch.pixels[i * size..(i + 1) * size]).copied().collect();
+        let labels: Vec<u32> = places.iter().map(|&i| batch.labels[i]).collect();
+        let indices: Vec<u64> = places.iter().map(|&i| indices[i]).collect();
+        let images = Images { pixels: &pixels, shape: net.config.input, labels: &labels, indices: &indices };
+        let EvalSettings { attack_steps: steps, attack_restarts: restarts, seed, .. } = **settings;
+        let attack = Attack { steps, restarts, seed, ..Attack::default() };
+        Ok(attack_images_until(net, images, self.eps, &attack, interrupted, device)?.map(|found| (found, Vec::new())))
     }
 }
 
@@ -170,28 +205,29 @@ impl AtRadius {
         Self { eps, uncertified: 0, open: 0, tried: 0, turned: 0, rounding: 0 }
     }
 
-    /// Adds a batch. False if it was interrupted.
-    fn add(&mut self, seen: &Seen, margins: &[f32]) -> Result<bool> {
-        let Seen { net, set, batch, before, logits, settings, .. } = *seen;
-        let classes = net.config.classes;
-        let correct = seen.correct();
-        let mut certified = certified(margins, &batch.labels, classes);
-        for i in (0..correct.len()).filter(|&i| !correct[i]) {
-            if certified[i] {
-                contradiction(logits, margins, i, batch.labels[i] as usize, classes, before, set)?;
-                self.rounding += 1;
-                certified[i] = false;
+    /// Adds a batch with these margins. False if it was interrupted.
+    fn add(&mut self, seen: &Seen, margins: &Tensor<2>) -> Result<bool> {
+        let bounds = least(margins, &seen.batch.labels);
+        let open = |clean: &Attacked, bound: f32| clean.clean_margin > 0.0 && !certifies(bound);
+        let attacked = seen.settings.attack_images as u64;
+        let attacks = |i: usize, clean: &Attacked, bound: f32| open(clean, bound) && seen.indices[i] < attacked;
+        let Some(decided) = decide(&Bounded { seen, eps: self.eps, bounds }, &attacks)? else { return Ok(false) };
+        for (verdict, clean) in decided.verdicts.iter().zip(&seen.clean) {
+            let (bound, margin) = (verdict.bound, verdict.clean_margin);
+            if verdict.error.is_some() && certifies(bound) && margin <= 0.0 {
+                let place = format!("image {} of {}", verdict.index, seen.set);
+                let why =
+                    format!("it is certified with a margin of at least {bound}, but its clean margin is {margin}");
+                return Err(Problem::training("evaluate", place, why)
+                    .hint("a bound is wrong: please report this with the run directory"));
             }
+            self.rounding += usize::from(verdict.rounding);
+            self.uncertified += usize::from(verdict.verdict != Verdict::Certified);
+            self.open += usize::from(open(clean, bound));
+            self.tried += usize::from(verdict.attack_margin.is_some());
+            self.turned += usize::from(verdict.attack_margin.is_some_and(|margin| margin <= 0.0));
         }
-        self.uncertified += certified.iter().filter(|certified| !**certified).count();
-        let open: Vec<usize> = (0..correct.len()).filter(|&i| correct[i] && !certified[i]).collect();
-        self.open += open.len();
-        let attacked = settings.attack_images.saturating_sub(before);
-        let chosen: Vec<usize> = open.into_iter().filter(|&i| i < attacked).collect();
-        self.tried += chosen.len();
-        let turned = attack_some(seen, &chosen, self.eps)?;
-        self.turned += turned.unwrap_or_default();
-        Ok(turned.is_some())
+        Ok(true)
     }
 
     /// PGD error, if images were attacked, and certified error, of `images` of which `wrong` are misclassified.
@@ -206,70 +242,6 @@ impl AtRadius {
         }
         Ok([attacked.then_some(pgd), Some(certified)])
     }
-}
-
-/// An error where image `i` of a batch is certified although its largest logit is another class's, by more than rounding.
-fn contradiction(
-    logits: &[f32],
-    margins: &[f32],
-    i: usize,
-    label: usize,
-    classes: usize,
-    before: usize,
-    set: &str,
-) -> Result<()> {
-    let row = |values: &[f32]| -> Vec<f32> { values[i * classes..(i + 1) * classes].to_vec() };
-    let least = |values: Vec<f32>| {
-        values.into_iter().enumerate().filter(|(j, _)| *j != label).fold(f32::INFINITY, |least, (_, v)| least.min(v))
-    };
-    let own = logits[i * classes + label];
-    let (clean, bound) = (least(row(logits).into_iter().map(|logit| own - logit).collect()), least(row(margins)));
-    if clean.abs() < ROUNDING && bound.abs() < ROUNDING {
-        return Ok(());
-    }
-    let place = format!("image {} of {set}", before + i);
-    let why = format!("it is certified with a margin of at least {bound}, but its clean margin is {clean}");
-    Err(Problem::training("evaluate", place, why).hint("a bound is wrong: please report this with the run directory"))
-}
-
-/// How many of the images `chosen` of a batch an attack turns; `None` if it was interrupted.
-fn attack_some(seen: &Seen, chosen: &[usize], eps: f64) -> Result<Option<usize>> {
-    let Seen { net, batch, before, settings, interrupted, device, .. } = *seen;
-    if chosen.is_empty() {
-        return Ok(Some(0));
-    }
-    let size = net.config.input.iter().product::<usize>();
-    let pixels: Vec<f32> = chosen.iter().flat_map(|&i| &batch.pixels[i * size..(i + 1) * size]).copied().collect();
-    let labels: Vec<u32> = chosen.iter().map(|&i| batch.labels[i]).collect();
-    let indices: Vec<u64> = chosen.iter().map(|&i| (before + i) as u64).collect();
-    let images = Images { pixels: &pixels, shape: net.config.input, labels: &labels, indices: &indices };
-    let EvalSettings { attack_steps: steps, attack_restarts: restarts, seed, .. } = *settings;
-    let attack = Attack { steps, restarts, seed, ..Attack::default() };
-    let found = attack_images_until(net, images, eps, &attack, interrupted, device)?;
-    Ok(found.map(|found| found.iter().filter(|result| result.found()).count()))
-}
-
-/// Whether the largest logit of each row is its label's; NaN is not.
-pub fn correct(logits: &[f32], labels: &[u32], classes: usize) -> Vec<bool> {
-    let rows = logits.chunks(classes).zip(labels);
-    rows.map(|(row, &label)| {
-        let own = row[label as usize];
-        row.iter().enumerate().all(|(j, &value)| j == label as usize || value < own)
-    })
-    .collect()
-}
-
-/// Whether every margin of each row but its label's is above 0; NaN is not.
-pub fn certified(margins: &[f32], labels: &[u32], classes: usize) -> Vec<bool> {
-    let rows = margins.chunks(classes).zip(labels);
-    rows.map(|(row, &label)| {
-        row.iter().enumerate().all(|(j, &bound)| j == label as usize || (bound > 0.0 && bound.is_finite()))
-    })
-    .collect()
-}
-
-fn matrix(tensor: Tensor<2>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("f32 values")
 }
 
 fn scalar(tensor: Tensor<1>) -> f64 {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from bottom to top, each with those it may depend on. ARCHITECTURE.md has the same table.
-const CRATES: [(&str, &[&str]); 16] = [
+const CRATES: [(&str, &[&str]); 17] = [
     ("base", &[]),
     ("schedule", &[]),
     ("record", &["base"]),
@@ -17,23 +17,24 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("report", &["base", "record"]),
     ("ops", &["kernels"]),
     ("model", &["base", "ops"]),
-    ("bounds", &["base", "ops", "model"]),
+    ("verify", &["base", "record"]),
+    ("bounds", &["base", "ops", "model", "verify"]),
     ("train", &["base", "schedule", "record", "recipe", "ops", "model"]),
     ("lm", &["base", "schedule", "record", "recipe", "data", "ops", "model", "train"]),
-    ("certify", &["base", "schedule", "record", "recipe", "data", "ops", "model", "bounds", "train"]),
+    ("certify", &["base", "schedule", "record", "recipe", "data", "ops", "model", "verify", "bounds", "train"]),
     ("temper", &["base", "schedule", "record", "recipe", "data", "train", "lm", "certify"]),
     ("sweep", &["base", "schedule", "record", "recipe", "data", "report", "model", "train", "lm", "certify", "temper"]),
     (
         "cli",
         &[
-            "base", "schedule", "record", "kernels", "recipe", "data", "report", "ops", "model", "bounds", "train",
-            "lm", "certify", "temper", "sweep",
+            "base", "schedule", "record", "kernels", "recipe", "data", "report", "ops", "model", "verify", "bounds",
+            "train", "lm", "certify", "temper", "sweep",
         ],
     ),
 ];
 
 /// These build and test without a tensor library.
-const WITHOUT_BURN: [&str; 7] = ["base", "schedule", "record", "recipe", "kernels", "data", "report"];
+const WITHOUT_BURN: [&str; 8] = ["base", "schedule", "record", "recipe", "kernels", "data", "report", "verify"];
 
 /// Parts of Burn that name a backend. Everything above `ops` speaks of tensors and devices only.
 const BACKENDS: [&str; 2] = ["burn-autodiff", "burn-flex"];

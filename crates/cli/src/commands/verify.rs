@@ -2,46 +2,34 @@
 //!
 //! Verdicts go to a CSV file, batch by batch, each made durable before the next begins: a killed `verify` loses at most
 //! one batch, and the same command resumes. Beside it, `verdicts-question.json` (or `radii-question.json`) says what was asked, so that verdicts of two
-//! different questions never end up in one file, and `counterexamples.npy` holds the images that the attack found ([`stack`]).
+//! different questions never end up in one file, and `counterexamples.npy` holds the images that the attack found.
 //!
 //! A signal is answered at once and abandons the batch.
 
-mod stack;
-
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
-use temper_base::files::write_whole;
+use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_bounds::attack::Attack;
 use temper_bounds::boxes::Images as Boxed;
 use temper_bounds::ibp::Bound;
-use temper_bounds::radius::{Radius, radii_until};
+use temper_bounds::radius::radii_until;
 use temper_bounds::search::Stop;
-use temper_bounds::verdict::{AttackCertified, Outcome as Kind, Question, Summary, Verdict, verify_until};
+use temper_bounds::verdict::{Question, verify_until};
+use temper_certify::images;
+use temper_certify::open;
 use temper_data::images::Images;
 use temper_model::ImageNet;
-use temper_record::csv::quoted;
+use temper_verify::store::{Kind, Names, certified_radii, radius_line, summary, verdict_line};
+use temper_verify::{AttackCertified, CertifiedRadius, ImageVerdict, Stack, Store, Verdict};
 
 use crate::args;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use temper_base::listener::Meter;
-use temper_certify::images;
-use temper_certify::open;
 
-use stack::Stack;
-
-/// The columns of `verdicts.csv`: `counterexample` is the row of `counterexamples.npy`; names come last, and may be quoted.
-const VERDICTS: &str = "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error,counterexample,class,predicted_class,file";
-/// The columns of `radii.csv`: the largest radius at which the image is certified, and the smallest at which it is not.
-const RADII: &str = "index,label,certified,not_certified,class,file";
-/// Names at the end of a line.
-const NAMES: [usize; 2] = [3, 2];
 /// The version of the attack: another version asks another question.
 const ATTACK: &str = "autopgd and squares, 2";
 
@@ -61,7 +49,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     };
     let bound = if args.bound == "best" { Bound::Best } else { Bound::Ibp };
     let name = folder_name(args, opened.step, &written, &test.fingerprint());
-    let kind = if args.radius { "radii" } else { "verdicts" };
+    let kind = if args.radius { Kind::Radii } else { Kind::Verdicts };
     if args.out.is_none() {
         opened.run.owns("verify")?;
     }
@@ -69,7 +57,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let seed = opened.recipe.u64("seed")?;
     let attack = Attack { steps: args.steps as usize, restarts: args.restarts as usize, seed, ..Attack::default() };
     let mut asked = json!({
-        "what": kind, "step": opened.step,
+        "what": kind.name(), "step": opened.step,
         "model_sha256": opened.sha256, "data": test.name, "images": test.len(), "images_sha256": test.fingerprint(),
         "eps": eps, "bound": args.bound,
     });
@@ -81,12 +69,12 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         }),
     };
     asked.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
-    let header = if args.radius { RADII } else { VERDICTS };
-    let mut file = Verdicts::open(&folder, kind, header, NAMES[usize::from(args.radius)], &asked)?;
-    let found = file.lines.iter().filter(|line| line.split(',').nth(3) == Some(Kind::Attacked.name())).count();
+    let mut file = Store::open(&folder, kind, &asked)?;
     let mut stack = match args.radius {
         true => None,
-        false => Some(Stack::open(&folder.join("counterexamples.npy"), opened.net.config.input, found)?),
+        false => {
+            Some(Stack::open(&folder.join("counterexamples.npy"), opened.net.config.input, file.counterexamples())?)
+        }
     };
     let mut done = file.lines.len();
     if done > 0 {
@@ -190,48 +178,25 @@ impl Batch {
 }
 
 /// The lines of a batch, of which the first counterexample is row `row` of the stack.
-fn lines(verdicts: &[Verdict], test: &Images, mut row: usize) -> Vec<String> {
-    let mut line = |verdict: &Verdict| {
-        let maybe = |value: Option<String>| value.unwrap_or_default();
-        let error = verdict.error.as_deref().unwrap_or("").replace([',', '"', '\n'], ";");
-        let counterexample = (verdict.outcome == Kind::Attacked).then(|| {
+fn lines(verdicts: &[ImageVerdict], test: &Images, mut row: usize) -> Vec<String> {
+    let mut line = |verdict: &ImageVerdict| {
+        let counterexample = (verdict.verdict == Verdict::Attacked).then(|| {
             row += 1;
-            (row - 1).to_string()
+            row - 1
         });
-        format!(
-            "{},{},{},{},{},{},{},{},{},{error},{},{},{},{}",
-            verdict.index,
-            verdict.label,
-            verdict.predicted,
-            verdict.outcome.name(),
-            verdict.clean_margin,
-            verdict.bound,
-            maybe(verdict.attack_margin.map(|margin| margin.to_string())),
-            maybe(verdict.attack_class.map(|class| class.to_string())),
-            u8::from(verdict.rounding),
-            maybe(counterexample),
-            class(test, verdict.label),
-            class(test, verdict.predicted),
-            file_name(test, verdict.index),
-        )
+        let names = Names { predicted: class(test, verdict.predicted), ..names(test, verdict.label, verdict.index) };
+        verdict_line(verdict, counterexample, names)
     };
     verdicts.iter().map(&mut line).collect()
 }
 
-/// The name of a class as a field.
-fn class(test: &Images, label: u32) -> String {
-    test.class_names.get(label as usize).map_or_else(String::new, |name| field(name))
+/// The names of an image; its file's is empty for sets that are one file.
+fn names(test: &Images, label: u32, index: u64) -> Names<'_> {
+    Names { class: class(test, label), predicted: "", file: test.file_name(index as usize).unwrap_or_default() }
 }
 
-/// The name of an image's file as a field; empty for sets that are one file.
-fn file_name(test: &Images, index: u64) -> String {
-    test.file_name(index as usize).map_or_else(String::new, field)
-}
-
-/// A name as a field of one line: quoted where it has to be, without line ends and escape sequences.
-fn field(name: &str) -> String {
-    let name: String = name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    quoted(&name)
+fn class(test: &Images, label: u32) -> &str {
+    test.class_names.get(label as usize).map_or("", String::as_str)
 }
 
 #[expect(clippy::too_many_arguments, reason = "what was asked, and of whom")]
@@ -248,138 +213,18 @@ fn radius_lines(
     let Some(found) = radii_until(net, batch.boxed(net), largest, halvings, bound, stop, device)? else {
         return Ok(None);
     };
-    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let rows = found.into_iter().zip(batch.indices.iter().zip(&batch.labels));
-    let line = |(radius, (index, label)): (Radius, (&u64, &u32))| {
-        let (certified, not) = (number(radius.certified), number(radius.uncertified));
-        format!("{index},{label},{certified},{not},{},{}", class(test, *label), file_name(test, *index))
+    let line = |(radius, (index, label)): (CertifiedRadius, (&u64, &u32))| {
+        radius_line(*index, *label, &radius, names(test, *label, *index))
     };
     Ok(Some(rows.map(line).collect()))
-}
-
-/// The file of verdicts, open at its end.
-struct Verdicts {
-    path: PathBuf,
-    file: File,
-    /// The lines that are complete, without the header.
-    lines: Vec<String>,
-}
-
-impl Verdicts {
-    /// Opens or makes the file. It removes a line that a kill cut short, and refuses verdicts on another question.
-    fn open(folder: &Path, kind: &str, header: &str, names: usize, asked: &Value) -> Result<Self> {
-        let io = |path: &Path, cause: std::io::Error| Problem::io("write verdicts", path, &cause);
-        fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
-        let question = folder.join(format!("{kind}-question.json"));
-        let text = serde_json::to_string_pretty(asked).expect("plain data") + "\n";
-        let path = folder.join(format!("{kind}.csv"));
-        match fs::read_to_string(&question) {
-            Ok(found) if found == text => {}
-            // An earlier version did not write it whole: without verdicts nothing depends on it.
-            Ok(found) if serde_json::from_str::<Value>(&found).is_err() && !has_lines(&path) => {
-                write_whole(&question, text.as_bytes())?;
-            }
-            Ok(found) => return Err(other_question(&question, &found, asked)),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => write_whole(&question, text.as_bytes())?,
-            Err(cause) => return Err(io(&question, cause)),
-        }
-        if !path.exists() {
-            write_whole(&path, format!("{header}\n").as_bytes())?;
-        }
-        let open = || -> std::io::Result<(File, String)> {
-            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
-            let mut text = String::new();
-            file.read_to_string(&mut text)?;
-            let whole = text.rfind('\n').map_or(0, |end| end + 1);
-            text.truncate(whole);
-            file.set_len(whole as u64)?;
-            file.seek(SeekFrom::End(0))?;
-            if text.is_empty() {
-                text = format!("{header}\n");
-                file.write_all(text.as_bytes())?;
-            }
-            Ok((file, text))
-        };
-        let (file, text) = open().map_err(|cause| io(&path, cause))?;
-        let mut lines = text.lines().map(str::to_owned);
-        // Names may hold commas: they come last and are not counted.
-        let plain = header.split(',').count() - names;
-        let damaged = |why: String| {
-            Problem::input("read verdicts", path.display(), why).hint("remove the folder and verify again")
-        };
-        if lines.next().as_deref() != Some(header) {
-            return Err(damaged("its first line is not the header of verdicts".into()));
-        }
-        let lines: Vec<String> = lines.collect();
-        for (number, line) in lines.iter().enumerate() {
-            let mut fields = line.split(',');
-            if fields.next().and_then(|index| index.parse::<usize>().ok()) != Some(number)
-                || fields.count() + 1 < plain + names
-            {
-                return Err(damaged(format!("line {} is not the verdict on image {number}", number + 2)));
-            }
-        }
-        Ok(Self { path, file, lines })
-    }
-
-    /// Adds the lines of one batch and waits until they are on disk.
-    fn append(&mut self, lines: Vec<String>) -> Result<()> {
-        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|cause| {
-            Problem::io("write verdicts", &self.path, &cause)
-                .hint("make room; the same command resumes after the last batch")
-        })?;
-        self.lines.extend(lines);
-        Ok(())
-    }
-}
-
-/// Whether there is a verdict in the file.
-fn has_lines(path: &Path) -> bool {
-    fs::read_to_string(path).is_ok_and(|text| text.lines().count() > 1)
-}
-
-/// The error that the folder holds verdicts on another question; it says everything that differs.
-fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
-    let found: Value = serde_json::from_str(found).unwrap_or_default();
-    let differs = asked.as_object().into_iter().flatten().filter(|(key, value)| found.get(key) != Some(value));
-    let differs: Vec<String> = differs
-        .map(|(key, value)| {
-            let before = found.get(key).map_or_else(|| "nothing".into(), Value::to_string);
-            format!("{key} = {before}, now it is {value}")
-        })
-        .collect();
-    let why = match differs.is_empty() || found.is_null() {
-        true => "the question there cannot be read".into(),
-        false => format!("the verdicts there were asked with {}", differs.join("; with ")),
-    };
-    Problem::input("write verdicts", question.display(), why)
-        .hint("choose another folder with --out, or remove that one")
-}
-
-/// Counts the outcomes of lines as [`lines`] writes them.
-fn summary(lines: &[String]) -> Summary {
-    let mut summary = Summary { images: lines.len() as u64, ..Summary::default() };
-    for line in lines {
-        let fields: Vec<&str> = line.split(',').collect();
-        match fields[3] {
-            "misclassified" => summary.misclassified += 1,
-            "attacked" => summary.attacked += 1,
-            "certified" => summary.certified += 1,
-            "unknown" => summary.unknown += 1,
-            _ => summary.errors += 1,
-        }
-        summary.rounding += u64::from(fields[8] == "1");
-    }
-    summary
 }
 
 /// In which arithmetic the bounds hold.
 const ARITHMETIC: &str =
     "f32, rounded to nearest: the bounds are not rounding-sound, so that a certificate can be wrong";
 
-fn tell_verdicts(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
+fn tell_verdicts(args: &args::Verify, file: &Store, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
     let summary = summary(&file.lines);
     let errors = [summary.standard_error(), summary.pgd_error(), summary.certified_error()];
     if args.json {
@@ -426,9 +271,8 @@ fn tell_verdicts(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Opti
     Ok(0)
 }
 
-fn tell_radii(args: &args::Verify, file: &Verdicts, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
-    let certified = |line: &String| line.split(',').nth(2).and_then(|field| field.parse::<f64>().ok());
-    let mut radii: Vec<f64> = file.lines.iter().map(|line| certified(line).unwrap_or(0.0)).collect();
+fn tell_radii(args: &args::Verify, file: &Store, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
+    let mut radii = certified_radii(&file.lines);
     radii.sort_by(f64::total_cmp);
     let mean = radii.iter().sum::<f64>() / radii.len().max(1) as f64;
     let at = |part: f64| radii.get(((radii.len() as f64 - 1.0) * part).round() as usize).copied().unwrap_or(0.0);

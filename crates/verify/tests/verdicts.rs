@@ -1,7 +1,6 @@
 //! Outcomes by hand.
 
-use temper_bounds::attack::Attacked;
-use temper_bounds::verdict::{Outcome, Summary, Verdict, check_order, judge};
+use temper_verify::{Attacked, ImageVerdict, Summary, Verdict, check_order, judge};
 
 fn seen(clean_margin: f32, margin: f32) -> Attacked {
     let class = |margin: f32| if margin > 0.0 { 3 } else { 5 };
@@ -9,13 +8,13 @@ fn seen(clean_margin: f32, margin: f32) -> Attacked {
 }
 
 /// The verdict for a clean margin, a bound and the margin of an attack.
-fn verdict(clean: f32, bound: f32, attack: Option<f32>) -> Verdict {
+fn verdict(clean: f32, bound: f32, attack: Option<f32>) -> ImageVerdict {
     judge(7, 3, seen(clean, clean), bound, attack.map(|margin| seen(clean, margin)))
 }
 
 #[test]
 fn outcomes() {
-    use Outcome::*;
+    use Verdict::*;
     for (clean, bound, attack, outcome) in [
         (1.0, 0.5, None, Certified),
         (1.0, 0.5, Some(0.6), Certified),
@@ -44,7 +43,7 @@ fn outcomes() {
         (-9e-6, 9e-6, None, Misclassified),
     ] {
         let verdict = verdict(clean, bound, attack);
-        assert_eq!(verdict.outcome, outcome, "clean {clean}, bound {bound}, attack {attack:?}: {verdict:?}");
+        assert_eq!(verdict.verdict, outcome, "clean {clean}, bound {bound}, attack {attack:?}: {verdict:?}");
         assert_eq!(verdict.error.is_some(), outcome == Error, "{verdict:?}");
         let small = bound == 9e-6;
         assert_eq!(verdict.rounding, small, "{verdict:?}");

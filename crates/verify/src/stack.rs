@@ -25,6 +25,9 @@ pub struct Stack {
 
 impl Stack {
     /// Opens the file, or makes it, and leaves `rows` images in it.
+    ///
+    /// # Errors
+    /// A file of other images, one that holds fewer, or one that cannot be written.
     pub fn open(path: &Path, shape: [usize; 3], rows: usize) -> Result<Self> {
         if !path.exists() && rows == 0 {
             write_whole(path, &header(shape, 0))?;
@@ -64,6 +67,9 @@ impl Stack {
     }
 
     /// Adds images.
+    ///
+    /// # Errors
+    /// If they cannot be written.
     pub fn append<'a>(&mut self, images: impl Iterator<Item = &'a [f32]>) -> Result<()> {
         let before = self.rows;
         let mut bytes = Vec::new();

@@ -1,0 +1,22 @@
+//! The one engine of verdicts: what certifies an image, in which order errors stand, what a verification leaves behind. Nothing here
+//! knows a network or a tensor library: whoever has them implements [`Engine`].
+//!
+//! | file | what |
+//! |---|---|
+//! | [`verdict`] | one verdict an image from bound and attack; counts and their order |
+//! | [`decide`](mod@decide) | a batch: who is attacked, what is kept |
+//! | [`radius`] | the largest radius at which an image is certified |
+//! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable |
+//! | [`stack`] | `counterexamples.npy` |
+
+pub mod decide;
+pub mod radius;
+pub mod stack;
+pub mod store;
+pub mod verdict;
+
+pub use decide::{AttackCertified, Counterexample, Decided, Engine, decide};
+pub use radius::{CertifiedRadius, bisect};
+pub use stack::Stack;
+pub use store::Store;
+pub use verdict::{Attacked, ImageVerdict, ROUNDING, Summary, Verdict, certifies, check_order, judge};

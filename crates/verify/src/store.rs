@@ -1,0 +1,246 @@
+//! What a verification leaves behind, and takes up again: `verdicts.csv` or `radii.csv`, and beside it the question that it answers.
+//!
+//! Lines are added batch by batch, each batch made durable before the next begins. `verdicts-question.json` (or `radii-question.json`)
+//! says what was asked, so that answers to two different questions never end up in one file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use temper_base::files::write_whole;
+use temper_base::{Problem, Result};
+use temper_record::csv::quoted;
+
+use crate::radius::CertifiedRadius;
+use crate::verdict::{ImageVerdict, Summary, Verdict};
+
+/// What a file of answers holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A verdict for every image, in one box each.
+    Verdicts,
+    /// The largest radius at which an image is certified, and the smallest at which it is not.
+    Radii,
+}
+
+impl Kind {
+    /// The name of the file, without its ending.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Verdicts => "verdicts",
+            Kind::Radii => "radii",
+        }
+    }
+
+    /// The columns. Those that hold names come last: they may be quoted.
+    pub fn header(self) -> &'static str {
+        match self {
+            Kind::Verdicts => {
+                "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error,counterexample,class,predicted_class,file"
+            }
+            Kind::Radii => "index,label,certified,not_certified,class,file",
+        }
+    }
+}
+
+/// The names of an image, of which each may be empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Names<'a> {
+    /// Of the class of its label.
+    pub class: &'a str,
+    /// Of the class that the network gives it.
+    pub predicted: &'a str,
+    /// Of its file.
+    pub file: &'a str,
+}
+
+/// The line of a verdict; `counterexample` is the row of `counterexamples.npy` that holds the image of another class.
+pub fn verdict_line(verdict: &ImageVerdict, counterexample: Option<usize>, names: Names) -> String {
+    let maybe = |value: Option<String>| value.unwrap_or_default();
+    let error = verdict.error.as_deref().unwrap_or("").replace([',', '"', '\n'], ";");
+    format!(
+        "{},{},{},{},{},{},{},{},{},{error},{},{},{},{}",
+        verdict.index,
+        verdict.label,
+        verdict.predicted,
+        verdict.verdict.name(),
+        verdict.clean_margin,
+        verdict.bound,
+        maybe(verdict.attack_margin.map(|margin| margin.to_string())),
+        maybe(verdict.attack_class.map(|class| class.to_string())),
+        u8::from(verdict.rounding),
+        maybe(counterexample.map(|row| row.to_string())),
+        field(names.class),
+        field(names.predicted),
+        field(names.file),
+    )
+}
+
+/// The line of a certified radius.
+pub fn radius_line(index: u64, label: u32, radius: &CertifiedRadius, names: Names) -> String {
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let (certified, not) = (number(radius.certified), number(radius.uncertified));
+    format!("{index},{label},{certified},{not},{},{}", field(names.class), field(names.file))
+}
+
+/// A name as a field of one line: quoted where it has to be, without line ends and escape sequences.
+fn field(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    quoted(&name)
+}
+
+/// A file of answers, open at its end.
+pub struct Store {
+    /// Where it is.
+    pub path: PathBuf,
+    file: File,
+    /// The answers that are complete, a line each.
+    pub lines: Vec<String>,
+}
+
+impl Store {
+    /// Opens or makes the file of this kind in `folder`. It removes a line that a kill cut short.
+    ///
+    /// # Errors
+    /// Answers to another question than `asked`, a damaged file, a folder that cannot be written.
+    pub fn open(folder: &Path, kind: Kind, asked: &Value) -> Result<Self> {
+        let io = |path: &Path, cause: std::io::Error| Problem::io("write verdicts", path, &cause);
+        fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
+        let question = folder.join(format!("{}-question.json", kind.name()));
+        let text = serde_json::to_string_pretty(asked).expect("plain data") + "\n";
+        let path = folder.join(format!("{}.csv", kind.name()));
+        match fs::read_to_string(&question) {
+            Ok(found) if found == text => {}
+            // An earlier version did not write it whole: without answers nothing depends on it.
+            Ok(found) if serde_json::from_str::<Value>(&found).is_err() && !has_lines(&path) => {
+                write_whole(&question, text.as_bytes())?;
+            }
+            Ok(found) => return Err(other_question(&question, &found, asked)),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => write_whole(&question, text.as_bytes())?,
+            Err(cause) => return Err(io(&question, cause)),
+        }
+        let header = kind.header();
+        if !path.exists() {
+            write_whole(&path, format!("{header}\n").as_bytes())?;
+        }
+        let open = || -> std::io::Result<(File, String)> {
+            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            let whole = text.rfind('\n').map_or(0, |end| end + 1);
+            text.truncate(whole);
+            file.set_len(whole as u64)?;
+            file.seek(SeekFrom::End(0))?;
+            if text.is_empty() {
+                text = format!("{header}\n");
+                file.write_all(text.as_bytes())?;
+            }
+            Ok((file, text))
+        };
+        let (file, text) = open().map_err(|cause| io(&path, cause))?;
+        let lines = read_lines(kind, &text, &path)?;
+        Ok(Self { path, file, lines })
+    }
+
+    /// Adds the lines of one batch and waits until they are on disk.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn append(&mut self, lines: Vec<String>) -> Result<()> {
+        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|cause| {
+            Problem::io("write verdicts", &self.path, &cause)
+                .hint("make room; the same command resumes after the last batch")
+        })?;
+        self.lines.extend(lines);
+        Ok(())
+    }
+
+    /// How many images have a counterexample.
+    pub fn counterexamples(&self) -> usize {
+        self.lines.iter().filter(|line| line.split(',').nth(3) == Some(Verdict::Attacked.name())).count()
+    }
+}
+
+/// The answers of a file of this kind: everything behind its header, checked. `path` is where it is, for messages.
+///
+/// # Errors
+/// A first line that is not the header, a line that is not the answer for the image of its place.
+pub fn read_lines(kind: Kind, text: &str, path: &Path) -> Result<Vec<String>> {
+    let damaged =
+        |why: String| Problem::input("read verdicts", path.display(), why).hint("remove the folder and verify again");
+    let mut lines = text.lines();
+    if lines.next() != Some(kind.header()) {
+        return Err(damaged("its first line is not the header of verdicts".into()));
+    }
+    // Names may hold commas: they come last and are not counted.
+    let columns = kind.header().split(',').count();
+    let answers = |line: &str, image: usize| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let whole = |text: &str| text.parse::<u32>().is_ok();
+        let none_or = |text: &str, holds: bool| text.is_empty() || holds;
+        let number = |text: &str| text.parse::<f64>().is_ok();
+        fields.len() >= columns
+            && fields[0].parse::<usize>().ok() == Some(image)
+            && whole(fields[1])
+            && match kind {
+                Kind::Verdicts => {
+                    whole(fields[2])
+                        && Verdict::from_name(fields[3]).is_some()
+                        && number(fields[4])
+                        && number(fields[5])
+                        && none_or(fields[6], number(fields[6]))
+                        && none_or(fields[7], whole(fields[7]))
+                        && matches!(fields[8], "0" | "1")
+                        && none_or(fields[10], whole(fields[10]))
+                }
+                Kind::Radii => fields[2..4].iter().all(|field| none_or(field, number(field))),
+            }
+    };
+    let lines: Vec<String> = lines.map(str::to_owned).collect();
+    match lines.iter().enumerate().find(|(image, line)| !answers(line, *image)) {
+        Some((image, _)) => Err(damaged(format!("line {} is not the verdict on image {image}", image + 2))),
+        None => Ok(lines),
+    }
+}
+
+/// Whether there is an answer in the file.
+fn has_lines(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.lines().count() > 1)
+}
+
+/// The error that the folder holds verdicts on another question; it says everything that differs.
+pub fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
+    let found: Value = serde_json::from_str(found).unwrap_or_default();
+    let differs = asked.as_object().into_iter().flatten().filter(|(key, value)| found.get(key) != Some(value));
+    let differs: Vec<String> = differs
+        .map(|(key, value)| {
+            let before = found.get(key).map_or_else(|| "nothing".into(), Value::to_string);
+            format!("{key} = {before}, now it is {value}")
+        })
+        .collect();
+    let why = match differs.is_empty() || found.is_null() {
+        true => "the question there cannot be read".into(),
+        false => format!("the verdicts there were asked with {}", differs.join("; with ")),
+    };
+    Problem::input("write verdicts", question.display(), why)
+        .hint("choose another folder with --out, or remove that one")
+}
+
+/// Counts the verdicts of lines as [`verdict_line`] writes them.
+pub fn summary(lines: &[String]) -> Summary {
+    let mut summary = Summary::default();
+    for line in lines {
+        let fields: Vec<&str> = line.split(',').collect();
+        summary.count(Verdict::from_name(fields[3]).unwrap_or(Verdict::Error), fields[8] == "1");
+    }
+    summary
+}
+
+/// The certified radius of every line as [`radius_line`] writes them; 0 where there is none.
+pub fn certified_radii(lines: &[String]) -> Vec<f64> {
+    let certified = |line: &String| line.split(',').nth(2).and_then(|field| field.parse::<f64>().ok());
+    lines.iter().map(|line| certified(line).unwrap_or(0.0)).collect()
+}

@@ -1,0 +1,82 @@
+//! Answers on disk: written and read back, damaged ones refused.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use temper_verify::store::{
+    Kind, Names, certified_radii, other_question, radius_line, read_lines, summary, verdict_line,
+};
+use temper_verify::{Attacked, CertifiedRadius, Store, Verdict, judge};
+
+fn seen(margin: f32) -> Attacked {
+    Attacked { clean_margin: 1.0, clean_class: 3, margin, class: if margin > 0.0 { 3 } else { 5 } }
+}
+
+fn lines() -> Vec<String> {
+    let names = Names { class: "T-shirt, \"top\"", predicted: "=coat", file: "a\nb.png" };
+    let judged = [(0.5, None), (-0.5, Some(seen(-0.1))), (-0.5, Some(seen(0.1))), (f32::NAN, None)];
+    let judged = judged.into_iter().enumerate();
+    judged
+        .map(|(i, (bound, attacked))| {
+            let verdict = judge(i as u64, 3, seen(1.0), bound, attacked);
+            verdict_line(&verdict, (verdict.verdict == Verdict::Attacked).then_some(0), names)
+        })
+        .collect()
+}
+
+#[test]
+fn verdicts_are_taken_up_where_they_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = json!({ "eps": 0.1 });
+    let mut store = Store::open(folder.path(), Kind::Verdicts, &asked).unwrap();
+    store.append(lines()).unwrap();
+    let path = store.path.clone();
+    drop(store);
+    // A kill in the middle of a line.
+    let mut text = fs::read_to_string(&path).unwrap();
+    text += "4,3,3,cert";
+    fs::write(&path, &text).unwrap();
+    let store = Store::open(folder.path(), Kind::Verdicts, &asked).unwrap();
+    assert_eq!(store.lines, lines());
+    assert_eq!(store.counterexamples(), 1);
+    let counted = summary(&store.lines);
+    let outcomes = [counted.certified, counted.attacked, counted.unknown, counted.errors, counted.misclassified];
+    assert_eq!((counted.images, outcomes), (4, [1, 1, 1, 1, 0]));
+    let problem = Store::open(folder.path(), Kind::Verdicts, &json!({ "eps": 0.2 })).err().unwrap();
+    assert!(problem.to_string().contains("eps = 0.1, now it is 0.2"), "{problem}");
+}
+
+#[test]
+fn a_line_that_is_no_answer_is_named() {
+    let header = Kind::Verdicts.header();
+    let whole = format!("{header}\n{}\n", lines().join("\n"));
+    assert_eq!(read_lines(Kind::Verdicts, &whole, Path::new("v.csv")).unwrap(), lines());
+    for (word, other) in [("unknown", "perhaps"), ("2,3,3", "3,3,3"), (",0,0,", ",2,0,"), (",-0.5,0.1,", ",-0.5,high,")]
+    {
+        let text = whole.replacen(word, other, 1);
+        assert_ne!(text, whole, "{word}");
+        let problem = read_lines(Kind::Verdicts, &text, Path::new("v.csv")).unwrap_err().to_string();
+        assert!(problem.contains("v.csv") && problem.contains("is not the verdict on image"), "{word}: {problem}");
+    }
+    let problem = read_lines(Kind::Verdicts, "index\n", Path::new("v.csv")).unwrap_err().to_string();
+    assert!(problem.contains("header"), "{problem}");
+}
+
+#[test]
+fn radii_are_read_back() {
+    let radius = |certified, uncertified| CertifiedRadius { certified, uncertified };
+    let names = Names { class: "bag", ..Names::default() };
+    let all = [radius(Some(0.125), Some(0.25)), radius(None, Some(0.0)), radius(Some(0.25), None)];
+    let lines: Vec<String> = (0..).zip(&all).map(|(i, radius)| radius_line(i, 2, radius, names)).collect();
+    let text = format!("{}\n{}\n", Kind::Radii.header(), lines.join("\n"));
+    let read = read_lines(Kind::Radii, &text, Path::new("r.csv")).unwrap();
+    assert_eq!(certified_radii(&read), [0.125, 0.0, 0.25]);
+    read_lines(Kind::Radii, &text.replace("0.125", "wide"), Path::new("r.csv")).unwrap_err();
+}
+
+#[test]
+fn a_question_that_cannot_be_read_is_no_reason_to_mix_answers() {
+    let problem = other_question(Path::new("q.json"), "{", &json!({ "eps": 0.1 })).to_string();
+    assert!(problem.contains("cannot be read"), "{problem}");
+}
