@@ -15,6 +15,8 @@
 //!   of [`cross_entropy`] alone are given back.
 //!
 //! The instruction set is found at run time ([`arch`]); results are the same bits for the same instruction set.
+
+#![warn(clippy::missing_errors_doc)]
 #![allow(unsafe_code)]
 
 pub mod adamw;
@@ -41,3 +43,8 @@ pub mod relu;
 mod scratch;
 
 pub use output::poison_outputs;
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -102,11 +102,17 @@ pub struct EvalPoint {
 
 impl RunSeries {
     /// Reads the record of a run.
+    ///
+    /// # Errors
+    /// If `metrics.jsonl` cannot be read, one of its lines is damaged, or updates are out of order.
     pub fn read(run: &RunDir) -> Result<Self> {
         Self::read_where(run, true)
     }
 
     /// As [`read`](Self::read), but without the updates' metrics, which are most of a long record: [`steps`](Self::steps) is empty.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
     pub fn without_steps(run: &RunDir) -> Result<Self> {
         Self::read_where(run, false)
     }
@@ -124,6 +130,9 @@ impl RunSeries {
     }
 
     /// The series of a list of events, for a run that is not on disk.
+    ///
+    /// # Errors
+    /// If updates are out of order.
     pub fn from_events(name: impl Into<String>, events: impl IntoIterator<Item = Event>) -> Result<Self> {
         let name = name.into();
         let place = PathBuf::from(&name);
@@ -233,6 +242,9 @@ impl RunSeries {
 }
 
 /// All events of a `metrics.jsonl`, without a last line that was cut off.
+///
+/// # Errors
+/// If the file cannot be read, or a line before the last is damaged.
 pub fn read_events(path: &Path) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     each_event(path, |_, event| {
@@ -244,6 +256,9 @@ pub fn read_events(path: &Path) -> Result<Vec<Event>> {
 
 /// Hands over every event of a `metrics.jsonl` with its line number, one after the other: a long record is never in memory as a whole.
 /// A last line that was cut off is left out.
+///
+/// # Errors
+/// If the file cannot be read, or a line before the last is damaged; and whatever `each` answers.
 pub fn each_event(path: &Path, mut each: impl FnMut(usize, Event) -> Result<()>) -> Result<()> {
     let io = |e: std::io::Error| Problem::io("read metrics", path, &e);
     let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(io)?);

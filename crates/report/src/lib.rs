@@ -5,6 +5,8 @@
 //! turn runs of language models into both, `certify` and [`errors`] those of image classifiers. Metrics go by name; nothing
 //! here knows a model.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod certify;
 pub mod chart;
 pub mod dots;
@@ -58,6 +60,9 @@ pub struct Report {
 
 impl Report {
     /// Writes `report.html` and the figures into a directory, which is made if need be. Gives the path of the page.
+    ///
+    /// # Errors
+    /// If the machine cannot make the folder or write a file.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
         let save = |name: &str, content: &str| {
             let path = dir.join(name);
@@ -113,6 +118,9 @@ struct Part<'a> {
 
 /// Makes the report of these runs, in their order. A run that another of them branched from is shown as its past. Language
 /// models and image classifiers each have a part of their own.
+///
+/// # Errors
+/// If there is no run, one has nothing to show, or `old` or `new` names a set on which no run was evaluated.
 pub fn report(runs: &[RunSeries], options: &ReportOptions) -> Result<Report> {
     if runs.is_empty() {
         return Err(
@@ -160,3 +168,8 @@ fn check(run: &RunSeries, metric: &str) -> Result<()> {
     };
     Err(Problem::input("report", &run.name, why).hint(hint))
 }
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

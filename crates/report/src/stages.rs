@@ -50,6 +50,9 @@ fn shell(run: &RunSeries) -> RunSeries {
 }
 
 /// Corpus by stage: loss and perplexity before the first stage and at the end of each. None without a chain.
+///
+/// # Errors
+/// If `old` or `new` names a set on which no run was evaluated.
 pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option<Table>> {
     let line = chain(runs);
     if line.is_empty() {

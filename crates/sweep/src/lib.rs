@@ -4,6 +4,8 @@
 //! Reading order: [`file`] (the format), [`choose`] (one size of it, every variant with all its overrides), [`numbers`] (what
 //! a run is compared by), [`claim`] (does it hold?), [`stats`] (mean, spread, confidence).
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod choose;
 pub mod claim;
 pub mod file;

@@ -13,6 +13,7 @@ mod printer;
 mod problems;
 mod progress;
 mod reading;
+mod remedies;
 mod run;
 mod scratch;
 mod sweep;
