@@ -42,7 +42,7 @@ pub struct RunSeries {
     pub warnings: Vec<String>,
     /// Why it stopped early, if it did and was not resumed since.
     pub stopped: Option<String>,
-    /// The update at which it is to end instead of [`RunInfo::steps`], if it was resumed with such a wish.
+    /// The update at which it is to end instead of [`RunInfo::steps`], if it was resumed with another end.
     pub until: Option<u64>,
     /// Seconds of training, once the run is complete.
     pub done: Option<f64>,
@@ -152,7 +152,7 @@ impl RunSeries {
             match event {
                 Event::Start(info) => run.info = info,
                 Event::Phase { name, first_step, last_step } => match run.phases.last_mut() {
-                    // Told a later end: the phase that was cut goes on.
+                    // The run was given a later end: the phase that was cut continues.
                     Some(last) if last.name == name && last.first_step == first_step => last.last_step = last_step,
                     _ => run.phases.push(Phase { name, first_step, last_step }),
                 },
@@ -186,7 +186,7 @@ impl RunSeries {
         Ok(())
     }
 
-    /// Adds an update. Once there are too many points, every two become one, and so does what comes after.
+    /// Adds an update. Once there are too many points, every two become one, and so do later ones.
     fn push(&mut self, point: StepPoint) {
         let every = self.merged.max(1);
         match self.steps.last_mut() {
@@ -254,7 +254,7 @@ pub fn read_events(path: &Path) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Hands over every event of a `metrics.jsonl` with its line number, one after the other: a long record is never in memory as a whole.
+/// Hands over every event of a `metrics.jsonl` with its line number, one after the other, so that a long record is never in memory as a whole.
 /// A last line that was cut off is left out.
 ///
 /// # Errors

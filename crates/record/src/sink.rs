@@ -39,7 +39,7 @@ impl Recorder {
         Ok(Self { run: run.clone(), metrics, position: 0, derived: Derived::begin(run) })
     }
 
-    /// Goes on with the record of a run from a checkpoint that was taken when `metrics.jsonl` was `position` bytes long:
+    /// Continues the record of a run from a checkpoint that was taken when `metrics.jsonl` was `position` bytes long:
     /// what came after is cut off, and everything derived is rebuilt.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Events as a TensorBoard event file, written by hand so that nothing but a file is needed.
+//! Events as a TensorBoard event file, written by hand, so that no library is needed.
 //!
 //! The format is TensorFlow's: records (`TFRecord`: length, masked CRC-32C of the length, data, masked CRC-32C of the data;
 //! all little-endian), each a protocol-buffer `Event` with `wall_time` (1, double), `step` (2, int64) and either

@@ -178,7 +178,7 @@ pub fn machines(runs: &[RunSeries], options: &ReportOptions) -> Vec<String> {
 }
 
 /// What happened, in a sentence. Language models: who ends best on the new data, and what that cost on the old; None
-/// without both. Image classifiers: [`certified_sentence`]. Of runs of both tasks, one after the other.
+/// without both. Image classifiers: [`certified_sentence`]. Of runs of both tasks: both sentences.
 pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
     if runs.iter().any(RunSeries::is_certify) {
         let (images, texts): (Vec<_>, Vec<_>) = runs.iter().cloned().partition(RunSeries::is_certify);
