@@ -6,7 +6,7 @@ use clap::Parser;
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code)]
-#[path = "../../crates/temper/src/args.rs"]
+#[path = "../../crates/cli/src/args.rs"]
 mod args;
 
 fuzz_target!(|text: &str| {

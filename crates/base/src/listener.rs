@@ -31,6 +31,11 @@ pub trait Listener {
     /// If the file cannot be opened.
     fn keep_log(&self, path: &Path) -> Result<()>;
 
+    /// Who started the work: what a run writes down about where it comes from.
+    fn caller(&self) -> Caller {
+        Caller::default()
+    }
+
     /// The columns that a drawing can use.
     fn drawing(&self) -> usize {
         64
@@ -45,6 +50,15 @@ pub trait Listener {
     fn warnings(&self, warnings: &[Problem]) {
         warnings.iter().for_each(|warning| self.warn(warning, self.remedy(warning).as_deref()));
     }
+}
+
+/// The program that started the work. Decides no result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The git commit that it was built from, if known.
+    pub commit: Option<String>,
+    /// Its command line, program first; empty where there is none.
+    pub command: Vec<String>,
 }
 
 /// Reports progress towards a known end to a listener, with the time left. Dropping it ends the work.

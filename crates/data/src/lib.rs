@@ -18,10 +18,11 @@
 //!
 //! Images: [`images`], which has its own table.
 //!
-//! [`files`] maps files into memory (the crate's only `unsafe`).
+//! [`builtin`] is the demo's data, which Temper carries. [`files`] maps files into memory (the crate's only `unsafe`).
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod builtin;
 pub mod files;
 pub mod images;
 pub mod permute;

@@ -107,14 +107,19 @@ pub struct Recipe {
     pub(crate) name: String,
     pub(crate) entries: BTreeMap<String, Entry>,
     pub(crate) dropped: Vec<String>,
-    pub(crate) written_at: WrittenAt,
+    pub(crate) written: Written,
 }
 
-/// The file that a resolved recipe was read from: where its keys are missing. Two recipes are the same wherever they lie.
+/// How a recipe was written. Two recipes are the same however they were.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct WrittenAt(pub(crate) Option<String>);
+pub(crate) struct Written {
+    /// The file of a resolved recipe: where its keys are missing.
+    pub at: Option<String>,
+    /// The text of a recipe that was not resolved, without what it extends.
+    pub text: Option<String>,
+}
 
-impl PartialEq for WrittenAt {
+impl PartialEq for Written {
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -165,6 +170,11 @@ impl Recipe {
     /// The name or path it was loaded by.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its text as its author wrote it, without the recipes that it extends; `None` if it was read resolved.
+    pub fn text_as_written(&self) -> Option<&str> {
+        self.written.text.as_deref()
     }
 
     /// What it trains.
@@ -239,7 +249,7 @@ impl Recipe {
         let place = match self.get(key).map(|entry| entry.place.as_str()) {
             Some("--set") => format!("--set {key}"),
             Some(place) if !place.is_empty() => format!("{place}: {key}"),
-            _ => format!("{}: {key}", self.written_at.0.as_ref().unwrap_or(&self.name)),
+            _ => format!("{}: {key}", self.written.at.as_ref().unwrap_or(&self.name)),
         };
         Problem::input("read recipe", place, why)
     }

@@ -8,7 +8,7 @@ use temper_schedule::{Length, LrShape, Units, shape_fields};
 use crate::keys::{KEYS, Key, Task, current, find_key};
 use crate::layer::{self, Item, Layer, at};
 use crate::library::{Library, Source};
-use crate::recipe::{Entry, Origin, Recipe, WrittenAt};
+use crate::recipe::{Entry, Origin, Recipe, Written};
 use crate::value::Value;
 
 /// Pairs of keys in which the one given later replaces the other.
@@ -29,7 +29,9 @@ pub(crate) fn recipe(
     let own = layers.len().saturating_sub(1);
     let whole = problems.is_empty();
     layers.push(layer::overrides(overrides, &mut problems));
-    Resolver { whole, branches, ..Resolver::new(name, own, problems) }.run(layers)
+    let mut recipe = Resolver { whole, branches, ..Resolver::new(name, own, problems) }.run(layers)?;
+    recipe.written.text = Some(text.to_owned());
+    Ok(recipe)
 }
 
 pub(crate) fn resolved(text: &str, place: &str) -> Result<Recipe, Vec<Problem>> {
@@ -42,7 +44,7 @@ pub(crate) fn resolved(text: &str, place: &str) -> Result<Recipe, Vec<Problem>> 
     // While it is read, what is missing is missing in this file.
     let mut recipe = Resolver::new(place.to_owned(), 0, Vec::new()).run(vec![layer])?;
     recipe.name = name.to_owned();
-    recipe.written_at = WrittenAt(Some(place.to_owned()));
+    recipe.written.at = Some(place.to_owned());
     for (path, origin) in comments {
         if let Some(entry) = recipe.entries.get_mut(&path) {
             entry.origin = origin;
@@ -68,7 +70,7 @@ struct Resolver {
 
 impl Resolver {
     fn new(name: String, own: usize, problems: Vec<Problem>) -> Self {
-        let recipe = Recipe { name, entries: BTreeMap::new(), dropped: Vec::new(), written_at: WrittenAt::default() };
+        let recipe = Recipe { name, entries: BTreeMap::new(), dropped: Vec::new(), written: Written::default() };
         let (layer_of, refused) = (BTreeMap::new(), BTreeSet::new());
         Self { recipe, own, layer_of, refused, whole: true, branches: false, problems }
     }

@@ -1,7 +1,5 @@
-//! What a checkpoint holds, and reading it back.
-//!
-//! For a language model, `model.safetensors`, `config.json`, `tokenizer.json` and what lies beside it (`tokenizer_config.json` and
-//! the like) are a valid Hugging Face GPT-NeoX directory; `optimizer.safetensors` holds the moments, `state.json` the clocks.
+//! What every checkpoint holds, and reading it back: `optimizer.safetensors` has the moments, `state.json` the clocks. What else
+//! belongs to the kind of model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,8 +7,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use temper_base::{Problem, Result};
-use temper_model::tensors::{self, Dtype, Outgoing};
-use temper_model::{GptNeox, GptNeoxConfig, Parameters, hugging_face};
+use temper_model::Parameters;
+use temper_model::tensors::{self, Outgoing};
 use temper_record::checkpoint::{Checkpoint, CheckpointWriter, way_on};
 use temper_record::run::RunDir;
 
@@ -34,27 +32,8 @@ pub struct State {
     pub metrics_bytes: u64,
 }
 
-/// Writes a checkpoint of a language model's `run` after `state.step` updates. `beside` are the files that belong to the tokenizer.
-pub fn write(
-    run: &RunDir,
-    state: &State,
-    model: &GptNeox,
-    optimizer: &Optimizer,
-    tokenizer: Option<&[u8]>,
-    beside: &[(String, Vec<u8>)],
-) -> Result<Checkpoint> {
-    write_with(run, state, hugging_face::outgoing(model, Dtype::F32), optimizer, |writer| {
-        let config = model.config.to_json(Dtype::F32.name());
-        writer.write("config.json", |out| out.write_all(config.as_bytes()))?;
-        if let Some(tokenizer) = tokenizer {
-            writer.write("tokenizer.json", |out| out.write_all(tokenizer))?;
-        }
-        beside.iter().try_for_each(|(name, bytes)| writer.write(name, |out| out.write_all(bytes)))
-    })
-}
-
 /// Writes a checkpoint: `model`, moments and clocks, and what `rest` adds that belongs to the kind of model.
-pub(crate) fn write_with(
+pub fn write_with(
     run: &RunDir,
     state: &State,
     model: Vec<(String, Outgoing)>,
@@ -81,20 +60,6 @@ pub fn read_state(checkpoint: &Checkpoint) -> Result<State> {
     let bytes = checkpoint.read("state.json")?;
     let place = checkpoint.path().join("state.json");
     serde_json::from_slice(&bytes).map_err(|cause| Problem::input("read checkpoint", place.display(), cause))
-}
-
-/// The model of a checkpoint, after comparing its file with what was written.
-pub fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<GptNeox> {
-    for name in ["config.json", "model.safetensors"] {
-        checkpoint.verify_file(name)?;
-    }
-    Ok(hugging_face::read(checkpoint.path(), device)?.model)
-}
-
-/// The shape of a checkpoint's model.
-pub fn read_config(checkpoint: &Checkpoint) -> Result<GptNeoxConfig> {
-    let text = String::from_utf8_lossy(&checkpoint.read("config.json")?).into_owned();
-    GptNeoxConfig::from_json(&text, &checkpoint.path().join("config.json").display().to_string())
 }
 
 /// The optimiser of a checkpoint, with its counter.

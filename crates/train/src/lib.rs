@@ -1,14 +1,13 @@
-//! The algorithm: one step, the loop around it, validation, checkpoints, and what they cost.
+//! What all training has in common, whatever is trained: the loop, the optimiser, checkpoints, and the run around them, from a
+//! recipe's lengths to its end.
 //!
-//! Reading order: [`trainer`], [`lm`], [`step`], [`optimizer`], [`evaluate`], [`checkpoint`]. Nothing here knows
-//! recipes or command lines.
+//! Reading order: [`trainer`], [`optimizer`], [`checkpoint`], [`run`], [`lengths`], [`plan`]. Nothing here knows a model or a command
+//! line.
 
-pub mod certify;
 pub mod checkpoint;
-pub mod cost;
-pub mod evaluate;
-pub mod lm;
+pub mod lengths;
+pub mod machine;
 pub mod optimizer;
-pub mod sample;
-pub mod step;
+pub mod plan;
+pub mod run;
 pub mod trainer;

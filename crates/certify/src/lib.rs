@@ -1,0 +1,26 @@
+//! Certified training of image classifiers (arXiv 2103.17268): from a recipe to a run, and the update that it repeats.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`method`], [`step`] | how a network is trained; one update |
+//! | [`evaluate`] | standard, attacked and certified error |
+//! | [`task`] | both as the task of a run |
+//! | [`checkpoint`] | what a checkpoint holds |
+//! | [`cost`] | memory and time of an update |
+//! | [`settings`] | network, first weights, method and radius of a recipe |
+//! | [`images`] | the images of a run, and the manifest that it keeps of them |
+//! | [`start`] | the four starts: fresh, from a state dict, branch, resume |
+//! | [`plan`] | what a recipe does and costs |
+//! | [`open`] | a network to look at |
+
+pub mod checkpoint;
+pub mod cost;
+pub mod evaluate;
+pub mod images;
+pub mod method;
+pub mod open;
+pub mod plan;
+pub mod settings;
+pub mod start;
+pub mod step;
+pub mod task;

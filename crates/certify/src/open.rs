@@ -1,0 +1,54 @@
+//! An image classifier to look at: that of a run's checkpoint.
+
+use burn::tensor::Device;
+use temper_base::{Problem, Problems, Result};
+use temper_data::images::Images;
+use temper_model::ImageNet;
+use temper_recipe::{Recipe, Task};
+use temper_record::run::{RunDir, RunRef};
+use temper_train::run::resolved;
+
+use crate::checkpoint;
+
+/// A classifier with what belongs to it.
+pub struct Opened {
+    /// The network.
+    pub net: ImageNet,
+    /// Its run.
+    pub run: RunDir,
+    /// The run's resolved recipe.
+    pub recipe: Recipe,
+    /// Updates made before the checkpoint.
+    pub step: u64,
+    /// sha256 of the checkpoint's weights.
+    pub sha256: String,
+}
+
+/// Opens `DIR`, `DIR@STEP` or `DIR@best`.
+pub fn open(name: &str, device: &Device) -> Result<Opened, Problems> {
+    let named = RunRef::parse(name)?;
+    let run = named.open()?;
+    let recipe = resolved(&run)?;
+    if recipe.task() != Task::Certify {
+        let problem = Problem::input("open run", name, "it is a language model, not an image classifier");
+        return Err(problem.hint("`temper eval` and `temper sample` look at such a run").into());
+    }
+    let found = named.checkpoint()?;
+    let net = checkpoint::read_net(&found, device)?;
+    let sha256 = found.sha256("model.safetensors")?;
+    Ok(Opened { net, run, recipe, step: found.step(), sha256 })
+}
+
+/// An error unless the images are of the network's size and classes.
+pub fn require_fit(net: &ImageNet, images: &Images, place: &str) -> Result<()> {
+    if (net.config.input, net.config.classes) == (images.shape, images.classes()) {
+        return Ok(());
+    }
+    let ([c, h, w], [i, j, k]) = (images.shape, net.config.input);
+    let why = format!(
+        "images of {c}x{h}x{w} in {} classes do not fit the network, which is for {i}x{j}x{k} and {}",
+        images.classes(),
+        net.config.classes
+    );
+    Err(Problem::input("read images", place, why).hint("give the data set that the run was trained on"))
+}

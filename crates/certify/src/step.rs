@@ -1,0 +1,216 @@
+//! One update of certified training: clean pass and bounds in one, loss, backward, clipping, update.
+
+use burn::tensor::{Device, Tensor};
+use temper_base::{Problem, Result};
+use temper_bounds::attack::{Attack, AttackLoss, adversarial_images};
+use temper_bounds::{boxes, crown, losses};
+use temper_model::image::{Statistics, Trace};
+use temper_model::{ImageNet, Parameters};
+use temper_train::optimizer::{Gradients, Optimizer};
+
+use super::method::{Method, Objective, Radius};
+
+/// Images with their labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Pixels in [0, 1], `[N, C, H, W]`.
+    pub pixels: Vec<f32>,
+    /// One class an image.
+    pub labels: Vec<u32>,
+}
+
+/// How a batch is cut into pieces whose gradients are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accumulation {
+    /// Pieces of a batch.
+    pub pieces: usize,
+    /// Normalise each piece with the statistics of the whole batch, which a first pass without gradients takes; the
+    /// gradient then does not go through them. Otherwise each piece is normalised for itself.
+    pub whole_batch_statistics: bool,
+}
+
+/// What a step reports: means over the images of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Outcome {
+    /// What was minimised.
+    pub loss: f64,
+    /// Cross-entropy of the clean images; of the attacked ones, where these are trained on.
+    pub clean_loss: f64,
+    /// Cross-entropy of the worst margins, where there are bounds.
+    pub robust_loss: Option<f64>,
+    /// The tightness regulariser, where it acts.
+    pub tightness: Option<f64>,
+    /// The ReLU-balance regulariser, where it acts.
+    pub relu_balance: Option<f64>,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+}
+
+/// One update. A loss or gradient that is not finite is an error before the update.
+#[allow(clippy::too_many_arguments)]
+pub fn train_step(
+    net: &mut ImageNet,
+    optimizer: &mut Optimizer,
+    batch: &Batch,
+    method: &Method,
+    radius: &Radius,
+    accumulation: Accumulation,
+    lr: f64,
+    step: u64,
+    seed: u64,
+    device: &Device,
+) -> Result<Outcome> {
+    let (mut outcome, gradients) = loss_and_gradients(net, batch, method, radius, accumulation, step, seed, device)?;
+    let fail = |what: String, why: String| {
+        Problem::training("train", format!("{what} at step {step}"), why).hint(
+            "the last checkpoint is intact: branch from it with a lower lr.peak or a longer eps.length, or look at the data",
+        )
+    };
+    if !outcome.loss.is_finite() {
+        return Err(fail("loss".into(), format!("is {}; no update was made", outcome.loss)));
+    }
+    outcome.grad_norm = gradients.norm();
+    if !outcome.grad_norm.is_finite() {
+        let name = gradients.first_non_finite(net).unwrap_or_else(|| "global norm".into());
+        return Err(fail(format!("gradient of {name}"), "is not finite; no update was made".into()));
+    }
+    optimizer.update(net, gradients, lr, optimizer.settings.grad_scale(outcome.grad_norm));
+    Ok(outcome)
+}
+
+/// The mean loss of the batch and its gradients, summed over pieces in which every image weighs the same. The running
+/// statistics of batch norms move with every piece, as in PyTorch. `step` and `seed` decide the random starts of
+/// [`Objective::Pgd`].
+#[allow(clippy::too_many_arguments)]
+pub fn loss_and_gradients(
+    net: &mut ImageNet,
+    batch: &Batch,
+    method: &Method,
+    radius: &Radius,
+    accumulation: Accumulation,
+    step: u64,
+    seed: u64,
+    device: &Device,
+) -> Result<(Outcome, Gradients)> {
+    let images = batch.labels.len();
+    let size = batch.pixels.len() / images;
+    let piece = images.div_ceil(accumulation.pieces.max(1));
+    let whole = match accumulation.whole_batch_statistics && accumulation.pieces > 1 {
+        true => Some(clean_moments(net, batch, device)),
+        false => None,
+    };
+    if let Some(moments) = &whole {
+        net.update_running(moments, &net.batch_norm_counts(images));
+    }
+    let mut gradients = Gradients::none(net);
+    let mut outcome = Outcome::default();
+    for (index, labels) in batch.labels.chunks(piece).enumerate() {
+        let begin = index * piece * size;
+        let pixels = &batch.pixels[begin..begin + labels.len() * size];
+        let attacked = match method.objective {
+            Objective::Pgd if radius.eps > 0.0 => {
+                // The network as it is evaluated, with running statistics; every update draws other random starts.
+                let (steps, seed) = (method.attack_steps, seed ^ (step << 20));
+                let attack =
+                    Attack { steps, seed, random_first: true, loss: AttackLoss::CrossEntropy, ..Attack::default() };
+                let first = (index * piece) as u64;
+                Some(adversarial_images(net, pixels, labels, radius.eps, &attack, first, device)?)
+            }
+            _ => None,
+        };
+        let mut leaves = net.leaves();
+        let statistics = whole.as_deref().map_or(Statistics::Batch, Statistics::Given);
+        let parts =
+            piece_loss(&leaves, attacked.as_deref().unwrap_or(pixels), labels, method, radius, statistics, device);
+        let share = labels.len() as f64 / images as f64;
+        let mut tape = (parts.loss.clone() * share).backward();
+        gradients.collect(&mut leaves, &mut tape);
+        let number = |tensor: Tensor<1>| share * f64::from(tensor.inner().into_scalar::<f32>());
+        let add = |sum: &mut Option<f64>, tensor: Option<Tensor<1>>| {
+            if let Some(tensor) = tensor {
+                *sum = Some(sum.unwrap_or(0.0) + number(tensor));
+            }
+        };
+        outcome.loss += number(parts.loss);
+        outcome.clean_loss += number(parts.clean);
+        add(&mut outcome.robust_loss, parts.robust);
+        add(&mut outcome.tightness, parts.tightness);
+        add(&mut outcome.relu_balance, parts.relu_balance);
+        if whole.is_none() {
+            let moments: Vec<_> = parts.moments.into_iter().map(Tensor::inner).collect();
+            net.update_running(&moments, &net.batch_norm_counts(labels.len()));
+        }
+    }
+    Ok((outcome, gradients))
+}
+
+/// The losses of a piece, on the tape.
+struct Parts {
+    loss: Tensor<1>,
+    clean: Tensor<1>,
+    robust: Option<Tensor<1>>,
+    tightness: Option<Tensor<1>>,
+    relu_balance: Option<Tensor<1>>,
+    moments: Vec<Tensor<2>>,
+}
+
+/// The loss exactly as in arXiv 2103.17268, section 4: the robust loss where the radius is above 0 and the clean loss
+/// where it is not, plus the regularisers with their weight.
+fn piece_loss(
+    net: &ImageNet,
+    pixels: &[f32],
+    labels: &[u32],
+    method: &Method,
+    radius: &Radius,
+    statistics: Statistics,
+    device: &Device,
+) -> Parts {
+    let [c, h, w] = net.config.input;
+    let shape = [labels.len(), c, h, w];
+    let bounded = method.bounds(radius);
+    let x = match bounded {
+        true => boxes::boxes(pixels, shape, method.bound_radius(radius), &net.mean, &net.std, device),
+        false => boxes::clean(pixels, shape, &net.mean, &net.std, device),
+    };
+    let trace = net.trace(x, statistics);
+    let clean = losses::cross_entropy(net.logits(&trace), labels);
+    let robust = (bounded && radius.eps > 0.0 && matches!(method.objective, Objective::Ibp | Objective::CrownIbp))
+        .then(|| robust_loss(net, &trace, labels, method, radius));
+    let (_, kappa) = method.mix(radius);
+    let mut loss = match &robust {
+        Some(robust) if kappa > 0.0 => robust.clone() * (1.0 - kappa) + clean.clone() * kappa,
+        Some(robust) => robust.clone(),
+        None => clean.clone(),
+    };
+    let (mut tightness, mut relu_balance) = (None, None);
+    if method.regularised(radius) {
+        let radii = trace.values[0].clone().narrow(0, 2, 1);
+        let input = f64::from(radii.mean().into_scalar::<f32>());
+        let moments: Vec<_> = net.config.relus().into_iter().map(|(_, value)| trace.interval_moments(value)).collect();
+        tightness = method.tightness.then(|| losses::tightness(&moments, input, method.tau));
+        relu_balance = method.relu_balance.then(|| losses::relu_balance(&moments, method.tau));
+        for term in [&tightness, &relu_balance].into_iter().flatten() {
+            loss = loss + term.clone() * radius.weight;
+        }
+    }
+    Parts { loss, clean, robust, tightness, relu_balance, moments: trace.moments }
+}
+
+fn robust_loss(net: &ImageNet, trace: &Trace, labels: &[u32], method: &Method, radius: &Radius) -> Tensor<1> {
+    let (beta, _) = method.mix(radius);
+    if beta > 0.0 && method.loss_fusion {
+        return crown::fused_loss(net, trace, labels, beta);
+    }
+    let margins = net.margins(trace, labels);
+    losses::robust_loss(match beta > 0.0 {
+        true => crown::margins(net, trace, labels) * beta + margins * (1.0 - beta),
+        false => margins,
+    })
+}
+
+/// Mean and biased variance of every batch norm for the clean images of the whole batch, off the tape.
+fn clean_moments(net: &ImageNet, batch: &Batch, device: &Device) -> Vec<Tensor<2>> {
+    let [c, h, w] = net.config.input;
+    let x = boxes::clean(&batch.pixels, [batch.labels.len(), c, h, w], &net.mean, &net.std, device);
+    net.trace(x, Statistics::Batch).moments
+}

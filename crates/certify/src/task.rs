@@ -1,0 +1,166 @@
+//! An image classifier as the task of a run.
+
+use burn::tensor::Device;
+use temper_base::Result;
+use temper_bounds::boxes;
+use temper_data::images::{Augment, Epochs, Images};
+use temper_model::image::PooledMoments;
+use temper_model::image::Statistics;
+use temper_model::{ImageNet, parameter};
+use temper_record::checkpoint::Checkpoint;
+use temper_record::event::Values;
+use temper_record::run::RunDir;
+use temper_schedule::EpsSchedule;
+use temper_train::checkpoint::State;
+use temper_train::optimizer::Optimizer;
+use temper_train::trainer::Task;
+
+use super::checkpoint;
+use super::evaluate::{EvalSettings, evaluate};
+use super::method::{Method, Objective, Radius};
+use super::step::{Accumulation, Batch, train_step};
+
+/// Everything that decides the updates of an image classifier.
+pub struct CertifyTask {
+    /// The network.
+    pub net: ImageNet,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// What is trained on.
+    pub train: Images,
+    /// Its order.
+    pub epochs: Epochs,
+    /// Images of one update.
+    pub batch: usize,
+    /// Augmentation: random flips.
+    pub flip: bool,
+    /// Augmentation: pixels of padding before a random crop; 0 for none.
+    pub crop: usize,
+    /// What is trained against.
+    pub method: Method,
+    /// Radius by update.
+    pub eps: EpsSchedule,
+    /// How batches are cut into pieces.
+    pub accumulation: Accumulation,
+    /// Take the running statistics anew over the training set before each evaluation.
+    pub precise_batch_norm: bool,
+    /// Sets to evaluate on, by name; the best checkpoint is chosen on the first.
+    pub sets: Vec<(String, Images)>,
+    /// How they are evaluated.
+    pub eval: EvalSettings,
+    /// Of augmentation and of attacks that are trained against.
+    pub seed: u64,
+    /// Where it runs.
+    pub device: Device,
+    /// The step for which statistics were last taken anew.
+    pub fresh_statistics: Option<u64>,
+}
+
+impl Task for CertifyTask {
+    const RATE: &'static str = "images_per_s";
+
+    fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values> {
+        let step = state.samples;
+        let (epoch, place) = self.epochs.locate(step);
+        let augment = Augment { flip: self.flip, pad: self.crop, seed: self.seed, step };
+        let (pixels, labels) = self.train.batch(&self.epochs.indices(epoch, place), Some(&augment));
+        let batch = Batch { pixels, labels };
+        let radius =
+            Radius { eps: self.eps.at(n), target: self.eps.target, weight: self.eps.weight(n, self.method.lambda) };
+        let outcome = train_step(
+            &mut self.net,
+            &mut self.optimizer,
+            &batch,
+            &self.method,
+            &radius,
+            self.accumulation,
+            lr,
+            n,
+            self.seed,
+            &self.device,
+        )?;
+        state.tokens += batch.labels.len() as u64;
+        state.samples += 1;
+        state.updates = self.optimizer.updates;
+        let mut values = Values::new().with("loss", outcome.loss).with("lr", lr).with("eps", radius.eps);
+        values.set("grad_norm", outcome.grad_norm);
+        let attacked = self.method.objective == Objective::Pgd && radius.eps > 0.0;
+        values.set(if attacked { "adversarial_loss" } else { "clean_loss" }, outcome.clean_loss);
+        let terms = [
+            ("robust_loss", outcome.robust_loss),
+            ("tightness", outcome.tightness),
+            ("relu_balance", outcome.relu_balance),
+        ];
+        for (name, value) in terms {
+            if let Some(value) = value {
+                values.set(name, value);
+            }
+        }
+        if self.method.regularised(&radius) {
+            values.set("weight", radius.weight);
+        }
+        Ok(values)
+    }
+
+    fn sets(&self) -> Vec<String> {
+        self.sets.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>> {
+        if self.precise_batch_norm && state.step > 0 && self.fresh_statistics != Some(state.step) {
+            if !self.take_statistics(interrupted) {
+                return Ok(None);
+            }
+            self.fresh_statistics = Some(state.step);
+        }
+        let (name, images) = &self.sets[index];
+        let rows = self.eval.rows;
+        let batches = (0..images.len()).step_by(rows).map(|first| {
+            let indices: Vec<u32> = (first..images.len().min(first + rows)).map(|i| i as u32).collect();
+            let (pixels, labels) = images.batch(&indices, None);
+            Batch { pixels, labels }
+        });
+        // The radius of the update that was made last: what the network has been trained for so far.
+        let current = self.eps.at(state.step);
+        evaluate(&self.net, name, batches, self.eps.target, current, &self.eval, interrupted, &self.device)
+    }
+
+    fn judged_by(&self, state: &State) -> Option<(String, &'static str)> {
+        // Only checkpoints that were trained at the target can be the best.
+        let ready = state.step > 0 && self.eps.at(state.step) >= self.eps.target;
+        self.sets.first().filter(|_| ready).map(|(name, _)| (name.clone(), "certified_error"))
+    }
+
+    fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint> {
+        checkpoint::write(run, state, &self.net, &self.optimizer)
+    }
+
+    fn first_bad_weight(&self) -> Option<(String, usize, f32)> {
+        parameter::first_non_finite(&self.net)
+    }
+}
+
+impl CertifyTask {
+    /// Running statistics over the whole training set, without augmentation (precise batch norm, Wu and Johnson 2021).
+    /// False if it was interrupted; the statistics are then as they were.
+    fn take_statistics(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
+        let [c, h, w] = self.net.config.input;
+        let mut pool = PooledMoments::default();
+        let indices: Vec<u32> = (0..self.train.len() as u32).collect();
+        for indices in indices.chunks(self.batch) {
+            if interrupted() {
+                return false;
+            }
+            let (pixels, labels) = self.train.batch(indices, None);
+            let shape = [labels.len(), c, h, w];
+            let x = boxes::clean(&pixels, shape, &self.net.mean, &self.net.std, &self.device);
+            let moments = self.net.trace(x, Statistics::Batch).moments;
+            pool.add(&moments, &self.net.batch_norm_counts(labels.len()));
+        }
+        let moments = pool.moments(&self.device);
+        if !moments.is_empty() {
+            self.net.set_running(&moments);
+        }
+        true
+    }
+}

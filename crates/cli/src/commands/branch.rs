@@ -1,0 +1,17 @@
+//! `temper branch RUN RECIPE --out DIR`
+
+use temper::Limits;
+
+use crate::args::Branch;
+use crate::console::Signals;
+use crate::printer::Printer;
+use crate::problems::Outcome;
+use crate::run;
+
+/// Runs the command.
+pub fn run(args: &Branch, printer: &Printer) -> Outcome {
+    let limits = Limits { max_steps: args.max_steps, deadline: run::deadline(args.limits.max_time) };
+    let signals = Signals::listen_and_leave_nothing(&args.out, limits.deadline)?;
+    let recipe = temper::branch_recipe(&args.recipe, &args.overrides.set)?;
+    run::go(temper::branch(recipe, &args.run, &args.out, limits, printer)?, "", &signals, printer)
+}

@@ -1,0 +1,24 @@
+//! `temper resume RUN`
+
+use temper::Limits;
+use temper_record::run::RunRef;
+use temper_train::run::nothing_left;
+
+use crate::args::Resume;
+use crate::console::Signals;
+use crate::printer::Printer;
+use crate::problems::Outcome;
+use crate::run;
+
+/// Runs the command.
+pub fn run(args: &Resume, printer: &Printer) -> Outcome {
+    let limits = Limits { max_steps: None, deadline: run::deadline(args.limits.max_time) };
+    let signals = Signals::listen()?;
+    match temper::resume(&args.run, args.until, limits, printer)? {
+        Some(run) => run::go(run, "", &signals, printer),
+        None => {
+            printer.say(nothing_left(&args.run, &RunRef::parse(&args.run)?.open()?)?);
+            Ok(0)
+        }
+    }
+}

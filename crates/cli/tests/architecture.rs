@@ -1,0 +1,288 @@
+//! The rules of ARCHITECTURE.md that can be read off the sources: which crate may depend on which, who
+//! may know Burn, where `unsafe` may stand, who may look at the world outside. And that the documents name
+//! what exists, and link to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The crates from bottom to top, each with those it may depend on. ARCHITECTURE.md has the same table.
+const CRATES: [(&str, &[&str]); 16] = [
+    ("base", &[]),
+    ("schedule", &[]),
+    ("record", &["base"]),
+    ("kernels", &[]),
+    ("recipe", &["base", "schedule"]),
+    ("sweep", &["base", "schedule", "record", "recipe"]),
+    ("data", &["base"]),
+    ("report", &["base", "record"]),
+    ("ops", &["kernels"]),
+    ("model", &["base", "ops"]),
+    ("bounds", &["base", "ops", "model"]),
+    ("train", &["base", "schedule", "record", "recipe", "ops", "model"]),
+    ("lm", &["base", "schedule", "record", "recipe", "data", "ops", "model", "train"]),
+    ("certify", &["base", "schedule", "record", "recipe", "data", "ops", "model", "bounds", "train"]),
+    ("temper", &["base", "schedule", "record", "recipe", "data", "train", "lm", "certify"]),
+    (
+        "cli",
+        &[
+            "base", "schedule", "record", "kernels", "recipe", "sweep", "data", "report", "ops", "model", "bounds",
+            "train", "lm", "certify", "temper",
+        ],
+    ),
+];
+
+/// These build and test without a tensor library.
+const WITHOUT_BURN: [&str; 8] = ["base", "schedule", "record", "recipe", "sweep", "kernels", "data", "report"];
+
+/// Parts of Burn that name a backend. Everything above `ops` speaks of tensors and devices only.
+const BACKENDS: [&str; 2] = ["burn-autodiff", "burn-flex"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names in every dependency table of a manifest: those of tests, of builds and of single platforms too.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let is_table = |header: &str| header.rsplit('.').next().is_some_and(|last| last.ends_with("dependencies"));
+    let (mut names, mut inside) = (BTreeSet::new(), false);
+    for line in manifest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(header) = line.strip_prefix('[') {
+            let header = header.split(']').next().unwrap_or(header);
+            inside = is_table(header);
+            if let Some((table, name)) = header.rsplit_once('.').filter(|(table, _)| is_table(table)) {
+                assert!(!table.is_empty());
+                names.insert(name.to_owned());
+            }
+        } else if inside && let Some((key, _)) = line.split_once('=') {
+            names.insert(key.trim().split('.').next().unwrap_or(key).trim_matches('"').to_owned());
+        }
+    }
+    names
+}
+
+/// The dependencies of every crate there is.
+fn manifests() -> BTreeMap<String, BTreeSet<String>> {
+    let crates = fs::read_dir(root().join("crates")).expect("the crates");
+    let manifest = |folder: PathBuf| {
+        let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, dependencies(&read(&folder.join("Cargo.toml"))))
+    };
+    crates.map(|entry| manifest(entry.expect("a crate").path())).collect()
+}
+
+/// Every Rust file below a folder.
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            rust_files(&entry, files);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            files.push(entry);
+        }
+    }
+}
+
+/// Places of the form `record/src/run.rs:12` where code, not a comment, holds one of these.
+fn found(needles: &[String], part: &str) -> Vec<String> {
+    let mut places = Vec::new();
+    for (name, _) in CRATES {
+        let folder = root().join("crates").join(name);
+        let mut files = Vec::new();
+        rust_files(&folder.join(part), &mut files);
+        for file in files {
+            let inside = file.strip_prefix(&folder).expect("inside").display().to_string();
+            for (number, line) in read(&file).lines().enumerate() {
+                let code = line.split("//").next().unwrap_or(line);
+                if needles.iter().any(|needle| code.contains(needle.as_str())) {
+                    places.push(format!("{name}/{inside}:{}", number + 1));
+                }
+            }
+        }
+    }
+    places.sort();
+    places
+}
+
+#[test]
+fn manifests_are_understood() {
+    let text = "[package]\nname = \"x\"\n[dependencies]\na = \"1\"\nb.workspace = true\n# c = \"1\"\n[dev-dependencies]\n\
+        d = { version = \"1\" }\n[lints]\nworkspace = true\n[target.'cfg(unix)'.dependencies]\ne = \"1\"\n\
+        [dependencies.f]\nversion = \"1\"\n[build-dependencies]\n\"g\" = \"1\"\n[features]\nh = []\n";
+    let names: Vec<String> = dependencies(text).into_iter().collect();
+    assert_eq!(names, ["a", "b", "d", "e", "f", "g"]);
+}
+
+#[test]
+fn arrows_go_down() {
+    let manifests = manifests();
+    let known: BTreeSet<&str> = CRATES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(manifests.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "a crate is not in the table");
+    for (height, (name, allowed)) in CRATES.iter().enumerate() {
+        for below in *allowed {
+            assert!(CRATES[..height].iter().any(|(other, _)| other == below), "{name} -> {below} does not go down");
+        }
+        let ours = manifests[*name].iter().filter_map(|dependency| match dependency.as_str() {
+            "temper" => Some("temper"),
+            other => other.strip_prefix("temper-"),
+        });
+        for dependency in ours {
+            assert!(allowed.contains(&dependency), "{name} may not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn burn_stays_above_the_plain_crates() {
+    let manifests = manifests();
+    let burn = |name: &str| manifests[name].iter().any(|other| other == "burn" || other.starts_with("burn-"));
+    assert!(burn("ops") && burn("model"), "the manifests are read wrongly");
+    for (name, allowed) in CRATES {
+        if WITHOUT_BURN.contains(&name) {
+            assert!(!burn(name), "{name} depends on Burn");
+            assert!(allowed.iter().all(|below| WITHOUT_BURN.contains(below)), "{name} may reach Burn");
+        }
+        let backend = manifests[name].iter().any(|other| BACKENDS.contains(&other.as_str()));
+        assert!(!backend || name == "ops", "{name} depends on a backend by name");
+    }
+}
+
+/// The compiler refuses `unsafe` wherever the workspace's lints hold and nobody lifts them.
+#[test]
+fn only_kernels_and_one_block_are_unsafe() {
+    let lint = concat!("unsafe", "_code");
+    assert!(read(&root().join("Cargo.toml")).contains(&format!("{lint} = \"deny\"")));
+    for (name, _) in CRATES {
+        let manifest = read(&root().join("crates").join(name).join("Cargo.toml"));
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{name} does not have the workspace's lints");
+    }
+    let outside = |needle: String| {
+        let places = found(&[needle], "");
+        places.into_iter().filter(|place| !place.starts_with("kernels/")).collect::<Vec<_>>()
+    };
+    let lifted = outside(format!("allow({lint})"));
+    assert_eq!(lifted.len(), 1, "{lifted:?}");
+    assert!(lifted[0].starts_with("data/src/files.rs:"), "{lifted:?}");
+    let blocks = outside(format!("{} {{", concat!("un", "safe")));
+    assert_eq!(blocks.len(), 1, "{blocks:?}");
+    assert!(blocks[0].starts_with("data/src/files.rs:"), "{blocks:?}");
+}
+
+/// No network anywhere; environment variables and the process's arguments in the binary only.
+#[test]
+fn nothing_below_the_binary_looks_around() {
+    let network = ["std::net", "TcpStream", "UdpSocket"].map(str::to_owned);
+    assert_eq!(found(&network, "src"), Vec::<String>::new());
+    let surroundings = ["env::var", "env::args", "env::set_current_dir", "static mut "].map(str::to_owned);
+    let places = found(&surroundings, "src");
+    assert!(places.iter().any(|place| place.starts_with("cli/")), "the sources are read wrongly");
+    let below: Vec<_> = places.iter().filter(|place| !place.starts_with("cli/")).collect();
+    assert!(below.is_empty(), "{below:?}");
+}
+
+/// The drawing of ARCHITECTURE.md: every arrow is allowed, and every allowed dependency is an arrow or follows from some.
+#[test]
+fn the_drawing_shows_the_crates() {
+    let text = read(&root().join("ARCHITECTURE.md"));
+    let drawing = text.split_once("```mermaid\n").and_then(|(_, rest)| rest.split_once("```")).expect("a drawing").0;
+    let arrows: BTreeSet<(&str, &str)> = drawing.lines().filter_map(|line| line.trim().split_once(" --> ")).collect();
+    let mut reached = arrows.clone();
+    loop {
+        let further = reached.iter().flat_map(|(from, via)| {
+            let next = arrows.iter().filter(move |(start, _)| start == via);
+            next.map(move |(_, to)| (*from, *to))
+        });
+        let more: BTreeSet<(&str, &str)> = further.filter(|pair| !reached.contains(pair)).collect();
+        if more.is_empty() {
+            break;
+        }
+        reached.extend(more);
+    }
+    let allowed: BTreeSet<(&str, &str)> =
+        CRATES.iter().flat_map(|(name, below)| below.iter().map(move |below| (*name, *below))).collect();
+    assert!(arrows.is_subset(&allowed), "not allowed: {:?}", arrows.difference(&allowed).collect::<Vec<_>>());
+    assert!(allowed.is_subset(&reached), "not drawn: {:?}", allowed.difference(&reached).collect::<Vec<_>>());
+}
+
+/// README.md, ARCHITECTURE.md and the like, and the pages of `docs`.
+fn documents() -> Vec<String> {
+    let fixed = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "LOG.md",
+        "EVIDENCE.md",
+        "bench/README.md",
+        "fuzz/README.md",
+        "golden/README.md",
+        "crates/sweep/FORMAT.md",
+    ];
+    let pages = fs::read_dir(root().join("docs")).expect("docs").map(|page| page.expect("a page").file_name());
+    let pages = pages.map(|name| format!("docs/{}", name.to_string_lossy())).filter(|name| name.ends_with(".md"));
+    fixed.map(str::to_owned).into_iter().chain(pages).collect()
+}
+
+/// The anchors of a document's headings, as Markdown makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let headings = text.lines().filter(|line| {
+        inside ^= line.starts_with("```");
+        !inside && line.starts_with('#')
+    });
+    let plain = |c: &char| c.is_alphanumeric() || ['-', '_'].contains(c);
+    let anchor = |line: &str| {
+        let heading = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        heading.chars().filter(plain).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+/// Every link from a document to a file or a heading leads somewhere.
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for document in documents() {
+        let path = root().join(&document);
+        let text = read(&path);
+        let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let pictures = text.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        for target in linked.chain(pictures).filter(|target| !target.contains("://")) {
+            links += 1;
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path.clone() } else { path.parent().expect("a folder").join(file) };
+            assert!(file.exists(), "{document}: {target} leads nowhere");
+            let there = anchor.is_empty() || anchors(&read(&file)).contains(anchor);
+            assert!(there, "{document}: there is no heading for {target}");
+        }
+    }
+    assert!(links > 100, "the links are not found");
+}
+
+/// What stands between backticks, or between the marks of a code block.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A path of the repository between backticks is there, and `FILE.rs::NAME` names a function of that file.
+#[test]
+fn documents_name_what_exists() {
+    let tops = ["crates/", "golden/", "scripts/", "recipes/", "sweeps/", "bench/", "assets/", "docs/", ".ci/"];
+    let mut tests = 0;
+    for document in documents() {
+        for name in quoted(&read(&root().join(&document))) {
+            if !tops.iter().any(|top| name.starts_with(top)) || name.contains(char::is_whitespace) {
+                continue;
+            }
+            let (file, function) = name.split_once("::").map_or((name, None), |(file, name)| (file, Some(name)));
+            assert!(root().join(file).exists(), "{document}: there is no {file}");
+            if let Some(function) = function {
+                tests += 1;
+                let there = read(&root().join(file)).contains(&format!("fn {function}("));
+                assert!(there, "{document}: {file} has no {function}");
+            }
+        }
+    }
+    assert!(tests > 10, "the tests that hold the invariants are not found in ARCHITECTURE.md");
+}

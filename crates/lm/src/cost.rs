@@ -1,0 +1,96 @@
+//! What a run costs before it starts: memory by part, disk, and time from a short calibration.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use temper_model::init::Init;
+use temper_model::{GptNeox, GptNeoxConfig};
+use temper_train::optimizer::{self, Optimizer};
+
+use crate::step::{Pieces, train_step};
+
+/// Memory of a training step in bytes, by part.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Memory {
+    /// The parameters.
+    pub weights: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// The optimiser's two moments.
+    pub moments: u64,
+    /// What the backward pass of one micro-batch needs.
+    pub activations: u64,
+    /// A chunk of logits and scratch of the kernels.
+    pub scratch: u64,
+}
+
+impl Memory {
+    /// For micro-batches of `sequences` sequences of `seq` tokens; counts what the operations of
+    /// `temper-ops` save.
+    pub fn of(config: &GptNeoxConfig, sequences: usize, seq: usize, checkpointing: bool) -> Self {
+        let parameters = config.parameters().saturating_mul(4);
+        let rows = (sequences * seq) as u64;
+        let (d, f) = (config.d_model as u64, config.d_ff as u64);
+        // Per block: its input, two normalised inputs, q k v, the attended values, the MLP before and
+        // after GELU; log-sum-exp and row statistics are small beside them.
+        let block = 4 * rows * (7 * d + 2 * f) + 4 * rows * (config.heads as u64 + 4);
+        let layers = config.layers as u64;
+        let kept = layers.saturating_mul(if checkpointing { 4 * rows * d } else { block });
+        let kept = if checkpointing { kept.saturating_add(block) } else { kept };
+        // Around the blocks: the last norm's input and output, the gradient of the head's input, and
+        // the gradients that travel through a block.
+        let around = 4 * rows * (4 * d + f);
+        Memory {
+            weights: parameters,
+            gradients: parameters,
+            moments: parameters.saturating_mul(2),
+            activations: kept.saturating_add(around),
+            scratch: 4 * 512 * config.vocab_size as u64,
+        }
+    }
+
+    /// The sum.
+    pub fn total(&self) -> u64 {
+        let parts = [self.weights, self.gradients, self.moments, self.activations, self.scratch];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+/// Bytes of one checkpoint: weights and two moments in f32, headers and small files aside.
+pub fn checkpoint_bytes(config: &GptNeoxConfig) -> u64 {
+    12 * config.parameters()
+}
+
+/// Seconds of one update, from running the production step on made-up tokens. A step that would take
+/// long is measured on one sequence with one and with two blocks, and extrapolated; the second value
+/// says so.
+pub fn calibrate(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Pieces, device: &Device) -> (f64, bool) {
+    let direct = config.flops_per_token(seq) * (batch * seq) as f64 <= DIRECT_FLOPS;
+    if direct {
+        return (seconds(config, batch, seq, pieces, 4, device), false);
+    }
+    let blocks = |layers: usize| seconds(&GptNeoxConfig { layers, ..config.clone() }, 1, seq, pieces, 2, device);
+    let (one, two) = (blocks(1), blocks(2));
+    let block = (two - one).max(0.0);
+    ((one + block * (config.layers as f64 - 1.0)) * batch as f64, true)
+}
+
+/// Up to this many floating-point operations a step is measured as it is: seconds on two cores.
+const DIRECT_FLOPS: f64 = 3e11;
+
+/// The fastest of `steps` updates of a fresh model.
+fn seconds(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Pieces, steps: u64, device: &Device) -> f64 {
+    let mut model = GptNeox::new(config.clone(), Init::SmallWang, 0, device);
+    let settings = optimizer::Settings { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
+    let mut optimizer = Optimizer::new(settings, &model, device);
+    let vocab = config.vocab_size as u64;
+    let tokens: Vec<u32> =
+        (0..(batch * (seq + 1)) as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % vocab) as u32).collect();
+    let timed = (0..steps).map(|step| {
+        let clock = Instant::now();
+        // A random model on made-up tokens has a finite loss: nothing can fail here.
+        let _ = train_step(&mut model, &mut optimizer, &tokens, seq, 1e-4, pieces, step + 1);
+        clock.elapsed().as_secs_f64()
+    });
+    timed.fold(f64::INFINITY, f64::min)
+}

@@ -1,0 +1,89 @@
+//! A language model as the task of a run.
+
+use temper_base::{Problem, Result};
+use temper_data::Stream;
+use temper_model::{GptNeox, parameter};
+use temper_record::checkpoint::Checkpoint;
+use temper_record::event::Values;
+use temper_record::run::RunDir;
+use temper_train::optimizer::Optimizer;
+use temper_train::trainer::Task;
+
+use crate::checkpoint::{self, State};
+use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};
+use crate::step::{Pieces, train_step};
+
+/// Everything that decides the updates of a language model.
+pub struct LmTask {
+    /// The model.
+    pub model: GptNeox,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// Samples by number.
+    pub stream: Stream,
+    /// Sequences of one update.
+    pub batch: usize,
+    /// How an update is cut into pieces.
+    pub pieces: Pieces,
+    /// Validation sets.
+    pub sets: Vec<EvalSet>,
+    /// How to evaluate them; training has the same `seq_len`.
+    pub eval: EvalSettings,
+    /// Keep the checkpoint with the lowest loss on the validation set of this name.
+    pub keep_best: Option<String>,
+    /// Copied into every checkpoint.
+    pub tokenizer: Option<Vec<u8>>,
+    /// Names and contents of what else is copied into every checkpoint: the files that belong to the tokenizer.
+    pub beside: Vec<(String, Vec<u8>)>,
+    /// What the sets scored last.
+    pub scores: Vec<Score>,
+}
+
+impl Task for LmTask {
+    const RATE: &'static str = "tokens_per_s";
+
+    fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values> {
+        let seq = self.eval.seq_len;
+        let batch = self.stream.batch(state.samples, self.batch)?;
+        let outcome = train_step(&mut self.model, &mut self.optimizer, &batch.tokens, seq, lr, self.pieces, n)?;
+        state.tokens += (self.batch * seq) as u64;
+        state.samples += self.batch as u64;
+        state.updates = self.optimizer.updates;
+        Ok(Values::new().with("loss", outcome.loss).with("lr", lr).with("grad_norm", outcome.grad_norm))
+    }
+
+    fn sets(&self) -> Vec<String> {
+        self.sets.iter().map(|set| set.name.clone()).collect()
+    }
+
+    fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>> {
+        let set = &self.sets[index];
+        let Some(score) = evaluate_with(&self.model, &set.source, self.eval, interrupted, &|_| {})? else {
+            return Ok(None);
+        };
+        if !score.nats.is_finite() {
+            let place = format!("loss on {} at step {}", set.name, state.step);
+            return Err(Problem::training("evaluate", place, format!("is {}", score.loss()))
+                .hint("the last checkpoint is intact: branch from it with a lower lr.peak"));
+        }
+        self.scores.truncate(index);
+        self.scores.push(score);
+        Ok(Some(score.values()))
+    }
+
+    fn averages(&self) -> Vec<(&'static str, Values)> {
+        if self.scores.len() > 1 { means(&self.scores).into() } else { Vec::new() }
+    }
+
+    fn judged_by(&self, _: &State) -> Option<(String, &'static str)> {
+        self.keep_best.clone().map(|set| (set, "loss"))
+    }
+
+    fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint> {
+        checkpoint::write(run, state, &self.model, &self.optimizer, self.tokenizer.as_deref(), &self.beside)
+    }
+
+    fn first_bad_weight(&self) -> Option<(String, usize, f32)> {
+        parameter::first_non_finite(&self.model)
+    }
+}

@@ -1,0 +1,81 @@
+//! Temper as a library: from a recipe to a run, whatever it trains. The command line is one of its front doors.
+//!
+//! A [`Recipe`] is read by [`recipe`] or [`branch_recipe`]. [`train`], [`branch`] and [`resume`] make a [`Run`] of it, whose
+//! [`Run::train`] trains it to its end. The towers `temper-lm` and `temper-certify` have what belongs to a task alone.
+
+pub mod builtin;
+
+use std::path::Path;
+
+use temper_base::{Listener, Problems};
+use temper_recipe::Task;
+use temper_record::run::RunRef;
+use temper_schedule::Length;
+
+pub use temper_recipe::Recipe;
+pub use temper_train::run::{Expected, Limits, Run};
+pub use temper_train::trainer::{End, Interrupt, Watch};
+
+/// The recipe of this name or path, with `key=value` overrides.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn recipe(name_or_path: &str, overrides: &[String]) -> Result<Recipe, Problems> {
+    Ok(Recipe::load(name_or_path, overrides, &builtin::LIBRARY)?)
+}
+
+/// As [`recipe`], for a branch: what the base run has may be left out.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn branch_recipe(name_or_path: &str, overrides: &[String]) -> Result<Recipe, Problems> {
+    Ok(Recipe::load_branch(name_or_path, overrides, &builtin::LIBRARY)?)
+}
+
+/// A new run in the folder `out`: fresh weights, or those that `init.from` names.
+///
+/// # Errors
+/// Everything that keeps the run from beginning. The folder is left as it was found.
+pub fn train(recipe: Recipe, out: &Path, limits: Limits, listener: &dyn Listener) -> Result<Box<dyn Run>, Problems> {
+    Ok(match recipe.task() {
+        Task::Lm => Box::new(temper_lm::start::train(recipe, out, limits, listener)?),
+        Task::Certify => Box::new(temper_certify::start::train(recipe, out, limits, listener)?),
+    })
+}
+
+/// A new run in the folder `out` from the clocks of another that the recipe keeps. `base` is `DIR`, `DIR@STEP` or `DIR@best`.
+///
+/// # Errors
+/// Everything that keeps the run from beginning. The folder is left as it was found.
+pub fn branch(
+    recipe: Recipe,
+    base: &str,
+    out: &Path,
+    limits: Limits,
+    listener: &dyn Listener,
+) -> Result<Box<dyn Run>, Problems> {
+    Ok(match recipe.task() {
+        Task::Lm => Box::new(temper_lm::start::branch(recipe, base, out, limits, listener)?),
+        Task::Certify => Box::new(temper_certify::start::branch(recipe, base, out, limits, listener)?),
+    })
+}
+
+/// The run `name` (`DIR`, `DIR@STEP` or `DIR@best`) as it was at its checkpoint, to continue to its end or to `until`. `None` if it
+/// is complete.
+///
+/// # Errors
+/// A checkpoint that is damaged, data that has changed, an end that is behind it.
+pub fn resume(
+    name: &str,
+    until: Option<Length>,
+    limits: Limits,
+    listener: &dyn Listener,
+) -> Result<Option<Box<dyn Run>>, Problems> {
+    let task = temper_train::run::resolved(&RunRef::parse(name)?.open()?)?.task();
+    Ok(match task {
+        Task::Lm => temper_lm::start::resume(name, limits, until, listener)?.map(|run| Box::new(run) as Box<dyn Run>),
+        Task::Certify => {
+            temper_certify::start::resume(name, limits, until, listener)?.map(|run| Box::new(run) as Box<dyn Run>)
+        }
+    })
+}
