@@ -3,6 +3,8 @@
 //!
 //! This crate knows nothing of runs, tensors, tasks or the command line.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod files;
 pub mod hash;
 pub mod listener;
@@ -12,3 +14,8 @@ pub mod random;
 
 pub use listener::Listener;
 pub use problem::{Kind, Problem, Problems, Result};
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

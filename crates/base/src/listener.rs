@@ -41,9 +41,14 @@ pub trait Listener {
         64
     }
 
+    /// What to do about a problem, in the words of who listens: the command line names its commands and options.
+    fn remedy(&self, problem: &Problem) -> Option<String> {
+        problem.hint.clone()
+    }
+
     /// What is not an error but the user should know, each with its remedy.
     fn warnings(&self, warnings: &[Problem]) {
-        warnings.iter().for_each(|warning| self.warn(warning, warning.hint.as_deref()));
+        warnings.iter().for_each(|warning| self.warn(warning, self.remedy(warning).as_deref()));
     }
 }
 

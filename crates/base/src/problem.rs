@@ -1,4 +1,7 @@
 //! The one shape of every error that reaches a user: `what: where: why`, then a `hint:` line.
+//!
+//! A caller that has to tell one error from another reads its [`code`](Problem::code), not its words. `docs/errors.md` lists every code.
+//! Remedies below the command line are in words that hold for any caller; the program puts its commands and options in their place.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -17,6 +20,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Its name in codes: `input`, `training` or `machine`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Input => "input",
+            Kind::Training => "training",
+            Kind::Machine => "machine",
+        }
+    }
+
     /// The exit code of the process for this kind.
     pub fn exit_code(self) -> u8 {
         match self {
@@ -33,8 +45,8 @@ impl Kind {
 pub struct Problem {
     /// Whose fault it is.
     pub kind: Kind,
-    /// What Temper was doing, e.g. `read tokens`.
-    pub what: String,
+    /// What Temper was doing, e.g. `read tokens`: a constant of the program, because the code is made of it.
+    pub what: &'static str,
     /// Where: a path, a path with a line, a recipe key.
     pub place: String,
     /// Why it failed.
@@ -97,34 +109,34 @@ pub fn pasted(word: impl Display) -> String {
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
 
 impl Problem {
-    fn new(kind: Kind, what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
-        Self { kind, what: what.into(), place: place.to_string(), why: why.to_string(), hint: None }
+    fn new(kind: Kind, what: &'static str, place: impl Display, why: impl Display) -> Self {
+        Self { kind, what, place: place.to_string(), why: why.to_string(), hint: None }
     }
 
     /// The user's input is wrong (exit code 2).
-    pub fn input(what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
+    pub fn input(what: &'static str, place: impl Display, why: impl Display) -> Self {
         Self::new(Kind::Input, what, place, why)
     }
 
     /// Training failed (exit code 3).
-    pub fn training(what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
+    pub fn training(what: &'static str, place: impl Display, why: impl Display) -> Self {
         Self::new(Kind::Training, what, place, why)
     }
 
     /// The machine failed (exit code 4).
-    pub fn machine(what: impl Into<String>, place: impl Display, why: impl Display) -> Self {
+    pub fn machine(what: &'static str, place: impl Display, why: impl Display) -> Self {
         Self::new(Kind::Machine, what, place, why)
     }
 
     /// The system gives no more threads.
     pub fn no_threads(wanted: usize, cause: impl Display) -> Self {
-        let hint = "ask for fewer with --threads, end other programs, or raise the limit (`ulimit -u`, or that of the container)";
+        let hint = "ask for fewer, end other programs, or raise the limit (`ulimit -u`, or that of the container)";
         Self::machine("start threads", format_args!("{wanted} of them"), cause).hint(hint)
     }
 
     /// An I/O error at `path`: a path that is missing or not what it should be is the user's input,
     /// anything else (full disk, permission, hardware) is the machine.
-    pub fn io(what: impl Into<String>, path: impl AsRef<Path>, cause: &io::Error) -> Self {
+    pub fn io(what: &'static str, path: impl AsRef<Path>, cause: &io::Error) -> Self {
         use io::ErrorKind::*;
         let kind = match cause.kind() {
             NotFound | InvalidData | InvalidInput | UnexpectedEof | NotADirectory | IsADirectory | AlreadyExists => {
@@ -137,6 +149,21 @@ impl Problem {
             StorageFull | QuotaExceeded => problem.hint("make room there, or choose another place"),
             _ => problem,
         }
+    }
+
+    /// What kind of error in which action, as `input/read-tokens`: the same in every version, whatever the message says. Errors of one
+    /// code differ in place and cause. `docs/errors.md` lists all codes.
+    ///
+    /// ```
+    /// use std::{io, path::Path};
+    /// use temper_base::Problem;
+    ///
+    /// let cause = io::Error::from(io::ErrorKind::NotFound);
+    /// let problem = Problem::io("read tokens", Path::new("news.tokens"), &cause);
+    /// assert_eq!(problem.code(), "input/read-tokens");
+    /// ```
+    pub fn code(&self) -> String {
+        format!("{}/{}", self.kind.name(), self.what.replace(' ', "-").to_lowercase())
     }
 
     /// Adds the remedy.

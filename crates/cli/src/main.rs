@@ -7,6 +7,7 @@ mod console;
 mod printer;
 mod problems;
 mod reading;
+mod remedies;
 mod run;
 mod scratch;
 

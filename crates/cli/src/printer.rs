@@ -17,6 +17,8 @@ use temper_base::listener::{Caller, Listener};
 use temper_base::problem::{shown, visible};
 use temper_base::{Problem, Result};
 
+use crate::remedies::remedy;
+
 /// Where words go.
 pub struct Printer {
     quiet: bool,
@@ -128,8 +130,8 @@ impl Printer {
         for problem in problems {
             self.log(&format_args!("error: {problem}"));
             _ = writeln!(io::stderr(), "{}: {problem}", self.paint("31", "error"));
-            if let Some(hint) = &problem.hint {
-                self.hint(hint);
+            if let Some(hint) = remedy(problem) {
+                self.hint(&hint);
             }
         }
     }
@@ -199,6 +201,10 @@ impl Listener for Printer {
 
     fn warn(&self, what: &dyn Display, hint: Option<&str>) {
         self.warn(what, hint);
+    }
+
+    fn remedy(&self, problem: &Problem) -> Option<String> {
+        remedy(problem)
     }
 
     fn begin(&self, name: &str, total: u64, every: Duration) {

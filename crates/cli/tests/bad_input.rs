@@ -141,7 +141,15 @@ fn results_that_cannot_be_written() {
 #[test]
 fn directories_in_use() {
     let folder = Folder::with_base();
-    folder.fails(&["train", "tiny.toml", "--out", "base"], 2, &["base", "there is already a run here", "hint: "]);
+    folder.fails(
+        &["train", "tiny.toml", "--out", "base"],
+        2,
+        &[
+            "base",
+            "there is already a run here",
+            "hint: continue it with `temper resume base`, or choose another --out",
+        ],
+    );
     let running =
         folder.start_until(&["train", "tiny.toml", "--out", "busy", "--set", "run.horizon=100000 steps"], "busy", 2);
     folder.fails(&["resume", "busy"], 2, &["busy", "in use", "process"]);

@@ -541,3 +541,21 @@ fn completions_know_every_command() {
     }
     fails(folder.path(), &["completions", "bsh"], 2, &["bsh", "bash"]);
 }
+
+/// The crates below name no command and no option; the program does.
+#[test]
+fn remedies_are_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("base.toml"), BASE).unwrap();
+    fs::write(at.join("docs.txt"), "text").unwrap();
+    fs::write(at.join("other.tokens"), "text").unwrap();
+    fs::create_dir(at.join("empty")).unwrap();
+    let says = |args: &[&str], hint: &str| fails(at, args, 2, &[&format!("hint: {hint}")]);
+    says(&["plan", "nowhere"], "`temper recipe list` shows all; a path ends in .toml");
+    says(&["schedule", "base.toml", "--set", "much"], "for example --set lr.peak=6e-4");
+    says(&["schedule", "base.toml", "--set", "nonsense.nonsense=1"], "`temper recipe keys` lists all keys");
+    says(&["data", "info", "docs.txt"], "tokenise it first: `temper data prepare`");
+    says(&["data", "info", "other.tokens"], "`temper data prepare` makes shards from text; a .bin/.idx pair");
+    says(&["resume", "empty"], "`temper train RECIPE --out DIR` makes one");
+}

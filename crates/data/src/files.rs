@@ -17,7 +17,10 @@ pub struct Mapping {
 
 impl Mapping {
     /// Maps the whole file. `what` is what the caller is doing, for the error.
-    pub fn open(what: &str, path: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If there is no such file, it is a folder or a pipe, or the machine cannot map it.
+    pub fn open(what: &'static str, path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Problem::io(what, path, &e))?;
         let meta = file.metadata().map_err(|e| Problem::io(what, path, &e))?;
         if !meta.is_file() {
@@ -36,7 +39,10 @@ impl Mapping {
     }
 
     /// An error if the file has become shorter than the map: one look at its size, cheap enough for every read.
-    pub fn still_whole(&self, what: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the file has become shorter, or the machine cannot tell its size.
+    pub fn still_whole(&self, what: &'static str) -> Result<()> {
         let (mapped, now) = (self.bytes().len() as u64, self.file.metadata().map(|meta| meta.len()));
         match now.map_err(|e| Problem::io(what, &self.path, &e))? {
             now if now < mapped => {

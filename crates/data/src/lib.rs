@@ -20,6 +20,8 @@
 //!
 //! [`builtin`] is the demo's data, which Temper carries. [`files`] maps files into memory (the crate's only `unsafe`).
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod builtin;
 pub mod files;
 pub mod images;
@@ -36,3 +38,8 @@ pub use text::source::{TokenSource, Vocabulary};
 pub use text::stream::{Batch, ReplayOrder, ReplaySpec, SourceSpec, Stream, StreamSpec};
 pub use text::tokenizer::Tokenizer;
 pub use text::windows::{EvalBatch, EvalWindows};
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,11 +1,11 @@
 //! Causal self-attention with rotary position embedding (Su et al. 2021), GPT-NeoX layout, in tiles of query rows.
 //!
-//! One task a (batch, head). The rotated queries and keys and the values are copied once into the order of the tiles
+//! One task for each (batch, head). The rotated queries and keys and the values are copied once into the order of the tiles
 //! of a product; then a tile of queries meets only the keys up to its last row, so the upper triangle is skipped, and
 //! its scores never leave the cache. The forward pass keeps the log-sum-exp of each row, from which the backward pass
 //! rebuilds the probabilities (FlashAttention-2, Dao 2023).
 //!
-//! Two products forward and five backward of 2 * head_dim operations a score, against about 15 for the exponential;
+//! Two products forward and five backward of 2 * head_dim operations for each score, against about 15 for the exponential;
 //! memory sees the inputs and outputs once. Probabilities are powers of two, with log2(e) in the scale of the scores.
 
 mod backward;

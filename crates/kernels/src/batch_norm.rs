@@ -33,7 +33,7 @@ pub fn backward(x: &[f32], moments: &[f32], weight: &[f32], eps: f32, g: &mut [f
     let (mut dweight, mut dbias) = (vec![0.0; channels], vec![0.0; channels]);
     let clean = x.len() / dims.slabs;
     let count = (clean / channels) as f64;
-    // For every channel what a clean activation x gets besides: constant + slope (x - mean).
+    // For every channel, what is added to the gradient of a clean activation x: constant + slope (x - mean).
     let mut through_moments = vec![[0.0_f32; 3]; channels];
     for (c, [with_x, alone]) in channel_affine::gradient_sums(x, &scale, g, dims).into_iter().enumerate() {
         let (mean, variance) = (f64::from(moments[c]), f64::from(moments[channels + c]));

@@ -1,4 +1,4 @@
-//! Embedding lookup and its gradient. Bound by memory: one row is copied or added a token.
+//! Embedding lookup and its gradient. Bound by memory: it copies or adds one row for each token.
 
 use crate::norm;
 use crate::output::{self, make};
@@ -26,7 +26,7 @@ pub fn forward(w: &[f32], ids: &[u32], width: usize) -> Vec<f32> {
 /// Each task owns a range of rows and reads all ids, so no two tasks write the same row.
 ///
 /// # Panics
-/// If `g` has not a row of `width` for each id, or an id is not below `rows`.
+/// If `g` does not have a row of `width` for each id, or an id is not below `rows`.
 pub fn backward(g: &[f32], ids: &[u32], width: usize, rows: usize) -> Vec<f32> {
     assert_eq!(g.len(), ids.len() * width, "embedding: g");
     assert!(ids.iter().all(|&id| (id as usize) < rows), "embedding: id outside the vocabulary");

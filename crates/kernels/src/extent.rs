@@ -177,7 +177,7 @@ impl PtrMut {
     }
 }
 
-// SAFETY: an address does nothing by itself; whoever reads or writes there promises that nobody else is in the way.
+// SAFETY: an address does nothing by itself; the code that reads or writes there promises that no other does.
 unsafe impl Send for Ptr {}
 // SAFETY: as above.
 unsafe impl Sync for Ptr {}

@@ -81,21 +81,21 @@ pub(crate) enum Entries {
     Magnitude,
 }
 
-/// Where a product goes, and what it is added to. Only what is there already can be added to.
+/// Where a product goes, and what it is added to: only numbers that exist already can be added to.
 pub(crate) enum Onto<'a, 'b> {
     /// Room that the product alone fills.
     Nothing(&'a mut [Slot]),
     /// Room, and the same row of n numbers for every row of C.
     Bias(&'a mut [Slot], &'b [f32]),
-    /// The numbers that are there.
+    /// Numbers that exist already.
     Itself(&'a mut [f32]),
 }
 
 impl<'a> Onto<'a, '_> {
-    /// What was added up so far.
+    /// The sum so far.
     ///
     /// # Panics
-    /// If it is room still.
+    /// If nothing was written yet.
     pub fn numbers(self) -> &'a mut [f32] {
         match self {
             Self::Itself(numbers) => numbers,
@@ -164,7 +164,7 @@ pub(crate) fn product<'a>(
     for first in (0..n).step_by(pass) {
         let columns = pass.min(n - first);
         let blocks = columns.div_ceil(width);
-        // k = 0 still has to write the start.
+        // With k = 0, the start must be written all the same.
         for p in (0..k.max(1)).step_by(depth) {
             let k = p..k.min(p + depth);
             // SAFETY: steps k and columns first..first + columns of the operand.
@@ -248,7 +248,7 @@ impl Block<'_> {
             Start::Accumulate => out.itself(),
             Start::Bias(bias) => Source { start: Some(Ptr::new(&bias[self.j..])), row: 0 },
         };
-        // k = 0 still has to write the start.
+        // With k = 0, the start must be written all the same.
         for p in (0..k.max(1)).step_by(DEPTH) {
             let steps = DEPTH.min(k - p);
             // SAFETY: rows i..i + m and `steps` steps of A, and the panels of B from column j on.

@@ -118,7 +118,7 @@ fn intervals(x: &[f32]) -> (&[f32], &[f32]) {
 /// clean activations. The counts have none.
 ///
 /// # Panics
-/// If `x` is not three slabs or `g` not seven numbers.
+/// If `x` is not three slabs, or `g` is not seven numbers.
 pub fn backward(x: &[f32], sums: &Sums, g: &[f32]) -> Vec<f32> {
     let (c, r) = intervals(x);
     let slope = Slope::new(sums, g);
@@ -139,7 +139,7 @@ pub fn backward(x: &[f32], sums: &Sums, g: &[f32]) -> Vec<f32> {
 /// plane, in the cache. The gradient is that of the intervals, not of `x`.
 ///
 /// # Panics
-/// If `x` is not whole images of `dims` in three slabs, scale or shift have not a number a channel, or `g` not seven.
+/// If `x` is not whole images of `dims` in three slabs, scale or shift do not have a number for each channel, or `g` does not have seven.
 pub fn backward_after(x: &[f32], scale: &[f32], shift: &[f32], sums: &Sums, g: &[f32], dims: Dims) -> Vec<f32> {
     assert_eq!(dims.slabs, 3, "interval_moments: a stack without intervals");
     dims.check(x.len(), scale.len());

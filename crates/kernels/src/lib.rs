@@ -7,7 +7,7 @@
 //! Four promises hold for every function:
 //!
 //! * **The result does not depend on the number of threads.** Work is cut into pieces whose size depends on the shape
-//!   alone, and partial results are combined in the order of the pieces, whoever computed them.
+//!   alone, and partial results are combined in the order of the pieces, whichever thread computed them.
 //! * **A NaN that goes in comes out**, so that the training loop can see it.
 //! * **No number is handed out that was not written.** Outputs are not cleared first: they are slots (`output.rs`), which cannot
 //!   be read, until a kernel has shown that it filled them. Raw addresses (`extent.rs`) are checked in debug builds.
@@ -15,6 +15,8 @@
 //!   of [`cross_entropy`] alone are given back.
 //!
 //! The instruction set is found at run time ([`arch`]); results are the same bits for the same instruction set.
+
+#![warn(clippy::missing_errors_doc)]
 #![allow(unsafe_code)]
 
 pub mod adamw;
@@ -41,3 +43,8 @@ pub mod relu;
 mod scratch;
 
 pub use output::poison_outputs;
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

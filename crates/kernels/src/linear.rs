@@ -34,7 +34,7 @@ pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, dims: Dims) -> Vec<f3
     make(dims.rows * dims.outputs, |y| forward_into(x, w, bias, y, dims))
 }
 
-/// [`forward`] into room that is there.
+/// [`forward`] into memory that the caller provides.
 pub(crate) fn forward_into<'a>(
     x: &[f32],
     w: &[f32],
@@ -87,7 +87,7 @@ pub fn backward_input(g: &[f32], w: &[f32], dims: Dims) -> Vec<f32> {
     make(dims.rows * dims.inputs, |dx| backward_input_into(g, w, dx, dims))
 }
 
-/// [`backward_input`] into room that is there.
+/// [`backward_input`] into memory that the caller provides.
 pub(crate) fn backward_input_into<'a>(g: &[f32], w: &[f32], dx: &'a mut [Slot], dims: Dims) -> &'a mut [f32] {
     let normal = Layout::Normal;
     gemm::into(dims.rows, dims.inputs, dims.outputs, g, normal, w, normal, Entries::Stored, dx)

@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A number that may not have been written yet.
 pub(crate) type Slot = MaybeUninit<f32>;
 
-/// What [`poison_outputs`] was told.
+/// Whether outputs are poisoned: see [`poison_outputs`].
 static POISON: AtomicBool = AtomicBool::new(false);
 
-/// A signalling NaN: arithmetic makes quiet ones alone.
+/// A signalling NaN: arithmetic makes only quiet ones.
 const UNWRITTEN: u32 = 0x7fa5_5a5a;
 
-/// For tests alone: from now on temporary memory begins as NaN in the whole process, and a kernel panics that does not write
+/// Only for tests: from now on temporary memory begins as NaN in the whole process, and a kernel panics that does not write
 /// every number of its output.
 #[doc(hidden)]
 pub fn poison_outputs() {
@@ -69,7 +69,7 @@ pub(crate) fn make_all<const N: usize>(
 /// Numbers to be overwritten by what else fills slots.
 ///
 /// # Safety
-/// Nothing but numbers may be written: a slot could be made unwritten again.
+/// Only numbers may be written: through this reference, a slot could become unwritten again.
 pub(crate) unsafe fn slots(numbers: &mut [f32]) -> &mut [Slot] {
     // SAFETY: the same layout, and the caller's promise.
     unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), numbers.len()) }

@@ -2,7 +2,7 @@
 //!
 //! A buffer is taken, not borrowed, because a thread that waits inside rayon may start another task that wants one.
 //!
-//! What is in a buffer was written once, as zeros when it was allocated and then by whoever had it before, so reading it is
+//! What is in a buffer was written once, as zeros when it was allocated and later by its earlier users, so reading it is
 //! no undefined behaviour; it is a wrong number. No kernel hands a buffer out, and under
 //! [`poison_outputs`](crate::poison_outputs) every buffer comes full of NaN, so that such a number shows.
 

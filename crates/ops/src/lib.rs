@@ -9,6 +9,8 @@
 //! implements [`fused::Fused`] (forward, what to save, backward), a public function that picks the
 //! body, and its plain composition in [`composed`]. `layer_norm.rs` is the shortest complete example.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod composed;
 mod fused;
 

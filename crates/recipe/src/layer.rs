@@ -150,7 +150,7 @@ pub(crate) fn overrides(texts: &[String], problems: &mut Vec<Problem>) -> Layer 
     for text in texts {
         let Some((path, raw)) = text.split_once('=') else {
             let problem = Problem::input("read overrides", format!("--set {text}"), "expected key=value");
-            problems.push(problem.hint("for example --set lr.peak=6e-4"));
+            problems.push(problem.hint("for example lr.peak=6e-4"));
             continue;
         };
         let (path, raw) = (path.trim().to_owned(), raw.trim());
@@ -198,8 +198,8 @@ pub(crate) fn unknown(item: &Item) -> Problem {
         None => candidates.iter().filter(ends_alike).map(String::as_str).take(3).collect(),
     };
     let hint = match suggestions.is_empty() {
-        true => "`temper recipe keys` lists all keys".to_owned(),
-        false => format!("did you mean `{}`? `temper recipe keys` lists all keys", suggestions.join("` or `")),
+        true => "the table of keys lists all".to_owned(),
+        false => format!("did you mean `{}`? the table of keys lists all", suggestions.join("` or `")),
     };
     Problem::input("read recipe", place, "there is no such key").hint(hint)
 }

@@ -11,6 +11,8 @@
 //! key that the newly chosen `lr.shape` does not have is dropped ([`Recipe::dropped`]). `data.train.NAME = false` (and the
 //! same for `data.validation`) removes an inherited name.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod keys;
 mod layer;
 mod library;
@@ -24,3 +26,8 @@ pub use library::{Library, nearest};
 pub use recipe::{Change, Entry, Expectation, Origin, Recipe, diff};
 pub use resolve::is_name;
 pub use value::{Kind, Range, Value, radius};
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -50,8 +50,8 @@ impl<'a> Library<'a> {
             return Ok(Source::BuiltIn(name.to_owned()));
         }
         let hint = match nearest(name, self.names()) {
-            Some(near) => format!("did you mean `{near}`? `temper recipe list` shows all; a path ends in .toml"),
-            None => "`temper recipe list` shows all; a path ends in .toml".to_owned(),
+            Some(near) => format!("did you mean `{near}`? a path ends in .toml"),
+            None => "a path ends in .toml".to_owned(),
         };
         Err(Problem::input("find recipe", name, "there is no recipe of that name and no such file").hint(hint))
     }

@@ -264,6 +264,9 @@ impl Recipe {
     }
 
     /// The number of a key.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn f64(&self, key: &str) -> Result<f64> {
         self.required(key, |value| match value {
             Value::Float(value) => Some(*value),
@@ -273,6 +276,9 @@ impl Recipe {
     }
 
     /// The whole number of a key.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn u64(&self, key: &str) -> Result<u64> {
         self.required(key, |value| match value {
             Value::Int(value) => u64::try_from(*value).ok(),
@@ -281,6 +287,9 @@ impl Recipe {
     }
 
     /// The whole number of a key, as an index.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn usize(&self, key: &str) -> Result<usize> {
         self.required(key, |value| match value {
             Value::Int(value) => usize::try_from(*value).ok(),
@@ -289,6 +298,9 @@ impl Recipe {
     }
 
     /// The whole number of a key that may also be `"auto"`, which is `None`.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn usize_or_auto(&self, key: &str) -> Result<Option<usize>> {
         self.required(key, |value| match value {
             Value::Int(value) => usize::try_from(*value).ok().map(Some),
@@ -298,6 +310,9 @@ impl Recipe {
     }
 
     /// The truth value of a key.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn bool(&self, key: &str) -> Result<bool> {
         self.required(key, |value| match value {
             Value::Bool(value) => Some(*value),
@@ -306,6 +321,9 @@ impl Recipe {
     }
 
     /// The text or choice of a key.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn text(&self, key: &str) -> Result<String> {
         self.required(key, |value| match value {
             Value::Text(text) => Some(text.clone()),
@@ -314,6 +332,9 @@ impl Recipe {
     }
 
     /// The texts of a key.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn texts(&self, key: &str) -> Result<Vec<String>> {
         self.required(key, |value| match value {
             Value::Texts(texts) => Some(texts.clone()),
@@ -322,6 +343,9 @@ impl Recipe {
     }
 
     /// The radius of a key.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn radius(&self, key: &str) -> Result<f64> {
         self.required(key, |value| match value {
             Value::Float(value) => Some(*value),
@@ -331,6 +355,9 @@ impl Recipe {
     }
 
     /// The length of a key.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn length(&self, key: &str) -> Result<Length> {
         self.required(key, |value| match value {
             Value::Length(length) => Some(*length),
@@ -339,6 +366,9 @@ impl Recipe {
     }
 
     /// The lengths of a key.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is of another kind.
     pub fn lengths(&self, key: &str) -> Result<Vec<Length>> {
         self.required(key, |value| match value {
             Value::Lengths(lengths) => Some(lengths.clone()),
@@ -347,6 +377,9 @@ impl Recipe {
     }
 
     /// `None` if the key is not set, otherwise what `get` makes of it: `recipe.opt("batch.micro", Recipe::usize)`.
+    ///
+    /// # Errors
+    /// If the key is set and `get` fails.
     pub fn opt<T>(&self, key: &str, get: impl Fn(&Self, &str) -> Result<T>) -> Result<Option<T>> {
         if self.is_set(key) { get(self, key).map(Some) } else { Ok(None) }
     }

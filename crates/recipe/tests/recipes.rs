@@ -236,7 +236,7 @@ fn files_extend_files_and_names() {
     assert!(problem(&path("self.toml")).why.contains("extends itself"));
     let misspelled = problem("rewarm/smal");
     assert!(misspelled.hint.unwrap().contains("`rewarm/small`"));
-    assert!(problem("quite/different").hint.unwrap().contains("temper recipe list"));
+    assert!(problem("quite/different").hint.unwrap().contains("a path ends in .toml"));
     assert!(problem("loop/a").why.contains("loop/a -> loop/b -> loop/c -> loop/a"));
 }
 
@@ -249,7 +249,7 @@ fn unknown_keys_name_the_nearest() {
         &wrong(&with("[data.train.de]\npaht = 'x'\npath = 'y'"), &[]),
         &["data.train.de.paht", "`data.train.de.path`"],
     );
-    only(&wrong(&with("[trian.de]\nfoo = 'x'"), &[]), &["trian.de.foo", "temper recipe keys"]);
+    only(&wrong(&with("[trian.de]\nfoo = 'x'"), &[]), &["trian.de.foo", "the table of keys lists all"]);
     only(&wrong(&with("[nonsense]"), &[]), &["my.toml:2: nonsense: there is no such key"]);
     only(&wrong(&with(""), &["lr.paek=1"]), &["--set lr.paek: there is no such key", "`lr.peak`"]);
     only(&wrong(&with("lr = 5"), &[]), &["lr: this is a table", "lr.peak"]);

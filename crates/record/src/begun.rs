@@ -51,6 +51,9 @@ fn has_updates(run: &RunDir) -> bool {
 }
 
 /// Removes what Temper wrote of a run that was only begun. Everything else stays, and so does the lock. The caller holds it.
+///
+/// # Errors
+/// If the directory cannot be read, or one of these files cannot be removed.
 pub fn clear(run: &RunDir) -> Result<()> {
     let io = |e: std::io::Error| Problem::io("remove what was begun", run.path(), &e);
     for entry in fs::read_dir(run.path()).map_err(io)? {

@@ -59,6 +59,9 @@ pub struct CheckpointWriter {
 
 impl CheckpointWriter {
     /// Begins the checkpoint after `step` updates; leftovers of killed writers are removed.
+    ///
+    /// # Errors
+    /// If the run was moved or removed, leftovers cannot be removed, or the machine cannot make the folder.
     pub fn begin(run: &RunDir, step: u64) -> Result<Self> {
         let parent = run.checkpoints();
         // Before anything is made: under the old name of a run that was moved, nothing appears.
@@ -74,6 +77,9 @@ impl CheckpointWriter {
     }
 
     /// Writes one file, buffered, hashed on the way and synced at the end.
+    ///
+    /// # Errors
+    /// If `fill` fails or the machine cannot write the file: it is then no part of the checkpoint, and those before it are intact.
     pub fn write(&mut self, name: &str, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         let path = self.path(name);
         let entry = (|| {
@@ -90,6 +96,9 @@ impl CheckpointWriter {
     }
 
     /// Takes in a file that something else has written to [`path(name)`](Self::path): it is synced and hashed.
+    ///
+    /// # Errors
+    /// If the file is not there, or the machine cannot read or sync it.
     pub fn adopt(&mut self, name: &str) -> Result<()> {
         let path = self.path(name);
         let entry = File::open(&path).and_then(|f| f.sync_all()).and_then(|()| hash_file(&path));
@@ -104,6 +113,10 @@ impl CheckpointWriter {
     }
 
     /// Makes the checkpoint exist. A checkpoint of the same step is replaced by it.
+    ///
+    /// # Errors
+    /// If the machine cannot write, rename or sync. If the checkpoint does not exist by then, what was written of it is removed, and
+    /// one of the same step that was there before stays.
     pub fn commit(mut self) -> Result<Checkpoint> {
         let done = Done { format: 1, step: self.step, files: std::mem::take(&mut self.files) };
         let parent = self.run.checkpoints();
@@ -151,16 +164,13 @@ fn write_failed(run: &RunDir, path: &Path, cause: &io::Error) -> Problem {
     Problem::machine("write checkpoint", path.display(), cause).hint(way_on(run, first))
 }
 
-/// What to do about a checkpoint that could not be written: `first` and then the command that helps.
+/// What to do about a checkpoint that could not be written: `first` and then what helps.
 pub fn way_on(run: &RunDir, first: &str) -> String {
     match Checkpoint::list(run) {
         Ok(earlier) if earlier.is_empty() => format!(
             "{first}, then begin the run again with the same command: it has no checkpoint yet, and nothing was trained"
         ),
-        _ => {
-            let run = pasted(run.path().display());
-            format!("{first}, then `temper resume {run}`; the checkpoints before this one are intact")
-        }
+        _ => format!("{first}, then resume the run; the checkpoints before this one are intact"),
     }
 }
 
@@ -226,6 +236,9 @@ pub struct Best {
 
 impl Best {
     /// Marks a checkpoint as the best; [`prune`] keeps it.
+    ///
+    /// # Errors
+    /// If the machine cannot write the mark; the one before it then still holds.
     pub fn write(&self, run: &RunDir) -> Result<()> {
         let json = serde_json::to_string(self).expect("plain data has a JSON form");
         files::write_whole(&best_path(run), json.as_bytes()).map_err(|mut problem| {
@@ -235,6 +248,9 @@ impl Best {
     }
 
     /// The mark, if there is one.
+    ///
+    /// # Errors
+    /// If the mark cannot be read, or is damaged.
     pub fn read(run: &RunDir) -> Result<Option<Self>> {
         let path = best_path(run);
         match fs::read_to_string(&path) {
@@ -254,6 +270,9 @@ fn best_path(run: &RunDir) -> PathBuf {
 
 impl Checkpoint {
     /// All finished checkpoints of a run, the oldest first.
+    ///
+    /// # Errors
+    /// If the folder of checkpoints cannot be read; that there is none is no error.
     pub fn list(run: &RunDir) -> Result<Vec<Self>> {
         let parent = run.checkpoints();
         let mut found: Vec<_> = entries_of(&parent)?
@@ -266,6 +285,9 @@ impl Checkpoint {
     }
 
     /// The last finished checkpoint.
+    ///
+    /// # Errors
+    /// If there is none, or the folder of checkpoints cannot be read.
     pub fn latest(run: &RunDir) -> Result<Self> {
         Self::list(run)?.pop().ok_or_else(|| {
             Problem::input("find checkpoint", run.path().display(), "the run has no finished checkpoint")
@@ -274,6 +296,9 @@ impl Checkpoint {
     }
 
     /// The checkpoint after `step` updates.
+    ///
+    /// # Errors
+    /// If there is none of this step, or none that is finished.
     pub fn at(run: &RunDir, step: u64) -> Result<Self> {
         let all = Self::list(run)?;
         let steps: Vec<_> = all.iter().map(|c| c.step.to_string()).collect();
@@ -289,6 +314,9 @@ impl Checkpoint {
     }
 
     /// The checkpoint marked best.
+    ///
+    /// # Errors
+    /// If no checkpoint is marked, the mark is damaged, or the checkpoint that it names is gone.
     pub fn best(run: &RunDir) -> Result<Self> {
         let best = Best::read(run)?.ok_or_else(|| {
             Problem::input("find checkpoint", format!("{}@best", run.path().display()), "no checkpoint is marked best")
@@ -313,17 +341,26 @@ impl Checkpoint {
     }
 
     /// Path of one of its files, which must be there. Nothing is verified: call [`verify`](Self::verify) once before.
+    ///
+    /// # Errors
+    /// If it is not there.
     pub fn file(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         if path.exists() { Ok(path) } else { Err(self.damaged(name, "missing")) }
     }
 
     /// Reads every file and compares it with what was written.
+    ///
+    /// # Errors
+    /// If the manifest is damaged, or a file is missing, cannot be read, or is not what was written.
     pub fn verify(&self) -> Result<()> {
         self.done()?.files.keys().try_for_each(|name| self.verify_file(name))
     }
 
     /// Reads one file and compares it with what was written.
+    ///
+    /// # Errors
+    /// If the file is not in the manifest, missing, cannot be read, or is not what was written.
     pub fn verify_file(&self, name: &str) -> Result<()> {
         let entry = self.entry(name)?;
         let path = self.file(name)?;
@@ -334,11 +371,17 @@ impl Checkpoint {
     }
 
     /// What the SHA-256 of one file is to be, in hex.
+    ///
+    /// # Errors
+    /// If the manifest is damaged, or does not name the file.
     pub fn sha256(&self, name: &str) -> Result<String> {
         Ok(self.entry(name)?.sha256)
     }
 
     /// The bytes of one file, verified. For the small ones.
+    ///
+    /// # Errors
+    /// If the file is missing, cannot be read, or is not what was written.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let entry = self.entry(name)?;
         let path = self.file(name)?;
@@ -417,6 +460,9 @@ impl Checkpoint {
 
 /// Removes the checkpoints that need not be kept and says which. Kept are the last `keep_last` (at least one), those at
 /// multiples of `keep_every` updates (0: none), the steps in `keep`, and the one marked best.
+///
+/// # Errors
+/// If the checkpoints or the mark of the best cannot be read, or one cannot be removed.
 pub fn prune(run: &RunDir, keep_last: usize, keep_every: u64, keep: &[u64]) -> Result<Vec<u64>> {
     let all = Checkpoint::list(run)?;
     let best = Best::read(run)?.map(|best| best.step);
@@ -435,6 +481,9 @@ pub fn prune(run: &RunDir, keep_last: usize, keep_every: u64, keep: &[u64]) -> R
 
 /// Removes every checkpoint after `step`, for a run that resumes from an earlier one than its last: `metrics.jsonl` is cut
 /// there, so the later ones belong to a past that no longer exists. Says which.
+///
+/// # Errors
+/// If the checkpoints cannot be read, or one cannot be removed.
 pub fn discard_after(run: &RunDir, step: u64) -> Result<Vec<u64>> {
     if Best::read(run)?.is_some_and(|best| best.step > step) {
         let path = best_path(run);

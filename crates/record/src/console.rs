@@ -38,8 +38,8 @@ impl Unit {
     }
 }
 
-/// The event as one line, without a line break. Lines of the same kind are aligned with each other. The unit is told by the
-/// event where it can be; `resume` and `done` speak of tokens, see [`console_line_in`].
+/// The event as one line, without a line break. Lines of the same kind are aligned with each other. Most events tell
+/// the unit; `resume` and `done` count in tokens, see [`console_line_in`].
 pub fn console_line(event: &Event) -> String {
     console_line_in(event, Unit::Tokens)
 }
@@ -82,7 +82,7 @@ pub fn console_line_in(event: &Event, unit: Unit) -> String {
     }
 }
 
-/// An update of certified training: what one watches, in an order that keeps the columns still. The weight of the
+/// An update of certified training: the metrics that one watches, in an order that keeps the columns still. The weight of the
 /// regularisers comes last, since it is gone after the ramp.
 fn certify_step(values: &Values) -> String {
     let mut line = String::new();

@@ -27,6 +27,9 @@ pub enum Written {
 
 impl CsvSink {
     /// Begins empty tables with these columns.
+    ///
+    /// # Errors
+    /// If one of the files cannot be made.
     pub fn create(run: &RunDir, columns: Columns) -> io::Result<Self> {
         Ok(Self {
             steps: Table::create(run.steps_csv(), "step,tokens", columns.steps)?,
@@ -35,6 +38,9 @@ impl CsvSink {
     }
 
     /// Adds a row for the event, if it has one.
+    ///
+    /// # Errors
+    /// If the machine cannot write.
     pub fn write(&mut self, event: &Event) -> io::Result<Written> {
         match event {
             Event::Step { step, tokens, values } => self.steps.row(&format!("{step},{tokens}"), values),

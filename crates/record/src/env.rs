@@ -54,12 +54,18 @@ impl Env {
     }
 
     /// Writes `env.json`.
+    ///
+    /// # Errors
+    /// If the machine cannot write `env.json`.
     pub fn write(&self, run: &RunDir) -> Result<()> {
         let json = serde_json::to_string_pretty(self).expect("plain data has a JSON form") + "\n";
         write_whole(&run.env(), json.as_bytes())
     }
 
     /// Reads `env.json`.
+    ///
+    /// # Errors
+    /// If `env.json` is missing, cannot be read, or is damaged.
     pub fn read(run: &RunDir) -> Result<Self> {
         let path = run.env();
         let text = fs::read_to_string(&path).map_err(|e| Problem::io("read environment", &path, &e))?;

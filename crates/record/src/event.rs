@@ -129,6 +129,9 @@ impl Event {
     }
 
     /// Reads one line of JSON. The error says what is wrong with it, without its place.
+    ///
+    /// # Errors
+    /// If the line is not JSON, or not an event of this format: why, without a place.
     pub fn from_line(line: &str) -> Result<Self, String> {
         serde_json::from_str(line).map_err(|e| e.to_string())
     }

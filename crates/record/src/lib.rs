@@ -4,6 +4,8 @@
 //! reach the files), [`checkpoint`] (what survives a kill), [`series`] (reading it all back). No tensors here, and nothing
 //! that knows a model or a task: metrics go by name, so language models and image classifiers leave the same records.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod begun;
 pub mod checkpoint;
 pub mod console;
@@ -23,3 +25,8 @@ pub use event::{CERTIFY, Event, LM, MEAN_MACRO, MEAN_MICRO, Parent, RunInfo, Val
 pub use run::{At, RunDir, RunLock, RunRef};
 pub use series::{EvalPoint, Phase, RunSeries, StepPoint};
 pub use sink::Recorder;
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

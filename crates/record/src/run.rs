@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::begun;
 use crate::checkpoint::{self, Checkpoint};
 use temper_base::files;
-use temper_base::problem::{Problem, Result, pasted};
+use temper_base::problem::{Problem, Result};
 
 /// Files that only a run has: where one of them is, there is a run.
 pub(crate) const MARKS: [&str; 4] = ["metrics.jsonl", "recipe.toml", "resolved.toml", "env.json"];
@@ -56,14 +56,18 @@ impl Eq for RunDir {}
 impl RunDir {
     /// Makes the directory of a new run and takes its lock. Nothing is ever overwritten: a directory that holds a run, or
     /// anything else, is refused. A run that ended before its first checkpoint is nothing yet: what Temper wrote of it is removed.
+    ///
+    /// # Errors
+    /// If the directory holds a run or anything else, a file is in the way, another process has the lock, or the machine cannot make
+    /// it.
     pub fn create(path: impl AsRef<Path>) -> Result<(Self, RunLock)> {
         let path = path.as_ref();
         let what = "create run";
         make_durable(path).map_err(|e| match e.kind() {
             ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
-                Problem::input(what, path.display(), "a file is in the way").hint("choose another --out")
+                Problem::input(what, path.display(), "a file is in the way").hint("choose another directory")
             }
-            _ => Problem::io(what, path, &e).hint("choose another --out, or make its parent writable"),
+            _ => Problem::io(what, path, &e).hint("choose another directory, or make its parent writable"),
         })?;
         let run = Self::at(path);
         if !begun::only_begun(&run) {
@@ -85,6 +89,9 @@ impl RunDir {
     }
 
     /// An error if the directory that was opened is no longer the one of this name: somebody has moved or removed it.
+    ///
+    /// # Errors
+    /// If it is gone, or another directory has its name.
     pub fn still_there(&self) -> Result<()> {
         #[cfg(unix)]
         if let Some(held) = &self.held {
@@ -106,19 +113,22 @@ impl RunDir {
         let (what, path) = ("create run", self.path.display());
         if MARKS.iter().any(|mark| self.path.join(mark).exists()) {
             return Err(Problem::input(what, &path, "there is already a run here")
-                .hint(format!("continue it with `temper resume {}`, or choose another --out", pasted(path))));
+                .hint("resume it, or choose another directory"));
         }
         for entry in fs::read_dir(&self.path).map_err(|e| Problem::io(what, &self.path, &e))? {
             let name = entry.map_err(|e| Problem::io(what, &self.path, &e))?.file_name();
             if name != ".lock" {
                 let why = format!("the directory is not empty (it holds `{}`)", name.to_string_lossy());
-                return Err(Problem::input(what, path, why).hint("choose a new or empty directory for --out"));
+                return Err(Problem::input(what, path, why).hint("choose a new or empty directory"));
             }
         }
         Ok(())
     }
 
     /// The directory of a run that exists.
+    ///
+    /// # Errors
+    /// If there is no such directory, or no run in it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let fail = |why: &str| Problem::input("open run", path.display(), why);
@@ -129,13 +139,16 @@ impl RunDir {
             return Err(fail("not a directory").hint("a run is named by its directory: DIR, DIR@STEP or DIR@best"));
         }
         if !MARKS.iter().any(|mark| path.join(mark).exists()) {
-            return Err(fail("no run here: it has no metrics.jsonl").hint("`temper train RECIPE --out DIR` makes one"));
+            return Err(fail("no run here: it has no metrics.jsonl").hint("training a recipe makes one"));
         }
         Ok(Self::at(path))
     }
 
     /// Takes the right to write this run, until the lock is dropped or the process ends, however it ends. What a killed
     /// writer left half done among the checkpoints is put right.
+    ///
+    /// # Errors
+    /// If another process holds the lock, an entry of the directory leads out of it, or what a killed writer left cannot be put right.
     pub fn lock(&self) -> Result<RunLock> {
         WRITTEN.iter().try_for_each(|name| self.owns(name))?;
         let (what, path) = ("lock run", self.path.join(".lock"));
@@ -173,6 +186,9 @@ impl RunDir {
 
     /// An error if this entry of the directory is a link that leads out of it: a run may come from a stranger, and what is written to it
     /// stays in it. Token files are only read, and may lie anywhere.
+    ///
+    /// # Errors
+    /// If it is such a link.
     pub fn owns(&self, name: &str) -> Result<()> {
         let path = self.path.join(name);
         if !path.is_symlink() {
@@ -296,6 +312,9 @@ pub struct RunRef {
 impl RunRef {
     /// Takes a name apart. If a directory of the whole name exists, the name means that directory, even if it ends in `@3` or
     /// `@best`.
+    ///
+    /// # Errors
+    /// If the name is empty, has no directory before the `@`, or neither a number, `last` nor `best` after it.
     pub fn parse(name: &str) -> Result<Self> {
         let hint = "a run is named DIR, DIR@STEP or DIR@best, for example runs/a@4000";
         if name.is_empty() {
@@ -326,11 +345,17 @@ impl RunRef {
     }
 
     /// The run's directory, which must exist.
+    ///
+    /// # Errors
+    /// If there is no such directory, or no run in it.
     pub fn open(&self) -> Result<RunDir> {
         RunDir::open(&self.dir)
     }
 
     /// The checkpoint that is meant, which must exist; it is not verified yet.
+    ///
+    /// # Errors
+    /// If the directory holds no run, or the run has no such checkpoint.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let run = self.open()?;
         match self.at {

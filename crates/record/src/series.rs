@@ -42,7 +42,7 @@ pub struct RunSeries {
     pub warnings: Vec<String>,
     /// Why it stopped early, if it did and was not resumed since.
     pub stopped: Option<String>,
-    /// The update at which it is to end instead of [`RunInfo::steps`], if it was resumed with such a wish.
+    /// The update at which it is to end instead of [`RunInfo::steps`], if it was resumed with another end.
     pub until: Option<u64>,
     /// Seconds of training, once the run is complete.
     pub done: Option<f64>,
@@ -102,11 +102,17 @@ pub struct EvalPoint {
 
 impl RunSeries {
     /// Reads the record of a run.
+    ///
+    /// # Errors
+    /// If `metrics.jsonl` cannot be read, one of its lines is damaged, or updates are out of order.
     pub fn read(run: &RunDir) -> Result<Self> {
         Self::read_where(run, true)
     }
 
     /// As [`read`](Self::read), but without the updates' metrics, which are most of a long record: [`steps`](Self::steps) is empty.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
     pub fn without_steps(run: &RunDir) -> Result<Self> {
         Self::read_where(run, false)
     }
@@ -124,6 +130,9 @@ impl RunSeries {
     }
 
     /// The series of a list of events, for a run that is not on disk.
+    ///
+    /// # Errors
+    /// If updates are out of order.
     pub fn from_events(name: impl Into<String>, events: impl IntoIterator<Item = Event>) -> Result<Self> {
         let name = name.into();
         let place = PathBuf::from(&name);
@@ -143,7 +152,7 @@ impl RunSeries {
             match event {
                 Event::Start(info) => run.info = info,
                 Event::Phase { name, first_step, last_step } => match run.phases.last_mut() {
-                    // Told a later end: the phase that was cut goes on.
+                    // The run was given a later end: the phase that was cut continues.
                     Some(last) if last.name == name && last.first_step == first_step => last.last_step = last_step,
                     _ => run.phases.push(Phase { name, first_step, last_step }),
                 },
@@ -177,7 +186,7 @@ impl RunSeries {
         Ok(())
     }
 
-    /// Adds an update. Once there are too many points, every two become one, and so does what comes after.
+    /// Adds an update. Once there are too many points, every two become one, and so do later ones.
     fn push(&mut self, point: StepPoint) {
         let every = self.merged.max(1);
         match self.steps.last_mut() {
@@ -233,6 +242,9 @@ impl RunSeries {
 }
 
 /// All events of a `metrics.jsonl`, without a last line that was cut off.
+///
+/// # Errors
+/// If the file cannot be read, or a line before the last is damaged.
 pub fn read_events(path: &Path) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     each_event(path, |_, event| {
@@ -242,8 +254,11 @@ pub fn read_events(path: &Path) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Hands over every event of a `metrics.jsonl` with its line number, one after the other: a long record is never in memory as a whole.
+/// Hands over every event of a `metrics.jsonl` with its line number, one after the other, so that a long record is never in memory as a whole.
 /// A last line that was cut off is left out.
+///
+/// # Errors
+/// If the file cannot be read, or a line before the last is damaged; and whatever `each` answers.
 pub fn each_event(path: &Path, mut each: impl FnMut(usize, Event) -> Result<()>) -> Result<()> {
     let io = |e: std::io::Error| Problem::io("read metrics", path, &e);
     let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(io)?);

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::run::RunDir;
 use crate::series::each_event;
 use crate::tensorboard::TensorBoardSink;
-use temper_base::problem::{Problem, Result, pasted};
+use temper_base::problem::{Problem, Result};
 
 /// Writes the events of a run. The caller holds the run's lock.
 #[derive(Debug)]
@@ -25,18 +25,25 @@ pub struct Recorder {
 
 impl Recorder {
     /// Begins the record of a new run.
+    ///
+    /// # Errors
+    /// If the run has a record already, or the machine cannot make the file. Tables that cannot be made are a
+    /// [`warning`](Self::warning).
     pub fn create(run: &RunDir) -> Result<Self> {
         let path = run.metrics();
         let metrics = OpenOptions::new().append(true).create_new(true).open(&path).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => Problem::input("record run", path.display(), "there is already a record")
-                .hint(format!("continue the run with `temper resume {}`", pasted(run.path().display()))),
+                .hint("resume the run, or choose another directory"),
             _ => Problem::io("record run", &path, &e),
         })?;
         Ok(Self { run: run.clone(), metrics, position: 0, derived: Derived::begin(run) })
     }
 
-    /// Goes on with the record of a run from a checkpoint that was taken when `metrics.jsonl` was `position` bytes long:
+    /// Continues the record of a run from a checkpoint that was taken when `metrics.jsonl` was `position` bytes long:
     /// what came after is cut off, and everything derived is rebuilt.
+    ///
+    /// # Errors
+    /// If `metrics.jsonl` is shorter than `position`, does not end a line there, or cannot be cut; or if what is left of it is damaged.
     pub fn resume(run: &RunDir, position: u64) -> Result<Self> {
         truncate_to(run, position)?;
         let path = run.metrics();
@@ -47,14 +54,16 @@ impl Recorder {
     }
 
     /// Writes one event. Fails only if `metrics.jsonl` cannot be written; for the rest see [`warning`](Self::warning).
+    ///
+    /// # Errors
+    /// If the machine cannot write `metrics.jsonl`.
     pub fn record(&mut self, event: &Event) -> Result<()> {
         let line = event.to_line();
         if let Err(e) = self.metrics.write_all(line.as_bytes()) {
             // No half line in front of whatever is written next; if this fails too, `resume` cuts it.
             let _ = self.metrics.set_len(self.position);
             let path = self.run.metrics();
-            let resume = format!("once this is fixed, `temper resume {}`", pasted(self.run.path().display()));
-            return Err(Problem::machine("record event", path.display(), e).hint(resume));
+            return Err(Problem::machine("record event", path.display(), e).hint("once this is fixed, resume the run"));
         }
         self.position += line.len() as u64;
         self.derived.write(&self.run, event);
@@ -75,6 +84,9 @@ impl Recorder {
 
     /// Makes everything recorded so far durable, for a checkpoint that refers to it, and gives the length of
     /// `metrics.jsonl` in bytes.
+    ///
+    /// # Errors
+    /// If the machine cannot sync `metrics.jsonl`.
     pub fn sync(&mut self) -> Result<u64> {
         let path = self.run.metrics();
         self.metrics.sync_data().map_err(|e| Problem::machine("record event", path.display(), e))?;
@@ -89,6 +101,9 @@ impl Recorder {
 }
 
 /// Cuts `metrics.jsonl` to a length that a checkpoint recorded.
+///
+/// # Errors
+/// If the file is shorter than `position`, does not end a line there, or cannot be read or cut.
 pub fn truncate_to(run: &RunDir, position: u64) -> Result<()> {
     let path = run.metrics();
     let io = |e: io::Error| Problem::io("resume record", &path, &e);
@@ -112,6 +127,9 @@ pub fn truncate_to(run: &RunDir, position: u64) -> Result<()> {
 }
 
 /// Writes the tables and the TensorBoard file again from `metrics.jsonl`.
+///
+/// # Errors
+/// If `metrics.jsonl` cannot be read or is damaged, or the machine cannot write one of the files.
 pub fn rebuild(run: &RunDir) -> Result<()> {
     each_event(&run.metrics(), |_, _| Ok(()))?;
     match Derived::begin(run).failed {

@@ -1,4 +1,4 @@
-//! Events as a TensorBoard event file, written by hand so that nothing but a file is needed.
+//! Events as a TensorBoard event file, written by hand, so that no library is needed.
 //!
 //! The format is TensorFlow's: records (`TFRecord`: length, masked CRC-32C of the length, data, masked CRC-32C of the data;
 //! all little-endian), each a protocol-buffer `Event` with `wall_time` (1, double), `step` (2, int64) and either
@@ -24,6 +24,9 @@ pub struct TensorBoardSink {
 
 impl TensorBoardSink {
     /// Begins an empty file. The times in it come from the events, so writing it again gives the same bytes.
+    ///
+    /// # Errors
+    /// If the folder or the file cannot be made.
     pub fn create(run: &RunDir) -> io::Result<Self> {
         fs::create_dir_all(run.tensorboard())?;
         // TensorBoard takes any file with `tfevents` in its name.
@@ -32,6 +35,9 @@ impl TensorBoardSink {
     }
 
     /// Adds the event's metrics, if it has any.
+    ///
+    /// # Errors
+    /// If the machine cannot write.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
         if self.start.is_none() {
             // The first record names the version; TensorBoard sorts runs by its time.

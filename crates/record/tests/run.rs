@@ -32,7 +32,8 @@ fn a_directory_that_holds_something_is_refused() {
 
     let problem = RunDir::create(run.path()).unwrap_err();
     assert_eq!((problem.kind, problem.kind.exit_code()), (Kind::Input, 2));
-    assert!(problem.hint.unwrap().contains("temper resume"));
+    assert_eq!(problem.code(), "input/create-run");
+    assert!(problem.hint.unwrap().contains("resume it"));
     assert!(Recorder::create(&run).is_err());
 
     let full = tmp.path().join("full");
@@ -208,7 +209,7 @@ fn the_way_on_fits_what_there_is() {
     let (run, _lock) = RunDir::create(folder.path().join("run")).unwrap();
     assert!(way_on(&run, "make room").contains("begin the run again"));
     CheckpointWriter::begin(&run, 0).unwrap().commit().unwrap();
-    assert!(way_on(&run, "make room").contains("temper resume"));
+    assert!(way_on(&run, "make room").contains("resume the run"));
 }
 
 /// Paths in hints that name commands are one word for a shell, and no option.

@@ -10,7 +10,7 @@ pub struct Figure {
     pub name: String,
     /// Title for screen readers and tooltips.
     pub title: String,
-    /// What is to be seen, in a sentence.
+    /// What the figure shows, in a sentence.
     pub description: String,
     /// The horizontal axis.
     pub x: Axis,
@@ -106,7 +106,7 @@ pub enum Marks {
     /// None.
     #[default]
     None,
-    /// All, or as many as there is room for.
+    /// All of them, or fewer where they would touch.
     All,
     /// A few, at different places for every style: lines that lie on each other can be told apart.
     Few,

@@ -21,7 +21,7 @@ pub struct Dots {
     pub name: String,
     /// Title for screen readers.
     pub title: String,
-    /// What is to be seen, in a sentence.
+    /// What the figure shows, in a sentence.
     pub description: String,
     /// What the columns measure.
     pub columns: Vec<String>,
@@ -52,7 +52,7 @@ impl Drawing for Dots {
 }
 
 impl Dots {
-    /// Some of the columns beside each other, with the names of the rows in at most so many letters. Gives the height they take.
+    /// Some of the columns beside each other, with the names of the rows in at most `most` letters. Returns their height.
     fn draw_columns(&self, body: &mut String, columns: Range<usize>, most: usize, (top, width): (f64, f64)) -> f64 {
         let widest = self.rows.iter().map(|(name, _)| pixels(&shortened(name, most), SIZE)).fold(0.0, f64::max);
         let left = (widest + 24.0).max(LEFT);
@@ -90,7 +90,7 @@ impl Dots {
             row.1.get(column).into_iter().flatten().copied().filter(|value| value.is_finite()).collect()
         };
         let all: Vec<f64> = self.rows.iter().flat_map(of).collect();
-        // The bars belong to what has to have room.
+        // The bars need room too.
         let bars =
             self.rows.iter().map(of).filter_map(|values| spread(&values)).flat_map(|(mean, sd)| [mean - sd, mean + sd]);
         let shown = all.iter().copied().chain(bars);

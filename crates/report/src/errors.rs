@@ -1,4 +1,4 @@
-//! Image classifiers in numbers: their three errors at the end and at the best checkpoint, and what that comes to in a
+//! Image classifiers in numbers: their three errors at the end and at the best checkpoint, in a table and in a
 //! sentence.
 
 use temper_base::numbers;
@@ -81,7 +81,7 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
     table
 }
 
-/// How many images a run had been trained on after so many updates.
+/// How many images a run had been trained on after `step` updates.
 fn images_at(run: &RunSeries, step: u64) -> String {
     let evaluated = run.evals.iter().flat_map(|(_, points)| points).find(|point| point.step == step).map(|p| p.tokens);
     let images = evaluated.or_else(|| run.steps.iter().find(|s| s.step == step).map(|s| s.tokens));

@@ -147,7 +147,7 @@ impl Grid {
         }
     }
 
-    /// The areas, then the lines. Gives the height it took.
+    /// The areas, then the lines. Returns its height.
     fn draw_legend(&self, body: &mut String) -> f64 {
         let mut y = 16.0;
         let mut x = LEFT;

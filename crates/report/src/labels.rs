@@ -55,7 +55,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// The left end of the text's base line, near `(x, y)` and clear of everything if possible. The place is taken then.
+    /// The left end of the text's base line, near `(x, y)` and clear of everything if possible. From then on the place counts as taken.
     pub fn near(&mut self, text: &str, size: f64, (x, y): (f64, f64)) -> (f64, f64) {
         let (w, h) = (pixels(text, size), size * 1.15);
         let mut best: Option<(f64, Box4)> = None;

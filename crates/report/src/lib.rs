@@ -5,6 +5,8 @@
 //! turn runs of language models into both, `certify` and [`errors`] those of image classifiers. Metrics go by name; nothing
 //! here knows a model.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod certify;
 pub mod chart;
 pub mod dots;
@@ -52,12 +54,15 @@ pub const FIGURES: [&str; 6] = ["curves", "plane", "training", "errors", "losses
 pub struct Report {
     /// The page.
     pub html: String,
-    /// The figures of the page as files of their own: name without ending, SVG.
+    /// The figures of the page as separate files: name without ending, SVG.
     pub figures: Vec<(String, String)>,
 }
 
 impl Report {
-    /// Writes `report.html` and the figures into a directory, which is made if need be. Gives the path of the page.
+    /// Writes `report.html` and the figures into a directory, which is made if need be. Returns the path of the page.
+    ///
+    /// # Errors
+    /// If the machine cannot make the folder or write a file.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
         let save = |name: &str, content: &str| {
             let path = dir.join(name);
@@ -112,7 +117,10 @@ struct Part<'a> {
 }
 
 /// Makes the report of these runs, in their order. A run that another of them branched from is shown as its past. Language
-/// models and image classifiers each have a part of their own.
+/// models and image classifiers have separate parts.
+///
+/// # Errors
+/// If there is no run, one has nothing to show, or `old` or `new` names a set on which no run was evaluated.
 pub fn report(runs: &[RunSeries], options: &ReportOptions) -> Result<Report> {
     if runs.is_empty() {
         return Err(
@@ -155,8 +163,13 @@ fn check(run: &RunSeries, metric: &str) -> Result<()> {
     let hint = match run.is_certify() {
         true => "leave this run out: it was stopped before its first evaluation, which comes before step 1",
         false => {
-            "leave this run out, or give its recipe validation sets: they are evaluated before step 1 and as it goes on"
+            "leave this run out, or give its recipe validation sets: they are evaluated before step 1 and during training"
         }
     };
     Err(Problem::input("report", &run.name, why).hint(hint))
 }
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -116,7 +116,7 @@ impl Plot<'_> {
         );
     }
 
-    /// Says where ways begin; ways that begin together share the word.
+    /// Writes where ways begin; ways that begin together share the word.
     pub fn draw_starts(&self, body: &mut String, room: &mut Room) {
         let mut seen: Vec<(f64, f64)> = Vec::new();
         for line in self.panel.lines.iter().filter(|l| l.marks == Marks::Way) {

@@ -9,7 +9,7 @@ use temper_record::{EvalPoint, MEAN_MACRO, MEAN_MICRO, RunSeries, Unit};
 use crate::table::Table;
 
 /// What a report shows. The defaults are those of a language model; image classifiers (runs of the task `certify`) have
-/// figures and tables of their own, for which only title, summary, labels, extra tables and the horizontal axis matter.
+/// other figures and tables, for which only title, summary, labels, extra tables and the horizontal axis matter.
 #[derive(Debug, Clone)]
 pub struct ReportOptions {
     /// Heading of the page.
@@ -114,7 +114,7 @@ pub(crate) struct Placed<'a> {
 }
 
 impl Placed<'_> {
-    /// Where the moment after so many updates lies on the horizontal axis.
+    /// Where the moment after `step` updates lies on the horizontal axis.
     pub fn x_of_step(&self, step: u64) -> f64 {
         let step = step as f64;
         let after = self.clock.partition_point(|c| c.0 < step).clamp(1, self.clock.len().max(2) - 1);
@@ -238,7 +238,7 @@ pub(crate) fn sets(runs: &[RunSeries], options: &ReportOptions) -> Result<Sets> 
                 .hint(format!("there are: {}", names.join(", "))));
         }
     }
-    // Without a run that goes on from earlier weights, no data is older than other data.
+    // Unless a run continues from earlier weights, no data is older than other data.
     let continued = runs.iter().any(continued);
     if let (true, [first, second], None, None) = (continued, names.as_slice(), &old, &new) {
         (old, new) = (Some(first.clone()), Some(second.clone()));

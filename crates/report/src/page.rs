@@ -16,7 +16,7 @@ use crate::{Drawn, Part};
 
 pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) -> Result<String> {
     let mut body = format!("<h1>{}</h1>", escape(&options.title));
-    // With several parts each says for itself what happened.
+    // With several parts, each tells what happened in it.
     let whole = if parts.len() == 1 { sentence(runs, options) } else { None };
     if let Some(summary) = options.summary.clone().or(whole) {
         body += &format!("<p class=\"lead\">{}</p>", escape(&summary));
@@ -45,7 +45,7 @@ pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) 
                 body += &heading("Every corpus after every stage");
                 body += &table.to_html();
                 body += &soft(
-                    "The stages are runs that go on from each other. Start is the first evaluation of the first, before its first update.",
+                    "The stages are runs, each of which continues the one before. Start is the first evaluation of the first, before its first update.",
                 );
             }
             body += &heading("Start, peak, final and change");
@@ -77,7 +77,7 @@ pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) 
     Ok(document(&options.title, &body, version))
 }
 
-/// A page of its own around a body that is HTML already. It loads nothing.
+/// A complete page around a body that is HTML already. It loads nothing.
 pub fn document(title: &str, body: &str, version: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\

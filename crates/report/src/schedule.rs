@@ -1,4 +1,4 @@
-//! The picture of a schedule, for `temper schedule --svg`.
+//! The picture of a schedule.
 
 use crate::chart::{Axis, Band, Figure, Line, Names, Panel, Point};
 use crate::svg::Drawing;

@@ -1,5 +1,5 @@
-//! Runs that follow each other (base, law, medicine), each a stage: who goes on from whom, where every stage lies on one axis, and
-//! what each corpus came to at the end of each stage.
+//! Runs that follow each other (base, law, medicine), each a stage: which run continues which, where every stage lies on one axis, and
+//! the loss on each corpus at the end of each stage.
 
 use temper_base::Result;
 use temper_record::{RunSeries, metric};
@@ -9,7 +9,7 @@ use crate::options::{Placed, ReportOptions, parent_of, sets};
 use crate::summary::heading;
 use crate::table::Table;
 
-/// The longest line of runs in which each is the only one that goes on from the one before, from its head. Empty if no run is the
+/// The longest line of runs in which each is the only one that continues the one before, from its head. Empty if no run is the
 /// start of another.
 pub(crate) fn chain(runs: &[RunSeries]) -> Vec<usize> {
     let parents: Vec<Option<usize>> = (0..runs.len()).map(|i| parent_of(runs, i)).collect();
@@ -50,6 +50,9 @@ fn shell(run: &RunSeries) -> RunSeries {
 }
 
 /// Corpus by stage: loss and perplexity before the first stage and at the end of each. None without a chain.
+///
+/// # Errors
+/// If `old` or `new` names a set on which no run was evaluated.
 pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option<Table>> {
     let line = chain(runs);
     if line.is_empty() {
@@ -73,7 +76,7 @@ pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option
             for metric in metrics {
                 let value = match stage {
                     0 => edge(line[0], set, metric, true),
-                    // What a stage was not judged by, the next one was before its first update.
+                    // A set that a stage was not evaluated on, the next one evaluates before its first update.
                     n => edge(line[n - 1], set, metric, false).or_else(|| {
                         let next = *line.get(n)?;
                         let at_end = runs[next].info.parent.as_ref()?.step >= runs[line[n - 1]].last_step();

@@ -41,6 +41,9 @@ impl Summary {
 
 /// One row a run, final values of every metric by validation set: what a console has room for. For image classifiers it is
 /// [`errors_table`]; runs of both tasks have no table in common.
+///
+/// # Errors
+/// If language models and image classifiers are mixed, or `old` or `new` names a set on which no run was evaluated.
 pub fn final_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table> {
     match runs.iter().filter(|run| run.is_certify()).count() {
         0 => {}
@@ -72,6 +75,9 @@ pub fn final_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table>
 }
 
 /// One row for every run and validation set: start, peak, final and change of every metric.
+///
+/// # Errors
+/// If `old` or `new` names a set on which no run was evaluated.
 pub fn change_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Table> {
     let sets = sets(runs, options)?;
     let metrics = present(runs, &sets, options);
@@ -172,7 +178,7 @@ pub fn machines(runs: &[RunSeries], options: &ReportOptions) -> Vec<String> {
 }
 
 /// What happened, in a sentence. Language models: who ends best on the new data, and what that cost on the old; None
-/// without both. Image classifiers: [`certified_sentence`]. Of runs of both tasks, one after the other.
+/// without both. Image classifiers: [`certified_sentence`]. Of runs of both tasks: both sentences.
 pub fn sentence(runs: &[RunSeries], options: &ReportOptions) -> Option<String> {
     if runs.iter().any(RunSeries::is_certify) {
         let (images, texts): (Vec<_>, Vec<_>) = runs.iter().cloned().partition(RunSeries::is_certify);

@@ -1,4 +1,4 @@
-//! Draws a [`Figure`] as SVG. No scripts and no fonts of its own; colours for light and dark are in the style sheet.
+//! Draws a [`Figure`] as SVG. It carries no scripts and no fonts; colours for light and dark are in the style sheet.
 
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ pub trait Drawing {
         None
     }
 
-    /// The drawing as a file of its own, with its style sheet.
+    /// The drawing as a separate file, with its style sheet.
     fn to_svg(&self) -> String {
         let (body, height) = self.draw();
         let paper = "<rect class=\"paper\" width=\"100%\" height=\"100%\"/>";
@@ -81,7 +81,7 @@ impl Drawing for Figure {
     }
 
     fn narrowed(&self) -> Option<String> {
-        // Names of its own for what is referred to inside.
+        // Names that no other drawing on the page uses, for what is referred to inside.
         let narrow = Self { narrow: true, name: format!("{}-narrow", self.name), ..self.clone() };
         let (body, height) = narrow.draw();
         Some(element("", " narrow", narrow.names(), &body, [NARROW, height]))
@@ -166,7 +166,7 @@ impl Figure {
         (widths.fold(0.0, f64::max) + 34.0).clamp(24.0, 260.0)
     }
 
-    /// One entry for every run, in rows. Gives the height it took.
+    /// One entry for every run, in rows. Returns its height.
     fn draw_legend(&self, body: &mut String, right: f64) -> f64 {
         // The page writes the names above a narrow one.
         if self.names == Names::None || self.narrow {
@@ -206,7 +206,7 @@ impl Figure {
     }
 }
 
-/// Draws an entry for every name among the lines, in rows from `(x, y)` on. Gives the place of the last row.
+/// Draws an entry for every name among the lines, in rows from `(x, y)` on. Returns the place of the last row.
 pub(crate) fn draw_entries<'a>(
     body: &mut String,
     lines: impl Iterator<Item = &'a Line>,

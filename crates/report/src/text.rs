@@ -47,7 +47,7 @@ fn columns_of(c: char) -> usize {
     }
 }
 
-/// The text in so many characters: if it is longer, the middle gives way to an ellipsis, since names of runs differ at
+/// The text in at most `most` characters: if it is longer, an ellipsis replaces the middle, since names of runs differ at
 /// their ends as often as at their beginnings.
 pub fn shortened(text: &str, most: usize) -> String {
     let all: Vec<char> = text.chars().collect();
@@ -59,7 +59,7 @@ pub fn shortened(text: &str, most: usize) -> String {
     all[..head].iter().chain(&['…']).chain(&all[all.len() - tail..]).collect()
 }
 
-/// A text in lines of so many pixels, broken at its blanks.
+/// A text in lines of at most `room` pixels, broken at its blanks.
 pub fn lines(text: &str, room: f64, size: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_inclusive(' ') {
@@ -71,7 +71,7 @@ pub fn lines(text: &str, room: f64, size: f64) -> Vec<String> {
     lines
 }
 
-/// A heading in bold letters, shortened to so many pixels.
+/// A heading in bold letters, shortened to that many pixels.
 pub fn fitting(text: &str, room: f64) -> String {
     let most = (4..=text.chars().count()).rev().find(|most| pixels(&shortened(text, *most), 13.0) <= room);
     shortened(text, most.unwrap_or(4))

@@ -67,7 +67,7 @@ pub fn marker(style: usize, r: f64) -> String {
     }
 }
 
-/// The style sheet of the figures, for a file of its own or inside a page.
+/// The style sheet of the figures, for a separate file or inside a page.
 pub fn figure_css() -> String {
     let mut css = format!(
         "svg.fig{{font-family:{FONTS};font-size:13px;font-variant-numeric:tabular-nums}}\

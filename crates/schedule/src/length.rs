@@ -70,6 +70,10 @@ impl Length {
 
     /// The length in optimiser updates: rounded to the nearest (halves up), and at least 1 unless the length is zero.
     /// `horizon_steps` is what a fraction is a fraction of.
+    ///
+    /// # Errors
+    /// If a fraction has no horizon, tokens or epochs lack the size of an update or of the data, or the length is beyond 9.2e18
+    /// updates.
     pub fn steps(&self, units: &Units, horizon_steps: Option<u64>) -> Result<u64, LengthError> {
         let exact = match *self {
             Length::Steps(steps) => return Ok(steps),

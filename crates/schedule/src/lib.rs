@@ -11,6 +11,8 @@
 //! Reading order: [`length`] (what `1%` or `300 Mtok` mean), [`phase`] (what a phase computes), [`spec`] (what a recipe says),
 //! [`resolve`] (from the one to the other), [`eps`] (the radius of certified training), [`sparkline`](mod@sparkline) (the curve as text).
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod eps;
 pub mod length;
 pub mod phase;
@@ -23,3 +25,8 @@ pub use length::{Length, LengthError, Units};
 pub use phase::{Band, Name, Phase, Schedule, Shape};
 pub use sparkline::sparkline;
 pub use spec::{Convention, CooldownShape, DecayShape, LrShape, LrSpec, SpecError, shape_fields};
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

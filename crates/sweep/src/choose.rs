@@ -71,7 +71,7 @@ impl Sweep {
             return Err(if names.is_empty() {
                 Vec::new()
             } else {
-                vec![problem.hint(format!("there are {}: choose with --size", names.join(", ")))]
+                vec![problem.hint(format!("there are {}: choose a size", names.join(", ")))]
             });
         };
         let mut problems = Vec::new();

@@ -322,7 +322,7 @@ impl<'a> Show<'a> {
         self.failed += 1;
         for problem in &problems.0 {
             let text = format!("{} failed: {problem}", self.name(index));
-            self.listener.warn(&text, problem.hint.as_deref());
+            self.listener.warn(&text, self.listener.remedy(problem).as_deref());
         }
     }
 

@@ -15,6 +15,8 @@
 //!
 //! `file`, `choose`, `numbers`, `claim` and `stats` are pure: they neither train nor read or write a file.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod choose;
 pub mod claim;
 pub mod cost;

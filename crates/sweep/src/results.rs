@@ -80,7 +80,7 @@ pub fn read(sweep: &Sweep, chosen: &Chosen, tree: &Tree, listener: &dyn Listener
         let run = match store::series(&node.path) {
             Ok(run) => run,
             Err(problem) => {
-                listener.warn(&problem, problem.hint.as_deref());
+                listener.warnings(&[problem]);
                 continue;
             }
         };

@@ -47,7 +47,7 @@ const READ: &str = "read images";
 /// Sets the draw of a held-out part apart from all others of one seed.
 const HOLD_OUT: u64 = 5;
 const LAYOUTS: &str = "a folder may hold MNIST's four idx files (also .gz), CIFAR-10's binary version (or its archive), \
-    TinyImageNet, or train/CLASS/*.png and test/CLASS/*.png; `temper data fetch` gets the known data sets";
+    TinyImageNet, or train/CLASS/*.png and test/CLASS/*.png; the known data sets can be fetched";
 
 /// Labelled images of one size, in memory.
 #[derive(Clone, PartialEq, Eq)]
@@ -85,6 +85,9 @@ pub struct Splits {
 }
 
 /// Reads the data set in a folder (or an archive or packed file), whichever of the known layouts it has.
+///
+/// # Errors
+/// If there is nothing there, the layout is none of those known, or a file of it is missing, damaged or larger than its format allows.
 pub fn open(path: &Path) -> Result<Splits> {
     let meta = fs::metadata(path).map_err(|e| Problem::io(READ, path, &e).hint(LAYOUTS))?;
     if !meta.is_dir() {
@@ -109,9 +112,7 @@ pub fn open(path: &Path) -> Result<Splits> {
     let python = ["cifar-10-batches-py", "data_batch_1"].iter().any(|name| path.join(name).exists());
     let problem = Problem::input(READ, path.display(), "no image data that can be read");
     Err(match python {
-        true => {
-            problem.hint("this is CIFAR-10's Python version: take the binary version, `temper data fetch cifar-10`")
-        }
+        true => problem.hint("this is CIFAR-10's Python version: take the binary version"),
         false if path.join("tiny-imagenet-200.zip").exists() => problem.hint("unpack tiny-imagenet-200.zip first"),
         false => problem.hint(nearby::hint(path).unwrap_or_else(|| LAYOUTS.to_owned())),
     })
@@ -244,6 +245,9 @@ impl Images {
     /// Divides the images into those kept and those held out, which are a `fraction` of every class (rounded to whole
     /// images), drawn by the seed. Both keep their order. The fraction lies between 0 and 1, and neither part may be
     /// empty.
+    ///
+    /// # Errors
+    /// If the fraction is not between 0 and 1, or one of the two parts would be empty.
     pub fn hold_out(&self, fraction: f64, seed: u64) -> Result<(Self, Self)> {
         let what = "hold out validation images";
         if !(fraction > 0.0 && fraction < 1.0) {

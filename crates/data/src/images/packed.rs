@@ -73,6 +73,9 @@ fn claim(head: &[u8]) -> Result<u64, String> {
 }
 
 /// Reads the packed form; `place` is what an error calls it.
+///
+/// # Errors
+/// If the bytes are not packed images, of another version, or damaged.
 pub fn read(place: &str, packed: &[u8]) -> Result<Splits> {
     let problem = |why: String| Problem::input(READ, place, why);
     let damaged = |why: String| problem(why).hint("the file is incomplete or damaged: copy it again");

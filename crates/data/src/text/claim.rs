@@ -33,6 +33,9 @@ pub struct Claim {
 
 impl Claim {
     /// Takes it, and clears away what a killed writer left.
+    ///
+    /// # Errors
+    /// If another process prepares data in this folder, or the machine cannot make the folder, take the lock or remove what was left.
     pub fn take(folder: &Path) -> Result<Self> {
         let lock = folder.join(LOCK);
         let (left, file) = files::making(|_| {
@@ -59,6 +62,9 @@ impl Claim {
     }
 
     /// Gives files their names; a signal that ends the process waits for all of them.
+    ///
+    /// # Errors
+    /// What `work` answers.
     pub fn name<T>(self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let _held = held();
         work()

@@ -85,6 +85,9 @@ pub struct Documents {
 
 impl Documents {
     /// Finds the files (a missing one is an error now, a damaged one when it is read).
+    ///
+    /// # Errors
+    /// If a file or folder is missing, a pattern matches nothing, or what a folder holds is not text that Temper reads.
     pub fn open(inputs: &[Input], options: &ReadOptions) -> Result<Self> {
         let (mut parts, mut notes) = (vec![], vec![]);
         for input in inputs {

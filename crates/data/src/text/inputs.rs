@@ -303,9 +303,8 @@ fn folder(path: &Path, notes: &mut Vec<Note>) -> Result<Vec<Part>> {
     let tokens = |name: &str| path.join(name).is_file();
     if tokens("validation.tokens") && !tokens("train.tokens") {
         let why = "it holds validation.tokens without train.tokens: half of a corpus";
-        return Err(Problem::input(READ, path.display(), why).hint(
-            "`temper data prepare` was stopped here: repeat the command to complete it, or name the file itself",
-        ));
+        return Err(Problem::input(READ, path.display(), why)
+            .hint("preparing it was stopped here: repeat that to complete it, or name the file itself"));
     }
     let mut inside = Folder::default();
     inside.look(path)?;

@@ -27,6 +27,9 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Opens a file, and looks at how its text begins: UTF-16 and UTF-32 are an error.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or unpacked, or its text is UTF-16 or UTF-32.
     pub fn open(part: Part, longest: usize, count: &Arc<ReadCount>) -> Result<Self> {
         let raw: Box<dyn Read + Send> = match &part.bytes {
             Bytes::File(path) => Box::new(File::open(path).map_err(|e| Problem::io(READ, path, &e))?),
@@ -58,6 +61,9 @@ impl Lines {
     }
 
     /// The next line with its line end; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is damaged where it is compressed, or the line is longer than allowed.
     pub fn next(&mut self) -> Result<Option<&[u8]>> {
         if self.buffer.capacity() > 1 << 20 {
             self.buffer = vec![]; // of a long document

@@ -99,6 +99,10 @@ fn both(path: &Path) -> (PathBuf, PathBuf) {
 
 impl Megatron {
     /// Opens a pair and checks all of its index against the size of its data.
+    ///
+    /// # Errors
+    /// If one of the two is missing, the index is damaged or of a format or data type that Temper does not read, or the data is shorter
+    /// than the index says.
     pub fn open(path: &Path) -> Result<Self> {
         let (bin_path, idx_path) = both(path);
         let idx = Mapping::open(OPEN, &idx_path)?;
@@ -234,6 +238,9 @@ impl Megatron {
     }
 
     /// Sha256, in hex, of the index and then of the data: reads all of both.
+    ///
+    /// # Errors
+    /// If one of the two cannot be read.
     pub fn content_hash(&self) -> Result<String> {
         let mut hash = Sha256::new();
         hash_file(&mut hash, &self.bin_path.with_extension("idx"), 0)?;
@@ -271,6 +278,9 @@ impl Megatron {
     }
 
     /// Reads the tokens `start .. start + out.len()`, which must exist.
+    ///
+    /// # Errors
+    /// If an id is negative or not below the limit, or the data was cut meanwhile.
     pub fn read(&self, start: u64, out: &mut [u32]) -> Result<()> {
         assert!(start + out.len() as u64 <= self.tokens, "tokens {start}+{} of {}", out.len(), self.tokens);
         self.bin.still_whole("read tokens")?;
@@ -304,6 +314,9 @@ pub struct MegatronWriter {
 
 impl MegatronWriter {
     /// Starts `PREFIX.bin` and `PREFIX.idx`.
+    ///
+    /// # Errors
+    /// If the machine cannot make `PREFIX.bin`.
     pub fn create(prefix: &Path, vocab_size: u64) -> Result<Self> {
         let (bin, idx_path) = both(prefix);
         let dtype = if vocab_size < 65500 { Dtype::U16 } else { Dtype::I32 };
@@ -311,6 +324,9 @@ impl MegatronWriter {
     }
 
     /// Appends a document, its end-of-document token included.
+    ///
+    /// # Errors
+    /// If the document has more tokens than the index can count, or the machine cannot write.
     pub fn push(&mut self, tokens: &[u32]) -> Result<()> {
         self.buffer.clear();
         for token in tokens {
@@ -324,6 +340,9 @@ impl MegatronWriter {
     }
 
     /// Completes both files.
+    ///
+    /// # Errors
+    /// If the machine cannot write; a file that was not completed does not appear.
     pub fn finish(self) -> Result<()> {
         self.bin.finish()?;
         let mut idx = AtomicFile::create(&self.idx_path)?;

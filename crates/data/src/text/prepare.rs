@@ -110,6 +110,11 @@ struct Read {
 }
 
 /// Tokenises `inputs` into `out/train.tokens`, `out/validation.tokens` and `out/tokenizer.json`.
+///
+/// # Errors
+/// If the fraction is not in [0, 1), files of these names exist and `overwrite` is not set, another process writes into the folder, an
+/// input is missing or damaged, the tokenizer refuses a text, no document is left for one side, or the machine cannot write. A file
+/// that was not completed does not appear.
 pub fn prepare(
     inputs: &[Input],
     tokenizer: &Tokenizer,

@@ -102,6 +102,9 @@ pub struct ShardWriter {
 
 impl ShardWriter {
     /// Starts `path`.
+    ///
+    /// # Errors
+    /// If the fingerprint of the vocabulary is no sha256, or the machine cannot make the file.
     pub fn create(path: &Path, vocabulary: &Vocabulary) -> Result<Self> {
         let info = ShardInfo {
             path: path.to_path_buf(),
@@ -121,6 +124,9 @@ impl ShardWriter {
     }
 
     /// Appends a document: its tokens as they are (the caller adds the end-of-document token), and its bytes as read.
+    ///
+    /// # Errors
+    /// If an id is outside the vocabulary, or the machine cannot write.
     pub fn push(&mut self, tokens: &[u32], bytes: u64) -> Result<()> {
         let size = self.info.vocabulary.size;
         if let Some(i) = tokens.iter().position(|&token| u64::from(token) >= size) {
@@ -152,11 +158,17 @@ impl ShardWriter {
     }
 
     /// Completes the file and gives it its name.
+    ///
+    /// # Errors
+    /// If the machine cannot write; what was at `path` before is then still there.
     pub fn finish(self) -> Result<ShardInfo> {
         self.complete()?.finish()
     }
 
     /// Completes the file under its temporary name.
+    ///
+    /// # Errors
+    /// If the machine cannot write or sync.
     pub fn complete(self) -> Result<CompleteShard> {
         let Self { mut file, mut table, mut hash, mut info, .. } = self;
         let zeros = [0; 64];
@@ -185,12 +197,18 @@ pub struct CompleteShard {
 
 impl CompleteShard {
     /// Gives it its name; what was there is replaced.
+    ///
+    /// # Errors
+    /// If the machine cannot rename it; what was there before is then still there.
     pub fn finish(self) -> Result<ShardInfo> {
         self.file.finish()?;
         Ok(self.info)
     }
 
     /// Gives it its name, unless another file has it by now.
+    ///
+    /// # Errors
+    /// If such a file has appeared, or the machine cannot rename it.
     pub fn finish_new(self) -> Result<ShardInfo> {
         self.file.finish_new()?;
         Ok(self.info)
@@ -207,14 +225,17 @@ pub struct TokenShard {
 
 impl TokenShard {
     /// Maps a shard and checks its header and size, not its hash: see [`TokenShard::verify`].
+    ///
+    /// # Errors
+    /// If there is no such file, it is no shard, of another version, or shorter than its header says, or the header contradicts itself.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = Mapping::open(OPEN, path).map_err(|p| p.hint("`temper data prepare` makes shards from text"))?;
+        let map = Mapping::open(OPEN, path).map_err(|p| p.hint("preparing text makes shards"))?;
         let bytes = map.bytes();
         let problem = |why: String| Problem::input(OPEN, path.display(), why);
         let damaged = |why: String| problem(why).hint("the file is incomplete or damaged: copy or make it again");
         if !bytes.starts_with(MAGIC) {
             return Err(problem("not a token shard (the file does not start with TMPRTOKS)".into())
-                .hint("`temper data prepare` makes shards from text; a .bin/.idx pair is read by its own name"));
+                .hint("preparing text makes shards; a .bin/.idx pair is read by its own name"));
         }
         if bytes.len() < HEADER {
             return Err(damaged(format!("ends inside the header, at byte {}", bytes.len())));
@@ -269,6 +290,9 @@ impl TokenShard {
     }
 
     /// Reads all of the file and compares its hash with the header's.
+    ///
+    /// # Errors
+    /// If the content is not what the header says.
     pub fn verify(&self) -> Result<()> {
         let mut hash = Sha256::new();
         hash_file(&mut hash, &self.info.path, HEADER)?;
@@ -292,6 +316,9 @@ impl TokenShard {
     }
 
     /// Reads the tokens `start .. start + out.len()`, which must exist.
+    ///
+    /// # Errors
+    /// If an id is outside the vocabulary, or the file was cut meanwhile.
     pub fn read(&self, start: u64, out: &mut [u32]) -> Result<()> {
         assert!(start + out.len() as u64 <= self.info.tokens, "tokens {start}+{} of {}", out.len(), self.info.tokens);
         self.map.still_whole("read tokens")?;

@@ -29,6 +29,9 @@ pub enum TokenSource {
 
 impl TokenSource {
     /// Opens `NAME.tokens`, or `NAME.bin` / `NAME.idx` by either name or by `NAME` alone.
+    ///
+    /// # Errors
+    /// If there is no such file, it is a folder or text, or damaged: as [`TokenShard::open`] and [`Megatron::open`] say.
     pub fn open(path: &Path) -> Result<Self> {
         let what = "open token stream";
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
@@ -39,7 +42,7 @@ impl TokenSource {
             let hint = if path.join("train.tokens").exists() {
                 format!("name one of the files in it, e.g. {}", path.join("train.tokens").display())
             } else {
-                "a .tokens file (`temper data prepare` makes it from text) or a .bin/.idx pair is expected".to_string()
+                "a .tokens file or a .bin/.idx pair is expected".to_string()
             };
             return Err(Problem::input(what, path.display(), "is a folder").hint(hint));
         }
@@ -47,8 +50,7 @@ impl TokenSource {
             return Megatron::open(path).map(Self::Megatron);
         }
         if super::documents::is_text(path) && path.exists() {
-            return Err(Problem::input(what, path.display(), "it holds text, not tokens")
-                .hint("tokenise it first: `temper data prepare`"));
+            return Err(Problem::input(what, path.display(), "it holds text, not tokens").hint("tokenise it first"));
         }
         TokenShard::open(path).map(Self::Shard)
     }
@@ -128,6 +130,9 @@ impl TokenSource {
     /// Reads the tokens `start .. start + out.len()`, which must exist.
     ///
     /// An id that the vocabulary does not have is an error: the file is damaged, or made by another tokenizer.
+    ///
+    /// # Errors
+    /// If an id is outside the vocabulary, or the file was cut meanwhile.
     pub fn read(&self, start: u64, out: &mut [u32]) -> Result<()> {
         match self {
             Self::Shard(s) => s.read(start, out),
@@ -137,6 +142,9 @@ impl TokenSource {
 
     /// Fails unless the ids are those of `expected`. A format that does not say what its ids mean passes; from then on
     /// an id that is not below `expected.size` is an error where it is read.
+    ///
+    /// # Errors
+    /// If the file was made with another vocabulary.
     pub fn require(&mut self, expected: &Vocabulary) -> Result<()> {
         match self {
             Self::Shard(s) => {
@@ -148,9 +156,8 @@ impl TokenSource {
                     "made with another vocabulary: fingerprint {} ({} ids), but {} ({} ids) is expected",
                     found.fingerprint, found.size, expected.fingerprint, expected.size
                 );
-                Err(Problem::input("open token stream", s.info().path.display(), why).hint(
-                    "tokenise the text again with the tokenizer of the model (`temper data prepare --tokenizer`)",
-                ))
+                Err(Problem::input("open token stream", s.info().path.display(), why)
+                    .hint("tokenise the text again with the tokenizer of the model"))
             }
             Self::Megatron(m) => {
                 m.limit_ids(expected.size);
@@ -161,6 +168,9 @@ impl TokenSource {
 
     /// Fails where documents end with another token than `expected` says: each of these ends would be taken for a word. A format
     /// that does not say passes.
+    ///
+    /// # Errors
+    /// If the file's documents end with another token.
     pub fn ends_as(&self, expected: &Vocabulary) -> Result<()> {
         let Some(found) = self.vocabulary().filter(|found| found.eod != expected.eod) else { return Ok(()) };
         let why = format!(
@@ -168,11 +178,14 @@ impl TokenSource {
             found.eod, expected.eod
         );
         Err(Problem::input("open token stream", self.path().display(), why).hint(
-            "data.eod of a recipe chooses the token that ends a document; `temper data prepare --eod` makes such a file anew",
+            "data.eod of a recipe chooses the token that ends a document; tokenising the text again makes such a file anew",
         ))
     }
 
     /// Checks the hash of the content against the file's own header, which reads all of it; a format without a hash passes.
+    ///
+    /// # Errors
+    /// If the content is not what the header says.
     pub fn verify(&self) -> Result<()> {
         match self {
             Self::Shard(s) => s.verify(),

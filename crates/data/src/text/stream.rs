@@ -132,6 +132,11 @@ struct Replay {
 
 impl Stream {
     /// Opens all files of a description and checks that they fit together.
+    ///
+    /// # Errors
+    /// If the sequence length is 0, there is no source or two of one name, weights or the replayed share are out of range, a source is
+    /// shorter than a sample, replayed samples have another length, files have different vocabularies, or one is missing, damaged, or
+    /// not the one that the description identifies.
     pub fn open(spec: &StreamSpec) -> Result<Self> {
         if spec.seq_len == 0 {
             return Err(Problem::input(OPEN, "sequence length", "0 tokens"));
@@ -209,18 +214,27 @@ impl Stream {
     }
 
     /// Fails unless the ids of every file are those of `expected`; see [`TokenSource::require`].
+    ///
+    /// # Errors
+    /// If one was made with another vocabulary.
     pub fn require(&mut self, expected: &Vocabulary) -> Result<()> {
         self.files.iter_mut().try_for_each(|file| file.require(expected))?;
         self.replay.as_mut().map_or(Ok(()), |replay| replay.stream.require(expected))
     }
 
     /// Fails where the documents of a file end with another token than `expected` says; see [`TokenSource::ends_as`].
+    ///
+    /// # Errors
+    /// If one has another end of a document.
     pub fn ends_as(&self, expected: &Vocabulary) -> Result<()> {
         self.files.iter().try_for_each(|file| file.ends_as(expected))?;
         self.replayed().map_or(Ok(()), |replayed| replayed.ends_as(expected))
     }
 
     /// Checks the hash of every file, which reads all of them.
+    ///
+    /// # Errors
+    /// If the content of one is not what its header says.
     pub fn verify(&self) -> Result<()> {
         self.files.iter().try_for_each(TokenSource::verify)?;
         self.replayed().map_or(Ok(()), Stream::verify)
@@ -270,6 +284,9 @@ impl Stream {
     }
 
     /// Reads the samples `first .. first + count`.
+    ///
+    /// # Errors
+    /// If a file was cut meanwhile, or holds an id outside its vocabulary.
     pub fn batch(&self, first: u64, count: usize) -> Result<Batch> {
         let width = self.spec.seq_len + 1;
         let mut batch = Batch { tokens: vec![0; count * width], source: Vec::with_capacity(count) };

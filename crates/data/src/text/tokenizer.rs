@@ -42,6 +42,10 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads a `tokenizer.json`. `eod` names the end-of-document token; `None` takes what `config.json` or
     /// `tokenizer_config.json` beside it say, or else `<|endoftext|>`, or else `</s>`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not a tokenizer that the `tokenizers` crate reads, draws its merges at random, or has no token
+    /// that ends a document.
     pub fn from_file(path: &Path, eod: Option<&str>) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| {
             Problem::io(READ, path, &e).hint("the path of a `tokenizer.json` of Hugging Face tokenizers is expected")
@@ -50,6 +54,9 @@ impl Tokenizer {
     }
 
     /// The same from bytes; `place` is what errors call them.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file), but for reading the file.
     pub fn from_bytes(bytes: &[u8], place: &str, eod: Option<&str>) -> Result<Self> {
         Self::build(bytes, place, eod, &Beside::default())
     }
@@ -120,6 +127,9 @@ impl Tokenizer {
     }
 
     /// The ids of a text, no special token added.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot spell the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         match &self.fast {
             Some(fast) => {
@@ -132,6 +142,9 @@ impl Tokenizer {
     }
 
     /// The same by the `tokenizers` crate alone: slower, and what [`Tokenizer::encode`] is tested against.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot spell the text.
     pub fn encode_plainly(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = guarded("tokenise", "text", || self.inner.encode_fast(text, false))?.map_err(|e| refused(&e))?;
         Ok(encoding.get_ids().to_vec())
@@ -139,6 +152,9 @@ impl Tokenizer {
 
     /// The ids of a text, and how many of its characters they do not spell: unknown to the vocabulary, and left out by the
     /// model or replaced by its token for what is unknown. Blanks do not count, since many tokenizers drop them.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot spell the text, or cannot decode its own ids.
     pub fn encode_counted(&self, text: &str) -> Result<(Vec<u32>, u64)> {
         let ids = self.encode(text)?;
         let Some(spelling) = &self.spelling else { return Ok((ids, 0)) };
@@ -153,6 +169,9 @@ impl Tokenizer {
     }
 
     /// The text of some ids, special tokens written out. Bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// If the tokenizer's decoder refuses the ids.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let decoded = guarded("decode tokens", "tokenizer", || self.inner.decode(ids, false))?;
         decoded.map_err(|e| Problem::input("decode tokens", "tokenizer", e))
@@ -173,6 +192,10 @@ impl Tokenizer {
     /// Trains a byte-level BPE (GPT-2's pattern, no normalisation, `<|endoftext|>` is id 0).
     ///
     /// Deterministic in the texts, whatever the number of threads. A small corpus may end below `vocab_size`.
+    ///
+    /// # Errors
+    /// If the size is below 257 or beyond what a tokenizer may have, there is no text or more than 2 GiB of it, or a document cannot be
+    /// read.
     pub fn train_bpe(documents: impl Iterator<Item = Result<Document>> + Send, vocab_size: usize) -> Result<Self> {
         if vocab_size < 257 {
             return Err(Problem::input(TRAIN, "vocabulary size", format_args!("{vocab_size} is too small"))

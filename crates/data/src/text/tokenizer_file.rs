@@ -28,7 +28,7 @@ pub fn is_guarded() -> bool {
 }
 
 /// Runs foreign code. A panic in it becomes an error about `place`.
-pub(super) fn guarded<T>(what: &str, place: &str, work: impl FnOnce() -> T) -> Result<T> {
+pub(super) fn guarded<T>(what: &'static str, place: &str, work: impl FnOnce() -> T) -> Result<T> {
     let before = GUARDED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(before);
@@ -42,7 +42,7 @@ pub(super) fn guarded<T>(what: &str, place: &str, work: impl FnOnce() -> T) -> R
 }
 
 /// The file as plain JSON, its ids and its size within bounds.
-pub(super) fn checked(bytes: &[u8], what: &str, place: &str) -> Result<Value> {
+pub(super) fn checked(bytes: &[u8], what: &'static str, place: &str) -> Result<Value> {
     let hint = "a `tokenizer.json` of Hugging Face tokenizers is expected";
     let json: Value = serde_json::from_slice(bytes)
         .map_err(|e| Problem::input(what, place, format_args!("not JSON: {e}")).hint(hint))?;

@@ -41,6 +41,10 @@ pub struct EvalBatch {
 
 impl<'s> EvalWindows<'s> {
     /// Chooses the documents; `max_tokens` as the module says, `None` for all.
+    ///
+    /// # Errors
+    /// If the sequence length is 0, `max_tokens` is below 2, the set has fewer than two tokens, or its table of documents does not fit
+    /// its tokens.
     pub fn new(source: &'s TokenSource, seq_len: usize, max_tokens: Option<u64>) -> Result<Self> {
         let problem = |why: &str| Problem::input("choose evaluation windows", source.path().display(), why);
         if seq_len == 0 {

@@ -17,7 +17,7 @@ use std::f32::consts::LOG2_E;
 /// Strips of query rows in a tile: many enough to pay for visiting all of dK and dV once a tile.
 const STRIPS: usize = 8;
 
-/// What came out of the forward pass, and the gradient of `out`.
+/// The results of the forward pass, and the gradient of `out`.
 #[derive(Clone, Copy)]
 struct Past<'a> {
     out: &'a [f32],

@@ -28,7 +28,7 @@ pub fn forward(qkv: &[f32], rotary: &Rotary, shape: Shape) -> [Vec<f32>; 2] {
                 .enumerate()
                 .for_each(|(task, lse)| head(Head::new(qkv, rotary, shape, task), &out, lse));
         } else {
-            // Heads of no width have scores of zero: nothing asks for their sums.
+            // Heads of no width have scores of zero, and nobody reads their sums.
             crate::output::fill(lse, 0.0);
         }
         // SAFETY: every task wrote its head's columns of all rows of `out`, and its part of `lse`.

@@ -54,7 +54,7 @@ impl Window {
         let reach = taps.map(|taps| (taps - 1) / step);
         let (wide, pitch) = if flat { (taps[1], out[1]) } else { (step.min(taps[1]), out[1] + reach[1]) };
         let tall = step.min(taps[0]);
-        // As many rows as fit, at least four and 64 pixels, in blocks of about the same height.
+        // All rows that fit, at least four and 64 pixels, in blocks of about the same height.
         let fit = NUMBERS / (channels * tall * wide * pitch).max(1);
         let least = 64_usize.div_ceil(out[1].max(1)).max(4);
         let blocks = out[0].div_ceil(fit.saturating_sub(reach[0]).max(least)).max(1);

@@ -31,7 +31,7 @@ fn is_old_buffer(name: &str) -> bool {
 }
 
 /// Reads a small file of text.
-pub(super) fn read_text(path: &Path, what: &str) -> Result<String> {
+pub(super) fn read_text(path: &Path, what: &'static str) -> Result<String> {
     let mut text = String::new();
     let io = |cause: std::io::Error| Problem::io(what, path, &cause);
     File::open(path).map_err(io)?.take(LARGEST_JSON + 1).read_to_string(&mut text).map_err(io)?;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use temper_base::Problem;
 use temper_base::numbers::{count, duration};
+use temper_base::{Listener, Problem};
 use temper_certify as certify;
 use temper_recipe::Recipe;
 use temper_report::Table;
@@ -102,9 +102,7 @@ pub fn runs(args: &args::Sweep, sweep: &Sweep, chosen: &Chosen, tree: &Tree, cos
         printer
             .warn("this does not fit on the disk", Some("another folder with --out, fewer --seeds, or a smaller size"));
     }
-    for problem in &tree.texts.missing {
-        printer.warn(problem, problem.hint.as_deref());
-    }
+    printer.warnings(&tree.texts.missing);
 }
 
 fn amounts(left: &[Cost]) -> String {
@@ -192,8 +190,6 @@ pub fn networks(
         "{} networks to draw and measure, one at a time, in memory; the sweep trains nothing and keeps no run",
         recipes.len()
     ));
-    for problem in missing {
-        printer.warn(problem, problem.hint.as_deref());
-    }
+    printer.warnings(missing);
     Ok(0)
 }
