@@ -245,6 +245,34 @@ def safetensors():
     return [b"\x00" + packed(head, 28), b"\x00" + packed(half, 14), b"\x01" + head]
 
 
+ANSWERS = "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error,counterexample,class,predicted_class,file"
+RADII = "index,label,certified,not_certified,class,file"
+
+
+def answers():
+    verdicts = lines(ANSWERS, "0,3,3,certified,1.5,0.25,,,0,,,bag,bag,", "1,2,2,attacked,0.5,-0.5,-0.125,5,0,,0,coat,coat,a.png",
+                     '2,2,4,misclassified,-0.5,-1.5,,,0,,,"a, b",coat,b.png')
+    radii = lines(RADII, "0,3,0.125,0.25,bag,", "1,2,,0,coat,a.png", "2,2,0.5,,coat,b.png")
+    question = json.dumps({"eps": 0.1, "images": 3, "what": "verdicts"}, indent=2) + "\n"
+    head = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 1, 2, 2), }"
+    stack = lambda rows: b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + (head % rows).encode().ljust(117) + b"\n" + bytes(16 * rows)
+    return [b"\x00" + verdicts, b"\x01" + radii, b"\x02" + question.encode(), b"\x03" + stack(0), b"\x03" + stack(5)]
+
+
+def tower_files():
+    source = {"name": "law", "path": "data/law/train.tokens", "weight": 1.0}
+    stream = {"seed": 1, "seq_len": 64, "sources": [source], "replay": None}
+    text = {"stream": stream, "sets": [{"name": "law", "path": "data/law/validation.tokens", "old": True}]}
+    images = {"name": "fashion", "shape": [1, 28, 28], "class_names": ["bag", "coat"], "train_images": 9, "test_images": 2,
+              "train_sha256": "00", "test_sha256": "11"}
+    state = {"step": 3, "tokens": 96, "samples": 12, "updates": 3, "seconds": 1.5, "metrics_bytes": 200}
+    settings = {"tokenizer_class": "GPTNeoXTokenizer", "eos_token": "<|endoftext|>", "pad_token": {"content": "<pad>"}}
+    special = {"bos_token": "<|endoftext|>", "eos_token": {"content": "<|endoftext|>", "lstrip": False}}
+    generation = {"eos_token_id": [0, 2], "do_sample": True}
+    made = [text, images, state, settings, special, generation]
+    return [bytes([i]) + json.dumps(value).encode() for i, value in enumerate(made)]
+
+
 SEEDS = {
     "lengths": LENGTHS,
     "recipe": below("recipes", ".toml"),
@@ -268,6 +296,8 @@ SEEDS = {
     "config": [json.dumps(CONFIG).encode()],
     "safetensors": safetensors(),
     "model_directory": model(),
+    "answers": answers(),
+    "tower_files": tower_files(),
 }
 
 for target, inputs in SEEDS.items():

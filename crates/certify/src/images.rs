@@ -285,15 +285,27 @@ impl Manifest {
     /// Writes it into a run.
     pub fn write(&self, run: &RunDir) -> Result<()> {
         let path = run.path().join("data").join("manifest.json");
-        let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
-        write_whole(&path, text.as_bytes())
+        write_whole(&path, self.to_json().as_bytes())
+    }
+
+    /// Reads a manifest. `path` is where it is, for messages.
+    ///
+    /// # Errors
+    /// A text that is no manifest.
+    pub fn from_json(text: &[u8], path: &Path) -> Result<Self> {
+        serde_json::from_slice(text).map_err(|cause| Problem::input("read run", path.display(), cause))
+    }
+
+    /// The text that [`Manifest::from_json`] reads.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data") + "\n"
     }
 
     /// Reads that of a run.
     pub fn read(run: &RunDir) -> Result<Self> {
         let path = run.path().join("data").join("manifest.json");
         let bytes = fs::read(&path).map_err(|cause| Problem::io("read run", &path, &cause))?;
-        serde_json::from_slice(&bytes).map_err(|cause| Problem::input("read run", path.display(), cause))
+        Self::from_json(&bytes, &path)
     }
 
     /// The classes of the run.

@@ -64,12 +64,26 @@ impl Manifest {
         let path = Self::path(run);
         let text = fs::read_to_string(&path)
             .map_err(|cause| Problem::io("read data manifest", &path, &cause).hint("every run has one: restore it"))?;
-        let mut manifest: Self =
-            serde_json::from_str(&text).map_err(|cause| Problem::input("read data manifest", path.display(), cause))?;
-        manifest.check(&path)?;
+        let mut manifest = Self::from_json(&text, &path)?;
         let root = run.path().canonicalize().map_err(|cause| Problem::io("read data manifest", run.path(), &cause))?;
         manifest.each_path(&mut |path| *path = root.join(&path));
         Ok(manifest)
+    }
+
+    /// Reads a manifest as it is in a run: paths inside the run are relative to it. `path` is where it is, for messages.
+    ///
+    /// # Errors
+    /// A text that is no manifest, or one that Temper does not write: see [`Manifest::to_json`].
+    pub fn from_json(text: &str, path: &Path) -> Result<Self> {
+        let manifest: Self =
+            serde_json::from_str(text).map_err(|cause| Problem::input("read data manifest", path.display(), cause))?;
+        manifest.check(path)?;
+        Ok(manifest)
+    }
+
+    /// The text that [`Manifest::from_json`] reads.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data") + "\n"
     }
 
     /// A run may come from a stranger: names become parts of paths, so they are those that a recipe could give, and a relative
@@ -115,8 +129,7 @@ impl Manifest {
                 *path = inside.to_owned();
             }
         });
-        let text = serde_json::to_string_pretty(&manifest).expect("plain data") + "\n";
-        files::write_whole(&path, text.as_bytes())
+        files::write_whole(&path, manifest.to_json().as_bytes())
     }
 
     fn each_path(&mut self, f: &mut dyn FnMut(&mut PathBuf)) {

@@ -32,6 +32,21 @@ pub struct State {
     pub metrics_bytes: u64,
 }
 
+impl State {
+    /// Reads `state.json`. `path` is where it is, for messages.
+    ///
+    /// # Errors
+    /// A text that does not hold every clock, and nothing else.
+    pub fn from_json(text: &[u8], path: &Path) -> Result<Self> {
+        serde_json::from_slice(text).map_err(|cause| Problem::input("read checkpoint", path.display(), cause))
+    }
+
+    /// The text that [`State::from_json`] reads.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain numbers") + "\n"
+    }
+}
+
 /// Writes a checkpoint: `model`, moments and clocks, and what `rest` adds that belongs to the kind of model.
 pub fn write_with(
     run: &RunDir,
@@ -50,16 +65,14 @@ pub fn write_with(
     tensors::write(&writer.path("optimizer.safetensors"), optimizer.outgoing()).map_err(full)?;
     writer.adopt("optimizer.safetensors")?;
     rest(&mut writer)?;
-    let state = serde_json::to_string_pretty(state).expect("plain numbers") + "\n";
+    let state = state.to_json();
     writer.write("state.json", |out| out.write_all(state.as_bytes()))?;
     writer.commit()
 }
 
 /// The clocks of a checkpoint.
 pub fn read_state(checkpoint: &Checkpoint) -> Result<State> {
-    let bytes = checkpoint.read("state.json")?;
-    let place = checkpoint.path().join("state.json");
-    serde_json::from_slice(&bytes).map_err(|cause| Problem::input("read checkpoint", place.display(), cause))
+    State::from_json(&checkpoint.read("state.json")?, &checkpoint.path().join("state.json"))
 }
 
 /// The optimiser of a checkpoint, with its counter.
