@@ -52,7 +52,8 @@ fn a_line_that_is_no_answer_is_named() {
     let header = Kind::Verdicts.header();
     let whole = format!("{header}\n{}\n", lines().join("\n"));
     assert_eq!(read_lines(Kind::Verdicts, &whole, Path::new("v.csv")).unwrap(), lines());
-    for (word, other) in [("unknown", "perhaps"), ("2,3,3", "3,3,3"), (",0,0,", ",2,0,"), (",-0.5,0.1,", ",-0.5,high,")]
+    for (word, other) in
+        [("unknown", "perhaps"), ("2,3,3", "3,3,3"), (",5,0,,", ",5,2,,"), (",-0.5,0.1,", ",-0.5,high,")]
     {
         let text = whole.replacen(word, other, 1);
         assert_ne!(text, whole, "{word}");

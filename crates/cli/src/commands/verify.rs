@@ -42,6 +42,10 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let opened = open::open(&args.run, &device)?;
     let test = images::judged(&opened.run, &opened.recipe, args.data.as_deref(), printer)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(&args.run))?;
+    if let Some(asked) = args.images.filter(|asked| *asked as usize > test.len()) {
+        let why = format!("--images {asked}: the set has {} images; Temper verifies those", test.len());
+        printer.warn(why, None);
+    }
     let test = args.images.map_or(test.clone(), |count| test.first(count as usize));
     let (eps, written) = match &args.eps {
         Some(text) => (radius(text)?, text.clone()),
@@ -138,7 +142,9 @@ pub fn radius(text: &str) -> Result<f64> {
 
 /// The folder of these verdicts in the run: the step and the radius as it was written, and every setting that differs from its default.
 fn folder_name(args: &args::Verify, step: u64, eps: &str, content: &str) -> String {
-    let mut name = format!("step-{step}-eps-{}", eps.trim().replace('/', "-"));
+    // However a radius of nothing is written, it is one question.
+    let eps = if radius(eps).is_ok_and(|eps| eps == 0.0) { "0" } else { eps.trim() };
+    let mut name = format!("step-{step}-eps-{}", eps.replace('/', "-"));
     let usual = [("ibp", &args.bound), ("tenth", &args.attack)];
     for (_, word) in usual.iter().filter(|(usual, word)| usual != word).take(if args.radius { 1 } else { 2 }) {
         name += &format!("-{word}");

@@ -169,3 +169,16 @@ fn counterexamples_are_kept() {
     let again = [&["verify", "run", "--eps", "0.05"], &args[..]].concat();
     folder.fails(&again, 2, &["counterexamples.npy", "does not hold", "hint: "]);
 }
+
+/// A limit above the size of the set limits nothing, and a radius of nothing is one question however it is written.
+#[test]
+fn more_images_than_there_are_and_two_ways_to_write_nothing() {
+    let folder = with_run();
+    let quick = ["--attack", "uncertified", "--steps", "2", "--restarts", "1"];
+    let done = folder.temper(&[&["verify", "run", "--eps", "0", "--images", "61"], &quick[..]].concat());
+    assert_eq!(done.code, 0, "{}", done.err);
+    says_all(&done.err, &["--images 61: the set has 60 images"]);
+    folder.ok(&[&["verify", "run", "--eps", "0.0", "--images", "61"], &quick[..]].concat());
+    let left = fs::read_dir(folder.path("run/verify")).unwrap().count();
+    assert_eq!(left, 1);
+}
