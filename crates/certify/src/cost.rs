@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use temper_model::image::{ImageInit, NetworkConfig, Op};
+use temper_graph::{NetworkConfig, Op};
+use temper_model::image::ImageInit;
 use temper_model::{ImageNet, init};
 use temper_train::optimizer::{self, Optimizer};
 

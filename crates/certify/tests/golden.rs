@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use temper_certify::method::{Method, Mixing, Objective, Radius};
 use temper_certify::step::{Accumulation, Batch, loss_and_gradients, train_step};
-use temper_model::image::{NetworkConfig, Op};
+use temper_graph::{NetworkConfig, Op};
 use temper_model::{ImageNet, Parameters};
 use temper_train::optimizer::{Optimizer, Settings};
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from bottom to top, each with those it may depend on. ARCHITECTURE.md has the same table.
-const CRATES: [(&str, &[&str]); 17] = [
+const CRATES: [(&str, &[&str]); 18] = [
     ("base", &[]),
     ("schedule", &[]),
     ("record", &["base"]),
@@ -16,25 +16,30 @@ const CRATES: [(&str, &[&str]); 17] = [
     ("data", &["base"]),
     ("report", &["base", "record"]),
     ("ops", &["kernels"]),
-    ("model", &["base", "ops"]),
+    ("graph", &["base"]),
+    ("model", &["base", "graph", "ops"]),
     ("verify", &["base", "record"]),
-    ("bounds", &["base", "ops", "model", "verify"]),
+    ("bounds", &["base", "graph", "ops", "model", "verify"]),
     ("train", &["base", "schedule", "record", "recipe", "ops", "model"]),
     ("lm", &["base", "schedule", "record", "recipe", "data", "ops", "model", "train"]),
-    ("certify", &["base", "schedule", "record", "recipe", "data", "ops", "model", "verify", "bounds", "train"]),
+    (
+        "certify",
+        &["base", "schedule", "record", "recipe", "data", "graph", "ops", "model", "verify", "bounds", "train"],
+    ),
     ("temper", &["base", "schedule", "record", "recipe", "data", "train", "lm", "certify"]),
     ("sweep", &["base", "schedule", "record", "recipe", "data", "report", "model", "train", "lm", "certify", "temper"]),
     (
         "cli",
         &[
-            "base", "schedule", "record", "kernels", "recipe", "data", "report", "ops", "model", "verify", "bounds",
-            "train", "lm", "certify", "temper", "sweep",
+            "base", "schedule", "record", "kernels", "recipe", "data", "report", "graph", "ops", "model", "verify",
+            "bounds", "train", "lm", "certify", "temper", "sweep",
         ],
     ),
 ];
 
 /// These build and test without a tensor library.
-const WITHOUT_BURN: [&str; 8] = ["base", "schedule", "record", "recipe", "kernels", "data", "report", "verify"];
+const WITHOUT_BURN: [&str; 9] =
+    ["graph", "base", "schedule", "record", "recipe", "kernels", "data", "report", "verify"];
 
 /// Parts of Burn that name a backend. Everything above `ops` speaks of tensors and devices only.
 const BACKENDS: [&str; 2] = ["burn-autodiff", "burn-flex"];

@@ -2,8 +2,8 @@
 //! training set pooled over its parts. All in double precision, in a fixed order.
 
 use burn::tensor::{Tensor, TensorData};
+use temper_graph::Op;
 
-use super::config::Op;
 use super::graph::{ImageNet, Layer};
 
 /// The weight of a batch in the running statistics.
