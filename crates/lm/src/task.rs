@@ -7,11 +7,14 @@ use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Values;
 use temper_record::run::RunDir;
 use temper_train::optimizer::Optimizer;
-use temper_train::trainer::Task;
+use temper_train::trainer::{MayBegin, Task};
 
 use crate::checkpoint::{self, State};
 use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};
-use crate::step::{Pieces, train_step};
+use crate::step::{Pieces, train_step_in_time};
+
+/// Tokens that say how fast this machine is, where nothing else does.
+const SAMPLED: usize = 256;
 
 /// Everything that decides the updates of a language model.
 pub struct LmTask {
@@ -42,14 +45,30 @@ pub struct LmTask {
 impl Task for LmTask {
     const RATE: &'static str = "tokens_per_s";
 
-    fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values> {
+    fn sample(&self, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>> {
+        let (config, seq) = (&self.model.config, self.eval.seq_len);
+        let batch = self.stream.batch(state.samples, 1)?;
+        let tokens = &batch.tokens[..seq.min(SAMPLED)];
+        if self.model.hidden_until(tokens, 1, interrupted).is_none() {
+            return Ok(None);
+        }
+        // A forward pass is a third of the arithmetic, and only the blocks were passed through.
+        let head = 2.0 * (config.vocab_size * config.d_model) as f64;
+        let sampled = (config.flops_per_token(tokens.len()) / 3.0 - head) * tokens.len() as f64;
+        let passes = if self.pieces.activation_checkpointing { 4.0 / 3.0 } else { 1.0 };
+        Ok(Some(sampled / (passes * config.flops_per_token(seq) * (self.batch * seq) as f64)))
+    }
+
+    fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>> {
         let seq = self.eval.seq_len;
         let batch = self.stream.batch(state.samples, self.batch)?;
-        let outcome = train_step(&mut self.model, &mut self.optimizer, &batch.tokens, seq, lr, self.pieces, n)?;
+        let (model, optimizer) = (&mut self.model, &mut self.optimizer);
+        let outcome = train_step_in_time(model, optimizer, &batch.tokens, seq, lr, self.pieces, n, may_begin)?;
+        let Some(outcome) = outcome else { return Ok(None) };
         state.tokens += (self.batch * seq) as u64;
         state.samples += self.batch as u64;
         state.updates = self.optimizer.updates;
-        Ok(Values::new().with("loss", outcome.loss).with("lr", lr).with("grad_norm", outcome.grad_norm))
+        Ok(Some(Values::new().with("loss", outcome.loss).with("lr", lr).with("grad_norm", outcome.grad_norm)))
     }
 
     fn sets(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 //! What is trained, and how one update is made, is a [`Task`]; this is the rest: when to evaluate, to take a checkpoint,
 //! to stop.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -18,13 +19,22 @@ use temper_schedule::Schedule;
 
 use crate::checkpoint::State;
 
+/// Asked by a task before every part of an update that it cannot interrupt: may it begin? The first number is the share of the
+/// update's arithmetic that is done, the second that of the part.
+pub type MayBegin<'a> = dyn Fn(f64, f64) -> bool + 'a;
+
 /// What a run trains: a model with its optimiser and data.
 pub trait Task {
     /// The name of the metric that says how many tokens or images a second are trained on.
     const RATE: &'static str;
 
-    /// Makes update `n` with learning rate `lr`, and moves every clock of `state` but `step`. Metrics of the update.
-    fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values>;
+    /// Makes a small part of the next update, for the time that it takes: which share of an update's arithmetic it was. Changes
+    /// nothing. Asks `interrupted` now and then; `None` if it gave up because of the answer.
+    fn sample(&self, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>>;
+
+    /// Makes update `n` with learning rate `lr`, and moves every clock of `state` but `step`. Metrics of the update; `None` if
+    /// `may_begin` refused a part of it, and then nothing has changed.
+    fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>>;
 
     /// The names of the validation sets, in their order.
     fn sets(&self) -> Vec<String>;
@@ -62,7 +72,8 @@ pub struct Settings {
     pub keep_every: u64,
     /// Take checkpoints after these updates, and keep them.
     pub keep_at: Vec<u64>,
-    /// Stop with a checkpoint by this moment: no update begins that would end later, and an evaluation is abandoned.
+    /// Stop with a checkpoint by this moment: no update begins that would end later, and an update or an evaluation that
+    /// turns out to is abandoned.
     pub deadline: Option<Instant>,
 }
 
@@ -100,6 +111,9 @@ pub trait Watch {
 
 /// Updates of earlier sittings that say how long one takes.
 const LOOKED_AT: usize = 16;
+
+/// An update is given up early only if less than this part of what it seems to need is left: early, that is a guess.
+const SURELY: f64 = 0.5;
 
 /// What one sitting knows of itself.
 struct Sitting {
@@ -170,7 +184,10 @@ impl<T: Task> Trainer<T> {
                 self.save(watch, &mut sitting)?;
                 return self.stop(watch, &sitting);
             }
-            self.update(watch, &mut sitting)?;
+            if !self.update(watch, &mut sitting)? {
+                self.save(watch, &mut sitting)?;
+                return self.stop(watch, &sitting);
+            }
             let step = self.state.step;
             let last = step == self.settings.stop;
             let whole = match last || step.is_multiple_of(self.settings.eval_every) {
@@ -244,16 +261,41 @@ impl<T: Task> Trainer<T> {
         Ok(End::Stopped(interrupt))
     }
 
-    /// One update, with the learning rate that its number decides.
-    fn update(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<()> {
+    /// One update, with the learning rate that its number decides. False if it cannot end before the deadline: then it was not
+    /// made, and nothing has changed.
+    fn update(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<bool> {
+        let end = self.end_of_work(sitting);
+        let mut expected = sitting.slowest_update.as_secs_f64();
+        if end.is_some() && sitting.slowest_update.is_zero() {
+            let begun = Instant::now();
+            match self.task.sample(&self.state, &too_late(end))? {
+                Some(share) => expected = begun.elapsed().as_secs_f64() / share,
+                None => return Ok(false),
+            }
+        }
         let begun = Instant::now();
+        let may_begin = |done: f64, next: f64| {
+            let Some(end) = end else { return true };
+            let left = end.saturating_duration_since(Instant::now()).as_secs_f64();
+            let whole = if done > 0.0 { begun.elapsed().as_secs_f64() / done } else { expected };
+            left > 0.0 && whole * next <= left && whole * (1.0 - done) * SURELY <= left
+        };
         let (n, before) = (self.state.step + 1, self.state.tokens);
-        let values = self.task.update(n, self.schedule.at(n), &mut self.state)?;
+        let Some(values) = self.task.update(n, self.schedule.at(n), &mut self.state, &may_begin)? else {
+            return Ok(false);
+        };
         self.state.step = n;
         let trained = (self.state.tokens - before) as f64;
         let values = values.with(T::RATE, trained / begun.elapsed().as_secs_f64()).with("seconds", sitting.seconds());
         sitting.slowest_update = sitting.slowest_update.max(begun.elapsed());
-        self.tell(watch, Event::Step { step: n, tokens: self.state.tokens, values })
+        self.tell(watch, Event::Step { step: n, tokens: self.state.tokens, values })?;
+        Ok(true)
+    }
+
+    /// The moment from which only a checkpoint can be taken before the deadline.
+    fn end_of_work(&self, sitting: &Sitting) -> Option<Instant> {
+        let now = Instant::now();
+        self.settings.deadline.map(|deadline| deadline.checked_sub(sitting.slowest_save).unwrap_or(now))
     }
 
     /// Every validation set, their averages, and the mark of the best checkpoint. False if it was abandoned.
@@ -264,9 +306,8 @@ impl<T: Task> Trainer<T> {
         let mut judged = None;
         for (index, set) in self.task.sets().into_iter().enumerate() {
             watch.evaluating(&set);
-            let deadline = self.settings.deadline.and_then(|deadline| deadline.checked_sub(sitting.slowest_save));
-            let interrupted =
-                || watch.signal().is_some() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let late = too_late(self.end_of_work(sitting));
+            let interrupted = || watch.signal().is_some() || late();
             let Some(values) = self.task.evaluate(index, &self.state, &interrupted)? else {
                 sitting.abandoned = Some(begin);
                 return Ok(false);
@@ -359,5 +400,16 @@ impl<T: Task> Trainer<T> {
                     .hint("the model that the run starts from is damaged: load another checkpoint of it"))
             }
         }
+    }
+}
+
+/// Says whether what lies between two of its calls would end after `end` if it were begun once more: it takes as long as it took
+/// at most so far.
+fn too_late(end: Option<Instant>) -> impl Fn() -> bool {
+    let (last, longest) = (Cell::new(Instant::now()), Cell::new(Duration::ZERO));
+    move || {
+        let now = Instant::now();
+        longest.set(longest.get().max(now - last.replace(now)));
+        end.is_some_and(|end| end.saturating_duration_since(now) <= longest.get())
     }
 }
