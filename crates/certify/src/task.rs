@@ -20,8 +20,8 @@ use super::evaluate::{EvalSettings, evaluate};
 use super::method::{Method, Objective, Radius};
 use super::step::{self, Accumulation, Batch, train_step_in_time};
 
-/// One in so many images of a batch says how fast this machine is, where nothing else does.
-const SAMPLED: usize = 16;
+/// Images that begin to say how fast this machine is, where nothing else does; batch norms need two.
+const SAMPLED: usize = 2;
 
 /// Everything that decides the updates of an image classifier.
 pub struct CertifyTask {
@@ -62,13 +62,13 @@ pub struct CertifyTask {
 impl Task for CertifyTask {
     const RATE: &'static str = "images_per_s";
 
-    fn sample(&self, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>> {
+    fn sample(&self, state: &State, times: usize, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>> {
         if interrupted() {
             return Ok(None);
         }
         let (batch, radius) = (self.next_batch(state), self.radius(state.step + 1));
-        // Batch norms need two images.
-        let images = batch.labels.len().div_ceil(SAMPLED).max(2);
+        let piece = batch.labels.len().div_ceil(self.accumulation.pieces.max(1));
+        let images = times.saturating_mul(SAMPLED).min(piece);
         Ok(Some(step::sample(&self.net, &batch, &self.method, &radius, images, &self.device)))
     }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use temper_base::{Problem, Result};
-use temper_model::{GptNeox, Parameters};
+use temper_model::{GptNeox, GptNeoxConfig, Parameters};
 use temper_train::optimizer::{Gradients, Optimizer};
 use temper_train::trainer::MayBegin;
 
@@ -111,20 +111,45 @@ fn backward(
     gradients: &mut Gradients,
     may_begin: &MayBegin,
 ) -> Option<f64> {
+    let Shares { pass, head } = Shares::of(&model.config, ids.len() / batch, false);
     let mut parts = Parts { done: 0.0, may_begin };
-    // A backward pass is two forward passes of arithmetic.
-    let pass = 1.0 / 3.0 / model.layers.len() as f64;
     let mut leaves = model.leaves();
     let mut x = leaves.embed(ids);
     for i in 0..model.layers.len() {
         parts.begin(pass)?;
         x = leaves.block(i, x, batch);
     }
+    parts.begin(head)?;
     let loss = leaves.head_loss(x, targets, scale);
     parts.begin(1.0 - parts.done)?;
     let mut tape = loss.backward();
     gradients.collect(&mut leaves, &mut tape);
     Some(scalar(loss))
+}
+
+/// What parts of a forward and backward pass take of its arithmetic.
+struct Shares {
+    /// A block forwards. Its backward pass takes twice as much, and once more where the block is computed again for it.
+    pass: f64,
+    /// Unembedding and loss, whose gradients are computed with them.
+    head: f64,
+}
+
+impl Shares {
+    fn of(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> Self {
+        let flops = flops_of_update(config, seq, activation_checkpointing);
+        let head = config.flops_of_head() / flops;
+        let passes = if activation_checkpointing { 4.0 } else { 3.0 };
+        Shares { pass: (1.0 - head) / (passes * config.layers as f64), head }
+    }
+}
+
+/// Floating-point operations of one token of an update: [`GptNeoxConfig::flops_per_token`], and another pass through the blocks where
+/// they are computed again.
+pub fn flops_of_update(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> f64 {
+    let flops = config.flops_per_token(seq);
+    let again = (flops - config.flops_of_head()) / 3.0;
+    if activation_checkpointing { flops + again } else { flops }
 }
 
 /// How far the passes of a piece are.
@@ -154,8 +179,7 @@ fn backward_by_blocks(
     gradients: &mut Gradients,
     may_begin: &MayBegin,
 ) -> Option<f64> {
-    // Every block is a forward pass, and later another one with its backward pass.
-    let pass = 0.25 / model.layers.len() as f64;
+    let Shares { pass, head } = Shares::of(&model.config, ids.len() / batch, true);
     let mut parts = Parts { done: 0.0, may_begin };
     let mut leaves = model.leaves();
     let mut inputs = vec![model.embed(ids)];
@@ -164,6 +188,7 @@ fn backward_by_blocks(
         inputs.push(model.block(i, inputs[i].clone(), batch));
     }
     let leaf = |x: Tensor<2>| x.autodiff().require_grad();
+    parts.begin(head)?;
     let x = leaf(inputs.pop().expect("the output of the last block"));
     let loss = leaves.head_loss(x.clone(), targets, scale);
     let mut tape = loss.backward();

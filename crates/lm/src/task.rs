@@ -11,9 +11,9 @@ use temper_train::trainer::{MayBegin, Task};
 
 use crate::checkpoint::{self, State};
 use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};
-use crate::step::{Pieces, train_step_in_time};
+use crate::step::{Pieces, flops_of_update, train_step_in_time};
 
-/// Tokens that say how fast this machine is, where nothing else does.
+/// Tokens that begin to say how fast this machine is, where nothing else does.
 const SAMPLED: usize = 256;
 
 /// Everything that decides the updates of a language model.
@@ -45,18 +45,22 @@ pub struct LmTask {
 impl Task for LmTask {
     const RATE: &'static str = "tokens_per_s";
 
-    fn sample(&self, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>> {
+    fn sample(&self, state: &State, times: usize, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>> {
         let (config, seq) = (&self.model.config, self.eval.seq_len);
-        let batch = self.stream.batch(state.samples, 1)?;
-        let tokens = &batch.tokens[..seq.min(SAMPLED)];
-        if self.model.hidden_until(tokens, 1, interrupted).is_none() {
+        let tokens = times.saturating_mul(SAMPLED);
+        // A part of one sequence, or several.
+        let (cols, rows) = (seq.min(tokens), (tokens / seq).clamp(1, self.pieces.micro.clamp(1, self.batch)));
+        let batch = self.stream.batch(state.samples, rows)?;
+        let of_rows = |from: usize| -> Vec<u32> {
+            batch.tokens.chunks(seq + 1).flat_map(|row| &row[from..from + cols]).copied().collect()
+        };
+        if self.model.token_nll_until(&of_rows(0), &of_rows(1), rows, interrupted).is_none() {
             return Ok(None);
         }
-        // A forward pass is a third of the arithmetic, and only the blocks were passed through.
-        let head = 2.0 * (config.vocab_size * config.d_model) as f64;
-        let sampled = (config.flops_per_token(tokens.len()) / 3.0 - head) * tokens.len() as f64;
-        let passes = if self.pieces.activation_checkpointing { 4.0 / 3.0 } else { 1.0 };
-        Ok(Some(sampled / (passes * config.flops_per_token(seq) * (self.batch * seq) as f64)))
+        // A backward pass is twice the arithmetic of the forward pass.
+        let sampled = config.flops_per_token(cols) / 3.0 * (rows * cols) as f64;
+        let flops = flops_of_update(config, seq, self.pieces.activation_checkpointing);
+        Ok(Some(sampled / (flops * (self.batch * seq) as f64)))
     }
 
     fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>> {

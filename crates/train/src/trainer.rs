@@ -3,7 +3,7 @@
 //! What is trained, and how one update is made, is a [`Task`]; this is the rest: when to evaluate, to take a checkpoint,
 //! to stop.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,10 @@ pub trait Task {
     /// The name of the metric that says how many tokens or images a second are trained on.
     const RATE: &'static str;
 
-    /// Makes a small part of the next update, for the time that it takes: which share of an update's arithmetic it was. Changes
-    /// nothing. Asks `interrupted` now and then; `None` if it gave up because of the answer.
-    fn sample(&self, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>>;
+    /// Makes a part of the next update for the time that it takes, and changes nothing: the smallest part worth a measurement, or
+    /// `times` as much, but no more than can be in memory. Which share of an update's arithmetic it was. Asks `interrupted` now and
+    /// then; `None` if it gave up because of the answer.
+    fn sample(&self, state: &State, times: usize, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>>;
 
     /// Makes update `n` with learning rate `lr`, and moves every clock of `state` but `step`. Metrics of the update; `None` if
     /// `may_begin` refused a part of it, and then nothing has changed.
@@ -114,6 +115,12 @@ const LOOKED_AT: usize = 16;
 
 /// An update is given up early only if less than this part of what it seems to need is left: early, that is a guess.
 const SURELY: f64 = 0.5;
+
+/// Up to this share of an update, the time of one is what was expected or what it now seems to be, whichever is less.
+const EARLY: f64 = 0.2;
+
+/// A part of an update that takes as long as this says how long one takes.
+const SAMPLE: Duration = Duration::from_millis(200);
 
 /// What one sitting knows of itself.
 struct Sitting {
@@ -265,19 +272,19 @@ impl<T: Task> Trainer<T> {
     /// made, and nothing has changed.
     fn update(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<bool> {
         let end = self.end_of_work(sitting);
-        let mut expected = sitting.slowest_update.as_secs_f64();
-        if end.is_some() && sitting.slowest_update.is_zero() {
-            let begun = Instant::now();
-            match self.task.sample(&self.state, &too_late(end))? {
-                Some(share) => expected = begun.elapsed().as_secs_f64() / share,
-                None => return Ok(false),
-            }
-        }
+        let expected = match end {
+            Some(end) if sitting.slowest_update.is_zero() => self.sample(end)?,
+            _ => Some(sitting.slowest_update.as_secs_f64()),
+        };
+        let Some(expected) = expected else { return Ok(false) };
         let begun = Instant::now();
+        let asked = OnceCell::new();
         let may_begin = |done: f64, next: f64| {
             let Some(end) = end else { return true };
-            let left = end.saturating_duration_since(Instant::now()).as_secs_f64();
-            let whole = if done > 0.0 { begun.elapsed().as_secs_f64() / done } else { expected };
+            let now = Instant::now();
+            let seems = (now - *asked.get_or_init(|| now)).as_secs_f64() / done;
+            let whole = if done < EARLY { expected.min(seems) } else { seems };
+            let left = end.saturating_duration_since(now).as_secs_f64();
             left > 0.0 && whole * next <= left && whole * (1.0 - done) * SURELY <= left
         };
         let (n, before) = (self.state.step + 1, self.state.tokens);
@@ -290,6 +297,21 @@ impl<T: Task> Trainer<T> {
         sitting.slowest_update = sitting.slowest_update.max(begun.elapsed());
         self.tell(watch, Event::Step { step: n, tokens: self.state.tokens, values })?;
         Ok(true)
+    }
+
+    /// Seconds that an update should take, from parts of one that grow until they take long enough to tell. `None` if there is no
+    /// time for that before `end`.
+    fn sample(&self, end: Instant) -> Result<Option<f64>> {
+        let (mut times, mut before) = (1, 0.0);
+        loop {
+            let begun = Instant::now();
+            let Some(share) = self.task.sample(&self.state, times, &too_late(Some(end)))? else { return Ok(None) };
+            let took = begun.elapsed();
+            if took >= SAMPLE || share <= before {
+                return Ok(Some(took.as_secs_f64() / share));
+            }
+            (times, before) = (times.saturating_mul(2), share);
+        }
     }
 
     /// The moment from which only a checkpoint can be taken before the deadline.
