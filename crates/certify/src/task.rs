@@ -16,6 +16,7 @@ use temper_train::optimizer::Optimizer;
 use temper_train::trainer::{MayBegin, Task};
 
 use super::checkpoint;
+use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
 use super::method::{Method, Objective, Radius};
 use super::step::{self, Accumulation, Batch, train_step_in_time};
@@ -138,6 +139,10 @@ impl Task for CertifyTask {
         // Only checkpoints that were trained at the target can be the best.
         let ready = state.step > 0 && self.eps.at(state.step) >= self.eps.target;
         self.sets.first().filter(|_| ready).map(|(name, _)| (name.clone(), "certified_error"))
+    }
+
+    fn checkpoint_bytes(&self) -> u64 {
+        cost::checkpoint_bytes(&self.net.config)
     }
 
     fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint> {

@@ -10,6 +10,7 @@ use temper_train::optimizer::Optimizer;
 use temper_train::trainer::{MayBegin, Task};
 
 use crate::checkpoint::{self, State};
+use crate::cost;
 use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};
 use crate::step::{Pieces, flops_of_update, train_step_in_time};
 
@@ -100,6 +101,10 @@ impl Task for LmTask {
 
     fn judged_by(&self, _: &State) -> Option<(String, &'static str)> {
         self.keep_best.clone().map(|set| (set, "loss"))
+    }
+
+    fn checkpoint_bytes(&self) -> u64 {
+        cost::checkpoint_bytes(&self.model.config)
     }
 
     fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint> {

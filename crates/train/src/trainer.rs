@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use temper_base::files::time_of_writing;
 use temper_base::{Problem, Result};
 use temper_record::RunSeries;
 use temper_record::checkpoint::{Best, Checkpoint, prune};
@@ -50,6 +51,9 @@ pub trait Task {
 
     /// The set and metric whose best value marks the best checkpoint, if one is to be kept at this point of the run.
     fn judged_by(&self, state: &State) -> Option<(String, &'static str)>;
+
+    /// Bytes of a checkpoint, or not much less.
+    fn checkpoint_bytes(&self) -> u64;
 
     /// Writes a checkpoint.
     fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint>;
@@ -122,6 +126,9 @@ const EARLY: f64 = 0.2;
 /// A part of an update that takes as long as this says how long one takes.
 const SAMPLE: Duration = Duration::from_millis(200);
 
+/// A checkpoint of so many bytes takes a while.
+const LARGE: u64 = 1 << 25;
+
 /// What one sitting knows of itself.
 struct Sitting {
     begun: Instant,
@@ -176,8 +183,15 @@ impl<T: Task> Trainer<T> {
     /// first update; others are evaluated first if the evaluation of their step was abandoned.
     pub fn train(&mut self, fresh: bool, watch: &mut dyn Watch) -> Result<End> {
         let mut sitting = Sitting::new(self.state.seconds);
-        if !fresh && self.settings.deadline.is_some() {
-            sitting.slowest_update = self.usual_update()?;
+        if self.settings.deadline.is_some() {
+            if !fresh {
+                sitting.slowest_update = self.usual_update()?;
+            }
+            // Smaller ones take no time worth a measurement.
+            let bytes = self.task.checkpoint_bytes();
+            if bytes >= LARGE {
+                sitting.slowest_save = time_of_writing(self.run.path(), bytes)?;
+            }
         }
         if fresh || self.take_up(watch, &mut sitting)? {
             let whole = self.evaluate(watch, &mut sitting)?;
