@@ -474,7 +474,7 @@ fn a_signal_is_answered_in_the_middle_of_an_attack() {
         let args: Vec<&str> = ["train", "clothes.toml", "--out", run].into_iter().chain(sets).collect();
         let child = start_until_made(&folder, &args, &format!("{run}/steps.csv")).expect("it is at work");
         std::thread::sleep(Duration::from_millis(200));
-        let (code, said) = child.signal("INT");
+        let (code, said) = child.signal_noticed("INT");
         assert_eq!(code, Some(130), "{said}");
         // A signal before the first evaluation proves nothing.
         said.contains("stopped after step 0")
