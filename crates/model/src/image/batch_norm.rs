@@ -33,6 +33,15 @@ impl ImageNet {
         });
     }
 
+    /// The running statistics, as [`set_running`](Self::set_running) takes them.
+    pub fn running(&self) -> Vec<Tensor<2>> {
+        let statistics = self.layers.iter().filter_map(|layer| match layer {
+            Layer::BatchNorm { running_mean, running_var, .. } => Some([running_mean, running_var]),
+            _ => None,
+        });
+        statistics.map(|both| Tensor::stack(both.map(Tensor::clone).into(), 0)).collect()
+    }
+
     /// Replaces the running statistics outright by mean and variance `[2, C]` per batch norm, in node order: precise
     /// batch norm (Wu and Johnson 2021), with the statistics that [`PooledMoments`] gives for the training set.
     pub fn set_running(&mut self, moments: &[Tensor<2>]) {
