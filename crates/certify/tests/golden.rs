@@ -232,7 +232,7 @@ fn a_part_that_is_refused_undoes_the_update() {
         for whole_batch_statistics in [false, true] {
             let accumulation = Accumulation { pieces: 2, whole_batch_statistics };
             let parts = RefCell::new(Vec::new());
-            let mut step = |net: &mut ImageNet, optimizer: &mut Optimizer, refused: Option<usize>| {
+            let step = |net: &mut ImageNet, optimizer: &mut Optimizer, refused: Option<usize>| {
                 parts.borrow_mut().clear();
                 let may_begin = |done: f64, next: f64| {
                     parts.borrow_mut().push((done, next));

@@ -174,7 +174,7 @@ fn a_part_that_is_refused_undoes_the_update() {
         };
         let (mut model, mut optimizer) = start();
         let parts = RefCell::new(Vec::new());
-        let mut step = |model: &mut _, optimizer: &mut _, refused: Option<usize>| {
+        let step = |model: &mut _, optimizer: &mut _, refused: Option<usize>| {
             parts.borrow_mut().clear();
             let may_begin = |done: f64, next: f64| {
                 parts.borrow_mut().push((done, next));
