@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper::builtin::LIBRARY;
 use temper_base::numbers::count;
@@ -52,7 +51,7 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
 
     let target = TARGET * args.eps;
     let radius = Radius { eps: args.eps, target, weight: method.lambda * (1.0 - args.eps / target) };
-    let device = Device::flex();
+    let device = temper::device();
     let mut net = ImageNet::new(config.clone(), settings::init(&recipe)?, repeat.seed, &device);
     let optimizer_settings = run::optimizer_settings(&recipe)?;
     let mut optimizer = Optimizer::new(optimizer_settings, &net, &device);
