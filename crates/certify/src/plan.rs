@@ -19,7 +19,7 @@ use temper_train::run::resolved;
 use crate::checkpoint as content;
 use crate::cost::{Memory, attack_passes, calibrate, checkpoint_bytes, evaluation_passes, passes};
 use crate::images::{self, Size};
-use crate::method::Radius;
+use crate::method::EpsAt;
 use crate::{settings, start};
 
 /// Part of a run between two ends of the ramp.
@@ -33,7 +33,7 @@ pub struct Phase {
     /// Images trained on.
     pub images: u64,
     /// Of its last update.
-    pub radius: Radius,
+    pub radius: EpsAt,
     /// Passes through the network for an image.
     pub passes: u64,
     /// Seconds of an update, and on how many images that was measured.
@@ -176,7 +176,7 @@ pub fn resolve(
     let (method, batch) = (settings::method(recipe)?, recipe.u64("batch.images")?);
     let after = |updates: u64| size.images_after(updates, batch);
     let phase = |(name, first, last): (&'static str, u64, u64)| {
-        let radius = Radius { eps: eps.at(last), target: eps.target, weight: eps.weight(last, method.lambda) };
+        let radius = EpsAt { eps: eps.at(last), target: eps.target, weight: eps.weight(last, method.lambda) };
         let images = after(last) - after(first - 1);
         let passes = passes(&method, &radius, config.classes);
         Phase { name, first, last, images, radius, passes, measured: None }

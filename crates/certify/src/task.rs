@@ -17,7 +17,7 @@ use temper_train::trainer::Task;
 
 use super::checkpoint;
 use super::evaluate::{EvalSettings, evaluate};
-use super::method::{Method, Objective, Radius};
+use super::method::{EpsAt, Method, Objective};
 use super::step::{Accumulation, Batch, train_step};
 
 /// Everything that decides the updates of an image classifier.
@@ -38,7 +38,7 @@ pub struct CertifyTask {
     pub crop: usize,
     /// What is trained against.
     pub method: Method,
-    /// Radius by update.
+    /// EpsAt by update.
     pub eps: EpsSchedule,
     /// How batches are cut into pieces.
     pub accumulation: Accumulation,
@@ -66,8 +66,8 @@ impl Task for CertifyTask {
         let (pixels, labels) = self.train.batch(&self.epochs.indices(epoch, place), Some(&augment));
         let batch = Batch { pixels, labels };
         let radius =
-            Radius { eps: self.eps.at(n), target: self.eps.target, weight: self.eps.weight(n, self.method.lambda) };
-        let outcome = train_step(
+            EpsAt { eps: self.eps.at(n), target: self.eps.target, weight: self.eps.weight(n, self.method.lambda) };
+        let metrics = train_step(
             &mut self.net,
             &mut self.optimizer,
             &batch,
@@ -82,14 +82,14 @@ impl Task for CertifyTask {
         state.tokens += batch.labels.len() as u64;
         state.samples += 1;
         state.updates = self.optimizer.updates;
-        let mut values = Values::new().with("loss", outcome.loss).with("lr", lr).with("eps", radius.eps);
-        values.set("grad_norm", outcome.grad_norm);
+        let mut values = Values::new().with("loss", metrics.loss).with("lr", lr).with("eps", radius.eps);
+        values.set("grad_norm", metrics.grad_norm);
         let attacked = self.method.objective == Objective::Pgd && radius.eps > 0.0;
-        values.set(if attacked { "adversarial_loss" } else { "clean_loss" }, outcome.clean_loss);
+        values.set(if attacked { "adversarial_loss" } else { "clean_loss" }, metrics.clean_loss);
         let terms = [
-            ("robust_loss", outcome.robust_loss),
-            ("tightness", outcome.tightness),
-            ("relu_balance", outcome.relu_balance),
+            ("robust_loss", metrics.robust_loss),
+            ("tightness", metrics.tightness),
+            ("relu_balance", metrics.relu_balance),
         ];
         for (name, value) in terms {
             if let Some(value) = value {

@@ -45,11 +45,11 @@ impl Task for LmTask {
     fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values> {
         let seq = self.eval.seq_len;
         let batch = self.stream.batch(state.samples, self.batch)?;
-        let outcome = train_step(&mut self.model, &mut self.optimizer, &batch.tokens, seq, lr, self.pieces, n)?;
+        let metrics = train_step(&mut self.model, &mut self.optimizer, &batch.tokens, seq, lr, self.pieces, n)?;
         state.tokens += (self.batch * seq) as u64;
         state.samples += self.batch as u64;
         state.updates = self.optimizer.updates;
-        Ok(Values::new().with("loss", outcome.loss).with("lr", lr).with("grad_norm", outcome.grad_norm))
+        Ok(Values::new().with("loss", metrics.loss).with("lr", lr).with("grad_norm", metrics.grad_norm))
     }
 
     fn sets(&self) -> Vec<String> {
