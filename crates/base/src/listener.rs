@@ -52,6 +52,26 @@ pub trait Listener {
     }
 }
 
+/// A listener that hears and does nothing, for a program that reads the files of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Listener for Silent {
+    fn say(&self, _: &dyn Display) {}
+
+    fn warn(&self, _: &dyn Display, _: Option<&str>) {}
+
+    fn begin(&self, _: &str, _: u64, _: Duration) {}
+
+    fn progress(&self, _: u64, _: &dyn Display) {}
+
+    fn end(&self) {}
+
+    fn keep_log(&self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// The program that started the work. Decides no result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {

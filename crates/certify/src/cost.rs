@@ -10,12 +10,12 @@ use temper_model::{ImageNet, init};
 use temper_train::optimizer::{self, Optimizer};
 
 use super::evaluate::EvalSettings;
-use super::method::{Method, Objective, Radius};
+use super::method::{EpsAt, Method, Objective};
 use super::step::{Accumulation, Batch, train_step};
 
 /// Passes through the convolutions and linear layers that an image takes in one update, each of
 /// [`NetworkConfig::macs`] multiply-adds. A backward pass counts twice: for the input and for the weights.
-pub fn passes(method: &Method, radius: &Radius, classes: usize) -> u64 {
+pub fn passes(method: &Method, radius: &EpsAt, classes: usize) -> u64 {
     // Clean; with bounds, the centre and the radius with |W| as well.
     let slabs = if method.bounds(radius) { 3 } else { 1 };
     let attack = attack_passes_of_update(method, radius);
@@ -29,7 +29,7 @@ pub fn passes(method: &Method, radius: &Radius, classes: usize) -> u64 {
 }
 
 /// Of those, the attack's.
-pub fn attack_passes_of_update(method: &Method, radius: &Radius) -> u64 {
+pub fn attack_passes_of_update(method: &Method, radius: &EpsAt) -> u64 {
     match method.objective {
         // Every step needs the gradient of its input only.
         Objective::Pgd if radius.eps > 0.0 => 2 * method.attack_steps as u64,
@@ -135,7 +135,7 @@ const DIRECT: u64 = 100_000_000_000;
 pub fn calibrate(
     config: &NetworkConfig,
     method: &Method,
-    radius: &Radius,
+    radius: &EpsAt,
     rows: usize,
     accumulation: Accumulation,
     device: &Device,

@@ -53,7 +53,7 @@ pub struct Method {
 
 /// The radius of one update and what depends on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Radius {
+pub struct EpsAt {
     /// The radius, in pixel values.
     pub eps: f64,
     /// Where it is going.
@@ -64,23 +64,23 @@ pub struct Radius {
 
 impl Method {
     /// Whether bounds are computed in an update of this radius.
-    pub fn bounds(&self, radius: &Radius) -> bool {
+    pub fn bounds(&self, radius: &EpsAt) -> bool {
         self.regularised(radius) || (radius.eps > 0.0 && matches!(self.objective, Objective::Ibp | Objective::CrownIbp))
     }
 
     /// Whether the regularisers act.
-    pub fn regularised(&self, radius: &Radius) -> bool {
+    pub fn regularised(&self, radius: &EpsAt) -> bool {
         (self.tightness || self.relu_balance) && radius.weight > 0.0
     }
 
     /// The radius of the bounds. The regularisers need one that survives f32 from the first batch of the ramp on; the
     /// robust loss at a radius below the floor is the one at the floor, which is the clean loss to five digits.
-    pub fn bound_radius(&self, radius: &Radius) -> f64 {
+    pub fn bound_radius(&self, radius: &EpsAt) -> f64 {
         if self.regularised(radius) { radius.eps.max(self.floor) } else { radius.eps }
     }
 
     /// The parts of CROWN-IBP in the bounds and of the clean loss in the loss.
-    pub fn mix(&self, radius: &Radius) -> (f64, f64) {
+    pub fn mix(&self, radius: &EpsAt) -> (f64, f64) {
         let falls_to = |end: f64| (radius.target - radius.eps * (1.0 - end)) / radius.target;
         let (beta, kappa) = match (self.objective, self.mixing) {
             (Objective::CrownIbp, Mixing::Ramp) => (falls_to(0.0), 0.0),

@@ -19,7 +19,7 @@ use temper_train::run::resolved;
 use crate::checkpoint as content;
 use crate::cost::{Memory, attack_passes, calibrate, checkpoint_bytes, evaluation_passes, passes};
 use crate::images::{self, Size};
-use crate::method::Radius;
+use crate::method::EpsAt;
 use crate::{settings, start};
 
 /// Part of a run between two ends of the ramp.
@@ -33,7 +33,7 @@ pub struct Phase {
     /// Images trained on.
     pub images: u64,
     /// Of its last update.
-    pub radius: Radius,
+    pub radius: EpsAt,
     /// Passes through the network for an image.
     pub passes: u64,
     /// Seconds of an update, and on how many images that was measured.
@@ -87,15 +87,21 @@ pub struct Seconds {
 ///
 /// # Errors
 /// Images that are not there, a batch larger than the training set, weights that do not fit, a run without updates.
-pub fn check(recipe: &Recipe, plan: &Plan, from: Option<&str>, warnings: &mut Warnings) -> Result<(), Problems> {
+pub fn check(
+    recipe: &Recipe,
+    plan: &Plan,
+    from: Option<&str>,
+    device: &Device,
+    warnings: &mut Warnings,
+) -> Result<(), Problems> {
     require_images(recipe)?;
-    refuse(recipe, plan, from)?;
+    refuse(recipe, plan, from, device)?;
     let fresh = from.is_none() || recipe.text("clocks.weights")? != "keep";
     Ok(look_for_trouble(recipe, plan, fresh, warnings)?)
 }
 
 /// What a start refuses before it trains.
-fn refuse(recipe: &Recipe, plan: &Plan, from: Option<&str>) -> Result<(), Problems> {
+fn refuse(recipe: &Recipe, plan: &Plan, from: Option<&str>, device: &Device) -> Result<(), Problems> {
     if plan.size.here {
         start::check_batch(recipe, plan.size.train)?;
     }
@@ -106,7 +112,7 @@ fn refuse(recipe: &Recipe, plan: &Plan, from: Option<&str>) -> Result<(), Proble
             let state = checkpoint::read_state(&run::checkpoint_of(name)?.1)?;
             run::require_updates(recipe, &plan.lengths, &if kept { state } else { State::default() })?;
         }
-        (None, Some(path)) => _ = start::read_weights(plan.config.clone(), Path::new(&path), &Device::flex())?,
+        (None, Some(path)) => _ = start::read_weights(plan.config.clone(), Path::new(&path), device)?,
         (None, None) => run::require_updates(recipe, &plan.lengths, &State::default())?,
     }
     Ok(())
@@ -122,7 +128,12 @@ fn require_images(recipe: &Recipe) -> Result<()> {
 }
 
 /// Resolves a recipe, as a branch of the run `from` if it is given. If the data is not here, its name says what it is.
-pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Result<Plan, Problems> {
+pub fn resolve(
+    recipe: &mut Recipe,
+    from: Option<&str>,
+    device: &Device,
+    warnings: &mut Warnings,
+) -> Result<Plan, Problems> {
     let (mut kept_network, mut manifest) = (None, None);
     if let Some(name) = from {
         let (base, checkpoint) = run::checkpoint_of(name)?;
@@ -136,7 +147,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
         run::refuse_init(recipe)?;
         start::inherit(recipe, &base_recipe, name)?;
         if recipe.text("clocks.weights")? == "keep" {
-            kept_network = Some((name, content::read_net(&checkpoint, &Device::flex())?.config));
+            kept_network = Some((name, content::read_net(&checkpoint, device)?.config));
             manifest = Some((images::Manifest::read(&base)?, name));
         }
     } else if let Some(base) = recipe.opt("base", Recipe::text)? {
@@ -165,7 +176,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
     let (method, batch) = (settings::method(recipe)?, recipe.u64("batch.images")?);
     let after = |updates: u64| size.images_after(updates, batch);
     let phase = |(name, first, last): (&'static str, u64, u64)| {
-        let radius = Radius { eps: eps.at(last), target: eps.target, weight: eps.weight(last, method.lambda) };
+        let radius = EpsAt { eps: eps.at(last), target: eps.target, weight: eps.weight(last, method.lambda) };
         let images = after(last) - after(first - 1);
         let passes = passes(&method, &radius, config.classes);
         Phase { name, first, last, images, radius, passes, measured: None }
@@ -202,12 +213,12 @@ pub fn memory(recipe: &Recipe, config: &NetworkConfig, images: usize, train: usi
 }
 
 impl Plan {
-    /// Times a few updates of every phase on this machine.
-    pub fn measure(&mut self, recipe: &Recipe) -> Result<()> {
+    /// Times a few updates of every phase on this device.
+    pub fn measure(&mut self, recipe: &Recipe, device: &Device) -> Result<()> {
         let (method, accumulation) = (settings::method(recipe)?, settings::accumulation(recipe)?);
         let rows = recipe.usize("batch.images")?.min(self.size.train);
         for phase in &mut self.phases {
-            phase.measured = Some(calibrate(&self.config, &method, &phase.radius, rows, accumulation, &Device::flex()));
+            phase.measured = Some(calibrate(&self.config, &method, &phase.radius, rows, accumulation, device));
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::optimizer::Optimizer;
 use temper_train::run::resolved;
-use temper_train::run::{self, About, Limits, Started};
+use temper_train::run::{self, About, Session, Started};
 use temper_train::trainer::Trainer;
 
 use crate::checkpoint as content;
@@ -29,40 +29,30 @@ use crate::task::CertifyTask;
 use crate::{plan, settings};
 
 /// `temper train`: fresh weights, or those of the state dict that `init.from` names.
-pub fn train(
-    mut recipe: Recipe,
-    out: &Path,
-    limits: Limits,
-    listener: &dyn Listener,
-) -> Result<Started<CertifyTask>, Problems> {
+pub fn train(mut recipe: Recipe, out: &Path, session: Session) -> Result<Started<CertifyTask>, Problems> {
+    let Session { device, listener, .. } = session;
     run::refuse_base(&recipe, out)?;
     settings::fill_method(&mut recipe)?;
-    let device = Device::flex();
     let data = open_for_weights(&recipe, listener)?;
     let config = settings::network(&recipe, data.train.shape, data.train.classes())?;
     check_memory(&recipe, &config, &data)?;
-    let net = fresh(&recipe, &data, &device)?;
+    let net = fresh(&recipe, &data, device)?;
     let (from, start) = match recipe.opt("init.from", Recipe::text)? {
         None => (net, "fresh"),
-        Some(path) => (state_dict(net, Path::new(&path), &device)?, "state-dict"),
+        Some(path) => (state_dict(net, Path::new(&path), device)?, "state-dict"),
     };
     let (run, lock) = RunDir::create(out)?;
     run::tidy_on_failure(&run, || {
-        let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &from, &device);
+        let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &from, device);
         let new = New { net: from, optimizer, state: State::default(), start, parent: None, seed: recipe.u64("seed")? };
-        build(&recipe, run.clone(), new, data, limits, &device, listener)
+        build(&recipe, run.clone(), new, data, session)
     })
     .map(|(trainer, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
 
 /// `temper branch`: a new run from the clocks of another that the recipe keeps.
-pub fn branch(
-    mut recipe: Recipe,
-    base: &str,
-    out: &Path,
-    limits: Limits,
-    listener: &dyn Listener,
-) -> Result<Started<CertifyTask>, Problems> {
+pub fn branch(mut recipe: Recipe, base: &str, out: &Path, session: Session) -> Result<Started<CertifyTask>, Problems> {
+    let Session { device, listener, .. } = session;
     let named = RunRef::parse(base)?;
     let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
@@ -78,15 +68,14 @@ pub fn branch(
     inherit(&mut recipe, &base_recipe, base)?;
     settings::fill_method(&mut recipe)?;
     let clocks = run::Clocks::read(&recipe)?;
-    let device = Device::flex();
     let data = open_for_branch(&recipe, &base_recipe, &base_run, base, clocks, listener)?;
     let net = if clocks.weights {
-        let net = content::read_net(&checkpoint, &device)?;
+        let net = content::read_net(&checkpoint, device)?;
         let (input, classes) = (data.train.shape, data.train.classes());
         require_fit(&recipe, &net.config, base, input, classes)?;
         net
     } else {
-        fresh(&recipe, &data, &device)?
+        fresh(&recipe, &data, device)?
     };
     check_memory(&recipe, &net.config, &data)?;
     let (run, lock) = RunDir::create(out)?;
@@ -96,8 +85,8 @@ pub fn branch(
         }
         let settings = run::optimizer_settings(&recipe)?;
         let optimizer = match clocks.moments {
-            true => checkpoint::read_optimizer(&checkpoint, settings, &net, state.updates, &device)?,
-            false => Optimizer::new(settings, &net, &device),
+            true => checkpoint::read_optimizer(&checkpoint, settings, &net, state.updates, device)?,
+            false => Optimizer::new(settings, &net, device),
         };
         let begin = State {
             step: if clocks.schedule { state.step } else { 0 },
@@ -111,18 +100,14 @@ pub fn branch(
         // What the base trained with, which its recipe need not say: the base may have kept it from the run it branched from.
         let seed = if clocks.rng { RunSeries::without_steps(&base_run)?.info.seed } else { recipe.u64("seed")? };
         let new = New { net, optimizer, state: begin, start: "branch", parent: Some(parent), seed };
-        build(&recipe, run.clone(), new, data, limits, &device, listener)
+        build(&recipe, run.clone(), new, data, session)
     })
     .map(|(trainer, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
 
 /// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete.
-pub fn resume(
-    name: &str,
-    limits: Limits,
-    until: Option<Length>,
-    listener: &dyn Listener,
-) -> Result<Option<Started<CertifyTask>>, Problems> {
+pub fn resume(name: &str, until: Option<Length>, session: Session) -> Result<Option<Started<CertifyTask>>, Problems> {
+    let Session { limits, device, listener } = session;
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
@@ -130,10 +115,9 @@ pub fn resume(
     checkpoint.verify()?;
     let recipe = resolved(&run)?;
     let state = checkpoint::read_state(&checkpoint)?;
-    let device = Device::flex();
-    let net = content::read_net(&checkpoint, &device)?;
+    let net = content::read_net(&checkpoint, device)?;
     let optimizer =
-        checkpoint::read_optimizer(&checkpoint, run::optimizer_settings(&recipe)?, &net, state.updates, &device)?;
+        checkpoint::read_optimizer(&checkpoint, run::optimizer_settings(&recipe)?, &net, state.updates, device)?;
     let manifest = images::Manifest::read(&run)?;
     let data = images::open_as(&recipe, Some(manifest.classes(name)))?;
     manifest.require(&data, &recipe)?;
@@ -148,7 +132,7 @@ pub fn resume(
     let trainer = Trainer {
         settings: run::settings(&recipe, &lengths, limits)?,
         schedule: lengths.schedule.clone(),
-        task: task(&recipe, net, optimizer, data, &lengths, seed, &device)?,
+        task: task(&recipe, net, optimizer, data, &lengths, seed, device)?,
         run,
         state,
         recorder,
@@ -346,10 +330,9 @@ fn build(
     run: RunDir,
     new: New,
     data: Data,
-    limits: Limits,
-    device: &Device,
-    listener: &dyn Listener,
+    session: Session,
 ) -> Result<(Trainer<CertifyTask>, Lengths), Problems> {
+    let Session { limits, device, listener } = session;
     let New { net, optimizer, state, start, parent, seed } = new;
     let fresh = start != "branch" || recipe.text("clocks.weights")? != "keep";
     check_batch(recipe, data.train.len())?;

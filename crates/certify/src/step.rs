@@ -1,16 +1,18 @@
 //! One update of certified training: clean pass and bounds in one, loss, backward, clipping, update.
 
 use burn::tensor::{Device, Tensor};
-use temper_base::{Problem, Result};
+use temper_base::Result;
 use temper_bounds::attack::{Attack, AttackLoss, adversarial_images};
 use temper_bounds::{boxes, crown, losses};
 use temper_model::image::{Statistics, Trace};
 use temper_model::{ImageNet, Parameters};
+use temper_train::apply::{Update, apply};
+use temper_train::group::Alone;
 use temper_train::optimizer::{Gradients, Optimizer};
 use temper_train::trainer::MayBegin;
 
 use super::cost::{attack_passes_of_update, passes};
-use super::method::{Method, Objective, Radius};
+use super::method::{EpsAt, Method, Objective};
 
 /// Images with their labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +35,7 @@ pub struct Accumulation {
 
 /// What a step reports: means over the images of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Outcome {
+pub struct StepMetrics {
     /// What was minimised.
     pub loss: f64,
     /// Cross-entropy of the clean images; of the attacked ones, where these are trained on.
@@ -55,13 +57,13 @@ pub fn train_step(
     optimizer: &mut Optimizer,
     batch: &Batch,
     method: &Method,
-    radius: &Radius,
+    radius: &EpsAt,
     accumulation: Accumulation,
     lr: f64,
     step: u64,
     seed: u64,
     device: &Device,
-) -> Result<Outcome> {
+) -> Result<StepMetrics> {
     let always = &|_, _| true;
     let made = train_step_in_time(net, optimizer, batch, method, radius, accumulation, lr, step, seed, always, device)?;
     Ok(made.expect("nothing stops it"))
@@ -75,35 +77,23 @@ pub fn train_step_in_time(
     optimizer: &mut Optimizer,
     batch: &Batch,
     method: &Method,
-    radius: &Radius,
+    radius: &EpsAt,
     accumulation: Accumulation,
     lr: f64,
     step: u64,
     seed: u64,
     may_begin: &MayBegin,
     device: &Device,
-) -> Result<Option<Outcome>> {
+) -> Result<Option<StepMetrics>> {
     let running = net.running();
     let found = gradients_in_time(net, batch, method, radius, accumulation, step, seed, may_begin, device)?;
-    let Some((mut outcome, gradients)) = found else {
+    let Some((mut metrics, gradients)) = found else {
         net.set_running(&running);
         return Ok(None);
     };
-    let fail = |what: String, why: String| {
-        Problem::training("train", format!("{what} at step {step}"), why).hint(
-            "the last checkpoint is intact: branch from it with a lower lr.peak or a longer eps.length, or look at the data",
-        )
-    };
-    if !outcome.loss.is_finite() {
-        return Err(fail("loss".into(), format!("is {}; no update was made", outcome.loss)));
-    }
-    outcome.grad_norm = gradients.norm();
-    if !outcome.grad_norm.is_finite() {
-        let name = gradients.first_non_finite(net).unwrap_or_else(|| "global norm".into());
-        return Err(fail(format!("gradient of {name}"), "is not finite; no update was made".into()));
-    }
-    optimizer.update(net, gradients, lr, optimizer.settings.grad_scale(outcome.grad_norm));
-    Ok(Some(outcome))
+    let update = Update { step, lr, gentler: "eps.length" };
+    metrics.grad_norm = apply(net, optimizer, &Alone, vec![gradients], metrics.loss, update)?;
+    Ok(Some(metrics))
 }
 
 /// The mean loss of the batch and its gradients, summed over pieces in which every image weighs the same. The running
@@ -114,12 +104,12 @@ pub fn loss_and_gradients(
     net: &mut ImageNet,
     batch: &Batch,
     method: &Method,
-    radius: &Radius,
+    radius: &EpsAt,
     accumulation: Accumulation,
     step: u64,
     seed: u64,
     device: &Device,
-) -> Result<(Outcome, Gradients)> {
+) -> Result<(StepMetrics, Gradients)> {
     let always = &|_, _| true;
     let found = gradients_in_time(net, batch, method, radius, accumulation, step, seed, always, device)?;
     Ok(found.expect("nothing stops it"))
@@ -130,13 +120,13 @@ fn gradients_in_time(
     net: &mut ImageNet,
     batch: &Batch,
     method: &Method,
-    radius: &Radius,
+    radius: &EpsAt,
     accumulation: Accumulation,
     step: u64,
     seed: u64,
     may_begin: &MayBegin,
     device: &Device,
-) -> Result<Option<(Outcome, Gradients)>> {
+) -> Result<Option<(StepMetrics, Gradients)>> {
     let images = batch.labels.len();
     let size = batch.pixels.len() / images;
     let piece = images.div_ceil(accumulation.pieces.max(1));
@@ -148,7 +138,7 @@ fn gradients_in_time(
         net.update_running(moments, &net.batch_norm_counts(images));
     }
     let mut gradients = Gradients::none(net);
-    let mut outcome = Outcome::default();
+    let mut metrics = StepMetrics::default();
     // A piece is an attack, where these are trained on, a forward pass, and a backward pass of twice its arithmetic.
     let passes = passes(method, radius, net.config.classes) as f64;
     let attack_part = attack_passes_of_update(method, radius) as f64 / passes;
@@ -193,22 +183,22 @@ fn gradients_in_time(
                 *sum = Some(sum.unwrap_or(0.0) + number(tensor));
             }
         };
-        outcome.loss += number(parts.loss);
-        outcome.clean_loss += number(parts.clean);
-        add(&mut outcome.robust_loss, parts.robust);
-        add(&mut outcome.tightness, parts.tightness);
-        add(&mut outcome.relu_balance, parts.relu_balance);
+        metrics.loss += number(parts.loss);
+        metrics.clean_loss += number(parts.clean);
+        add(&mut metrics.robust_loss, parts.robust);
+        add(&mut metrics.tightness, parts.tightness);
+        add(&mut metrics.relu_balance, parts.relu_balance);
         if whole.is_none() {
             let moments: Vec<_> = parts.moments.into_iter().map(Tensor::inner).collect();
             net.update_running(&moments, &net.batch_norm_counts(labels.len()));
         }
     }
-    Ok(Some((outcome, gradients)))
+    Ok(Some((metrics, gradients)))
 }
 
 /// Forward and backward pass of the first `images` of a batch, whose results are dropped: a part of an update whose time says
 /// how long one takes. Returns the share of the update's arithmetic.
-pub fn sample(net: &ImageNet, batch: &Batch, method: &Method, radius: &Radius, images: usize, device: &Device) -> f64 {
+pub fn sample(net: &ImageNet, batch: &Batch, method: &Method, radius: &EpsAt, images: usize, device: &Device) -> f64 {
     let (all, images) = (batch.labels.len(), images.min(batch.labels.len()));
     let pixels = &batch.pixels[..batch.pixels.len() / all * images];
     let labels = &batch.labels[..images];
@@ -234,7 +224,7 @@ fn piece_loss(
     pixels: &[f32],
     labels: &[u32],
     method: &Method,
-    radius: &Radius,
+    radius: &EpsAt,
     statistics: Statistics,
     device: &Device,
 ) -> Parts {
@@ -269,7 +259,7 @@ fn piece_loss(
     Parts { loss, clean, robust, tightness, relu_balance, moments: trace.moments }
 }
 
-fn robust_loss(net: &ImageNet, trace: &Trace, labels: &[u32], method: &Method, radius: &Radius) -> Tensor<1> {
+fn robust_loss(net: &ImageNet, trace: &Trace, labels: &[u32], method: &Method, radius: &EpsAt) -> Tensor<1> {
     let (beta, _) = method.mix(radius);
     if beta > 0.0 && method.loss_fusion {
         return crown::fused_loss(net, trace, labels, beta);

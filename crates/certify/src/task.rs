@@ -18,7 +18,7 @@ use temper_train::trainer::{MayBegin, Task};
 use super::checkpoint;
 use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
-use super::method::{Method, Objective, Radius};
+use super::method::{EpsAt, Method, Objective};
 use super::step::{self, Accumulation, Batch, train_step_in_time};
 
 /// Images that begin to say how fast this machine is, where nothing else does; batch norms need two.
@@ -75,7 +75,7 @@ impl Task for CertifyTask {
 
     fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>> {
         let (batch, radius) = (self.next_batch(state), self.radius(n));
-        let outcome = train_step_in_time(
+        let metrics = train_step_in_time(
             &mut self.net,
             &mut self.optimizer,
             &batch,
@@ -88,18 +88,18 @@ impl Task for CertifyTask {
             may_begin,
             &self.device,
         )?;
-        let Some(outcome) = outcome else { return Ok(None) };
+        let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += batch.labels.len() as u64;
         state.samples += 1;
         state.updates = self.optimizer.updates;
-        let mut values = Values::new().with("loss", outcome.loss).with("lr", lr).with("eps", radius.eps);
-        values.set("grad_norm", outcome.grad_norm);
+        let mut values = Values::new().with("loss", metrics.loss).with("lr", lr).with("eps", radius.eps);
+        values.set("grad_norm", metrics.grad_norm);
         let attacked = self.method.objective == Objective::Pgd && radius.eps > 0.0;
-        values.set(if attacked { "adversarial_loss" } else { "clean_loss" }, outcome.clean_loss);
+        values.set(if attacked { "adversarial_loss" } else { "clean_loss" }, metrics.clean_loss);
         let terms = [
-            ("robust_loss", outcome.robust_loss),
-            ("tightness", outcome.tightness),
-            ("relu_balance", outcome.relu_balance),
+            ("robust_loss", metrics.robust_loss),
+            ("tightness", metrics.tightness),
+            ("relu_balance", metrics.relu_balance),
         ];
         for (name, value) in terms {
             if let Some(value) = value {
@@ -165,8 +165,8 @@ impl CertifyTask {
     }
 
     /// What update `n` is made at.
-    fn radius(&self, n: u64) -> Radius {
-        Radius { eps: self.eps.at(n), target: self.eps.target, weight: self.eps.weight(n, self.method.lambda) }
+    fn radius(&self, n: u64) -> EpsAt {
+        EpsAt { eps: self.eps.at(n), target: self.eps.target, weight: self.eps.weight(n, self.method.lambda) }
     }
 
     /// Running statistics over the whole training set, without augmentation (precise batch norm, Wu and Johnson 2021).

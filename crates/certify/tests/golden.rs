@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use temper_certify::method::{Method, Mixing, Objective, Radius};
+use temper_certify::method::{EpsAt, Method, Mixing, Objective};
 use temper_certify::step::{Accumulation, Batch, loss_and_gradients, train_step, train_step_in_time};
 use temper_graph::{NetworkConfig, Op};
 use temper_model::{ImageNet, Parameters};
@@ -110,7 +110,7 @@ fn ten_steps() {
         assert_eq!(steps.len(), 10);
         for (i, step) in steps.iter().enumerate() {
             let number = |key: &str| step[key].as_f64().unwrap();
-            let radius = Radius { eps: number("eps"), target: 0.1, weight: number("weight") };
+            let radius = EpsAt { eps: number("eps"), target: 0.1, weight: number("weight") };
             let batch = batch(&data, i);
             let outcome =
                 train_step(&mut net, &mut optimizer, &batch, &FAST, &radius, WHOLE, 5e-4, i as u64 + 1, 1, &device);
@@ -156,7 +156,7 @@ fn ten_steps() {
 fn accumulation() {
     let device = Device::flex();
     let data = tensors(&folder("cnn7").join("training.safetensors"));
-    let radius = Radius { eps: 0.05, target: 0.1, weight: 0.25 };
+    let radius = EpsAt { eps: 0.05, target: 0.1, weight: 0.25 };
     let run = |batch: &Batch, accumulation: Accumulation| {
         let mut net = load("cnn7", &device);
         let (outcome, gradients) =
@@ -204,7 +204,7 @@ fn every_method_learns() {
     ] {
         let mut net = load("cnn7", &device);
         let mut optimizer = Optimizer::new(SETTINGS, &net, &device);
-        let radius = Radius { eps: 0.02, target: 0.1, weight: 0.2 };
+        let radius = EpsAt { eps: 0.02, target: 0.1, weight: 0.2 };
         let losses: Vec<f64> = (1..=8)
             .map(|n| {
                 let outcome =
@@ -226,7 +226,7 @@ fn every_method_learns() {
 fn a_part_that_is_refused_undoes_the_update() {
     let device = Device::flex();
     let data = tensors(&folder("wide_resnet").join("training.safetensors"));
-    let (batch, radius) = (batch(&data, 0), Radius { eps: 0.03, target: 0.1, weight: 0.3 });
+    let (batch, radius) = (batch(&data, 0), EpsAt { eps: 0.03, target: 0.1, weight: 0.3 });
     let pgd = Method { objective: Objective::Pgd, tightness: false, relu_balance: false, attack_steps: 2, ..FAST };
     for method in [FAST, pgd] {
         for whole_batch_statistics in [false, true] {
@@ -300,7 +300,7 @@ fn threads_do_not_matter() {
             let mut net = load("wide_resnet", &device);
             let mut optimizer = Optimizer::new(SETTINGS, &net, &device);
             for n in 0..3 {
-                let radius = Radius { eps: 0.03, target: 0.1, weight: 0.3 };
+                let radius = EpsAt { eps: 0.03, target: 0.1, weight: 0.3 };
                 let batch = batch(&data, n);
                 train_step(&mut net, &mut optimizer, &batch, &FAST, &radius, WHOLE, 5e-4, n as u64 + 1, 1, &device)
                     .unwrap();

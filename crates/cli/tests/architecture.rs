@@ -189,6 +189,15 @@ fn nothing_below_the_binary_looks_around() {
     assert!(below.is_empty(), "{below:?}");
 }
 
+/// Whoever computes is handed the device; one function chooses it.
+#[test]
+fn one_place_chooses_the_device() {
+    let constructors = ["flex", "cpu", "cuda", "wgpu", "vulkan", "default"].map(|name| format!("Device::{name}("));
+    let places = found(&constructors, "src");
+    let above: Vec<_> = places.iter().filter(|place| !place.starts_with("ops/")).collect();
+    assert!(above.len() == 1 && above[0].starts_with("temper/src/device.rs:"), "{above:?}");
+}
+
 /// The drawing of ARCHITECTURE.md: every arrow is allowed, and every allowed dependency is an arrow or follows from some.
 #[test]
 fn the_drawing_shows_the_crates() {

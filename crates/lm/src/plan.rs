@@ -102,9 +102,9 @@ impl Plan {
         checkpoint_bytes(&self.config)
     }
 
-    /// Times a few updates of the model on this machine.
-    pub fn measure(&mut self) {
-        let (step, extrapolated) = calibrate(&self.config, self.batch, self.seq_len, self.pieces, &Device::flex());
+    /// Times a few updates of the model on this device.
+    pub fn measure(&mut self, device: &Device) {
+        let (step, extrapolated) = calibrate(&self.config, self.batch, self.seq_len, self.pieces, device);
         // An evaluation is the forward pass, a third of an update.
         let evaluated = self.evaluated.unwrap_or(0) as f64 / self.lengths.tokens_per_step as f64 / 3.0;
         self.seconds = Some(Seconds {

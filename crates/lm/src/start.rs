@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use temper_base::numbers::count;
 use temper_base::numbers::counted;
 use temper_base::problem::pasted;
@@ -18,7 +17,7 @@ use temper_schedule::Length;
 use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::optimizer::Optimizer;
-use temper_train::run::{self, About, Limits, Started};
+use temper_train::run::{self, About, Session, Started};
 use temper_train::trainer::Trainer;
 
 use crate::checkpoint::{self, State};
@@ -33,17 +32,12 @@ use crate::{beside, checks, shape, text};
 const FEW_DOCUMENTS: u64 = 10;
 
 /// `temper train`: fresh weights, or those of the directory that `init.from` names.
-pub fn train(
-    mut recipe: Recipe,
-    out: &Path,
-    limits: Limits,
-    listener: &dyn Listener,
-) -> Result<Started<LmTask>, Problems> {
+pub fn train(mut recipe: Recipe, out: &Path, session: Session) -> Result<Started<LmTask>, Problems> {
+    let Session { limits, device, listener } = session;
     run::refuse_base(&recipe, out)?;
-    let device = Device::flex();
     let imported = recipe
         .opt("init.from", Recipe::text)?
-        .map(|path| match hugging_face::read(Path::new(&path), &device) {
+        .map(|path| match hugging_face::read(Path::new(&path), device) {
             Ok(imported) => Ok((path, imported)),
             Err(problem) if Path::new(&path).join("metrics.jsonl").exists() => {
                 let branch = format!("temper branch {} {}", pasted(&path), pasted(recipe.name()));
@@ -81,23 +75,18 @@ pub fn train(
         let start = if imported.is_some() { "hf" } else { "fresh" };
         let model = match imported {
             Some((_, imported)) => with_positions(imported.model, config.max_seq),
-            None => GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, &device),
+            None => GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, device),
         };
-        let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &model, &device);
+        let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &model, device);
         let new = New { model, optimizer, stream, sets, beside, state: State::default(), start, parent: None };
-        build(recipe.clone(), run.clone(), new, tokenizer, limits, listener)
+        build(recipe.clone(), run.clone(), new, tokenizer, session)
     })
     .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
 
 /// `temper branch`: a new run from the clocks of another that the recipe keeps.
-pub fn branch(
-    mut recipe: Recipe,
-    base: &str,
-    out: &Path,
-    limits: Limits,
-    listener: &dyn Listener,
-) -> Result<Started<LmTask>, Problems> {
+pub fn branch(mut recipe: Recipe, base: &str, out: &Path, session: Session) -> Result<Started<LmTask>, Problems> {
+    let Session { limits, device, listener } = session;
     let named = RunRef::parse(base)?;
     let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
@@ -112,8 +101,7 @@ pub fn branch(
     let state = checkpoint::read_state(&checkpoint)?;
     inherit(&mut recipe, &base_recipe, base)?;
     let clocks = run::Clocks::read(&recipe)?;
-    let device = Device::flex();
-    let base_model = checkpoint::read_model(&checkpoint, &device)?;
+    let base_model = checkpoint::read_model(&checkpoint, device)?;
     if clocks.weights {
         checks::positions(&recipe, base_model.config.max_seq, base)?.inspect(|warning| listener.warn(&warning, None));
         shape::adopt(&mut recipe, &base_model.config, &Origin::Base(base.into()))?;
@@ -144,13 +132,13 @@ pub fn branch(
         let model = if clocks.weights {
             with_positions(base_model, config.max_seq)
         } else {
-            GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, &device)
+            GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, device)
         };
         let settings = run::optimizer_settings(&recipe)?;
         let optimizer = if clocks.moments {
-            checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, &device)?
+            checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, device)?
         } else {
-            Optimizer::new(settings, &model, &device)
+            Optimizer::new(settings, &model, device)
         };
         let begin = State {
             step: if clocks.schedule { state.step } else { 0 },
@@ -163,19 +151,15 @@ pub fn branch(
         let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
         let beside = beside::of_checkpoint(&checkpoint)?;
         let new = New { model, optimizer, stream, sets, beside, state: begin, start: "branch", parent: Some(parent) };
-        build(recipe.clone(), run.clone(), new, tokenizer, limits, listener)
+        build(recipe.clone(), run.clone(), new, tokenizer, session)
     })
     .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
 }
 
 /// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete; one that was killed
 /// after its last update and before its record said so has no update left and is brought to its end.
-pub fn resume(
-    name: &str,
-    limits: Limits,
-    until: Option<Length>,
-    listener: &dyn Listener,
-) -> Result<Option<Started<LmTask>>, Problems> {
+pub fn resume(name: &str, until: Option<Length>, session: Session) -> Result<Option<Started<LmTask>>, Problems> {
+    let Session { limits, device, listener } = session;
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
@@ -183,10 +167,9 @@ pub fn resume(
     checkpoint.verify()?;
     let recipe = run::resolved(&run)?;
     let state = checkpoint::read_state(&checkpoint)?;
-    let device = Device::flex();
-    let model = checkpoint::read_model(&checkpoint, &device)?;
+    let model = checkpoint::read_model(&checkpoint, device)?;
     let settings = run::optimizer_settings(&recipe)?;
-    let optimizer = checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, &device)?;
+    let optimizer = checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, device)?;
     let eod = recipe.opt("data.eod", Recipe::text)?;
     let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
     // What older versions did not keep is made up for; the warnings were for the start.
@@ -262,9 +245,9 @@ fn build(
     run: RunDir,
     new: New,
     tokenizer: Tokenizer,
-    limits: Limits,
-    listener: &dyn Listener,
+    session: Session,
 ) -> Result<(Trainer<LmTask>, Recipe, Lengths), Problems> {
+    let Session { limits, listener, .. } = session;
     let New { mut model, optimizer, stream: spec, sets: mut set_specs, beside, state, start, parent } = new;
     // Its documents end with this token, whatever those of the directory that it comes from ended with.
     model.config.eos_token_id = tokenizer.eod();

@@ -1,8 +1,10 @@
 //! One training step of a language model: forward, loss, backward, clipping, update.
 
 use burn::tensor::Tensor;
-use temper_base::{Problem, Result};
+use temper_base::Result;
 use temper_model::{GptNeox, GptNeoxConfig, Parameters};
+use temper_train::apply::{Update, apply};
+use temper_train::group::Alone;
 use temper_train::optimizer::{Gradients, Optimizer};
 use temper_train::trainer::MayBegin;
 
@@ -18,7 +20,7 @@ pub struct Pieces {
 
 /// What a step reports.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome {
+pub struct StepMetrics {
     /// Mean loss of the batch's tokens in nats, before the update.
     pub loss: f64,
     /// Global gradient norm before clipping.
@@ -34,9 +36,9 @@ pub fn train_step(
     lr: f64,
     pieces: Pieces,
     step: u64,
-) -> Result<Outcome> {
-    let outcome = train_step_in_time(model, optimizer, rows, seq, lr, pieces, step, &|_, _| true)?;
-    Ok(outcome.expect("nothing stops it"))
+) -> Result<StepMetrics> {
+    let metrics = train_step_in_time(model, optimizer, rows, seq, lr, pieces, step, &|_, _| true)?;
+    Ok(metrics.expect("nothing stops it"))
 }
 
 /// One update. `rows` holds sequences of `seq + 1` tokens one after the other; each token but the
@@ -52,23 +54,11 @@ pub fn train_step_in_time(
     pieces: Pieces,
     step: u64,
     may_begin: &MayBegin,
-) -> Result<Option<Outcome>> {
+) -> Result<Option<StepMetrics>> {
     let Some((loss, gradients)) = gradients_in_time(model, rows, seq, pieces, may_begin) else { return Ok(None) };
-    let fail = |what: String, why: String| {
-        Problem::training("train", format!("{what} at step {step}"), why).hint(
-            "the last checkpoint is intact: branch from it with a lower lr.peak or a longer lr.warmup, or look at the data",
-        )
-    };
-    if !loss.is_finite() {
-        return Err(fail("loss".into(), format!("is {loss}; no update was made")));
-    }
-    let grad_norm = gradients.norm();
-    if !grad_norm.is_finite() {
-        let name = gradients.first_non_finite(model).unwrap_or_else(|| "global norm".into());
-        return Err(fail(format!("gradient of {name}"), "is not finite; no update was made".into()));
-    }
-    optimizer.update(model, gradients, lr, optimizer.settings.grad_scale(grad_norm));
-    Ok(Some(Outcome { loss, grad_norm }))
+    let update = Update { step, lr, gentler: "lr.warmup" };
+    let grad_norm = apply(model, optimizer, &Alone, vec![gradients], loss, update)?;
+    Ok(Some(StepMetrics { loss, grad_norm }))
 }
 
 /// The token-mean loss of the batch and its gradients, summed over micro-batches: every token weighs

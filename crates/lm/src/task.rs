@@ -68,12 +68,12 @@ impl Task for LmTask {
         let seq = self.eval.seq_len;
         let batch = self.stream.batch(state.samples, self.batch)?;
         let (model, optimizer) = (&mut self.model, &mut self.optimizer);
-        let outcome = train_step_in_time(model, optimizer, &batch.tokens, seq, lr, self.pieces, n, may_begin)?;
-        let Some(outcome) = outcome else { return Ok(None) };
+        let metrics = train_step_in_time(model, optimizer, &batch.tokens, seq, lr, self.pieces, n, may_begin)?;
+        let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += (self.batch * seq) as u64;
         state.samples += self.batch as u64;
         state.updates = self.optimizer.updates;
-        Ok(Some(Values::new().with("loss", outcome.loss).with("lr", lr).with("grad_norm", outcome.grad_norm)))
+        Ok(Some(Values::new().with("loss", metrics.loss).with("lr", lr).with("grad_norm", metrics.grad_norm)))
     }
 
     fn sets(&self) -> Vec<String> {

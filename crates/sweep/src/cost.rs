@@ -66,14 +66,19 @@ pub struct Clock {
     kinds: Vec<(GptNeoxConfig, usize, usize, Pieces)>,
 }
 
-/// The cost of every run. With a clock, models are timed on this machine, each kind once.
-pub fn of_tree(tree: &Tree, mut clock: Option<&mut Clock>, listener: &dyn Listener) -> Result<Vec<Cost>, Problems> {
+/// The cost of every run. With a clock, models are timed on this device, each kind once.
+pub fn of_tree(
+    tree: &Tree,
+    mut clock: Option<&mut Clock>,
+    device: &Device,
+    listener: &dyn Listener,
+) -> Result<Vec<Cost>, Problems> {
     let mut costs = Vec::new();
     for node in &tree.nodes {
         let base = base_of(tree, node)?;
         costs.push(match node.recipe.task() {
-            Task::Lm => language_model(node, base, clock.as_deref_mut(), listener)?,
-            Task::Certify => classifier(node, base.map(|(base, _)| base), clock.as_deref_mut(), listener)?,
+            Task::Lm => language_model(node, base, clock.as_deref_mut(), device, listener)?,
+            Task::Certify => classifier(node, base.map(|(base, _)| base), clock.as_deref_mut(), device, listener)?,
         });
     }
     Ok(costs)
@@ -110,6 +115,7 @@ fn language_model(
     node: &Node,
     base: Option<(Recipe, Option<String>)>,
     clock: Option<&mut Clock>,
+    device: &Device,
     listener: &dyn Listener,
 ) -> Result<Cost, Problems> {
     let mut recipe = node.recipe.clone();
@@ -125,7 +131,7 @@ fn language_model(
         *clock.models.entry(kind).or_insert_with(|| {
             listener.say(&format_args!("timing a few updates of {} ...", node.label));
             clock.kinds.push((config.clone(), batch, seq, pieces));
-            calibrate(&config, batch, seq, pieces, &Device::flex()).0
+            calibrate(&config, batch, seq, pieces, device).0
         })
     });
     // A third of an update is its forward pass, which is what an evaluation makes.
@@ -155,13 +161,14 @@ fn classifier(
     node: &Node,
     base: Option<Recipe>,
     clock: Option<&mut Clock>,
+    device: &Device,
     listener: &dyn Listener,
 ) -> Result<Cost, Problems> {
     let mut recipe = node.recipe.clone();
     if let Some(base) = &base {
         certify::start::inherit(&mut recipe, base, "base")?;
     }
-    let mut plan = certify::plan::resolve(&mut recipe, None, &mut Vec::new())?;
+    let mut plan = certify::plan::resolve(&mut recipe, None, device, &mut Vec::new())?;
     let memory = plan.memory.total();
     let fits = machine::memory().is_none_or(|machine| memory < machine.total);
     if let Some(clock) = clock.filter(|_| fits) {
@@ -170,7 +177,7 @@ fn classifier(
             Some(measured) => plan.take_measured(measured),
             None => {
                 listener.say(&format_args!("timing a few updates of {} ...", node.label));
-                plan.measure(&recipe)?;
+                plan.measure(&recipe, device)?;
                 clock.networks.insert(kind, plan.measured());
             }
         }
@@ -188,7 +195,7 @@ fn classifier(
 }
 
 /// How many runs side by side are fastest on these threads: measured with the tree's largest language model.
-pub fn side_by_side(clock: &Clock, runs: usize, memory: u64) -> usize {
+pub fn side_by_side(clock: &Clock, runs: usize, memory: u64, device: &Device) -> usize {
     let threads = rayon::current_num_threads();
     let Some((config, batch, seq, pieces)) = clock.kinds.iter().max_by_key(|(config, ..)| config.parameters()) else {
         return 1;
@@ -206,7 +213,7 @@ pub fn side_by_side(clock: &Clock, runs: usize, memory: u64) -> usize {
                     // All at once; none if one of them could not be had.
                     started.recv().ok()?;
                     let begun = Instant::now();
-                    pool.install(|| calibrate(config, *batch, *seq, *pieces, &Device::flex()));
+                    pool.install(|| calibrate(config, *batch, *seq, *pieces, device));
                     Some(begun.elapsed().as_secs_f64())
                 };
                 let Ok(job) = std::thread::Builder::new().spawn_scoped(scope, one) else { return f64::INFINITY };

@@ -64,9 +64,9 @@ fn load(source: &str, overrides: &[String]) -> Result<Recipe, Problems> {
 pub fn measure(
     chosen: &Chosen,
     recipes: &[(usize, u64, Recipe)],
+    device: &Device,
     meter: &Meter,
 ) -> Result<(Vec<Measured>, String), Problems> {
-    let device = Device::flex();
     let (mut measured, mut tables) = (Vec::new(), Vec::<(String, Vec<String>, Vec<InitGains>)>::new());
     let Some((_, first, any)) = recipes.first() else { return Ok((measured, String::new())) };
     let mut path = any.text("data.images")?;
@@ -78,8 +78,8 @@ pub fn measure(
             path = recipe.text("data.images")?;
             data = images::open(recipe)?;
         }
-        let net = start::fresh(recipe, &data, &device)?;
-        let rows = look(&net, &data.test, IMAGES, recipe.radius("eps.target")?, Statistics::Batch, &device);
+        let net = start::fresh(recipe, &data, device)?;
+        let rows = look(&net, &data.test, IMAGES, recipe.radius("eps.target")?, Statistics::Batch, device);
         let (before, after): (Vec<f64>, Vec<f64>) = rows.iter().skip(1).map(|row| (row.gain, row.gain_after)).unzip();
         if before.is_empty() {
             return Err(Problems(vec![recipe.problem("model", "it has one layer with a gain only")]));

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::mpsc::Sender;
 
-use temper::{End, Limits, Recipe, Run, Watch};
+use burn::tensor::Device;
+use temper::{End, Limits, Recipe, Run, Session, Watch};
 use temper_base::{Listener, Problems, Result};
 use temper_record::event::Event;
 use temper_record::{Checkpoint, RunDir, begun};
@@ -28,6 +29,9 @@ pub enum News {
 pub trait Front: Sync {
     /// What hears one of several runs at a time; their warnings are in their records.
     fn run_log(&self) -> Box<dyn RunLog + '_>;
+
+    /// What the runs compute on.
+    fn device(&self) -> &Device;
 
     /// The signal that arrived, if one did.
     fn signal(&self) -> Option<i32>;
@@ -63,11 +67,11 @@ impl Job<'_> {
     pub fn go(&self, front: &dyn Front, news: &Sender<News>) -> Result<End, Problems> {
         let log = front.run_log();
         let name = self.path.display().to_string();
-        let limits = Limits::default();
+        let session = Session { limits: Limits::default(), device: front.device(), listener: log.listener() };
         match state(self.path) {
             State::Done => return Ok(End::Done),
             State::Partial(_) => {
-                return match temper::resume(&name, None, limits, log.listener())? {
+                return match temper::resume(&name, None, session)? {
                     Some(run) => self.train(run, &*log, news),
                     None => Ok(End::Done),
                 };
@@ -99,8 +103,8 @@ impl Job<'_> {
             State::Absent => {}
         }
         let run = match &self.parent {
-            None => temper::train(self.recipe.clone(), self.path, limits, log.listener())?,
-            Some(parent) => temper::branch(self.recipe.clone(), parent, self.path, limits, log.listener())?,
+            None => temper::train(self.recipe.clone(), self.path, session)?,
+            Some(parent) => temper::branch(self.recipe.clone(), parent, self.path, session)?,
         };
         self.train(run, &*log, news)
     }

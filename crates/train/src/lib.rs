@@ -1,10 +1,12 @@
-//! What all training has in common, whatever is trained: the loop, the optimiser, checkpoints, and the run around them, from a
+//! What all training has in common, whatever is trained: the loop, the second half of an update, the optimiser, checkpoints, and the run around them, from a
 //! recipe's lengths to its end.
 //!
-//! Reading order: [`trainer`], [`optimizer`], [`checkpoint`], [`run`], [`lengths`], [`plan`]. Nothing here knows a model or a command
+//! Reading order: [`trainer`], [`apply`], [`group`], [`optimizer`], [`checkpoint`], [`run`], [`lengths`], [`plan`]. Nothing here knows a model or a command
 //! line.
 
+pub mod apply;
 pub mod checkpoint;
+pub mod group;
 pub mod lengths;
 pub mod machine;
 pub mod optimizer;

@@ -164,6 +164,15 @@ impl Gradients {
         });
     }
 
+    /// The sum of both, which are those of one model.
+    pub fn add(self, other: Self) -> Self {
+        let sums = self.0.into_iter().zip(other.0).map(|pair| match pair {
+            (Some(left), Some(right)) => Some(left + right),
+            (left, right) => left.or(right),
+        });
+        Self(sums.collect())
+    }
+
     /// The gradients with the names of `model`'s parameters; those that have one.
     pub fn named(&self, model: &impl Parameters) -> Vec<(String, Vec<f32>)> {
         let names = shapes(model).into_iter().map(|(name, _)| name);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use burn::tensor::Device;
 use temper_base::files::write_whole;
 use temper_base::listener::{Caller, Listener};
 use temper_base::problem::pasted;
@@ -30,6 +31,17 @@ pub struct Limits {
     pub max_steps: Option<u64>,
     /// Stop with a checkpoint by this moment.
     pub deadline: Option<Instant>,
+}
+
+/// What a start is given besides its recipe. It decides no weight, but a device other than the CPU computes with other roundings.
+#[derive(Clone, Copy)]
+pub struct Session<'a> {
+    /// When to stop.
+    pub limits: Limits,
+    /// Where tensors live and are computed.
+    pub device: &'a Device,
+    /// Who hears what happens.
+    pub listener: &'a dyn Listener,
 }
 
 /// A run that is ready to train. Holds the run's lock.

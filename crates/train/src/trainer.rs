@@ -114,6 +114,18 @@ pub trait Watch {
     fn signal(&self) -> Option<i32>;
 }
 
+/// Nobody looks on: the run trains to its end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unattended;
+
+impl Watch for Unattended {
+    fn event(&mut self, _: &Event) {}
+
+    fn signal(&self) -> Option<i32> {
+        None
+    }
+}
+
 /// Updates of earlier sittings that say how long one takes.
 const LOOKED_AT: usize = 16;
 

@@ -1,6 +1,6 @@
 //! `temper branch RUN RECIPE --out DIR`
 
-use temper::Limits;
+use temper::{Limits, Session};
 
 use crate::args::Branch;
 use crate::console::Signals;
@@ -13,5 +13,6 @@ pub fn run(args: &Branch, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: args.max_steps, deadline: run::deadline(args.limits.max_time) };
     let signals = Signals::listen_and_leave_nothing(&args.out, limits.deadline)?;
     let recipe = temper::branch_recipe(&args.recipe, &args.overrides.set)?;
-    run::go(temper::branch(recipe, &args.run, &args.out, limits, printer)?, "", &signals, printer)
+    let session = Session { limits, device: &temper::device(), listener: printer };
+    run::go(temper::branch(recipe, &args.run, &args.out, session)?, "", &signals, printer)
 }

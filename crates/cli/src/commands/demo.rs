@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use temper::Limits;
+use temper::{Limits, Session};
 use temper_base::numbers::duration;
 use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
@@ -54,7 +54,9 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
     let train_on = |name: &str| format!("data.train.{name}.path={:?}", data(name, "train.tokens"));
     let judge_on = |name: &str| format!("data.validation.{name}.path={:?}", data(name, "validation.tokens"));
 
+    let device = temper::device();
     let limits = Limits { max_steps: args.max_steps, deadline: None };
+    let session = Session { limits, device: &device, listener: printer };
     let runs = [("english", "english"), ("rewarmed", "german"), ("constant", "german"), ("scratch", "german")];
     let base = out.join("english");
     for (name, language) in runs {
@@ -62,9 +64,9 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
         let recipe = temper::recipe(&format!("demo/{name}"), &sets)?;
         printer.say(format_args!("\n{}", about(name)));
         let run = if recipe.is_set("base") {
-            temper::branch(recipe, &base.display().to_string(), &out.join(name), limits, printer)?
+            temper::branch(recipe, &base.display().to_string(), &out.join(name), session)?
         } else {
-            temper::train(recipe, &out.join(name), limits, printer)?
+            temper::train(recipe, &out.join(name), session)?
         };
         let code = run::go(run, name, &signals, printer)?;
         if code != 0 {
@@ -82,14 +84,14 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
     for name in CLASSIFIERS {
         let recipe = temper::recipe(&format!("demo/{name}"), &[format!("seed={}", args.seed)])?;
         printer.say(format_args!("\n{}", about(name)));
-        let code = run::go(temper::train(recipe, &out.join(name), limits, printer)?, name, &signals, printer)?;
+        let code = run::go(temper::train(recipe, &out.join(name), session)?, name, &signals, printer)?;
         if code != 0 {
             return Ok(code);
         }
     }
     let classifiers = read(&out, &CLASSIFIERS)?;
     let labels = vec![("fast".into(), "the paper's method".into()), ("vanilla".into(), "vanilla IBP".into())];
-    let gains = gains(args.seed)?;
+    let gains = gains(args.seed, &device)?;
     let options = ReportOptions { labels, ..text_options };
     printer.say("");
     tell(&classifiers, &options, printer)?;
@@ -123,17 +125,16 @@ fn tell(series: &[RunSeries], options: &ReportOptions, printer: &Printer) -> Res
 }
 
 /// The difference gains of the demo's network with both kinds of first weights.
-fn gains(seed: u64) -> Result<Extra, Problems> {
-    let device = Device::flex();
+fn gains(seed: u64, device: &Device) -> Result<Extra, Problems> {
     let mut recipe = temper::recipe("demo/fast", &[format!("seed={seed}")])?;
     certify::settings::fill_method(&mut recipe)?;
     let data = certify::images::open(&recipe)?;
     let eps = recipe.radius("eps.target")?;
-    let config = certify::start::fresh(&recipe, &data, &device)?.config;
+    let config = certify::start::fresh(&recipe, &data, device)?.config;
     let mut layers = Vec::new();
     let inits = [("default", ImageInit::Default), ("IBP", ImageInit::Ibp)].map(|(name, init)| {
-        let net = ImageNet::new(config.clone(), init, seed, &device);
-        let rows = look(&net, &data.test, 256, eps, Statistics::Batch, &device);
+        let net = ImageNet::new(config.clone(), init, seed, device);
+        let rows = look(&net, &data.test, 256, eps, Statistics::Batch, device);
         layers = rows.iter().map(|row| row.layer.clone()).collect();
         InitGains {
             init: name.into(),

@@ -1,6 +1,5 @@
 //! `temper eval RUN [--data NAME[=PATH]]... [--json]`
 
-use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 use temper_base::listener::Meter;
 use temper_base::numbers::count;
@@ -20,7 +19,7 @@ use crate::scratch::Scratch;
 
 /// Runs the command.
 pub fn run(args: &Eval, printer: &Printer) -> Outcome {
-    let opened = open::open(&args.model, &Device::flex(), printer)?;
+    let opened = open::open(&args.model, &temper::device(), printer)?;
     let trained = opened.run.as_ref().map(|(_, recipe, _)| recipe.usize("data.seq_len")).transpose()?;
     let longest = opened.model.config.max_seq;
     let seq_len = args.seq_len.map_or(trained.unwrap_or(longest.min(2048)), |n| n as usize);

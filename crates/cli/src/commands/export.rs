@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use burn::tensor::Device;
 use temper_base::{Listener, Problem, Result, files};
 use temper_lm::{beside, open};
 use temper_model::narrow::Losses;
@@ -17,7 +16,7 @@ use crate::problems::Outcome;
 
 /// Runs the command.
 pub fn run(args: &Export, printer: &Printer) -> Outcome {
-    let mut opened = open::open(&args.model, &Device::flex(), printer)?;
+    let mut opened = open::open(&args.model, &temper::device(), printer)?;
     let dtype = match args.dtype {
         None => opened.dtype,
         Some(Dtype::F32) => tensors::Dtype::F32,

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use serde_json::json;
 use temper::builtin::LIBRARY;
 use temper_base::Problem;
@@ -21,7 +20,7 @@ use crate::problems::Outcome;
 
 /// Runs the command.
 pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
-    let device = Device::flex();
+    let device = temper::device();
     let path = Path::new(args.run.split('@').next().unwrap_or(&args.run));
     if path.join("metrics.jsonl").exists() || path.join("resolved.toml").exists() {
         if !args.overrides.set.is_empty() {

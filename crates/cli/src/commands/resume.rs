@@ -1,6 +1,6 @@
 //! `temper resume RUN`
 
-use temper::Limits;
+use temper::{Limits, Session};
 use temper_record::run::RunRef;
 use temper_train::run::nothing_left;
 
@@ -14,7 +14,8 @@ use crate::run;
 pub fn run(args: &Resume, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: None, deadline: run::deadline(args.limits.max_time) };
     let signals = Signals::listen()?;
-    match temper::resume(&args.run, args.until, limits, printer)? {
+    let session = Session { limits, device: &temper::device(), listener: printer };
+    match temper::resume(&args.run, args.until, session)? {
         Some(run) => run::go(run, "", &signals, printer),
         None => {
             printer.say(nothing_left(&args.run, &RunRef::parse(&args.run)?.open()?)?);

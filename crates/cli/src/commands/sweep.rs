@@ -4,6 +4,7 @@ mod plan;
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use temper::builtin::SWEEPS;
 use temper_base::Listener;
 use temper_base::hash::{Digest, Sha256};
@@ -31,6 +32,7 @@ use temper_sweep::{execute, gains, page, texts};
 /// The command line as the program that a sweep runs in.
 struct Terminal {
     signals: Signals,
+    device: Device,
 }
 
 /// What hears one of several runs.
@@ -42,6 +44,10 @@ struct Quiet<'s> {
 impl Front for Terminal {
     fn run_log(&self) -> Box<dyn RunLog + '_> {
         Box::new(Quiet { printer: Printer::for_log(), signals: &self.signals })
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
     }
 
     fn signal(&self) -> Option<i32> {
@@ -127,9 +133,10 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
             return Err(problems.into());
         }
     };
+    let device = temper::device();
     let mut clock = (args.dry_run && !args.no_calibration).then(Clock::default);
     if args.dry_run {
-        let costs = cost::of_tree(&tree, clock.as_mut(), printer)?;
+        let costs = cost::of_tree(&tree, clock.as_mut(), &device, printer)?;
         plan::runs(args, &sweep, &chosen, &tree, &costs, printer);
         return Ok(0);
     }
@@ -148,15 +155,15 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
         None if tree.nodes.iter().all(|node| node.recipe.task() == Task::Certify) => 1,
         None => {
             let mut clock = Clock::default();
-            let costs = cost::of_tree(&tree, Some(&mut clock), printer)?;
+            let costs = cost::of_tree(&tree, Some(&mut clock), &device, printer)?;
             let memory = costs.iter().map(|cost| cost.memory).max().unwrap_or(0);
-            cost::side_by_side(&clock, left, memory)
+            cost::side_by_side(&clock, left, memory, &device)
         }
     };
-    let costs = cost::of_tree(&tree, None, printer)?;
+    let costs = cost::of_tree(&tree, None, &device, printer)?;
     let weights: Vec<f64> = costs.iter().map(|cost| cost.flops).collect();
     printer.say(format_args!("{}: {} runs, {left} of them to do, {jobs} at a time", sweep.name, tree.nodes.len(),));
-    let ended = execute::run(&tree, &store, jobs, &weights, &Terminal { signals }, printer)?;
+    let ended = execute::run(&tree, &store, jobs, &weights, &Terminal { signals, device }, printer)?;
     if let Some(signal) = ended.signal {
         printer.say("stopped; the same command resumes");
         return Ok((128 + signal) as u8);
@@ -256,6 +263,7 @@ fn measure_gains(
     store: &Store,
     printer: &Printer,
 ) -> Outcome {
+    let device = temper::device();
     let recipes = gains::recipes(sweep, chosen, seeds)?;
     let mut missing: Vec<Problem> = Vec::new();
     for (_, _, recipe) in &recipes {
@@ -263,11 +271,11 @@ fn measure_gains(
         missing.extend(new);
     }
     if args.dry_run {
-        return plan::networks(args, sweep, chosen, &recipes, &missing, printer);
+        return plan::networks(args, sweep, chosen, &recipes, &missing, &device, printer);
     }
     texts::require(&missing)?;
     let meter = Meter::begin(printer, "networks", recipes.len() as u64);
-    let (measured, tables) = gains::measure(chosen, &recipes, &meter)?;
+    let (measured, tables) = gains::measure(chosen, &recipes, &device, &meter)?;
     drop(meter);
     let overrides = given(args);
     let results = Results { sweep, chosen, seeds, overrides: &overrides, measured };

@@ -1,6 +1,6 @@
 //! `temper train RECIPE --out DIR`
 
-use temper::Limits;
+use temper::{Limits, Session};
 
 use crate::args::Train;
 use crate::console::Signals;
@@ -13,5 +13,6 @@ pub fn run(args: &Train, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: args.max_steps, deadline: run::deadline(args.limits.max_time) };
     let signals = Signals::listen_and_leave_nothing(&args.out, limits.deadline)?;
     let recipe = temper::recipe(&args.recipe, &args.overrides.set)?;
-    run::go(temper::train(recipe, &args.out, limits, printer)?, "", &signals, printer)
+    let session = Session { limits, device: &temper::device(), listener: printer };
+    run::go(temper::train(recipe, &args.out, session)?, "", &signals, printer)
 }

@@ -38,7 +38,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_answer(
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
-    let device = Device::flex();
+    let device = temper::device();
     let opened = open::open(&args.run, &device)?;
     let test = images::judged(&opened.run, &opened.recipe, args.data.as_deref(), printer)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(&args.run))?;

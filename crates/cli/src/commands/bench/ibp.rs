@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper::builtin::LIBRARY;
 use temper_base::numbers::count;
 use temper_base::{Problem, Problems, Result};
 use temper_certify::cost::{Memory, passes};
-use temper_certify::method::Radius;
+use temper_certify::method::EpsAt;
 use temper_certify::settings;
 use temper_certify::step::{Batch, train_step};
 use temper_graph::{BatchNorm, NetworkConfig, by_name};
@@ -52,8 +51,8 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     require_memory("ibp", memory, "a smaller --batch or --width needs less")?;
 
     let target = TARGET * args.eps;
-    let radius = Radius { eps: args.eps, target, weight: method.lambda * (1.0 - args.eps / target) };
-    let device = Device::flex();
+    let radius = EpsAt { eps: args.eps, target, weight: method.lambda * (1.0 - args.eps / target) };
+    let device = temper::device();
     let mut net = ImageNet::new(config.clone(), settings::init(&recipe)?, repeat.seed, &device);
     let optimizer_settings = run::optimizer_settings(&recipe)?;
     let mut optimizer = Optimizer::new(optimizer_settings, &net, &device);

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper::builtin::LIBRARY;
 use temper_base::numbers::count;
@@ -39,7 +38,7 @@ pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
     let memory = Memory::of(&config, batch, seq, pieces.activation_checkpointing).total();
     require_memory("lm", memory, "a smaller --batch, --seq, --d-model or --vocab needs less")?;
 
-    let device = Device::flex();
+    let device = temper::device();
     let mut model = GptNeox::new(config.clone(), shape::init(&recipe)?, repeat.seed, &device);
     let optimizer_settings = run::optimizer_settings(&recipe)?;
     let mut optimizer = Optimizer::new(optimizer_settings, &model, &device);

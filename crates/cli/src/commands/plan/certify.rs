@@ -22,12 +22,13 @@ use crate::problems::Outcome;
 /// Runs the command.
 pub fn run(args: &args::Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome {
     let mut warnings = Vec::new();
-    let mut plan = plan::resolve(recipe, args.from.as_deref(), &mut warnings)?;
-    plan::check(recipe, &plan, args.from.as_deref(), &mut warnings)?;
+    let device = temper::device();
+    let mut plan = plan::resolve(recipe, args.from.as_deref(), &device, &mut warnings)?;
+    plan::check(recipe, &plan, args.from.as_deref(), &device, &mut warnings)?;
     // A network that does not fit is not timed.
     if !args.no_calibration && machine::memory().is_none_or(|machine| plan.memory.total() < machine.total) {
         printer.say("timing a few updates of this network on this machine ...");
-        plan.measure(recipe)?;
+        plan.measure(recipe, &device)?;
     }
     if args.json {
         let mut result = as_json(&plan);

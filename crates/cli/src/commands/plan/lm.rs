@@ -21,7 +21,7 @@ pub fn run(args: &Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome {
     // A model that does not fit is not timed.
     if !args.no_calibration && plan.fits() {
         printer.say("timing a few updates of this model on this machine ...");
-        plan.measure();
+        plan.measure(&temper::device());
     }
     let (disk, kept, [periodic, best]) = (plan.checkpoint_bytes(), plan.kept, plan.written);
     let written = periodic + best;

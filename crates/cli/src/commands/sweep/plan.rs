@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper_base::numbers::{count, duration};
 use temper_base::{Listener, Problem};
@@ -153,6 +154,7 @@ pub fn networks(
     chosen: &Chosen,
     recipes: &[(usize, u64, Recipe)],
     missing: &[Problem],
+    device: &Device,
     printer: &Printer,
 ) -> Outcome {
     let mut table = Table::new().text_column("network").number_column("", "parameters").number_column("", "to draw");
@@ -162,7 +164,7 @@ pub fn networks(
         let here: Vec<&(usize, u64, Recipe)> = recipes.iter().filter(|(index, ..)| of(index)).collect();
         let Some((_, first, recipe)) = here.first() else { continue };
         let mut recipe = recipe.clone();
-        let parameters = certify::plan::resolve(&mut recipe, None, &mut Vec::new())?.config.parameters();
+        let parameters = certify::plan::resolve(&mut recipe, None, device, &mut Vec::new())?.config.parameters();
         let names: Vec<&str> = here
             .iter()
             .filter(|(_, seed, _)| seed == first)
