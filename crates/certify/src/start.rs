@@ -1,4 +1,5 @@
-//! The starts of a run of certified training: fresh, from a state dict, branch, resume.
+//! What the starts of a run of certified training add to those of any run: images, the network for them, weights from a state dict, the
+//! radius.
 
 use std::path::Path;
 
@@ -10,17 +11,15 @@ use temper_graph::NetworkConfig;
 use temper_model::ImageNet;
 use temper_model::image::stored;
 use temper_recipe::{Recipe, Task};
-use temper_record::event::Parent;
-use temper_record::run::{RunDir, RunRef};
+use temper_record::checkpoint::Checkpoint;
+use temper_record::run::RunDir;
 use temper_record::series::RunSeries;
-use temper_schedule::{EpsSchedule, EpsShape, Length, Units};
-use temper_train::checkpoint::{self, State};
+use temper_schedule::{EpsSchedule, EpsShape, Units};
 use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::optimizer::Optimizer;
-use temper_train::run::resolved;
-use temper_train::run::{self, About, Session, Started};
-use temper_train::trainer::Trainer;
+use temper_train::run::Session;
+use temper_train::start::{Base, New, Tower};
 
 use crate::checkpoint as content;
 use crate::images::{self, Classes, Data};
@@ -28,116 +27,157 @@ use crate::settings::Normalisation;
 use crate::task::CertifyTask;
 use crate::{plan, settings};
 
-/// `temper train`: fresh weights, or those of the state dict that `init.from` names.
-pub fn train(mut recipe: Recipe, out: &Path, session: Session) -> Result<Started<CertifyTask>, Problems> {
-    let Session { device, listener, .. } = session;
-    run::refuse_base(&recipe, out)?;
-    settings::fill_method(&mut recipe)?;
-    let data = open_for_weights(&recipe, listener)?;
-    let config = settings::network(&recipe, data.train.shape, data.train.classes())?;
-    check_memory(&recipe, &config, &data)?;
-    let net = fresh(&recipe, &data, device)?;
-    let (from, start) = match recipe.opt("init.from", Recipe::text)? {
-        None => (net, "fresh"),
-        Some(path) => (state_dict(net, Path::new(&path), device)?, "state-dict"),
-    };
-    let (run, lock) = RunDir::create(out)?;
-    run::tidy_on_failure(&run, || {
-        let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &from, device);
-        let new = New { net: from, optimizer, state: State::default(), start, parent: None, seed: recipe.u64("seed")? };
-        build(&recipe, run.clone(), new, data, session)
-    })
-    .map(|(trainer, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
+impl Tower for CertifyTask {
+    const KIND: Task = Task::Certify;
+    const OTHER_BASE: &'static str =
+        "a recipe of a language model branches from such a run; this one has task = \"certify\"";
+    const IMPORTED: &'static str = "state-dict";
+
+    type Model = ImageNet;
+    type Draft = (ImageNet, Data);
+    type Sources = Data;
+    type Data = Data;
+
+    fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
+        inherit(recipe, base, name)?;
+        Ok(settings::fill_method(recipe)?)
+    }
+
+    fn draft(recipe: &mut Recipe, base: Option<&Base>, session: Session) -> Result<(ImageNet, Data), Problems> {
+        match base {
+            None => draft_of_own_network(recipe, session),
+            Some(base) => draft_of_branch(recipe, base, session),
+        }
+    }
+
+    fn weights(
+        recipe: &Recipe,
+        draft: (ImageNet, Data),
+        base: Option<&Base>,
+        _: &RunDir,
+        _: Session,
+    ) -> Result<(ImageNet, Data), Problems> {
+        if let Some(base) = base.filter(|base| base.clocks.data) {
+            require_same_batches(recipe, &base.recipe, base.name)?;
+        }
+        Ok(draft)
+    }
+
+    /// What the base trained with, which its recipe need not say: the base may have kept it from the run it branched from.
+    fn seed(recipe: &Recipe, base: Option<&Base>) -> Result<u64> {
+        match base.filter(|base| base.clocks.rng) {
+            Some(base) => Ok(RunSeries::without_steps(&base.run)?.info.seed),
+            None => recipe.u64("seed"),
+        }
+    }
+
+    fn open(recipe: &Recipe, data: Data, _: &mut ImageNet, _: Option<&Base>) -> Result<Data, Problems> {
+        check_batch(recipe, data.train.len())?;
+        Ok(data)
+    }
+
+    fn lengths(recipe: &Recipe, data: &Data, stop: Option<u64>) -> Result<Lengths, Problems> {
+        lengths(recipe, data.train.len(), stop)
+    }
+
+    fn check(recipe: &Recipe, data: &mut Data, lengths: &Lengths, _: &dyn Listener) -> Result<(), Problems> {
+        radius(recipe, data.train.len(), lengths).map(|_| ())
+    }
+
+    fn write_manifest(data: &Data, run: &RunDir) -> Result<()> {
+        images::Manifest::of(data).write(run)
+    }
+
+    fn phases(recipe: &Recipe, data: &Data, lengths: &Lengths) -> Result<Vec<(&'static str, u64, u64)>, Problems> {
+        Ok(radius(recipe, data.train.len(), lengths)?.bands(lengths.stop))
+    }
+
+    fn parameters(net: &ImageNet) -> u64 {
+        net.config.parameters()
+    }
+
+    fn announce(new: &New<'_, Self>, listener: &dyn Listener) -> Result<(), Problems> {
+        announce(new, listener)?;
+        new.data.passed_over().for_each(|what| listener.warn(&what, Some(images::READ)));
+        Ok(())
+    }
+
+    fn task(
+        recipe: &Recipe,
+        net: ImageNet,
+        optimizer: Optimizer,
+        data: Data,
+        lengths: &Lengths,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, Problems> {
+        let batch = recipe.usize("batch.images")?;
+        let eps = radius(recipe, data.train.len(), lengths)?;
+        let Data { train, holdout, test, .. } = data;
+        let mut sets: Vec<(String, Images)> =
+            holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();
+        sets.push(("test".into(), test));
+        Ok(Self {
+            net,
+            optimizer,
+            epochs: Epochs::new(seed, train.len(), batch),
+            train,
+            batch,
+            flip: recipe.bool("data.flip")?,
+            crop: recipe.usize("data.crop")?,
+            method: settings::method(recipe)?,
+            eps,
+            accumulation: settings::accumulation(recipe)?,
+            precise_batch_norm: recipe.bool("method.precise_batch_norm")?,
+            sets,
+            eval: settings::eval(recipe)?,
+            seed,
+            device: device.clone(),
+            fresh_statistics: None,
+        })
+    }
+
+    fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<ImageNet> {
+        content::read_net(checkpoint, device)
+    }
+
+    fn reopen(recipe: &Recipe, run: &RunDir, _: &Checkpoint, _: &ImageNet, name: &str) -> Result<Data, Problems> {
+        let manifest = images::Manifest::read(run)?;
+        let data = images::open_as(recipe, Some(manifest.classes(name)))?;
+        manifest.require(&data, recipe)?;
+        Ok(data)
+    }
 }
 
-/// `temper branch`: a new run from the clocks of another that the recipe keeps.
-pub fn branch(mut recipe: Recipe, base: &str, out: &Path, session: Session) -> Result<Started<CertifyTask>, Problems> {
+/// Network and images of a run that is no branch: with fresh weights, or those of the state dict that `init.from` names.
+fn draft_of_own_network(recipe: &mut Recipe, session: Session) -> Result<(ImageNet, Data), Problems> {
     let Session { device, listener, .. } = session;
-    let named = RunRef::parse(base)?;
-    let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
-    checkpoint.verify()?;
-    let base_recipe = resolved(&base_run)?;
-    if base_recipe.task() != Task::Certify {
-        let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
-        return Err(Problem::input("branch", base, why)
-            .hint("a recipe of a language model branches from such a run; this one has task = \"certify\"")
-            .into());
-    }
-    run::refuse_init(&recipe)?;
-    let state = checkpoint::read_state(&checkpoint)?;
-    inherit(&mut recipe, &base_recipe, base)?;
-    settings::fill_method(&mut recipe)?;
-    let clocks = run::Clocks::read(&recipe)?;
-    let data = open_for_branch(&recipe, &base_recipe, &base_run, base, clocks, listener)?;
-    let net = if clocks.weights {
-        let net = content::read_net(&checkpoint, device)?;
+    settings::fill_method(recipe)?;
+    let data = open_for_weights(recipe, listener)?;
+    let config = settings::network(recipe, data.train.shape, data.train.classes())?;
+    check_memory(recipe, &config, &data)?;
+    let net = fresh(recipe, &data, device)?;
+    let net = match recipe.opt("init.from", Recipe::text)? {
+        None => net,
+        Some(path) => state_dict(net, Path::new(&path), device)?,
+    };
+    Ok((net, data))
+}
+
+/// Network and images of a branch.
+fn draft_of_branch(recipe: &Recipe, base: &Base, session: Session) -> Result<(ImageNet, Data), Problems> {
+    let Session { device, listener, .. } = session;
+    let data = open_for_branch(recipe, base, listener)?;
+    let net = if base.clocks.weights {
+        let net = content::read_net(&base.checkpoint, device)?;
         let (input, classes) = (data.train.shape, data.train.classes());
-        require_fit(&recipe, &net.config, base, input, classes)?;
+        require_fit(recipe, &net.config, base.name, input, classes)?;
         net
     } else {
-        fresh(&recipe, &data, device)?
+        fresh(recipe, &data, device)?
     };
-    check_memory(&recipe, &net.config, &data)?;
-    let (run, lock) = RunDir::create(out)?;
-    run::tidy_on_failure(&run, || {
-        if clocks.data {
-            require_same_batches(&recipe, &base_recipe, base)?;
-        }
-        let settings = run::optimizer_settings(&recipe)?;
-        let optimizer = match clocks.moments {
-            true => checkpoint::read_optimizer(&checkpoint, settings, &net, state.updates, device)?,
-            false => Optimizer::new(settings, &net, device),
-        };
-        let begin = State {
-            step: if clocks.schedule { state.step } else { 0 },
-            tokens: if clocks.schedule { state.tokens } else { 0 },
-            samples: if clocks.data { state.samples } else { 0 },
-            updates: optimizer.updates,
-            ..State::default()
-        };
-        listener.say(&format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
-        let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
-        // What the base trained with, which its recipe need not say: the base may have kept it from the run it branched from.
-        let seed = if clocks.rng { RunSeries::without_steps(&base_run)?.info.seed } else { recipe.u64("seed")? };
-        let new = New { net, optimizer, state: begin, start: "branch", parent: Some(parent), seed };
-        build(&recipe, run.clone(), new, data, session)
-    })
-    .map(|(trainer, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
-}
-
-/// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete.
-pub fn resume(name: &str, until: Option<Length>, session: Session) -> Result<Option<Started<CertifyTask>>, Problems> {
-    let Session { limits, device, listener } = session;
-    let named = RunRef::parse(name)?;
-    let run = named.open()?;
-    let lock = run.lock()?;
-    let checkpoint = named.checkpoint()?;
-    checkpoint.verify()?;
-    let recipe = resolved(&run)?;
-    let state = checkpoint::read_state(&checkpoint)?;
-    let net = content::read_net(&checkpoint, device)?;
-    let optimizer =
-        checkpoint::read_optimizer(&checkpoint, run::optimizer_settings(&recipe)?, &net, state.updates, device)?;
-    let manifest = images::Manifest::read(&run)?;
-    let data = images::open_as(&recipe, Some(manifest.classes(name)))?;
-    manifest.require(&data, &recipe)?;
-    let series = RunSeries::without_steps(&run)?;
-    let lengths = run::lengths_on(&run, &series, &state, until, |stop| lengths(&recipe, data.train.len(), stop))?;
-    if state.step >= lengths.stop && series.done.is_some() {
-        return Ok(None);
-    }
-    let phases = radius(&recipe, data.train.len(), &lengths)?.bands(lengths.stop);
-    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
-    let seed = series.info.seed;
-    let trainer = Trainer {
-        settings: run::settings(&recipe, &lengths, limits)?,
-        schedule: lengths.schedule.clone(),
-        task: task(&recipe, net, optimizer, data, &lengths, seed, device)?,
-        run,
-        state,
-        recorder,
-    };
-    Ok(Some(Started { trainer, recipe, lengths, fresh: false, lock }))
+    check_memory(recipe, &net.config, &data)?;
+    Ok((net, data))
 }
 
 /// The images of a new run. Where its first weights are those of another run, its classes have the numbers of that one.
@@ -152,20 +192,14 @@ fn open_for_weights(recipe: &Recipe, listener: &dyn Listener) -> Result<Data, Pr
 
 /// The images of a branch. With the weights of its base it has the classes of the base; a place in the data of the base
 /// means something only while these are what they were.
-fn open_for_branch(
-    recipe: &Recipe,
-    base_recipe: &Recipe,
-    base_run: &RunDir,
-    base: &str,
-    clocks: run::Clocks,
-    listener: &dyn Listener,
-) -> Result<Data, Problems> {
+fn open_for_branch(recipe: &Recipe, base: &Base, listener: &dyn Listener) -> Result<Data, Problems> {
+    let Base { name, run, recipe: base_recipe, clocks, .. } = base;
     if !clocks.weights && !clocks.data {
         return Ok(images::open(recipe)?);
     }
-    let manifest = images::Manifest::read(base_run)?;
-    let data = images::open_as(recipe, Some(manifest.classes(base)))?;
-    tell_match(&data, base, listener);
+    let manifest = images::Manifest::read(run)?;
+    let data = images::open_as(recipe, Some(manifest.classes(name)))?;
+    tell_match(&data, name, listener);
     let same =
         ["data.images", "data.holdout", "data.max_train"].iter().all(|key| recipe.shown(key) == base_recipe.shown(key));
     if same && !manifest.has_train(&data) {
@@ -174,7 +208,7 @@ fn open_for_branch(
         }
         let place = recipe.text("data.images")?;
         listener.warn(
-            &format!("the images of {place} are no longer those that {base} was trained on"),
+            &format!("the images of {place} are no longer those that {name} was trained on"),
             Some("if they should be the same, put the original files back"),
         );
     }
@@ -314,91 +348,10 @@ pub fn units(recipe: &Recipe, train: Option<usize>) -> temper_base::Result<Units
     Ok(Units { tokens_per_step: batch, tokens_per_epoch: train.map(epoch) })
 }
 
-/// What is new in a run.
-struct New {
-    net: ImageNet,
-    optimizer: Optimizer,
-    state: State,
-    start: &'static str,
-    parent: Option<Parent>,
-    seed: u64,
-}
-
-#[allow(clippy::too_many_arguments)]
-fn build(
-    recipe: &Recipe,
-    run: RunDir,
-    new: New,
-    data: Data,
-    session: Session,
-) -> Result<(Trainer<CertifyTask>, Lengths), Problems> {
-    let Session { limits, device, listener } = session;
-    let New { net, optimizer, state, start, parent, seed } = new;
-    let fresh = start != "branch" || recipe.text("clocks.weights")? != "keep";
-    check_batch(recipe, data.train.len())?;
-    let lengths = lengths(recipe, data.train.len(), limits.max_steps.map(|n| state.step.saturating_add(n)))?;
-    run::require_updates(recipe, &lengths, &state)?;
-    let eps = radius(recipe, data.train.len(), &lengths)?;
-    images::Manifest::of(&data).write(&run)?;
-    let settings = run::settings(recipe, &lengths, limits)?;
-    let about = About { task: "certify", seed, parameters: net.config.parameters(), start, parent };
-    let recorder = run::begin(&run, recipe, &lengths, &state, about, &eps.bands(lengths.stop), listener)?;
-    announce(recipe, &net, &data, &lengths, &eps, fresh, listener)?;
-    for what in data.passed_over() {
-        listener.warn(&what, Some(images::READ));
-    }
-    let task = task(recipe, net, optimizer, data, &lengths, seed, device)?;
-    let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
-    trainer.check_weights()?;
-    Ok((trainer, lengths))
-}
-
-/// What the loop trains, with everything of the recipe that decides its updates.
-fn task(
-    recipe: &Recipe,
-    net: ImageNet,
-    optimizer: Optimizer,
-    data: Data,
-    lengths: &Lengths,
-    seed: u64,
-    device: &Device,
-) -> Result<CertifyTask, Problems> {
-    let batch = recipe.usize("batch.images")?;
-    let eps = radius(recipe, data.train.len(), lengths)?;
-    let Data { train, holdout, test, .. } = data;
-    let mut sets: Vec<(String, Images)> =
-        holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();
-    sets.push(("test".into(), test));
-    Ok(CertifyTask {
-        net,
-        optimizer,
-        epochs: Epochs::new(seed, train.len(), batch),
-        train,
-        batch,
-        flip: recipe.bool("data.flip")?,
-        crop: recipe.usize("data.crop")?,
-        method: settings::method(recipe)?,
-        eps,
-        accumulation: settings::accumulation(recipe)?,
-        precise_batch_norm: recipe.bool("method.precise_batch_norm")?,
-        sets,
-        eval: settings::eval(recipe)?,
-        seed,
-        device: device.clone(),
-        fresh_statistics: None,
-    })
-}
-
 /// The plan in a few lines, learning rate and radius, before the first update.
-fn announce(
-    recipe: &Recipe,
-    net: &ImageNet,
-    data: &Data,
-    lengths: &Lengths,
-    eps: &EpsSchedule,
-    fresh: bool,
-    listener: &dyn Listener,
-) -> Result<(), Problems> {
+fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), Problems> {
+    let New { recipe, model: net, data, lengths, kept_weights, .. } = *new;
+    let (eps, fresh) = (radius(recipe, data.train.len(), lengths)?, !kept_weights);
     let [c, h, w] = net.config.input;
     listener.say(&format_args!("recipe      {}", recipe.name()));
     let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "model.graph".into());

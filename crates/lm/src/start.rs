@@ -1,8 +1,9 @@
-//! The four starts of a run: fresh, from a Hugging Face directory, branch, resume. Each says what is
-//! kept and what is reset, and shows plan and learning rate before the first update.
+//! What the starts of a language model's run add to those of any run: weights from a Hugging Face directory, text that is tokenised or
+//! taken over from a base, the tokenizer and what belongs to it.
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use temper_base::numbers::count;
 use temper_base::numbers::counted;
 use temper_base::problem::pasted;
@@ -10,17 +11,15 @@ use temper_base::{Listener, Problem, Problems, Result, files};
 use temper_data::{EvalWindows, Stream, StreamSpec, Tokenizer};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Task};
-use temper_record::event::Parent;
-use temper_record::run::{RunDir, RunRef};
-use temper_record::series::RunSeries;
-use temper_schedule::Length;
+use temper_record::checkpoint::Checkpoint;
+use temper_record::run::RunDir;
 use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::optimizer::Optimizer;
-use temper_train::run::{self, About, Session, Started};
-use temper_train::trainer::Trainer;
+use temper_train::run::Session;
+use temper_train::start::{Base, New, Tower};
 
-use crate::checkpoint::{self, State};
+use crate::checkpoint;
 use crate::cost::Memory;
 use crate::evaluate::{EvalSet, EvalSettings};
 use crate::reading;
@@ -31,10 +30,189 @@ use crate::{beside, checks, shape, text};
 /// Choosing a checkpoint by a set of fewer documents gives a warning.
 const FEW_DOCUMENTS: u64 = 10;
 
-/// `temper train`: fresh weights, or those of the directory that `init.from` names.
-pub fn train(mut recipe: Recipe, out: &Path, session: Session) -> Result<Started<LmTask>, Problems> {
-    let Session { limits, device, listener } = session;
-    run::refuse_base(&recipe, out)?;
+/// A new run before its directory exists.
+pub struct Draft {
+    /// Weights of a directory or of the base; without them they are drawn.
+    given: Option<GptNeox>,
+    config: GptNeoxConfig,
+    tokenizer: Tokenizer,
+    /// What belongs to the tokenizer. A branch takes it from its base's checkpoint.
+    beside: beside::Files,
+}
+
+/// The text of a new run, in token files that are not opened yet.
+pub struct Sources {
+    stream: StreamSpec,
+    sets: Vec<text::SetSpec>,
+    tokenizer: Tokenizer,
+    beside: beside::Files,
+}
+
+/// The text of a run, and the tokenizer that it is in.
+pub struct Data {
+    stream: Stream,
+    sets: Vec<EvalSet>,
+    /// What the manifest says of the sets.
+    specs: Vec<text::SetSpec>,
+    tokenizer: Tokenizer,
+    beside: beside::Files,
+    /// What to warn of in the files beside the tokenizer.
+    warnings: Vec<Problem>,
+}
+
+impl Tower for LmTask {
+    const KIND: Task = Task::Lm;
+    const OTHER_BASE: &'static str =
+        "a recipe with task = \"certify\" branches from such a run; this one is for language models";
+    const IMPORTED: &'static str = "hf";
+
+    type Model = GptNeox;
+    type Draft = Draft;
+    type Sources = Sources;
+    type Data = Data;
+
+    fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
+        inherit(recipe, base, name)
+    }
+
+    fn draft(recipe: &mut Recipe, base: Option<&Base>, session: Session) -> Result<Draft, Problems> {
+        let draft = match base {
+            None => draft_with_own_tokenizer(recipe, session)?,
+            Some(base) => draft_of_branch(recipe, base, session)?,
+        };
+        checks::lengths_and_paths(recipe, session.limits)?;
+        check_memory(recipe, &draft.config)?;
+        Ok(draft)
+    }
+
+    fn weights(
+        recipe: &Recipe,
+        draft: Draft,
+        base: Option<&Base>,
+        run: &RunDir,
+        session: Session,
+    ) -> Result<(GptNeox, Sources), Problems> {
+        let Session { device, listener, .. } = session;
+        let Draft { given, config, tokenizer, beside } = draft;
+        let (stream, sets) = match base {
+            None => {
+                let (sources, sets) = text::sources(recipe, &tokenizer, run, listener)?;
+                let replay = text::replay(recipe, None)?;
+                let (seed, seq_len) = (recipe.u64("seed")?, recipe.usize("data.seq_len")?);
+                (StreamSpec { seed, seq_len, sources, replay }, sets)
+            }
+            Some(base) => text_of_branch(recipe, &tokenizer, base, run, listener)?,
+        };
+        let model = match given {
+            Some(model) => with_positions(model, config.max_seq),
+            None => GptNeox::new(config, shape::init(recipe)?, recipe.u64("seed")?, device),
+        };
+        Ok((model, Sources { stream, sets, tokenizer, beside }))
+    }
+
+    fn open(recipe: &Recipe, sources: Sources, model: &mut GptNeox, base: Option<&Base>) -> Result<Data, Problems> {
+        let Sources { stream, sets: specs, tokenizer, beside } = sources;
+        let beside = base.map_or(Ok(beside), |base| beside::of_checkpoint(&base.checkpoint))?;
+        // Its documents end with this token, whatever those of the directory that it comes from ended with.
+        model.config.eos_token_id = tokenizer.eod();
+        let (beside, warnings) = beside::complete(beside, &tokenizer, &model.config)?;
+        let mut stream = Stream::open(&stream)?;
+        stream.require(tokenizer.vocabulary())?;
+        stream.ends_as(tokenizer.vocabulary())?;
+        let sets = text::open_sets(&specs, &tokenizer)?;
+        // The sets of a base are what they are.
+        let mut new = specs.iter().zip(&sets).filter(|(spec, _)| !spec.old);
+        new.try_for_each(|(_, set)| set.source.ends_as(tokenizer.vocabulary()))?;
+        checks::keep_best(recipe, &sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>())?;
+        Ok(Data { stream, sets, specs, tokenizer, beside, warnings })
+    }
+
+    fn lengths(recipe: &Recipe, data: &Data, stop: Option<u64>) -> Result<Lengths, Problems> {
+        Lengths::resolve(recipe, Some(epoch_tokens(&data.stream)), stop)
+    }
+
+    fn check(recipe: &Recipe, data: &mut Data, _: &Lengths, listener: &dyn Listener) -> Result<(), Problems> {
+        warn_of_few(recipe, &data.sets, listener)?;
+        warn_of_cuts(recipe, &data.sets, listener)?;
+        data.stream.identify()?;
+        Ok(text::identify(&mut data.specs, &data.sets)?)
+    }
+
+    fn write_manifest(data: &Data, run: &RunDir) -> Result<()> {
+        text::Manifest { stream: data.stream.spec().clone(), sets: data.specs.clone() }.write(run)?;
+        files::write_whole(&run.path().join("tokenizer.json"), data.tokenizer.to_json())
+    }
+
+    fn parameters(model: &GptNeox) -> u64 {
+        model.config.parameters()
+    }
+
+    fn announce(new: &New<'_, Self>, listener: &dyn Listener) -> Result<(), Problems> {
+        listener.warnings(&new.data.warnings);
+        announce(new, listener);
+        Ok(())
+    }
+
+    fn task(
+        recipe: &Recipe,
+        model: GptNeox,
+        optimizer: Optimizer,
+        data: Data,
+        _: &Lengths,
+        _: u64,
+        _: &Device,
+    ) -> Result<Self, Problems> {
+        let Data { stream, sets, tokenizer, beside, .. } = data;
+        let pieces = pieces(recipe)?;
+        let eval = EvalSettings {
+            seq_len: recipe.usize("data.seq_len")?,
+            rows: recipe.opt("eval.batch", Recipe::usize)?.unwrap_or(pieces.micro),
+            max_tokens: Some(recipe.u64("eval.max_tokens")?).filter(|&n| n > 0),
+        };
+        Ok(Self {
+            model,
+            optimizer,
+            stream,
+            batch: recipe.usize("batch.sequences")?,
+            pieces,
+            sets,
+            eval,
+            keep_best: recipe.opt("checkpoint.keep_best", Recipe::text)?,
+            tokenizer: Some(tokenizer.to_json().to_vec()),
+            beside,
+            scores: Vec::new(),
+        })
+    }
+
+    fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<GptNeox> {
+        checkpoint::read_model(checkpoint, device)
+    }
+
+    fn reopen(
+        recipe: &Recipe,
+        run: &RunDir,
+        checkpoint: &Checkpoint,
+        model: &GptNeox,
+        _: &str,
+    ) -> Result<Data, Problems> {
+        let eod = recipe.opt("data.eod", Recipe::text)?;
+        let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
+        // What older versions did not keep is made up for; the warnings were for the start.
+        let (beside, _) = beside::complete(beside::of_checkpoint(checkpoint)?, &tokenizer, &model.config)?;
+        let text::Manifest { stream, sets: mut specs } = text::Manifest::read(run)?;
+        let mut stream = Stream::open(&stream)?;
+        stream.require(tokenizer.vocabulary())?;
+        let sets = text::open_sets(&specs, &tokenizer)?;
+        // A run of the version before knows no hashes: its files are checked against their own headers alone.
+        stream.identify()?;
+        text::identify(&mut specs, &sets)?;
+        Ok(Data { stream, sets, specs, tokenizer, beside, warnings: Vec::new() })
+    }
+}
+
+/// The draft of a run that is no branch: with weights of its own or of the directory that `init.from` names.
+fn draft_with_own_tokenizer(recipe: &mut Recipe, session: Session) -> Result<Draft, Problems> {
+    let Session { device, listener, .. } = session;
     let imported = recipe
         .opt("init.from", Recipe::text)?
         .map(|path| match hugging_face::read(Path::new(&path), device) {
@@ -48,155 +226,63 @@ pub fn train(mut recipe: Recipe, out: &Path, session: Session) -> Result<Started
         .transpose()?;
     if let Some((path, imported)) = &imported {
         listener.warnings(&imported.warnings);
-        shape::adopt(&mut recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
+        shape::adopt(recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
     } else {
-        shape::fill_preset(&mut recipe)?;
+        shape::fill_preset(recipe)?;
     }
     let own = imported.as_ref().and_then(|(_, imported)| imported.tokenizer.as_deref());
-    let (tokenizer, warning) = checks::tokenizer(&recipe, own)?;
+    let (tokenizer, warning) = checks::tokenizer(recipe, own)?;
     warning.inspect(|warning| listener.warn(&warning, None));
     reading::tell_notes(tokenizer.notes(), listener);
     let from = imported.as_ref().map(|(path, _)| path.as_str());
     let beside = beside::at_start(&tokenizer, recipe.opt("data.tokenizer", Recipe::text)?.as_deref(), from)?;
-    let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
+    let mut config = shape::config(recipe, tokenizer.vocabulary())?;
     if let Some((path, imported)) = &imported {
-        checks::positions(&recipe, imported.model.config.max_seq, path)?
+        checks::positions(recipe, imported.model.config.max_seq, path)?
             .inspect(|warning| listener.warn(&warning, None));
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
     }
-    checks::lengths_and_paths(&recipe, limits)?;
-    check_memory(&recipe, &config)?;
-
-    let (run, lock) = RunDir::create(out)?;
-    run::tidy_on_failure(&run, || {
-        let (sources, sets) = text::sources(&recipe, &tokenizer, &run, listener)?;
-        let replay = text::replay(&recipe, None)?;
-        let stream = StreamSpec { seed: recipe.u64("seed")?, seq_len: recipe.usize("data.seq_len")?, sources, replay };
-        let start = if imported.is_some() { "hf" } else { "fresh" };
-        let model = match imported {
-            Some((_, imported)) => with_positions(imported.model, config.max_seq),
-            None => GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, device),
-        };
-        let optimizer = Optimizer::new(run::optimizer_settings(&recipe)?, &model, device);
-        let new = New { model, optimizer, stream, sets, beside, state: State::default(), start, parent: None };
-        build(recipe.clone(), run.clone(), new, tokenizer, session)
-    })
-    .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
+    Ok(Draft { given: imported.map(|(_, imported)| imported.model), config, tokenizer, beside })
 }
 
-/// `temper branch`: a new run from the clocks of another that the recipe keeps.
-pub fn branch(mut recipe: Recipe, base: &str, out: &Path, session: Session) -> Result<Started<LmTask>, Problems> {
-    let Session { limits, device, listener } = session;
-    let named = RunRef::parse(base)?;
-    let (base_run, checkpoint) = (named.open()?, named.checkpoint()?);
-    checkpoint.verify()?;
-    let base_recipe = run::resolved(&base_run)?;
-    if base_recipe.task() != Task::Lm {
-        let why = format!("it is a run of task = \"{}\"", base_recipe.task().name());
-        return Err(Problem::input("branch", base, why)
-            .hint("a recipe with task = \"certify\" branches from such a run; this one is for language models")
-            .into());
-    }
-    run::refuse_init(&recipe)?;
-    let state = checkpoint::read_state(&checkpoint)?;
-    inherit(&mut recipe, &base_recipe, base)?;
-    let clocks = run::Clocks::read(&recipe)?;
-    let base_model = checkpoint::read_model(&checkpoint, device)?;
-    if clocks.weights {
-        checks::positions(&recipe, base_model.config.max_seq, base)?.inspect(|warning| listener.warn(&warning, None));
-        shape::adopt(&mut recipe, &base_model.config, &Origin::Base(base.into()))?;
+/// The draft of a branch, whose tokenizer is its base's.
+fn draft_of_branch(recipe: &mut Recipe, base: &Base, session: Session) -> Result<Draft, Problems> {
+    let Session { device, listener, .. } = session;
+    let given = checkpoint::read_model(&base.checkpoint, device)?;
+    let positions = given.config.max_seq;
+    if base.clocks.weights {
+        checks::positions(recipe, positions, base.name)?.inspect(|warning| listener.warn(&warning, None));
+        shape::adopt(recipe, &given.config, &Origin::Base(base.name.into()))?;
     } else {
-        recipe.inherit(&base_recipe, "model", base);
-        shape::fill_preset(&mut recipe)?;
+        recipe.inherit(&base.recipe, "model", base.name);
+        shape::fill_preset(recipe)?;
     }
-    let tokenizer = checks::branch_tokenizer(&recipe, &checkpoint)?;
-    let mut config = shape::config(&recipe, tokenizer.vocabulary())?;
-    config.max_seq = config.max_seq.max(base_model.config.max_seq);
-    checks::lengths_and_paths(&recipe, limits)?;
-    check_memory(&recipe, &config)?;
-
-    let (run, lock) = RunDir::create(out)?;
-    run::tidy_on_failure(&run, || {
-        let base_manifest = text::Manifest::read(&base_run)?;
-        let seed = if clocks.rng { base_manifest.stream.seed } else { recipe.u64("seed")? };
-        let seq_len = recipe.usize("data.seq_len")?;
-        let (sources, new_sets, replay) = if recipe.names("data.train").is_empty() {
-            // The same data continues, and with it the replay that it had, if any.
-            (base_manifest.stream.sources.clone(), Vec::new(), base_manifest.stream.replay.clone())
-        } else {
-            let (sources, sets) = text::sources(&recipe, &tokenizer, &run, listener)?;
-            (sources, sets, text::replay(&recipe, Some((&base_run, &checkpoint)))?)
-        };
-        let sets = text::join_sets(&base_run, &run, new_sets)?;
-        let stream = StreamSpec { seed, seq_len, sources, replay };
-        let model = if clocks.weights {
-            with_positions(base_model, config.max_seq)
-        } else {
-            GptNeox::new(config, shape::init(&recipe)?, recipe.u64("seed")?, device)
-        };
-        let settings = run::optimizer_settings(&recipe)?;
-        let optimizer = if clocks.moments {
-            checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, device)?
-        } else {
-            Optimizer::new(settings, &model, device)
-        };
-        let begin = State {
-            step: if clocks.schedule { state.step } else { 0 },
-            tokens: if clocks.schedule { state.tokens } else { 0 },
-            samples: if clocks.data { state.samples } else { 0 },
-            updates: optimizer.updates,
-            ..State::default()
-        };
-        listener.say(&format_args!("branch of {base} at step {}: {}", state.step, clocks.sentence()));
-        let parent = Parent { run: named.dir.display().to_string(), step: state.step, tokens: state.tokens };
-        let beside = beside::of_checkpoint(&checkpoint)?;
-        let new = New { model, optimizer, stream, sets, beside, state: begin, start: "branch", parent: Some(parent) };
-        build(recipe.clone(), run.clone(), new, tokenizer, session)
-    })
-    .map(|(trainer, recipe, lengths)| Started { trainer, recipe, lengths, fresh: true, lock })
+    let tokenizer = checks::branch_tokenizer(recipe, &base.checkpoint)?;
+    let mut config = shape::config(recipe, tokenizer.vocabulary())?;
+    config.max_seq = config.max_seq.max(positions);
+    Ok(Draft { given: base.clocks.weights.then_some(given), config, tokenizer, beside: Vec::new() })
 }
 
-/// `temper resume`: everything as it was at the checkpoint. `None` if the run is complete; one that was killed
-/// after its last update and before its record said so has no update left and is brought to its end.
-pub fn resume(name: &str, until: Option<Length>, session: Session) -> Result<Option<Started<LmTask>>, Problems> {
-    let Session { limits, device, listener } = session;
-    let named = RunRef::parse(name)?;
-    let run = named.open()?;
-    let lock = run.lock()?;
-    let checkpoint = named.checkpoint()?;
-    checkpoint.verify()?;
-    let recipe = run::resolved(&run)?;
-    let state = checkpoint::read_state(&checkpoint)?;
-    let model = checkpoint::read_model(&checkpoint, device)?;
-    let settings = run::optimizer_settings(&recipe)?;
-    let optimizer = checkpoint::read_optimizer(&checkpoint, settings, &model, state.updates, device)?;
-    let eod = recipe.opt("data.eod", Recipe::text)?;
-    let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
-    // What older versions did not keep is made up for; the warnings were for the start.
-    let (beside, _) = beside::complete(beside::of_checkpoint(&checkpoint)?, &tokenizer, &model.config)?;
-    let mut manifest = text::Manifest::read(&run)?;
-    let mut stream = Stream::open(&manifest.stream)?;
-    stream.require(tokenizer.vocabulary())?;
-    let sets = text::open_sets(&manifest.sets, &tokenizer)?;
-    // A run of the version before knows no hashes: its files are checked against their own headers alone.
-    stream.identify()?;
-    text::identify(&mut manifest.sets, &sets)?;
-    let series = RunSeries::without_steps(&run)?;
-    let epoch = epoch_tokens(&stream);
-    let lengths = run::lengths_on(&run, &series, &state, until, |stop| Lengths::resolve(&recipe, Some(epoch), stop))?;
-    if state.step >= lengths.stop && series.done.is_some() {
-        return Ok(None);
-    }
-    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &[], listener)?;
-    let trainer = Trainer {
-        settings: run::settings(&recipe, &lengths, limits)?,
-        schedule: lengths.schedule.clone(),
-        task: LmTask { beside, ..task(&recipe, model, optimizer, stream, sets, &tokenizer)? },
-        run,
-        state,
-        recorder,
+/// The text that a branch trains on, its own or its base's, and the validation sets of both.
+fn text_of_branch(
+    recipe: &Recipe,
+    tokenizer: &Tokenizer,
+    base: &Base,
+    run: &RunDir,
+    listener: &dyn Listener,
+) -> Result<(StreamSpec, Vec<text::SetSpec>), Problems> {
+    let manifest = text::Manifest::read(&base.run)?;
+    let seed = if base.clocks.rng { manifest.stream.seed } else { recipe.u64("seed")? };
+    let seq_len = recipe.usize("data.seq_len")?;
+    let (sources, new_sets, replay) = if recipe.names("data.train").is_empty() {
+        // The same data continues, and with it the replay that it had, if any.
+        (manifest.stream.sources.clone(), Vec::new(), manifest.stream.replay.clone())
+    } else {
+        let (sources, sets) = text::sources(recipe, tokenizer, run, listener)?;
+        (sources, sets, text::replay(recipe, Some((&base.run, &base.checkpoint)))?)
     };
-    Ok(Some(Started { trainer, recipe, lengths, fresh: false, lock }))
+    let sets = text::join_sets(&base.run, run, new_sets)?;
+    Ok((StreamSpec { seed, seq_len, sources, replay }, sets))
 }
 
 /// What a branch takes over from the recipe of its base where its own says nothing: the model's shape
@@ -226,71 +312,9 @@ pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Pro
     Ok(())
 }
 
-/// The parts of a new run that differ between the starts.
-struct New {
-    model: GptNeox,
-    optimizer: Optimizer,
-    stream: StreamSpec,
-    sets: Vec<text::SetSpec>,
-    beside: beside::Files,
-    state: State,
-    start: &'static str,
-    parent: Option<Parent>,
-}
-
-/// Opens the data, resolves the lengths, writes what the run directory holds from the beginning, and
-/// prints plan and learning rate.
-fn build(
-    recipe: Recipe,
-    run: RunDir,
-    new: New,
-    tokenizer: Tokenizer,
-    session: Session,
-) -> Result<(Trainer<LmTask>, Recipe, Lengths), Problems> {
-    let Session { limits, listener, .. } = session;
-    let New { mut model, optimizer, stream: spec, sets: mut set_specs, beside, state, start, parent } = new;
-    // Its documents end with this token, whatever those of the directory that it comes from ended with.
-    model.config.eos_token_id = tokenizer.eod();
-    let (beside, warnings) = beside::complete(beside, &tokenizer, &model.config)?;
-    let mut stream = Stream::open(&spec)?;
-    stream.require(tokenizer.vocabulary())?;
-    stream.ends_as(tokenizer.vocabulary())?;
-    let sets = text::open_sets(&set_specs, &tokenizer)?;
-    // The sets of a base are what they are.
-    let mut new = set_specs.iter().zip(&sets).filter(|(spec, _)| !spec.old);
-    new.try_for_each(|(_, set)| set.source.ends_as(tokenizer.vocabulary()))?;
-    checks::keep_best(&recipe, &sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>())?;
-    let lengths =
-        Lengths::resolve(&recipe, Some(epoch_tokens(&stream)), limits.max_steps.map(|n| state.step.saturating_add(n)))?;
-    run::require_updates(&recipe, &lengths, &state)?;
-    warn_of_few(&recipe, &sets, listener)?;
-    warn_of_cuts(&recipe, &sets, listener)?;
-    stream.identify()?;
-    text::identify(&mut set_specs, &sets)?;
-    text::Manifest { stream: stream.spec().clone(), sets: set_specs }.write(&run)?;
-    files::write_whole(&run.path().join("tokenizer.json"), tokenizer.to_json())?;
-    let trainer_settings = run::settings(&recipe, &lengths, limits)?;
-    let about = About { task: "lm", seed: recipe.u64("seed")?, parameters: model.config.parameters(), start, parent };
-    let recorder = run::begin(&run, &recipe, &lengths, &state, about, &[], listener)?;
-    listener.warnings(&warnings);
-    announce(&recipe, &model, &stream, &sets, &lengths, &state, listener);
-    let task = LmTask { beside, ..task(&recipe, model, optimizer, stream, sets, &tokenizer)? };
-    let trainer =
-        Trainer { settings: trainer_settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
-    trainer.check_weights()?;
-    Ok((trainer, recipe, lengths))
-}
-
 /// The plan in a few lines, and the learning rate, before the first update.
-fn announce(
-    recipe: &Recipe,
-    model: &GptNeox,
-    stream: &Stream,
-    sets: &[EvalSet],
-    lengths: &Lengths,
-    state: &State,
-    listener: &dyn Listener,
-) {
+fn announce(new: &New<'_, LmTask>, listener: &dyn Listener) {
+    let New { recipe, model, data: Data { stream, sets, .. }, lengths, state, .. } = new;
     let config = &model.config;
     listener.say(&format_args!("recipe      {}", recipe.name()));
     listener.say(&format_args!(
@@ -383,34 +407,4 @@ pub fn pieces(recipe: &Recipe) -> Result<Pieces> {
     let batch = recipe.usize("batch.sequences")?;
     let micro = recipe.opt("batch.micro", Recipe::usize)?.unwrap_or(batch).min(batch);
     Ok(Pieces { micro, activation_checkpointing: recipe.bool("memory.activation_checkpointing")? })
-}
-
-/// What the loop trains, with everything of the recipe that decides its updates.
-fn task(
-    recipe: &Recipe,
-    model: GptNeox,
-    optimizer: Optimizer,
-    stream: Stream,
-    sets: Vec<EvalSet>,
-    tokenizer: &Tokenizer,
-) -> Result<LmTask> {
-    let pieces = pieces(recipe)?;
-    let eval = EvalSettings {
-        seq_len: recipe.usize("data.seq_len")?,
-        rows: recipe.opt("eval.batch", Recipe::usize)?.unwrap_or(pieces.micro),
-        max_tokens: Some(recipe.u64("eval.max_tokens")?).filter(|&n| n > 0),
-    };
-    Ok(LmTask {
-        model,
-        optimizer,
-        stream,
-        batch: recipe.usize("batch.sequences")?,
-        pieces,
-        sets,
-        eval,
-        keep_best: recipe.opt("checkpoint.keep_best", Recipe::text)?,
-        tokenizer: Some(tokenizer.to_json().to_vec()),
-        beside: Vec::new(),
-        scores: Vec::new(),
-    })
 }

@@ -8,9 +8,12 @@ mod device;
 
 use std::path::Path;
 
+use temper_certify::task::CertifyTask;
+use temper_lm::task::LmTask;
 use temper_recipe::Task;
 use temper_record::run::RunRef;
 use temper_schedule::Length;
+use temper_train::start;
 
 pub use device::device;
 pub use temper_base::listener::{Listener, Silent};
@@ -42,8 +45,8 @@ pub fn branch_recipe(name_or_path: &str, overrides: &[String]) -> Result<Recipe,
 /// Everything that keeps the run from beginning. The folder is left as it was found.
 pub fn train(recipe: Recipe, out: &Path, session: Session) -> Result<Box<dyn Run>, Problems> {
     Ok(match recipe.task() {
-        Task::Lm => Box::new(temper_lm::start::train(recipe, out, session)?),
-        Task::Certify => Box::new(temper_certify::start::train(recipe, out, session)?),
+        Task::Lm => Box::new(start::train::<LmTask>(recipe, out, session)?),
+        Task::Certify => Box::new(start::train::<CertifyTask>(recipe, out, session)?),
     })
 }
 
@@ -53,8 +56,8 @@ pub fn train(recipe: Recipe, out: &Path, session: Session) -> Result<Box<dyn Run
 /// Everything that keeps the run from beginning. The folder is left as it was found.
 pub fn branch(recipe: Recipe, base: &str, out: &Path, session: Session) -> Result<Box<dyn Run>, Problems> {
     Ok(match recipe.task() {
-        Task::Lm => Box::new(temper_lm::start::branch(recipe, base, out, session)?),
-        Task::Certify => Box::new(temper_certify::start::branch(recipe, base, out, session)?),
+        Task::Lm => Box::new(start::branch::<LmTask>(recipe, base, out, session)?),
+        Task::Certify => Box::new(start::branch::<CertifyTask>(recipe, base, out, session)?),
     })
 }
 
@@ -66,8 +69,8 @@ pub fn branch(recipe: Recipe, base: &str, out: &Path, session: Session) -> Resul
 pub fn resume(name: &str, until: Option<Length>, session: Session) -> Result<Option<Box<dyn Run>>, Problems> {
     let task = temper_train::run::resolved(&RunRef::parse(name)?.open()?)?.task();
     Ok(match task {
-        Task::Lm => temper_lm::start::resume(name, until, session)?.map(|run| Box::new(run) as Box<dyn Run>),
-        Task::Certify => temper_certify::start::resume(name, until, session)?.map(|run| Box::new(run) as Box<dyn Run>),
+        Task::Lm => start::resume::<LmTask>(name, until, session)?.map(|run| Box::new(run) as Box<dyn Run>),
+        Task::Certify => start::resume::<CertifyTask>(name, until, session)?.map(|run| Box::new(run) as Box<dyn Run>),
     })
 }
 

@@ -1,0 +1,291 @@
+//! How a run begins, whatever it trains: fresh or from imported weights ([`train`]), from the clocks of another run ([`branch`]), from its
+//! own last checkpoint ([`resume`]). What is checked, written and said, and in which order, is decided here. A [`Tower`] adds what belongs to
+//! its models and data.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use temper_base::{Listener, Problem, Problems, Result};
+use temper_model::Parameters;
+use temper_recipe::{Recipe, Task as Kind};
+use temper_record::checkpoint::Checkpoint;
+use temper_record::event::Parent;
+use temper_record::run::{RunDir, RunRef};
+use temper_record::series::RunSeries;
+use temper_schedule::Length;
+
+use crate::checkpoint::{State, read_optimizer, read_state};
+use crate::lengths::Lengths;
+use crate::optimizer::Optimizer;
+use crate::run::{self, About, Clocks, Session, Started};
+use crate::trainer::{Task, Trainer};
+
+/// The run that a branch continues, at the checkpoint that it continues from.
+pub struct Base<'a> {
+    /// As the user named it: `DIR`, `DIR@STEP` or `DIR@best`.
+    pub name: &'a str,
+    /// Where it lies.
+    pub run: RunDir,
+    /// The checkpoint, verified.
+    pub checkpoint: Checkpoint,
+    /// Its resolved recipe.
+    pub recipe: Recipe,
+    /// Its clocks at the checkpoint.
+    pub state: State,
+    /// Which of its clocks the branch keeps.
+    pub clocks: Clocks,
+}
+
+/// What a kind of model adds to the starts of a run. The methods stand in the order in which a start calls them.
+pub trait Tower: Task + Sized {
+    /// The task of its recipes.
+    const KIND: Kind;
+    /// The hint for a branch whose base is a run of another task.
+    const OTHER_BASE: &'static str;
+    /// How the record calls weights that `init.from` names.
+    const IMPORTED: &'static str;
+
+    /// What is trained.
+    type Model: Parameters;
+    /// What is known of a new run before its directory exists.
+    type Draft;
+    /// What the data of a new run is made of, not opened yet.
+    type Sources;
+    /// The data of a run, opened, and what belongs to it.
+    type Data;
+
+    /// What a branch takes over from the recipe of its base where its own says nothing.
+    fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems>;
+
+    /// Refuses everything that can be refused before the run's directory exists, fills in what recipe and base leave open.
+    fn draft(recipe: &mut Recipe, base: Option<&Base>, session: Session) -> Result<Self::Draft, Problems>;
+
+    /// The first weights, and what the data is made of. Text is tokenised into the directory of the run.
+    fn weights(
+        recipe: &Recipe,
+        draft: Self::Draft,
+        base: Option<&Base>,
+        run: &RunDir,
+        session: Session,
+    ) -> Result<(Self::Model, Self::Sources), Problems>;
+
+    /// The seed of the order of the data.
+    fn seed(recipe: &Recipe, _base: Option<&Base>) -> Result<u64> {
+        recipe.u64("seed")
+    }
+
+    /// Opens the data.
+    fn open(
+        recipe: &Recipe,
+        sources: Self::Sources,
+        model: &mut Self::Model,
+        base: Option<&Base>,
+    ) -> Result<Self::Data, Problems>;
+
+    /// Every length in updates; the run ends no later than after update `stop`.
+    fn lengths(recipe: &Recipe, data: &Self::Data, stop: Option<u64>) -> Result<Lengths, Problems>;
+
+    /// The last checks and warnings before anything is recorded.
+    fn check(
+        recipe: &Recipe,
+        data: &mut Self::Data,
+        lengths: &Lengths,
+        listener: &dyn Listener,
+    ) -> Result<(), Problems>;
+
+    /// Writes down which data the run has.
+    fn write_manifest(data: &Self::Data, run: &RunDir) -> Result<()>;
+
+    /// The phases of the run, as [`run::begin`] takes them.
+    fn phases(
+        _recipe: &Recipe,
+        _data: &Self::Data,
+        _lengths: &Lengths,
+    ) -> Result<Vec<(&'static str, u64, u64)>, Problems> {
+        Ok(Vec::new())
+    }
+
+    /// Trainable parameters.
+    fn parameters(model: &Self::Model) -> u64;
+
+    /// Tells the plan of a new run in a few lines.
+    fn announce(new: &New<'_, Self>, listener: &dyn Listener) -> Result<(), Problems>;
+
+    /// What the loop trains, with everything of the recipe that decides its updates.
+    fn task(
+        recipe: &Recipe,
+        model: Self::Model,
+        optimizer: Optimizer,
+        data: Self::Data,
+        lengths: &Lengths,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, Problems>;
+
+    /// The model of a checkpoint.
+    fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<Self::Model>;
+
+    /// Opens the data of a run that resumes from `checkpoint`, as its manifest says; refuses what has changed. `name` is how the user
+    /// named the run.
+    fn reopen(
+        recipe: &Recipe,
+        run: &RunDir,
+        checkpoint: &Checkpoint,
+        model: &Self::Model,
+        name: &str,
+    ) -> Result<Self::Data, Problems>;
+}
+
+/// A new run, about to make its first update.
+pub struct New<'a, T: Tower> {
+    /// Its recipe, with everything that start and base filled in.
+    pub recipe: &'a Recipe,
+    /// Its first weights.
+    pub model: &'a T::Model,
+    /// Its data.
+    pub data: &'a T::Data,
+    /// Its lengths.
+    pub lengths: &'a Lengths,
+    /// Its clocks.
+    pub state: &'a State,
+    /// Whether the weights are those of the base run.
+    pub kept_weights: bool,
+}
+
+/// A new run in the folder `out`: fresh weights, or those that `init.from` names.
+///
+/// # Errors
+/// Everything that keeps the run from beginning. The folder is left as it was found.
+pub fn train<T: Tower>(recipe: Recipe, out: &Path, session: Session) -> Result<Started<T>, Problems> {
+    run::refuse_base(&recipe, out)?;
+    begin(recipe, None, out, session)
+}
+
+/// A new run in the folder `out` from the clocks of the run `name` that the recipe keeps.
+///
+/// # Errors
+/// As [`train`], and a base of another task, or one whose checkpoint is damaged.
+pub fn branch<T: Tower>(mut recipe: Recipe, name: &str, out: &Path, session: Session) -> Result<Started<T>, Problems> {
+    let named = RunRef::parse(name)?;
+    let (run, checkpoint) = (named.open()?, named.checkpoint()?);
+    checkpoint.verify()?;
+    let base = run::resolved(&run)?;
+    if base.task() != T::KIND {
+        let why = format!("it is a run of task = \"{}\"", base.task().name());
+        return Err(Problem::input("branch", name, why).hint(T::OTHER_BASE).into());
+    }
+    run::refuse_init(&recipe)?;
+    let state = read_state(&checkpoint)?;
+    T::inherit(&mut recipe, &base, name)?;
+    let clocks = Clocks::read(&recipe)?;
+    let base = Base { name, run, checkpoint, recipe: base, state, clocks };
+    begin(recipe, Some(&base), out, session)
+}
+
+/// The run `name` with everything as it was at its checkpoint, to be trained to its end or to `until`. `None` if the run is complete; one
+/// that was killed after its last update and before its record said so has no update left and is brought to its end.
+///
+/// # Errors
+/// A checkpoint that is damaged, data that has changed, an end that is behind it.
+pub fn resume<T: Tower>(name: &str, until: Option<Length>, session: Session) -> Result<Option<Started<T>>, Problems> {
+    let Session { limits, device, listener } = session;
+    let named = RunRef::parse(name)?;
+    let run = named.open()?;
+    let lock = run.lock()?;
+    let checkpoint = named.checkpoint()?;
+    checkpoint.verify()?;
+    let recipe = run::resolved(&run)?;
+    let state = read_state(&checkpoint)?;
+    let model = T::read_model(&checkpoint, device)?;
+    let optimizer = read_optimizer(&checkpoint, run::optimizer_settings(&recipe)?, &model, state.updates, device)?;
+    let data = T::reopen(&recipe, &run, &checkpoint, &model, name)?;
+    let series = RunSeries::without_steps(&run)?;
+    let lengths = run::lengths_on(&run, &series, &state, until, |stop| T::lengths(&recipe, &data, stop))?;
+    if state.step >= lengths.stop && series.done.is_some() {
+        return Ok(None);
+    }
+    let phases = T::phases(&recipe, &data, &lengths)?;
+    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
+    let settings = run::settings(&recipe, &lengths, limits)?;
+    let task = T::task(&recipe, model, optimizer, data, &lengths, series.info.seed, device)?;
+    let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
+    Ok(Some(Started { trainer, recipe, lengths, fresh: false, lock }))
+}
+
+/// Begins a run in the folder `out`, which is left as it was found if that fails.
+fn begin<T: Tower>(
+    mut recipe: Recipe,
+    base: Option<&Base>,
+    out: &Path,
+    session: Session,
+) -> Result<Started<T>, Problems> {
+    let draft = T::draft(&mut recipe, base, session)?;
+    let (run, lock) = RunDir::create(out)?;
+    let (trainer, lengths) = run::tidy_on_failure(&run, || build(&recipe, draft, base, &run, session))?;
+    Ok(Started { trainer, recipe, lengths, fresh: true, lock })
+}
+
+/// Makes weights and data, resolves the lengths, writes what the run directory holds from the beginning, and tells the plan.
+fn build<T: Tower>(
+    recipe: &Recipe,
+    draft: T::Draft,
+    base: Option<&Base>,
+    run: &RunDir,
+    session: Session,
+) -> Result<(Trainer<T>, Lengths), Problems> {
+    let Session { limits, device, listener } = session;
+    let (mut model, sources) = T::weights(recipe, draft, base, run, session)?;
+    let settings = run::optimizer_settings(recipe)?;
+    let optimizer = match base.filter(|base| base.clocks.moments) {
+        Some(base) => read_optimizer(&base.checkpoint, settings, &model, base.state.updates, device)?,
+        None => Optimizer::new(settings, &model, device),
+    };
+    let state = base.map_or_else(State::default, |base| kept(base, &optimizer));
+    if let Some(base) = base {
+        let (name, step) = (base.name, base.state.step);
+        listener.say(&format_args!("branch of {name} at step {step}: {}", base.clocks.sentence()));
+    }
+    let seed = T::seed(recipe, base)?;
+    let mut data = T::open(recipe, sources, &mut model, base)?;
+    let lengths = T::lengths(recipe, &data, limits.max_steps.map(|n| state.step.saturating_add(n)))?;
+    run::require_updates(recipe, &lengths, &state)?;
+    T::check(recipe, &mut data, &lengths, listener)?;
+    T::write_manifest(&data, run)?;
+    let settings = run::settings(recipe, &lengths, limits)?;
+    let parent = base.map(Base::parent);
+    let start = match base {
+        Some(_) => "branch",
+        None if recipe.is_set("init.from") => T::IMPORTED,
+        None => "fresh",
+    };
+    let about = About { task: T::KIND.name(), seed, parameters: T::parameters(&model), start, parent };
+    let phases = T::phases(recipe, &data, &lengths)?;
+    let recorder = run::begin(run, recipe, &lengths, &state, about, &phases, listener)?;
+    let kept_weights = base.is_some_and(|base| base.clocks.weights);
+    let new = New { recipe, model: &model, data: &data, lengths: &lengths, state: &state, kept_weights };
+    T::announce(&new, listener)?;
+    let task = T::task(recipe, model, optimizer, data, &lengths, seed, device)?;
+    let schedule = lengths.schedule.clone();
+    let trainer = Trainer { settings, schedule, task, run: run.clone(), state, recorder };
+    trainer.check_weights()?;
+    Ok((trainer, lengths))
+}
+
+/// The clocks that a branch begins with.
+fn kept(base: &Base, optimizer: &Optimizer) -> State {
+    let Base { state, clocks, .. } = base;
+    State {
+        step: if clocks.schedule { state.step } else { 0 },
+        tokens: if clocks.schedule { state.tokens } else { 0 },
+        samples: if clocks.data { state.samples } else { 0 },
+        updates: optimizer.updates,
+        ..State::default()
+    }
+}
+
+impl Base<'_> {
+    /// What the record of a branch says of it.
+    fn parent(&self) -> Parent {
+        Parent { run: self.run.path().display().to_string(), step: self.state.step, tokens: self.state.tokens }
+    }
+}
