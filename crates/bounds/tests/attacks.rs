@@ -3,13 +3,15 @@
 
 mod common;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use common::{NETS, labels, load, shape, tensors, trace, values};
 use temper_bounds::attack::{Attack, AttackLoss, adversarial_images, attack, attack_images, smallest_margins};
 use temper_bounds::boxes::{Images, clean};
 use temper_bounds::ibp::Bound;
 use temper_bounds::radius::radii;
 use temper_bounds::verdict::{AttackCertified, Question, Summary, Verdict, verify_batch, verify_until};
+use temper_model::image::config::NetworkConfig;
+use temper_model::image::graph::Layer;
 use temper_model::image::{ImageNet, Statistics};
 use temper_model::parameter::Parameters;
 
@@ -253,6 +255,42 @@ fn not_a_number_is_no_verdict() {
     assert!(radii.iter().all(|radius| radius.certified.is_none()), "{radii:?}");
     let problem = Summary::of(&verdicts).check("cnn7").unwrap_err();
     assert!(problem.to_string().contains("5 of 5 images"), "{problem}");
+}
+
+/// The class that is farthest from the clean image may be the one that can be reached: here the gradients of all nearer ones, which
+/// cannot be reached, lead nowhere near it. Only a start that goes for it finds it.
+#[test]
+fn every_class_has_a_start() {
+    let device = Device::flex();
+    let text = r#"{"input": [1, 8, 8], "classes": 10, "nodes": [{"name": "flat", "op": "flatten", "inputs": [0]},
+        {"name": "last", "op": {"linear": {"out": 10}}, "inputs": [1]}]}"#;
+    let mut net = ImageNet::zeros(NetworkConfig::from_json(text, "network.json").unwrap(), &device);
+    // Every class goes a way of its own, at right angles to all others (Walsh functions). Logits at the clean image, all pixels 0.5,
+    // and their slopes: within 0.1 of it a logit changes by at most 6.4 times its slope.
+    let walsh = |way: usize, pixel: usize| if (way & pixel).count_ones().is_multiple_of(2) { 1.0f32 } else { -1.0 };
+    let logit = |class: usize| match class {
+        0 => (1.0, 0.0, 0),
+        1 => (-20.0, 0.0, 0),
+        9 => (-2.5, 0.625, 63),
+        near => (0.9 - 0.01 * near as f32, 0.01, near),
+    };
+    let (mut weight, mut bias) = (Vec::new(), Vec::new());
+    for (at, slope, way) in (0..10).map(logit) {
+        let row: Vec<f32> = (0..64).map(|pixel| slope * walsh(way, pixel)).collect();
+        bias.push(at - 0.5 * row.iter().sum::<f32>());
+        weight.extend(row);
+    }
+    let (weight, bias) = (TensorData::new(weight, [10, 64]), TensorData::new(bias, [10]));
+    net.layers[1] =
+        Layer::Linear { weight: Tensor::from_data(weight, &device), bias: Tensor::from_data(bias, &device) };
+    let images = Images { pixels: &[0.5; 64], shape: [1, 8, 8], labels: &[0], indices: &[0] };
+    let attacked = |restarts: usize| {
+        attack_images(&net, images, 0.1, &Attack { steps: 40, restarts, ..STRONG }, &device).unwrap()[0]
+    };
+    let found = attacked(10);
+    assert!(found.found() && found.class == 9, "{found:?}");
+    // Starts for the nearest rivals alone do not find it.
+    assert!(!attacked(3).found());
 }
 
 #[test]
