@@ -156,6 +156,16 @@ fn burn_stays_above_the_plain_crates() {
     }
 }
 
+/// Who reads a command line, draws bars or answers signals is a front door; a library does none of it.
+#[test]
+fn only_the_binary_knows_a_terminal() {
+    let front = ["clap", "clap_complete", "console", "indicatif", "signal-hook"];
+    for (name, dependencies) in manifests() {
+        let known: Vec<&str> = front.into_iter().filter(|other| dependencies.contains(*other)).collect();
+        assert!(if name == "cli" { known.len() == front.len() } else { known.is_empty() }, "{name}: {known:?}");
+    }
+}
+
 /// The compiler refuses `unsafe` wherever the workspace's lints hold and nobody lifts them.
 #[test]
 fn only_kernels_and_one_block_are_unsafe() {
