@@ -25,6 +25,18 @@ pub struct Key {
     pub task: Option<Task>,
     /// Its default in recipes of certified training, if that differs.
     pub certify_default: Option<&'static str>,
+    /// The key that this one stands in for: of the two, the one given later counts.
+    pub instead_of: Option<&'static str>,
+    /// Keys that a choice of this one sets anew: what earlier layers gave for them is forgotten.
+    pub resets: &'static [&'static str],
+    /// Its name in recipes and runs of earlier versions.
+    pub formerly: Option<&'static str>,
+    /// Whether a recipe has it from those that it extends.
+    pub inherited: bool,
+    /// Whether a branch decides it anew where a preset decided it in the base run.
+    pub anew: bool,
+    /// Whether every name that stands for its `*` needs it, and why: "the source has no path".
+    pub needed: Option<&'static str>,
 }
 
 /// What a recipe trains.
@@ -55,7 +67,22 @@ impl Task {
 }
 
 const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { path, kind, default: None, doc, unit: "", bears: true, task: None, certify_default: None }
+    Key {
+        path,
+        kind,
+        default: None,
+        doc,
+        unit: "",
+        bears: true,
+        task: None,
+        certify_default: None,
+        instead_of: None,
+        resets: &[],
+        formerly: None,
+        inherited: true,
+        anew: false,
+        needed: None,
+    }
 }
 
 /// A key of language models only.
@@ -99,6 +126,35 @@ impl Key {
         Self { bears: false, ..self }
     }
 
+    const fn instead_of(self, other: &'static str) -> Self {
+        Self { instead_of: Some(other), ..self }
+    }
+
+    const fn resets(self, others: &'static [&'static str]) -> Self {
+        Self { resets: others, ..self }
+    }
+
+    const fn formerly(self, name: &'static str) -> Self {
+        Self { formerly: Some(name), ..self }
+    }
+
+    const fn not_inherited(self) -> Self {
+        Self { inherited: false, ..self }
+    }
+
+    const fn anew(self) -> Self {
+        Self { anew: true, ..self }
+    }
+
+    const fn needed(self, why: &'static str) -> Self {
+        Self { needed: Some(why), ..self }
+    }
+
+    /// What comes before the name that the user chooses: `data.train` of `data.train.*.path`.
+    pub(crate) fn prefix(&self) -> Option<&'static str> {
+        self.path.split_once(".*.").map(|(prefix, _)| prefix)
+    }
+
     /// Whether a path, split at the dots, is this key.
     pub(crate) fn matches(&self, path: &[&str]) -> bool {
         let mut own = self.path.split('.');
@@ -122,7 +178,21 @@ const KEEP_RESET: Kind = Choice(&["keep", "reset"]);
 
 /// The key that a path means: recipes and runs of earlier versions have other names for some.
 pub fn current(path: &str) -> &str {
-    if path == "data.invalid_utf8" { "data.bad_lines" } else { path }
+    KEYS.iter().find(|key| key.formerly == Some(path)).map_or(path, |key| key.path)
+}
+
+/// The key that is given either instead of the one with this path or replaced by it.
+pub(crate) fn alternative(path: &str) -> Option<&'static str> {
+    KEYS.iter().find_map(|key| {
+        let other = key.instead_of?;
+        if path == key.path {
+            Some(other)
+        } else if path == other {
+            Some(key.path)
+        } else {
+            None
+        }
+    })
 }
 
 /// Every key, in the order in which they are shown.
@@ -143,7 +213,7 @@ pub static KEYS: &[Key] = &[
         "model.preset",
         Text,
         "a named shape such as \"pythia-70m\"; sets the keys of [model] that the recipe leaves out",
-    ),
+    ).resets(&["model.layers", "model.d_model", "model.heads", "model.d_ff"]),
     lm("model.layers", Int(1), "number of transformer layers"),
     lm("model.d_model", Int(1), "width of the residual stream"),
     lm("model.heads", Int(1), "attention heads in each layer; d_model must be a multiple of their number"),
@@ -173,13 +243,13 @@ pub static KEYS: &[Key] = &[
     ),
     certify("model.name", Text, "the network: cnn7, small, wide-resnet-8, resnext, ... (`temper recipe networks` lists them)"),
     certify("model.width", Int(1), "channels of its first convolution; the paper's number if not given"),
-    certify("model.graph", Texts, "the network as a list of layers, instead of a name (`temper recipe layers` explains them)"),
+    certify("model.graph", Texts, "the network as a list of layers, instead of a name (`temper recipe layers` explains them)").instead_of("model.name").resets(&["model.width", "model.batch_norm"]),
     certify(
         "model.batch_norm",
         Choice(&["full", "conv", "none"]),
         "where batch norms are: after every affine layer but the last, after convolutions only, or nowhere",
     )
-    .default("\"full\""),
+    .default("\"full\"").anew(),
     certify(
         "init.weights",
         Choice(&["default", "xavier", "kaiming", "orthogonal", "ibp"]),
@@ -191,34 +261,34 @@ pub static KEYS: &[Key] = &[
         Choice(&["plain", "pgd", "vanilla-ibp", "crown-ibp", "fast"]),
         "the method of training; \"fast\" is arXiv 2103.17268; sets the keys of [method] that the recipe leaves out",
     )
-    .default("\"fast\""),
-    certify("method.tightness", Bool, "use the warmup regulariser against loose bounds"),
-    certify("method.relu_balance", Bool, "use the warmup regulariser against too many inactive or active ReLUs"),
-    certify("method.lambda", Float(AtLeastZero), "weight of the warmup regularisers at eps = 0").default("0.5"),
-    certify("method.tau", Float(AboveZeroToOne), "tolerance of the warmup regularisers").default("0.5"),
+    .default("\"fast\"").anew(),
+    certify("method.tightness", Bool, "use the warmup regulariser against loose bounds").anew(),
+    certify("method.relu_balance", Bool, "use the warmup regulariser against too many inactive or active ReLUs").anew(),
+    certify("method.lambda", Float(AtLeastZero), "weight of the warmup regularisers at eps = 0").default("0.5").anew(),
+    certify("method.tau", Float(AboveZeroToOne), "tolerance of the warmup regularisers").default("0.5").anew(),
     certify(
         "method.loss_fusion",
         Bool,
         "crown-ibp: bound the loss instead of each margin, so that the cost does not grow with the number of classes",
     )
-    .default("true"),
+    .default("true").anew(),
     certify(
         "method.mixing",
         Choice(&["ramp", "zhang"]),
         "crown-ibp: how IBP replaces it: as in arXiv 2103.17268 (\"ramp\"), or as in arXiv 1906.06316 (\"zhang\")",
     )
-    .default("\"ramp\""),
+    .default("\"ramp\"").anew(),
     certify("method.beta_end", Float(ZeroToOne), "mixing = \"zhang\": weight of CROWN-IBP at the end of the ramp")
-        .default("0.0"),
+        .default("0.0").anew(),
     certify("method.kappa_end", Float(ZeroToOne), "mixing = \"zhang\": weight of the clean loss at the end of the ramp")
-        .default("0.0"),
-    certify("method.attack_steps", Int(1), "pgd: steps of the attack during training").default("7"),
+        .default("0.0").anew(),
+    certify("method.attack_steps", Int(1), "pgd: steps of the attack during training").default("7").anew(),
     certify(
         "method.precise_batch_norm",
         Bool,
         "before each evaluation, compute the running statistics anew over the training set",
     )
-    .default("false"),
+    .default("false").anew(),
     // The radius.
     certify("eps.target", Radius, "L-infinity radius in pixel values of [0, 1], for example \"8/255\" or 0.3"),
     certify("eps.shape", Choice(EpsShape::NAMES), "how the radius grows").default("\"smoothed\""),
@@ -276,21 +346,21 @@ pub static KEYS: &[Key] = &[
         Choice(&["skip", "error"]),
         "what to do with lines without usable text (not UTF-8, half an emoji, no such key, null): skip and count, or stop",
     )
-    .default("\"skip\""),
+    .default("\"skip\"").formerly("data.invalid_utf8"),
     lm(
         "data.validation_fraction",
         Float(ZeroToBelowOne),
         "fraction of each training source's documents to hold out for validation",
     )
     .default("0.01"),
-    lm("data.train.*.path", Texts, "a training source: files, folders or globs of text, JSON lines or token shards"),
+    lm("data.train.*.path", Texts, "a training source: files, folders or globs of text, JSON lines or token shards").needed("the source has no path"),
     lm(
         "data.train.*.weight",
         Float(AtLeastZero),
         "share of the source in training, relative to the other weights; 0 leaves it out",
     )
     .default("1.0"),
-    lm("data.validation.*.path", Texts, "a further validation set, besides those held out of the training sources"),
+    lm("data.validation.*.path", Texts, "a further validation set, besides those held out of the training sources").needed("the source has no path"),
     lm("data.replay.fraction", Float(ZeroToBelowOne), "fraction of the samples to take from the data of an earlier run")
         .default("0.0"),
     lm("data.replay.from", Text, "directory of the run whose data to replay; the base of a branch if not given"),
@@ -336,7 +406,7 @@ pub static KEYS: &[Key] = &[
     )
     .default("\"ours\""),
     key("lr.peak", Float(AboveZero), "the maximum of the learning rate"),
-    key("lr.min", Float(AtLeastZero), "the minimum of the learning rate; instead of min_ratio"),
+    key("lr.min", Float(AtLeastZero), "the minimum of the learning rate; instead of min_ratio").instead_of("lr.min_ratio"),
     key("lr.min_ratio", Float(ZeroToOne), "the minimum as a fraction of the maximum").default("0.1"),
     key("lr.warmup", Length, "length of the linear warmup; 0 starts at the maximum").default("\"1%\"").in_certify("0"),
     key("lr.warmup_from", Float(AtLeastZero), "where the warmup starts (transformers' warmup-stable-decay starts at the minimum)").default("0.0"),
@@ -349,7 +419,7 @@ pub static KEYS: &[Key] = &[
         .default("\"10%\""),
     key("lr.decay_shape", Choice(DecayShape::NAMES), "wsd, wsd-s: curve of the decay").default("\"1-sqrt\""),
     key("lr.power", Float(AboveZero), "wsd, wsd-s: exponent of the \"power\" decay").default("2.0"),
-    key("lr.cycles", Int(1), "wsd-s, rewarm-cosine: number of equal cycles; instead of ends"),
+    key("lr.cycles", Int(1), "wsd-s, rewarm-cosine: number of equal cycles; instead of ends").instead_of("lr.ends"),
     key("lr.ends", Lengths, "wsd-s, rewarm-cosine: where the cycles end, counted from the first update"),
     key(
         "lr.rewarm",
@@ -424,7 +494,7 @@ pub static KEYS: &[Key] = &[
     key("clocks.data", KEEP_RESET, "branch: whether it keeps the position in the data").default("\"reset\""),
     key("clocks.rng", KEEP_RESET, "branch: whether it keeps the random state").default("\"reset\""),
     // What the run should end with.
-    key("expect.metric", Text, "the metric to compare at the end of the run; not inherited").free(),
-    key("expect.mean", Float(Any), "its expected value").free(),
-    key("expect.tolerance", Float(AtLeastZero), "by how much the metric may differ from it").free(),
+    key("expect.metric", Text, "the metric to compare at the end of the run; not inherited").free().not_inherited(),
+    key("expect.mean", Float(Any), "its expected value").free().not_inherited(),
+    key("expect.tolerance", Float(AtLeastZero), "by how much the metric may differ from it").free().not_inherited(),
 ];

@@ -406,7 +406,7 @@ impl Recipe {
         let under = format!("{key}.");
         for (path, entry) in base.entries.iter().filter(|(path, _)| *path == key || path.starts_with(&under)) {
             // A default of the base is the same default here; what a method or a network decided there it decides anew.
-            let anew = path.starts_with("method.") || path == "model.batch_norm";
+            let anew = find_key(path).is_some_and(|key| key.anew);
             let decided = matches!(entry.origin, Origin::Preset(_)) && anew;
             if entry.origin != Origin::Default && !decided {
                 self.fill(path, entry.value.clone(), Origin::Base(run.to_owned()));

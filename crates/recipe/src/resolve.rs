@@ -5,16 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use temper_base::Problem;
 use temper_schedule::{Length, LrShape, Units, shape_fields};
 
-use crate::keys::{KEYS, Key, Task, current, find_key};
+use crate::keys::{KEYS, Key, Task, alternative, current, find_key};
 use crate::layer::{self, Item, Layer, at};
 use crate::library::{Library, Source};
 use crate::recipe::{Entry, Origin, Recipe, Written};
 use crate::value::Value;
-
-/// Pairs of keys in which the one given later replaces the other.
-const EITHER: [[&str; 2]; 3] = [["lr.min", "lr.min_ratio"], ["lr.cycles", "lr.ends"], ["model.name", "model.graph"]];
-/// The keys that a newly chosen preset sets anew.
-const PRESET: [&str; 4] = ["model.layers", "model.d_model", "model.heads", "model.d_ff"];
 
 pub(crate) fn recipe(
     source: Source,
@@ -129,14 +124,10 @@ impl Resolver {
                 return self.problem(&item.place, path, refusal.why, refusal.hint);
             }
         };
-        if path.starts_with("expect.") && layer < self.own {
+        if !key.inherited && layer < self.own {
             return;
         }
-        for [a, b] in EITHER {
-            let other = if path == a { b } else { a };
-            if path != a && path != b {
-                continue;
-            }
+        if let Some(other) = alternative(path) {
             match self.layer_of.get(other) {
                 Some(earlier) if *earlier == layer => {
                     let why = format!("it is given together with {other}");
@@ -146,18 +137,9 @@ impl Resolver {
                 None => {}
             }
         }
-        if path == "model.preset" {
-            for shape in PRESET {
-                if self.layer_of.get(shape).is_some_and(|earlier| *earlier < layer) {
-                    self.forget(shape);
-                }
-            }
-        }
-        if path == "model.graph" {
-            for shape in ["model.width", "model.batch_norm"] {
-                if self.layer_of.get(shape).is_some_and(|earlier| *earlier < layer) {
-                    self.forget(shape);
-                }
+        for other in key.resets {
+            if self.layer_of.get(*other).is_some_and(|earlier| *earlier < layer) {
+                self.forget(other);
             }
         }
         let entry = Entry { value, origin: origin.clone(), place: item.place.clone() };
@@ -187,14 +169,13 @@ impl Resolver {
         }
     }
 
-    /// Checks that every named source has a path.
+    /// Checks that every name which the user chose has the keys that it needs.
     fn check_names(&mut self) {
-        for prefix in ["data.train", "data.validation"] {
-            let names: Vec<String> = self.recipe.names(prefix).into_iter().map(str::to_owned).collect();
-            for name in names {
-                let path = format!("{prefix}.{name}.path");
+        for key in KEYS {
+            let Some(why) = key.needed else { continue };
+            for path in self.instances(key) {
                 if !self.recipe.is_set(&path) && !self.refused.contains(&path) {
-                    let problem = self.recipe.problem(&path, "the source has no path");
+                    let problem = self.recipe.problem(&path, why);
                     self.problems.push(problem);
                 }
             }
@@ -255,12 +236,7 @@ impl Resolver {
                 Some(field) => fields.as_ref().is_none_or(|fields| fields.contains(&field)),
                 None => true,
             };
-            let other = EITHER.iter().find_map(|[a, b]| match key.path {
-                path if path == *a => Some(*b),
-                path if path == *b => Some(*a),
-                _ => None,
-            });
-            if !belongs || other.is_some_and(|other| self.recipe.is_set(other)) {
+            if !belongs || alternative(key.path).is_some_and(|other| self.recipe.is_set(other)) {
                 continue;
             }
             for path in self.instances(key) {
@@ -404,8 +380,9 @@ impl Resolver {
 
 /// `data.train.NAME.` if the item takes that name away.
 fn removal(item: &Item) -> Option<String> {
-    let name = ["data.train.", "data.validation."].iter().find_map(|prefix| item.path.strip_prefix(prefix))?;
-    (!name.contains('.') && item.value.as_bool() == Some(false)).then(|| format!("{}.", item.path))
+    let (prefix, _) = item.path.rsplit_once('.')?;
+    let chosen = KEYS.iter().any(|key| key.prefix() == Some(prefix));
+    (chosen && item.value.as_bool() == Some(false)).then(|| format!("{}.", item.path))
 }
 
 /// The part of `path` that stands for `*`.

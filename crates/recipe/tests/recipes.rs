@@ -133,6 +133,31 @@ fn a_branch_decides_its_method_anew() {
     assert_eq!(branch.text("method.name").unwrap(), "vanilla-ibp");
 }
 
+/// A list of layers given later replaces the name of a network, and what belonged to that network.
+#[test]
+fn layers_replace_a_name() {
+    let text = CERTIFY.replace("name = 'cnn7'", "name = 'cnn7'\nwidth = 8\nbatch_norm = 'none'");
+    let load = |overrides: &[&str]| Recipe::from_text("c", &text, &set(overrides), &LIBRARY);
+    let graph = load(&["model.graph=['flatten']"]).unwrap();
+    assert!(graph.is_set("model.graph") && !graph.is_set("model.name") && !graph.is_set("model.width"));
+    assert_eq!((graph.shown("model.batch_norm"), graph.origin("model.batch_norm")), ("full".into(), Origin::Default));
+    // What is given beside it counts.
+    let beside = load(&["model.graph=['flatten']", "model.batch_norm=conv"]).unwrap();
+    assert_eq!(beside.text("model.batch_norm").unwrap(), "conv");
+    let before = load(&["model.batch_norm=conv", "model.graph=['flatten']"]).unwrap();
+    assert_eq!(before.text("model.batch_norm").unwrap(), "conv");
+    let problems = load(&["model.graph=['flatten']", "model.name=cnn7"]).unwrap_err();
+    assert!(problems[0].why.contains("given together with model.graph"), "{problems:?}");
+}
+
+/// A key is found by the name that it had in earlier versions, and kept under today's.
+#[test]
+fn earlier_names_are_read() {
+    let recipe = load("rewarm/small", &["data.invalid_utf8=error"]);
+    assert_eq!(recipe.text("data.bad_lines").unwrap(), "error");
+    assert!(!recipe.is_set("data.invalid_utf8"));
+}
+
 /// The ramp in updates, and one that does not fit.
 #[test]
 fn the_ramp_of_a_recipe() {
@@ -159,6 +184,13 @@ fn the_table_is_sound() {
     for key in KEYS {
         assert!(key.doc.len() > 5 && !key.doc.ends_with('.') && key.doc.len() <= 120, "{}: {}", key.path, key.doc);
         assert!(std::ptr::eq(find_key(key.path).unwrap(), key), "{} is shadowed", key.path);
+        // What a key says of others, it says of keys that exist.
+        for other in key.resets.iter().chain(&key.instead_of) {
+            assert!(KEYS.iter().any(|key| key.path == *other), "{} names {other}", key.path);
+        }
+        let twice = |name: &str| KEYS.iter().any(|key| key.path == name);
+        assert!(!key.formerly.is_some_and(twice), "the earlier name of {} is a key", key.path);
+        assert!(key.needed.is_none() || key.path.contains(".*."), "nothing stands for a * in {}", key.path);
     }
     // Every default is a value of its kind: all of them are there in a recipe that says nothing about them.
     let recipe = load("rewarm/german", &["lr.shape=wsd-s", "lr.cycles=2", "clocks.data=reset"]);
