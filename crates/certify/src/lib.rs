@@ -9,7 +9,7 @@
 //! | [`cost`] | memory and time of an update |
 //! | [`settings`] | network, first weights, method and radius of a recipe |
 //! | [`images`] | the images of a run, and the manifest that it keeps of them |
-//! | [`start`] | the four starts: fresh, from a state dict, branch, resume |
+//! | [`start`] | what it adds to the starts of a run: images, network, first weights, radius |
 //! | [`plan`] | what a recipe does and costs |
 //! | [`open`], [`layers`] | a network to look at, and what the intervals do in each of its layers |
 

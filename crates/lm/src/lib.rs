@@ -13,7 +13,7 @@
 //! | [`reading`], [`tokenising`] | what is reported of text that is read |
 //! | [`beside`] | the files that belong to a tokenizer, through checkpoint, branch and export |
 //! | [`checks`] | what a start and its plan refuse |
-//! | [`start`] | the four starts: fresh, from a Hugging Face directory, branch, resume |
+//! | [`start`] | what it adds to the starts of a run: first weights, text, tokenizer |
 //! | [`survey`] | the data of a recipe looked at before anything starts |
 //! | [`plan`] | what a recipe does and costs |
 //! | [`open`] | a model to look at: of a run or of a Hugging Face directory |

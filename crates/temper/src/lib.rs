@@ -1,7 +1,8 @@
 //! Temper as a library: from a recipe to a run, whatever it trains. The command line is one of its front doors.
 //!
 //! A [`Recipe`] is read by [`recipe`] or [`branch_recipe`]. [`train`], [`branch`] and [`resume`] make a [`Run`] of it, whose
-//! [`Run::train`] trains it to its end. `examples/continue_model.rs` does so in 40 lines. The towers `temper-lm` and `temper-certify` have what belongs to a task alone.
+//! [`Run::train`] trains it to its end.
+//! `examples/continue_model.rs` does so in 40 lines. The towers `temper-lm` and `temper-certify` have what belongs to a task alone.
 
 pub mod builtin;
 mod device;

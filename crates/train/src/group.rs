@@ -51,7 +51,7 @@ fn sum_by_tree(mut level: Vec<Gradients>) -> Gradients {
         let mut above = Vec::with_capacity(below.len().div_ceil(2));
         while let Some(left) = below.next() {
             above.push(match below.next() {
-                Some(right) => left.add(right),
+                Some(right) => left.plus(right),
                 None => left,
             });
         }

@@ -165,7 +165,7 @@ impl Gradients {
     }
 
     /// The sum of both, which are those of one model.
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         let sums = self.0.into_iter().zip(other.0).map(|pair| match pair {
             (Some(left), Some(right)) => Some(left + right),
             (left, right) => left.or(right),
