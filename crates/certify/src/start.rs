@@ -8,7 +8,7 @@ use temper_base::numbers::count;
 use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::images::{Epochs, Images, Match};
 use temper_graph::NetworkConfig;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::stored;
 use temper_recipe::{Recipe, Task};
 use temper_record::checkpoint::Checkpoint;
@@ -33,8 +33,8 @@ impl Tower for CertifyTask {
         "a recipe of a language model branches from such a run; this one has task = \"certify\"";
     const IMPORTED: &'static str = "state-dict";
 
-    type Model = ImageNet;
-    type Draft = (ImageNet, Data);
+    type Model = Classifier;
+    type Draft = (Classifier, Data);
     type Sources = Data;
     type Data = Data;
 
@@ -43,7 +43,7 @@ impl Tower for CertifyTask {
         Ok(settings::fill_method(recipe)?)
     }
 
-    fn draft(recipe: &mut Recipe, base: Option<&Base>, session: Session) -> Result<(ImageNet, Data), Problems> {
+    fn draft(recipe: &mut Recipe, base: Option<&Base>, session: Session) -> Result<(Classifier, Data), Problems> {
         match base {
             None => draft_of_own_network(recipe, session),
             Some(base) => draft_of_branch(recipe, base, session),
@@ -52,11 +52,11 @@ impl Tower for CertifyTask {
 
     fn weights(
         recipe: &Recipe,
-        draft: (ImageNet, Data),
+        draft: (Classifier, Data),
         base: Option<&Base>,
         _: &RunDir,
         _: Session,
-    ) -> Result<(ImageNet, Data), Problems> {
+    ) -> Result<(Classifier, Data), Problems> {
         if let Some(base) = base.filter(|base| base.clocks.data) {
             require_same_batches(recipe, &base.recipe, base.name)?;
         }
@@ -71,7 +71,7 @@ impl Tower for CertifyTask {
         }
     }
 
-    fn open(recipe: &Recipe, data: Data, _: &mut ImageNet, _: Option<&Base>) -> Result<Data, Problems> {
+    fn open(recipe: &Recipe, data: Data, _: &mut Classifier, _: Option<&Base>) -> Result<Data, Problems> {
         check_batch(recipe, data.train.len())?;
         Ok(data)
     }
@@ -92,7 +92,7 @@ impl Tower for CertifyTask {
         Ok(radius(recipe, data.train.len(), lengths)?.bands(lengths.stop))
     }
 
-    fn parameters(net: &ImageNet) -> u64 {
+    fn parameters(net: &Classifier) -> u64 {
         net.config.parameters()
     }
 
@@ -104,7 +104,7 @@ impl Tower for CertifyTask {
 
     fn task(
         recipe: &Recipe,
-        net: ImageNet,
+        net: Classifier,
         optimizer: Optimizer,
         data: Data,
         lengths: &Lengths,
@@ -137,11 +137,11 @@ impl Tower for CertifyTask {
         })
     }
 
-    fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<ImageNet> {
+    fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<Classifier> {
         content::read_net(checkpoint, device)
     }
 
-    fn reopen(recipe: &Recipe, run: &RunDir, _: &Checkpoint, _: &ImageNet, name: &str) -> Result<Data, Problems> {
+    fn reopen(recipe: &Recipe, run: &RunDir, _: &Checkpoint, _: &Classifier, name: &str) -> Result<Data, Problems> {
         let manifest = images::Manifest::read(run)?;
         let data = images::open_as(recipe, Some(manifest.classes(name)))?;
         manifest.require(&data, recipe)?;
@@ -150,7 +150,7 @@ impl Tower for CertifyTask {
 }
 
 /// Network and images of a run that is no branch: with fresh weights, or those of the state dict that `init.from` names.
-fn draft_of_own_network(recipe: &mut Recipe, session: Session) -> Result<(ImageNet, Data), Problems> {
+fn draft_of_own_network(recipe: &mut Recipe, session: Session) -> Result<(Classifier, Data), Problems> {
     let Session { device, listener, .. } = session;
     settings::fill_method(recipe)?;
     let data = open_for_weights(recipe, listener)?;
@@ -165,7 +165,7 @@ fn draft_of_own_network(recipe: &mut Recipe, session: Session) -> Result<(ImageN
 }
 
 /// Network and images of a branch.
-fn draft_of_branch(recipe: &Recipe, base: &Base, session: Session) -> Result<(ImageNet, Data), Problems> {
+fn draft_of_branch(recipe: &Recipe, base: &Base, session: Session) -> Result<(Classifier, Data), Problems> {
     let Session { device, listener, .. } = session;
     let data = open_for_branch(recipe, base, listener)?;
     let net = if base.clocks.weights {
@@ -295,20 +295,20 @@ fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_
 }
 
 /// A fresh network for the data.
-pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Result<ImageNet, Problems> {
+pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Result<Classifier, Problems> {
     let config = settings::network(recipe, data.train.shape, data.train.classes())?;
     let Normalisation { mean, std, .. } = settings::normalisation(recipe, &data.train)?;
-    Ok(ImageNet::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
+    Ok(Classifier::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
 }
 
 /// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
-fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Result<ImageNet, Problems> {
+fn state_dict(net: Classifier, path: &Path, device: &Device) -> Result<Classifier, Problems> {
     let (mean, std) = (net.mean.clone(), net.std.clone());
     Ok(read_weights(net.config, path, device)?.normalised(mean, std))
 }
 
 /// A network of these tensors.
-pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<ImageNet, Problems> {
+pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<Classifier, Problems> {
     if path.is_dir() {
         return Err(Problem::input("read state dict", path.display(), "it is a folder")
             .hint("init.from names a safetensors file; to start from a run: temper branch RUN RECIPE --out DIR")
