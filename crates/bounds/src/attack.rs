@@ -5,7 +5,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use temper_base::Result;
-use temper_model::image::{ImageNet, Statistics};
+use temper_model::image::{Classifier, Statistics};
 use temper_model::parameter::{Parameter, Parameters};
 
 use crate::boxes::{Images, clean, ends};
@@ -67,7 +67,7 @@ pub(crate) enum Goal {
 /// misclassified. `pixels` is `[N, C, H, W]` in [0, 1]; the images are those numbered from `first_index` on in their
 /// data set, which with the seed decides the random starts. Wrong images for the network are the user's error.
 pub fn attack(
-    net: &ImageNet,
+    net: &Classifier,
     pixels: &[f32],
     labels: &[u32],
     eps: f64,
@@ -81,7 +81,7 @@ pub fn attack(
 
 /// [`attack`] for images with any numbers.
 pub fn attack_images(
-    net: &ImageNet,
+    net: &Classifier,
     images: Images,
     eps: f64,
     attack: &Attack,
@@ -92,7 +92,7 @@ pub fn attack_images(
 
 /// [`attack_images`], which asks `stop` between passes: `None` once it has said so.
 pub fn attack_images_until(
-    net: &ImageNet,
+    net: &Classifier,
     images: Images,
     eps: f64,
     attack: &Attack,
@@ -104,7 +104,7 @@ pub fn attack_images_until(
 
 /// The same attack, but every image goes through all steps of all starts: the smallest margins that it finds.
 pub fn smallest_margins(
-    net: &ImageNet,
+    net: &Classifier,
     images: Images,
     eps: f64,
     attack: &Attack,
@@ -116,7 +116,7 @@ pub fn smallest_margins(
 /// The images of the smallest margins, `[N, C, H, W]` in [0, 1]: what adversarial training trains on. Arguments as
 /// those of [`attack`].
 pub fn adversarial_images(
-    net: &ImageNet,
+    net: &Classifier,
     pixels: &[f32],
     labels: &[u32],
     eps: f64,
@@ -131,7 +131,7 @@ pub fn adversarial_images(
 
 /// Results, and the image at the smallest margin of each.
 fn descend(
-    net: &ImageNet,
+    net: &Classifier,
     images: Images,
     eps: f64,
     attack: &Attack,
@@ -277,7 +277,7 @@ pub(crate) fn inside(pixels: &[f32], eps: f64) -> (Vec<f32>, Vec<f32>) {
 }
 
 /// The network off any gradient tape: a gradient is asked for the image and for nothing else.
-pub(crate) fn constant(net: &ImageNet) -> ImageNet {
+pub(crate) fn constant(net: &Classifier) -> Classifier {
     let mut net = net.clone();
     let off_tape = &mut |_: &str, parameter: Parameter| match parameter {
         Parameter::Vector(tensor) => *tensor = tensor.clone().without_autodiff(),
@@ -291,7 +291,7 @@ pub(crate) fn constant(net: &ImageNet) -> ImageNet {
 
 /// The network under attack.
 pub(crate) struct Target<'a> {
-    pub net: &'a ImageNet,
+    pub net: &'a Classifier,
     pub device: &'a Device,
     /// Logits by plain sums: what is reported rests on them.
     pub plain: bool,

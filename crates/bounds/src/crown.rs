@@ -9,7 +9,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use temper_graph::Op;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::{Layer, Trace};
 use temper_ops::stack;
 
@@ -23,12 +23,12 @@ pub enum LowerSlope {
 }
 
 /// CROWN-IBP lower bounds of the margins `z_y - z_j`, 0 for j = y, `[N, K]`. The trace has S = 3.
-pub fn margins(net: &ImageNet, trace: &Trace, labels: &[u32]) -> Tensor<2> {
+pub fn margins(net: &Classifier, trace: &Trace, labels: &[u32]) -> Tensor<2> {
     margins_with(net, trace, labels, LowerSlope::Adaptive)
 }
 
 /// [`margins`] with the lower line of choice.
-pub fn margins_with(net: &ImageNet, trace: &Trace, labels: &[u32], slope: LowerSlope) -> Tensor<2> {
+pub fn margins_with(net: &Classifier, trace: &Trace, labels: &[u32], slope: LowerSlope) -> Tensor<2> {
     let (rows, constant) = specification(net, labels);
     lower_bound(net, trace, rows, constant, slope)
 }
@@ -36,7 +36,7 @@ pub fn margins_with(net: &ImageNet, trace: &Trace, labels: &[u32], slope: LowerS
 /// The robust loss by CROWN-IBP with loss fusion (auto_LiRPA, Xu et al. 2020), mean over the batch, `[1]`. The
 /// exponentials of the cross-entropy are bounded by chords over the interval bounds of `d_j = z_j - z_y`, so that one
 /// row is pushed back instead of one a class. `beta` is the share of that bound, 1 - `beta` that of the intervals.
-pub fn fused_loss(net: &ImageNet, trace: &Trace, labels: &[u32], beta: f64) -> Tensor<1> {
+pub fn fused_loss(net: &Classifier, trace: &Trace, labels: &[u32], beta: f64) -> Tensor<1> {
     let (rows, constant) = specification(net, labels); // of z_y - z_j: the bounds of d are the other way round
     let [n, _, d] = rows.dims();
     let last = trace.values[net.config.head_input()].clone();
@@ -63,7 +63,7 @@ pub fn fused_loss(net: &ImageNet, trace: &Trace, labels: &[u32], beta: f64) -> T
 }
 
 /// Rows `[N, K, D]` and constants `[N, K]` of the margins `z_y - z_j` as functions of the last layer's input.
-fn specification(net: &ImageNet, labels: &[u32]) -> (Tensor<3>, Tensor<2>) {
+fn specification(net: &Classifier, labels: &[u32]) -> (Tensor<3>, Tensor<2>) {
     let (weight, bias) = net.head();
     let labels: Vec<i32> = labels.iter().map(|label| *label as i32).collect();
     let own = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &weight.device());
@@ -75,7 +75,7 @@ fn specification(net: &ImageNet, labels: &[u32]) -> (Tensor<3>, Tensor<2>) {
 /// Lower bounds `[N, Q]` over the box of every image of `rows . x + constant`, where x is what the last layer reads;
 /// `rows` is `[N, Q, D]`, `constant` `[N, Q]`.
 fn lower_bound(
-    net: &ImageNet,
+    net: &Classifier,
     trace: &Trace,
     rows: Tensor<3>,
     mut constant: Tensor<2>,

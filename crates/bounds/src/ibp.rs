@@ -1,11 +1,11 @@
 //! Interval bound propagation (Gowal et al. 2018), and what its intervals say about the layers.
 //!
-//! The propagation itself is [`ImageNet::trace`] on a stack with S = 3: one pass for the clean images and the
+//! The propagation itself is [`Classifier::trace`] on a stack with S = 3: one pass for the clean images and the
 //! intervals, batch norms on clean statistics.
 
 use burn::tensor::Tensor;
 use temper_graph::Op;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::Trace;
 use temper_ops::stack;
 
@@ -26,7 +26,7 @@ pub enum Bound {
 
 impl Bound {
     /// Lower bounds of the margins `z_y - z_j`, 0 for j = y, `[N, K]`; the trace has S = 3.
-    pub fn margins(self, net: &ImageNet, trace: &Trace, labels: &[u32]) -> Tensor<2> {
+    pub fn margins(self, net: &Classifier, trace: &Trace, labels: &[u32]) -> Tensor<2> {
         let ibp = net.margins(trace, labels);
         match self {
             Bound::Ibp => ibp,
@@ -73,7 +73,7 @@ impl LayerState {
 }
 
 /// The state of every ReLU, in the order of the network; the trace has S = 3.
-pub fn layer_states(net: &ImageNet, trace: &Trace) -> Vec<LayerState> {
+pub fn layer_states(net: &Classifier, trace: &Trace) -> Vec<LayerState> {
     let state = |(name, value): (String, usize)| {
         let value = &trace.values[value];
         let units: f64 = value.dims()[1..].iter().map(|n| *n as f64).product();
@@ -87,7 +87,7 @@ pub fn layer_states(net: &ImageNet, trace: &Trace) -> Vec<LayerState> {
 /// The difference gain of every convolution and linear layer but the last (arXiv 2103.17268, section 4.1): the mean
 /// width of its output, before its batch norm, over the mean width of the pre-activation that it reads through a ReLU
 /// (of the image or of another layer's output, where there is none between). The trace has S = 3.
-pub fn difference_gains(net: &ImageNet, trace: &Trace) -> Vec<(String, f64)> {
+pub fn difference_gains(net: &Classifier, trace: &Trace) -> Vec<(String, f64)> {
     let nodes = &net.config.nodes;
     let width = |value: usize| {
         let radius = trace.values[value].clone().narrow(0, 2, 1);

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use temper_base::Result;
-use temper_model::image::{ImageNet, Statistics};
+use temper_model::image::{Classifier, Statistics};
 use temper_verify::{bisect, certifies};
 
 use crate::boxes::{Images, boxes_each};
@@ -16,7 +16,7 @@ pub use temper_verify::CertifiedRadius;
 /// bounds only grow with eps, so that with [`Bound::Ibp`] the radius is the largest up to that; with any bound the
 /// image is certified at the value given. Wrong images for the network are the user's error.
 pub fn radii(
-    net: &ImageNet,
+    net: &Classifier,
     images: Images,
     largest: f64,
     halvings: usize,
@@ -29,7 +29,7 @@ pub fn radii(
 
 /// The same; `stop` is asked between passes, and `None` comes back once it has said so.
 pub fn radii_until(
-    net: &ImageNet,
+    net: &Classifier,
     images: Images,
     largest: f64,
     halvings: usize,

@@ -8,7 +8,7 @@
 
 use burn::tensor::{Device, Tensor};
 use temper_base::Result;
-use temper_model::image::ImageNet;
+use temper_model::image::Classifier;
 use temper_model::init;
 
 use crate::attack::{Attack, Attacked, Goal, Target, constant, inside, margins, nearest_rivals, one_a_row};
@@ -38,7 +38,7 @@ const MOST_QUERIES: usize = 10_000;
 const SHORTEST: usize = 40;
 
 pub(crate) fn search(
-    net: &ImageNet,
+    net: &Classifier,
     images: Images,
     eps: f64,
     attack: &Attack,

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use temper_base::Result;
-use temper_model::image::{ImageNet, Statistics};
+use temper_model::image::{Classifier, Statistics};
 use temper_verify::{Engine, decide};
 
 use crate::attack::{Attack, Goal, Target, constant, margins};
@@ -29,14 +29,19 @@ pub struct Question {
 }
 
 /// Decides every image of a batch, in evaluation mode. Wrong images for the network are the user's error.
-pub fn verify_batch(net: &ImageNet, images: Images, question: &Question, device: &Device) -> Result<Vec<ImageVerdict>> {
+pub fn verify_batch(
+    net: &Classifier,
+    images: Images,
+    question: &Question,
+    device: &Device,
+) -> Result<Vec<ImageVerdict>> {
     let decided = verify_until(net, images, question, &|| false, device)?;
     Ok(decided.expect("nothing stops it").verdicts)
 }
 
 /// The same with counterexamples. `stop` is asked between passes; `None` once it has said so: the batch is abandoned.
 pub fn verify_until(
-    net: &ImageNet,
+    net: &Classifier,
     images: Images,
     question: &Question,
     stop: Stop,
@@ -51,7 +56,7 @@ pub fn verify_until(
 
 /// A question about a batch of images.
 struct Asked<'a> {
-    net: &'a ImageNet,
+    net: &'a Classifier,
     images: Images<'a>,
     question: &'a Question,
     stop: Stop<'a>,
@@ -97,7 +102,7 @@ impl Engine for Asked<'_> {
 
 /// Asks the network once more at the images that an attack found, each by itself: what counts is the answer to the numbers that are
 /// kept, not that in the batch of the attack, whose last bits may differ.
-fn ask_again(net: &ImageNet, found: &mut [Attacked], images: &[f32], labels: &[u32], device: &Device) {
+fn ask_again(net: &Classifier, found: &mut [Attacked], images: &[f32], labels: &[u32], device: &Device) {
     let target = Target { net: &constant(net), device, plain: true };
     let size = images.len() / found.len();
     for ((found, image), label) in found.iter_mut().zip(images.chunks(size)).zip(labels) {

@@ -12,12 +12,12 @@ use temper_bounds::radius::radii;
 use temper_bounds::verdict::{AttackCertified, Question, Summary, Verdict, verify_batch, verify_until};
 use temper_graph::NetworkConfig;
 use temper_model::image::graph::Layer;
-use temper_model::image::{ImageNet, Statistics};
+use temper_model::image::{Classifier, Statistics};
 use temper_model::parameter::Parameters;
 
 /// The images of the golden attack with their labels, and the margins found in PyTorch.
 struct Golden {
-    net: ImageNet,
+    net: Classifier,
     pixels: Vec<f32>,
     labels: Vec<u32>,
     indices: Vec<u64>,
@@ -89,7 +89,7 @@ fn what_falls_in_pytorch_falls() {
 }
 
 /// The margins of `pixels`, by plain sums, one image at a time.
-fn margins_of(net: &ImageNet, pixels: &[f32], labels: &[u32]) -> Vec<f32> {
+fn margins_of(net: &Classifier, pixels: &[f32], labels: &[u32]) -> Vec<f32> {
     let len: usize = net.config.input.iter().product();
     let margin = |(image, label): (&[f32], &u32)| {
         let x = clean(image, shape(net, 1), &net.mean, &net.std, &Device::flex());
@@ -264,7 +264,7 @@ fn every_class_has_a_start() {
     let device = Device::flex();
     let text = r#"{"input": [1, 8, 8], "classes": 10, "nodes": [{"name": "flat", "op": "flatten", "inputs": [0]},
         {"name": "last", "op": {"linear": {"out": 10}}, "inputs": [1]}]}"#;
-    let mut net = ImageNet::zeros(NetworkConfig::from_json(text, "network.json").unwrap(), &device);
+    let mut net = Classifier::zeros(NetworkConfig::from_json(text, "network.json").unwrap(), &device);
     // Every class goes a way of its own, at right angles to all others (Walsh functions). Logits at the clean image, all pixels 0.5,
     // and their slopes: within 0.1 of it a logit changes by at most 6.4 times its slope.
     let walsh = |way: usize, pixel: usize| if (way & pixel).count_ones().is_multiple_of(2) { 1.0f32 } else { -1.0 };

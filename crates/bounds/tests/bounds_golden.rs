@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use common::{NETS, difference, json, labels, load, slabs, tensors, trace, values};
 use temper_bounds::crown::{self, LowerSlope};
 use temper_bounds::losses::{cross_entropy, relu_balance, robust_loss, tightness};
-use temper_model::image::{ImageNet, Statistics, Trace};
+use temper_model::image::{Classifier, Statistics, Trace};
 use temper_model::parameter::{Parameter, Parameters};
 use temper_ops::stack;
 
@@ -17,7 +17,7 @@ fn statistics(case: &str) -> Statistics<'static> {
     if case.starts_with("train") { Statistics::Batch } else { Statistics::Running }
 }
 
-fn moments(net: &ImageNet, trace: &Trace) -> Vec<Tensor<1>> {
+fn moments(net: &Classifier, trace: &Trace) -> Vec<Tensor<1>> {
     net.config.relus().iter().map(|(_, value)| trace.interval_moments(*value)).collect()
 }
 
@@ -101,7 +101,7 @@ fn losses() {
 }
 
 /// Compares the gradient of every parameter with the golden ones of a case.
-fn compare_gradients(name: &str, case: &str, net: &ImageNet, loss: Tensor<1>, tolerance: f64) {
+fn compare_gradients(name: &str, case: &str, net: &Classifier, loss: Tensor<1>, tolerance: f64) {
     let golden = tensors(&format!("{name}/gradients.safetensors"));
     let mut tape = loss.backward();
     let mut found = Vec::new();

@@ -8,7 +8,7 @@ use temper_bounds::ibp::Bound;
 use temper_bounds::radius::radii;
 use temper_bounds::verdict::{AttackCertified, Question, verify_batch};
 use temper_graph::NetworkConfig;
-use temper_model::image::ImageNet;
+use temper_model::image::Classifier;
 use temper_model::init::uniform;
 use temper_model::parameter::Parameters;
 
@@ -19,7 +19,7 @@ const BRIGHT: usize = 2;
 const READ: usize = 0;
 
 /// conv 1 x 1, ReLU, conv 3 x 3, flatten, linear: the two logits are the sum over one row of all channels, and nothing.
-fn net() -> (ImageNet, Vec<f32>, Vec<f32>) {
+fn net() -> (Classifier, Vec<f32>, Vec<f32>) {
     let config = json!({
         "input": [1, SIDE, SIDE], "classes": 2,
         "nodes": [
@@ -33,7 +33,7 @@ fn net() -> (ImageNet, Vec<f32>, Vec<f32>) {
     let config = NetworkConfig::from_json(&config.to_string(), "a bright row").unwrap();
     let first: Vec<f32> = uniform(1, "conv1", 1.0, CHANNELS).into_iter().map(f32::abs).collect();
     let second = uniform(2, "conv2", 1.0, CHANNELS * CHANNELS * 9);
-    let mut net = ImageNet::zeros(config, &Device::flex());
+    let mut net = Classifier::zeros(config, &Device::flex());
     net.visit(&mut |name, mut parameter| {
         let values = match name {
             "conv1.weight" => first.clone(),

@@ -9,7 +9,7 @@ use temper_bounds::crown::{self, LowerSlope};
 use temper_bounds::ibp::{Bound, difference_gains, layer_states};
 use temper_bounds::radius::radii;
 use temper_graph::{BatchNorm, NetworkConfig, by_name};
-use temper_model::image::{ImageInit, ImageNet, Statistics};
+use temper_model::image::{Classifier, ImageInit, Statistics};
 use temper_model::init::uniform;
 
 /// Images of the golden file, and its labels.
@@ -45,7 +45,7 @@ fn largest(values: &[f32]) -> f32 {
 }
 
 /// A residual network of every kind of layer, average pooling too.
-fn every_layer() -> (ImageNet, Vec<f32>, Vec<u32>) {
+fn every_layer() -> (Classifier, Vec<f32>, Vec<u32>) {
     let text = r#"{"input": [2, 9, 7], "classes": 4, "nodes": [
         {"name": "conv1", "op": {"conv": {"out": 4, "kernel": 3, "padding": 1}}},
         {"name": "relu1", "op": "relu"},
@@ -65,7 +65,7 @@ fn every_layer() -> (ImageNet, Vec<f32>, Vec<u32>) {
         {"name": "relu4", "op": "relu"},
         {"name": "linear2", "op": {"linear": {"out": 4}}}]}"#;
     let config = NetworkConfig::from_json(text, "test").unwrap();
-    let mut net = ImageNet::new(config, ImageInit::Kaiming, 5, &Device::flex());
+    let mut net = Classifier::new(config, ImageInit::Kaiming, 5, &Device::flex());
     let pixels: Vec<f32> = uniform(3, "pixels", 0.5, 8 * 2 * 9 * 7).into_iter().map(|x| x + 0.5).collect();
     let x = clean(&pixels, shape(&net, 8), &net.mean, &net.std, &Device::flex());
     let moments = net.trace(x, Statistics::Batch).moments;
@@ -73,7 +73,7 @@ fn every_layer() -> (ImageNet, Vec<f32>, Vec<u32>) {
     (net, pixels, vec![0, 1, 2, 3, 0, 1, 2, 3])
 }
 
-fn networks() -> Vec<(String, ImageNet, Vec<f32>, Vec<u32>)> {
+fn networks() -> Vec<(String, Classifier, Vec<f32>, Vec<u32>)> {
     let golden = NETS.iter().map(|name| {
         let (pixels, labels) = batch(name);
         (name.to_string(), load(name), pixels, labels)
@@ -218,7 +218,7 @@ fn linear_networks_attain_their_bound() {
         {"name": "flatten", "op": "flatten"},
         {"name": "linear", "op": {"linear": {"out": 3}}}]}"#;
     let config = NetworkConfig::from_json(text, "test").unwrap();
-    let net = ImageNet::new(config, ImageInit::Default, 2, &Device::flex());
+    let net = Classifier::new(config, ImageInit::Default, 2, &Device::flex());
     let pixels: Vec<f32> = uniform(1, "pixels", 0.5, 84).into_iter().map(|x| x + 0.5).collect();
     let (eps, class) = (0.2, 1);
     let bound = values(crown::margins(&net, &trace(&net, &pixels, eps, Statistics::Running), &[0]))[class];
@@ -311,7 +311,7 @@ fn radii_are_bracketed() {
 fn ibp_initialisation_has_gain_1() {
     let gains = |init| {
         let config = by_name("cnn7", Some(16), BatchNorm::Full, [1, 16, 16], 10).unwrap();
-        let net = ImageNet::new(config, init, 1, &Device::flex());
+        let net = Classifier::new(config, init, 1, &Device::flex());
         let pixels: Vec<f32> = uniform(7, "pixels", 0.5, 8 * 256).into_iter().map(|x| x + 0.5).collect();
         difference_gains(&net, &trace(&net, &pixels, 0.1, Statistics::Batch))
     };

@@ -6,7 +6,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use temper_graph::{NetworkConfig, Op};
 use temper_model::image::ImageInit;
-use temper_model::{ImageNet, init};
+use temper_model::{Classifier, init};
 use temper_train::optimizer::{self, Optimizer};
 
 use super::evaluate::EvalSettings;
@@ -144,7 +144,7 @@ pub fn calibrate(
     // Batch norms need two images.
     let measured = ((DIRECT / cost) as usize).max(2).min(rows);
     let accumulation = if measured == rows { accumulation } else { Accumulation { pieces: 1, ..accumulation } };
-    let mut net = ImageNet::new(config.clone(), ImageInit::Ibp, 0, device);
+    let mut net = Classifier::new(config.clone(), ImageInit::Ibp, 0, device);
     let settings = optimizer::Settings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: 10.0 };
     let mut optimizer = Optimizer::new(settings, &net, device);
     let size = measured * config.input.iter().product::<usize>();

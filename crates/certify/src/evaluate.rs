@@ -16,7 +16,7 @@ use temper_bounds::boxes::{self, Images};
 use temper_bounds::ibp::{LayerState, layer_states};
 use temper_bounds::losses;
 use temper_bounds::verdict::least;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::Statistics;
 use temper_record::event::Values;
 use temper_verify::{Attacked, Engine, Verdict, certifies, check_order, decide};
@@ -42,7 +42,7 @@ pub struct EvalSettings {
 /// that is another one. It calls `interrupted` between batches and between the passes of an attack, and returns `None` once that is true.
 #[allow(clippy::too_many_arguments)]
 pub fn evaluate(
-    net: &ImageNet,
+    net: &Classifier,
     set: &str,
     batches: impl Iterator<Item = Batch>,
     target: f64,
@@ -136,7 +136,7 @@ pub fn evaluate(
 
 /// A batch of the evaluation, after its clean pass.
 struct Seen<'a> {
-    net: &'a ImageNet,
+    net: &'a Classifier,
     set: &'a str,
     batch: &'a Batch,
     /// The numbers of the images in their set.

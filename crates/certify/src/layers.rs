@@ -5,7 +5,7 @@ use temper_bounds::boxes::boxes;
 use temper_bounds::ibp::{LayerState, difference_gains, layer_states};
 use temper_data::images::Images;
 use temper_graph::Op;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::Statistics;
 
 /// What is known of one layer.
@@ -23,7 +23,7 @@ pub struct Row {
 
 /// Looks at the first `count` images.
 pub fn look(
-    net: &ImageNet,
+    net: &Classifier,
     images: &Images,
     count: usize,
     eps: f64,

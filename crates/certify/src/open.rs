@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use temper_base::{Problem, Problems, Result};
 use temper_data::images::Images;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_recipe::{Recipe, Task};
 use temper_record::run::{RunDir, RunRef};
 use temper_train::run::resolved;
@@ -13,7 +13,7 @@ use crate::checkpoint;
 /// A classifier with what belongs to it.
 pub struct Opened {
     /// The network.
-    pub net: ImageNet,
+    pub net: Classifier,
     /// Its run.
     pub run: RunDir,
     /// The run's resolved recipe.
@@ -40,7 +40,7 @@ pub fn open(name: &str, device: &Device) -> Result<Opened, Problems> {
 }
 
 /// An error unless the images are of the network's size and classes.
-pub fn require_fit(net: &ImageNet, images: &Images, place: &str) -> Result<()> {
+pub fn require_fit(net: &Classifier, images: &Images, place: &str) -> Result<()> {
     if (net.config.input, net.config.classes) == (images.shape, images.classes()) {
         return Ok(());
     }

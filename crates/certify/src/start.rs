@@ -7,7 +7,7 @@ use temper_base::numbers::count;
 use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::images::{Epochs, Images, Match};
 use temper_graph::NetworkConfig;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::stored;
 use temper_recipe::{Recipe, Task};
 use temper_record::event::Parent;
@@ -277,20 +277,20 @@ fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_
 }
 
 /// A fresh network for the data.
-pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Result<ImageNet, Problems> {
+pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Result<Classifier, Problems> {
     let config = settings::network(recipe, data.train.shape, data.train.classes())?;
     let Normalisation { mean, std, .. } = settings::normalisation(recipe, &data.train)?;
-    Ok(ImageNet::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
+    Ok(Classifier::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
 }
 
 /// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
-fn state_dict(net: ImageNet, path: &Path, device: &Device) -> Result<ImageNet, Problems> {
+fn state_dict(net: Classifier, path: &Path, device: &Device) -> Result<Classifier, Problems> {
     let (mean, std) = (net.mean.clone(), net.std.clone());
     Ok(read_weights(net.config, path, device)?.normalised(mean, std))
 }
 
 /// A network of these tensors.
-pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<ImageNet, Problems> {
+pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<Classifier, Problems> {
     if path.is_dir() {
         return Err(Problem::input("read state dict", path.display(), "it is a folder")
             .hint("init.from names a safetensors file; to start from a run: temper branch RUN RECIPE --out DIR")
@@ -332,7 +332,7 @@ pub fn units(recipe: &Recipe, train: Option<usize>) -> temper_base::Result<Units
 
 /// What is new in a run.
 struct New {
-    net: ImageNet,
+    net: Classifier,
     optimizer: Optimizer,
     state: State,
     start: &'static str,
@@ -373,7 +373,7 @@ fn build(
 /// What the loop trains, with everything of the recipe that decides its updates.
 fn task(
     recipe: &Recipe,
-    net: ImageNet,
+    net: Classifier,
     optimizer: Optimizer,
     data: Data,
     lengths: &Lengths,
@@ -409,7 +409,7 @@ fn task(
 /// The plan in a few lines, learning rate and radius, before the first update.
 fn announce(
     recipe: &Recipe,
-    net: &ImageNet,
+    net: &Classifier,
     data: &Data,
     lengths: &Lengths,
     eps: &EpsSchedule,

@@ -5,7 +5,7 @@ use temper_base::{Problem, Result};
 use temper_bounds::attack::{Attack, AttackLoss, adversarial_images};
 use temper_bounds::{boxes, crown, losses};
 use temper_model::image::{Statistics, Trace};
-use temper_model::{ImageNet, Parameters};
+use temper_model::{Classifier, Parameters};
 use temper_train::optimizer::{Gradients, Optimizer};
 use temper_train::trainer::MayBegin;
 
@@ -51,7 +51,7 @@ pub struct Outcome {
 /// One update, as [`train_step_in_time`] makes it, whatever time it takes.
 #[allow(clippy::too_many_arguments)]
 pub fn train_step(
-    net: &mut ImageNet,
+    net: &mut Classifier,
     optimizer: &mut Optimizer,
     batch: &Batch,
     method: &Method,
@@ -71,7 +71,7 @@ pub fn train_step(
 /// of it; network, running statistics included, and optimiser are then as they were.
 #[allow(clippy::too_many_arguments)]
 pub fn train_step_in_time(
-    net: &mut ImageNet,
+    net: &mut Classifier,
     optimizer: &mut Optimizer,
     batch: &Batch,
     method: &Method,
@@ -111,7 +111,7 @@ pub fn train_step_in_time(
 /// [`Objective::Pgd`].
 #[allow(clippy::too_many_arguments)]
 pub fn loss_and_gradients(
-    net: &mut ImageNet,
+    net: &mut Classifier,
     batch: &Batch,
     method: &Method,
     radius: &Radius,
@@ -127,7 +127,7 @@ pub fn loss_and_gradients(
 
 #[allow(clippy::too_many_arguments)]
 fn gradients_in_time(
-    net: &mut ImageNet,
+    net: &mut Classifier,
     batch: &Batch,
     method: &Method,
     radius: &Radius,
@@ -208,7 +208,14 @@ fn gradients_in_time(
 
 /// Forward and backward pass of the first `images` of a batch, whose results are dropped: a part of an update whose time says
 /// how long one takes. Returns the share of the update's arithmetic.
-pub fn sample(net: &ImageNet, batch: &Batch, method: &Method, radius: &Radius, images: usize, device: &Device) -> f64 {
+pub fn sample(
+    net: &Classifier,
+    batch: &Batch,
+    method: &Method,
+    radius: &Radius,
+    images: usize,
+    device: &Device,
+) -> f64 {
     let (all, images) = (batch.labels.len(), images.min(batch.labels.len()));
     let pixels = &batch.pixels[..batch.pixels.len() / all * images];
     let labels = &batch.labels[..images];
@@ -230,7 +237,7 @@ struct Parts {
 /// The loss exactly as in arXiv 2103.17268, section 4: the robust loss where the radius is above 0 and the clean loss
 /// where it is not, plus the regularisers with their weight.
 fn piece_loss(
-    net: &ImageNet,
+    net: &Classifier,
     pixels: &[f32],
     labels: &[u32],
     method: &Method,
@@ -269,7 +276,7 @@ fn piece_loss(
     Parts { loss, clean, robust, tightness, relu_balance, moments: trace.moments }
 }
 
-fn robust_loss(net: &ImageNet, trace: &Trace, labels: &[u32], method: &Method, radius: &Radius) -> Tensor<1> {
+fn robust_loss(net: &Classifier, trace: &Trace, labels: &[u32], method: &Method, radius: &Radius) -> Tensor<1> {
     let (beta, _) = method.mix(radius);
     if beta > 0.0 && method.loss_fusion {
         return crown::fused_loss(net, trace, labels, beta);
@@ -282,7 +289,7 @@ fn robust_loss(net: &ImageNet, trace: &Trace, labels: &[u32], method: &Method, r
 }
 
 /// Mean and biased variance of every batch norm for the clean images of the whole batch, off the tape.
-fn clean_moments(net: &ImageNet, batch: &Batch, device: &Device) -> Vec<Tensor<2>> {
+fn clean_moments(net: &Classifier, batch: &Batch, device: &Device) -> Vec<Tensor<2>> {
     let [c, h, w] = net.config.input;
     let x = boxes::clean(&batch.pixels, [batch.labels.len(), c, h, w], &net.mean, &net.std, device);
     net.trace(x, Statistics::Batch).moments

@@ -6,7 +6,7 @@ use temper_bounds::boxes;
 use temper_data::images::{Augment, Epochs, Images};
 use temper_model::image::PooledMoments;
 use temper_model::image::Statistics;
-use temper_model::{ImageNet, parameter};
+use temper_model::{Classifier, parameter};
 use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Values;
 use temper_record::run::RunDir;
@@ -27,7 +27,7 @@ const SAMPLED: usize = 2;
 /// Everything that decides the updates of an image classifier.
 pub struct CertifyTask {
     /// The network.
-    pub net: ImageNet,
+    pub net: Classifier,
     /// The optimiser.
     pub optimizer: Optimizer,
     /// What is trained on.

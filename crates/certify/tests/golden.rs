@@ -12,7 +12,7 @@ use serde_json::Value;
 use temper_certify::method::{Method, Mixing, Objective, Radius};
 use temper_certify::step::{Accumulation, Batch, loss_and_gradients, train_step, train_step_in_time};
 use temper_graph::{NetworkConfig, Op};
-use temper_model::{ImageNet, Parameters};
+use temper_model::{Classifier, Parameters};
 use temper_train::optimizer::{Optimizer, Settings};
 
 const NETS: [&str; 3] = ["cnn7", "wide_resnet", "resnext"];
@@ -56,11 +56,11 @@ fn numbers(net: &str) -> Value {
     serde_json::from_slice(&fs::read(folder(net).join("numbers.json")).unwrap()).unwrap()
 }
 
-fn load(name: &str, device: &Device) -> ImageNet {
+fn load(name: &str, device: &Device) -> Classifier {
     let dir = folder(name);
     let config = NetworkConfig::from_json(&fs::read_to_string(dir.join("network.json")).unwrap(), name).unwrap();
     let mut weights = tensors(&dir.join("model.safetensors"));
-    let mut net = ImageNet::zeros(config, device);
+    let mut net = Classifier::zeros(config, device);
     let mut set = |name: &str, mut parameter: temper_model::Parameter<'_>| {
         parameter.set(weights.remove(name).unwrap_or_else(|| panic!("{name}")), device);
     };
@@ -79,7 +79,7 @@ fn batch(data: &Tensors, index: usize) -> Batch {
 }
 
 /// The biases of layers that a batch norm follows.
-fn before_batch_norms(net: &ImageNet) -> BTreeSet<String> {
+fn before_batch_norms(net: &Classifier) -> BTreeSet<String> {
     let nodes = &net.config.nodes;
     let norms = nodes.iter().filter(|node| node.op == Op::BatchNorm);
     norms.map(|norm| format!("{}.bias", nodes[norm.inputs[0] - 1].name)).collect()
@@ -232,7 +232,7 @@ fn a_part_that_is_refused_undoes_the_update() {
         for whole_batch_statistics in [false, true] {
             let accumulation = Accumulation { pieces: 2, whole_batch_statistics };
             let parts = RefCell::new(Vec::new());
-            let step = |net: &mut ImageNet, optimizer: &mut Optimizer, refused: Option<usize>| {
+            let step = |net: &mut Classifier, optimizer: &mut Optimizer, refused: Option<usize>| {
                 parts.borrow_mut().clear();
                 let may_begin = |done: f64, next: f64| {
                     parts.borrow_mut().push((done, next));
@@ -253,7 +253,7 @@ fn a_part_that_is_refused_undoes_the_update() {
                 );
                 made.unwrap()
             };
-            let bits = |net: &mut ImageNet| {
+            let bits = |net: &mut Classifier| {
                 let mut bits = Vec::new();
                 let mut add = |_: &str, values: temper_model::Parameter<'_>| {
                     bits.extend(values.to_vec().iter().map(|v| v.to_bits()))

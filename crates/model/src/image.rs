@@ -14,5 +14,5 @@ pub mod plain;
 pub mod stored;
 
 pub use batch_norm::PooledMoments;
-pub use graph::{ImageNet, Layer, Statistics, Trace};
+pub use graph::{Classifier, Layer, Statistics, Trace};
 pub use init::{ImageInit, vanilla_init};

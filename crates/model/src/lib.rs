@@ -20,5 +20,5 @@ pub mod tensors;
 
 pub use config::GptNeoxConfig;
 pub use gpt_neox::GptNeox;
-pub use image::ImageNet;
+pub use image::Classifier;
 pub use parameter::{Parameter, Parameters};

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use temper_base::{Kind, Problem};
 use temper_graph::{BatchNorm, NETWORKS, NetworkConfig, Op, by_name, names::Named, text};
-use temper_model::image::{ImageInit, ImageNet, Layer, PooledMoments, Statistics, init::Draw, stored, vanilla_init};
+use temper_model::image::{Classifier, ImageInit, Layer, PooledMoments, Statistics, init::Draw, stored, vanilla_init};
 use temper_model::init::{normal, uniform};
 use temper_model::parameter::Parameters;
 use temper_model::tensors::{self, Dtype, Outgoing, Stored};
@@ -15,8 +15,8 @@ const MNIST: [usize; 3] = [1, 28, 28];
 const CIFAR: [usize; 3] = [3, 32, 32];
 const TINY: [usize; 3] = [3, 64, 64];
 
-fn net(config: &NetworkConfig, init: ImageInit, seed: u64) -> ImageNet {
-    ImageNet::new(config.clone(), init, seed, &Device::flex())
+fn net(config: &NetworkConfig, init: ImageInit, seed: u64) -> Classifier {
+    Classifier::new(config.clone(), init, seed, &Device::flex())
 }
 
 fn named(name: &str, width: usize, batch_norm: BatchNorm, input: [usize; 3]) -> NetworkConfig {
@@ -262,7 +262,7 @@ fn zoo() -> Vec<NetworkConfig> {
 }
 
 /// A network after some batches, so that its running statistics are its own and its biases are not small.
-fn used(config: &NetworkConfig) -> ImageNet {
+fn used(config: &NetworkConfig) -> Classifier {
     let mut net = net(config, ImageInit::Kaiming, 7);
     for seed in 0..20 {
         let trace = net.trace(stack(8, config.input, None, seed), Statistics::Batch);
@@ -413,7 +413,7 @@ fn statistics_of_batch_norm() {
     assert_eq!(net.batch_norm_counts(2), [4]);
 
     net.update_running(&trace.moments, &[4]);
-    let statistics = |net: &ImageNet| match &net.layers[0] {
+    let statistics = |net: &Classifier| match &net.layers[0] {
         Layer::BatchNorm { running_mean, running_var, .. } => [floats(running_mean), floats(running_var)].concat(),
         _ => panic!(),
     };
@@ -459,7 +459,7 @@ fn gradients_through_statistics() {
     let net = net(&config, ImageInit::Kaiming, 4);
     let x = stack(6, config.input, Some(0.02), 5);
     let labels = [0, 1, 2, 0, 1, 2];
-    let loss = |net: &ImageNet, statistics: Statistics| {
+    let loss = |net: &Classifier, statistics: Statistics| {
         let trace = net.trace(x.clone(), statistics);
         (net.margins(&trace, &labels).square().sum() + net.logits(&trace).square().sum()) * 0.1
     };
@@ -687,7 +687,7 @@ fn stored_and_read_back() {
         tensors::write(&path, stored::outgoing(&net)).unwrap();
         let again = stored::read(&path, config.clone(), &Device::flex()).unwrap();
         assert_eq!((&again.mean, &again.std), (&net.mean, &net.std));
-        let everything = |net: &ImageNet| {
+        let everything = |net: &Classifier| {
             let values =
                 stored::outgoing(net).into_iter().map(|(name, tensor)| (name, (tensor.shape, (tensor.values)())));
             values.collect::<BTreeMap<_, _>>()
@@ -705,7 +705,7 @@ fn stored_and_read_back() {
 }
 
 /// The tensors of `net` under other names, as a file would hold them.
-fn renamed(net: &ImageNet, rename: impl Fn(&str) -> Option<String>) -> Vec<(String, Stored)> {
+fn renamed(net: &Classifier, rename: impl Fn(&str) -> Option<String>) -> Vec<(String, Stored)> {
     let stored = |(name, tensor): (String, Outgoing)| {
         Some((rename(&name)?, Stored { shape: tensor.shape, values: (tensor.values)(), dtype: Dtype::F32 }))
     };
@@ -733,7 +733,7 @@ fn state_dicts_of_the_papers_code() {
     };
     let again = read(&config, found.clone()).unwrap();
     let x = stack(3, config.input, Some(0.01), 1);
-    let margins = |net: &ImageNet| floats(&net.margins(&net.trace(x.clone(), Statistics::Running), &[0, 1, 2]));
+    let margins = |net: &Classifier| floats(&net.margins(&net.trace(x.clone(), Statistics::Running), &[0, 1, 2]));
     assert_eq!(margins(&again), margins(&net));
     assert_eq!((again.mean, again.std), (vec![0.0], vec![1.0]));
 

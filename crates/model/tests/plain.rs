@@ -3,21 +3,21 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use temper_graph::text::parse;
 use temper_graph::{BatchNorm, Network, Op, by_name};
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::{ImageInit, Layer, Statistics};
 use temper_model::init::uniform;
 
 const INPUT: [usize; 3] = [3, 16, 16];
 
 /// A network whose batch norms do something.
-fn net(name: &str, batch_norm: BatchNorm, width: usize) -> ImageNet {
+fn net(name: &str, batch_norm: BatchNorm, width: usize) -> Classifier {
     let device = Device::flex();
     let config = match name {
         "norm-first" => parse(&["bn", "relu", "conv 4 3", "bn", "flatten", "linear 10"], "test", INPUT, 10),
         _ => by_name(name, Some(width), batch_norm, INPUT, 10),
     };
     let config = config.unwrap();
-    let mut net = ImageNet::new(config, ImageInit::Default, 7, &device);
+    let mut net = Classifier::new(config, ImageInit::Default, 7, &device);
     let vector = |name: String, n: usize, least: f32| {
         let values: Vec<f32> = uniform(3, &name, 0.3, n).into_iter().map(|value| least + 0.3 + value).collect();
         Tensor::<1>::from_data(TensorData::new(values, [n]), &device)
@@ -39,7 +39,7 @@ fn image() -> Vec<f32> {
 }
 
 /// The logits that the tensors give.
-fn logits(net: &ImageNet) -> Vec<f32> {
+fn logits(net: &Classifier) -> Vec<f32> {
     let [c, h, w] = INPUT;
     let (image, ends) = (image(), net.mean.iter().zip(&net.std));
     let planes = image.chunks(h * w).zip(ends);
@@ -73,7 +73,7 @@ fn there_and_back() {
         let net = net(name, batch_norm, width);
         let expected = logits(&net);
         let network = net.to_network();
-        let again = ImageNet::from_network(&network, &Device::flex()).unwrap();
+        let again = Classifier::from_network(&network, &Device::flex()).unwrap();
         assert_eq!(logits(&again), expected, "{name}");
         assert_eq!(again.to_network(), network, "{name}");
         close(name, &network.logits(&image()), &expected);

@@ -10,7 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use temper_bounds::boxes::boxes;
 use temper_graph::NetworkConfig;
-use temper_model::image::{ImageNet, Statistics, Trace};
+use temper_model::image::{Classifier, Statistics, Trace};
 use temper_model::parameter::{Parameter, Parameters};
 
 /// The golden networks.
@@ -45,12 +45,12 @@ pub fn labels(values: &[f32]) -> Vec<u32> {
 }
 
 /// A golden network with its weights and running statistics.
-pub fn load(name: &str) -> ImageNet {
+pub fn load(name: &str) -> Classifier {
     let text = fs::read_to_string(golden(name).join("network.json")).unwrap();
     let numbers = json(&format!("{name}/numbers.json"));
     let list = |key: &str| numbers[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
     let config = NetworkConfig::from_json(&text, name).unwrap();
-    let mut net = ImageNet::zeros(config, &Device::flex()).normalised(list("mean"), list("std"));
+    let mut net = Classifier::zeros(config, &Device::flex()).normalised(list("mean"), list("std"));
     let weights = tensors(&format!("{name}/model.safetensors"));
     let mut set = 0;
     let fill = &mut |name: &str, mut parameter: Parameter| {
@@ -63,13 +63,13 @@ pub fn load(name: &str) -> ImageNet {
     net
 }
 
-pub fn shape(net: &ImageNet, images: usize) -> [usize; 4] {
+pub fn shape(net: &Classifier, images: usize) -> [usize; 4] {
     let [c, h, w] = net.config.input;
     [images, c, h, w]
 }
 
 /// The pass over the boxes of radius `eps` around `pixels`.
-pub fn trace(net: &ImageNet, pixels: &[f32], eps: f64, statistics: Statistics) -> Trace {
+pub fn trace(net: &Classifier, pixels: &[f32], eps: f64, statistics: Statistics) -> Trace {
     let images = pixels.len() / net.config.input.iter().product::<usize>();
     net.trace(boxes(pixels, shape(net, images), eps, &net.mean, &net.std, &Device::flex()), statistics)
 }

@@ -18,7 +18,7 @@ use temper_certify::layers::look;
 use temper_data::PrepareOptions;
 use temper_data::builtin;
 use temper_lm::text;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::{ImageInit, Statistics};
 use temper_record::RunSeries;
 use temper_record::run::RunDir;
@@ -132,7 +132,7 @@ fn gains(seed: u64) -> Result<Extra, Problems> {
     let config = certify::start::fresh(&recipe, &data, &device)?.config;
     let mut layers = Vec::new();
     let inits = [("default", ImageInit::Default), ("IBP", ImageInit::Ibp)].map(|(name, init)| {
-        let net = ImageNet::new(config.clone(), init, seed, &device);
+        let net = Classifier::new(config.clone(), init, seed, &device);
         let rows = look(&net, &data.test, 256, eps, Statistics::Batch, &device);
         layers = rows.iter().map(|row| row.layer.clone()).collect();
         InitGains {

@@ -8,7 +8,7 @@ use temper::builtin::LIBRARY;
 use temper_base::Problem;
 use temper_certify::layers::{Row, look};
 use temper_certify::{images, open, settings, start};
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::vanilla_init;
 use temper_model::image::{ImageInit, Statistics};
 use temper_recipe::{Recipe, Task};
@@ -50,7 +50,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
     let own = start::fresh(&recipe, &data, &device)?;
     let images = data.test.len().min(args.images as usize);
     let drawn = |init: ImageInit| {
-        let net = ImageNet::new(own.config.clone(), init, recipe.u64("seed")?, &device)
+        let net = Classifier::new(own.config.clone(), init, recipe.u64("seed")?, &device)
             .normalised(own.mean.clone(), own.std.clone());
         Ok::<_, Problem>(look(&net, &data.test, images, eps, Statistics::Batch, &device))
     };

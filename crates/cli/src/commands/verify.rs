@@ -21,7 +21,7 @@ use temper_bounds::verdict::{Question, verify_until};
 use temper_certify::images;
 use temper_certify::open;
 use temper_data::images::Images;
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_verify::store::{Kind, Names, certified_radii, radius_line, summary, verdict_line};
 use temper_verify::{AttackCertified, CertifiedRadius, ImageVerdict, Stack, Store, Verdict};
 
@@ -178,7 +178,7 @@ impl Batch {
         Self { pixels, labels, indices: indices.into_iter().map(u64::from).collect() }
     }
 
-    fn boxed(&self, net: &ImageNet) -> Boxed<'_> {
+    fn boxed(&self, net: &Classifier) -> Boxed<'_> {
         Boxed { pixels: &self.pixels, shape: net.config.input, labels: &self.labels, indices: &self.indices }
     }
 }
@@ -207,7 +207,7 @@ fn class(test: &Images, label: u32) -> &str {
 
 #[expect(clippy::too_many_arguments, reason = "what was asked, and of whom")]
 fn radius_lines(
-    net: &ImageNet,
+    net: &Classifier,
     batch: &Batch,
     test: &Images,
     largest: f64,

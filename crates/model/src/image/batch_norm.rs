@@ -4,12 +4,12 @@
 use burn::tensor::{Tensor, TensorData};
 use temper_graph::Op;
 
-use super::graph::{ImageNet, Layer};
+use super::graph::{Classifier, Layer};
 
 /// The weight of a batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-impl ImageNet {
+impl Classifier {
     /// How many values a channel of every batch norm has for `images` images, in node order: N·H·W.
     pub fn batch_norm_counts(&self, images: usize) -> Vec<usize> {
         let nodes = self.config.nodes.iter().zip(&self.shapes[1..]);
@@ -17,7 +17,7 @@ impl ImageNet {
     }
 
     /// Moves the running statistics a tenth of the way to those of a batch: `moments` as a trace has them, mean and
-    /// biased variance `[2, C]`; `counts` as [`ImageNet::batch_norm_counts`] gives them. The variance goes in unbiased,
+    /// biased variance `[2, C]`; `counts` as [`Classifier::batch_norm_counts`] gives them. The variance goes in unbiased,
     /// n / (n - 1) times as large.
     pub fn update_running(&mut self, moments: &[Tensor<2>], counts: &[usize]) {
         assert_eq!(moments.len(), counts.len(), "one count a batch norm");
@@ -79,7 +79,7 @@ struct Pool {
 }
 
 impl PooledMoments {
-    /// Adds a batch: `moments` as a trace has them, `counts` as [`ImageNet::batch_norm_counts`] gives them.
+    /// Adds a batch: `moments` as a trace has them, `counts` as [`Classifier::batch_norm_counts`] gives them.
     pub fn add(&mut self, moments: &[Tensor<2>], counts: &[usize]) {
         assert_eq!(moments.len(), counts.len(), "one count a batch norm");
         self.0.resize_with(moments.len(), Pool::default);

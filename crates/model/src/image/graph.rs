@@ -16,7 +16,7 @@ pub use temper_graph::BATCH_NORM_EPS;
 
 /// An image classifier. Cloning shares the weights.
 #[derive(Debug, Clone)]
-pub struct ImageNet {
+pub struct Classifier {
     /// What it is.
     pub config: NetworkConfig,
     /// Per channel, what is subtracted from pixels in [0, 1].
@@ -102,7 +102,7 @@ impl Trace {
 }
 
 /// Layer by layer, a weight before its bias.
-impl Parameters for ImageNet {
+impl Parameters for Classifier {
     fn visit(&mut self, f: &mut Visitor) {
         for (node, layer) in self.config.nodes.iter().zip(&mut self.layers) {
             let name = |tensor: &str| format!("{}.{tensor}", node.name);
@@ -125,9 +125,9 @@ impl Parameters for ImageNet {
     }
 }
 
-impl ImageNet {
+impl Classifier {
     /// A fresh network; equal seeds give equal weights. `config` has been checked. Pixels are not normalised until
-    /// [`ImageNet::normalised`] says how.
+    /// [`Classifier::normalised`] says how.
     pub fn new(config: NetworkConfig, init: ImageInit, seed: u64, device: &Device) -> Self {
         let mut net = Self::zeros(config, device);
         init.apply(&mut net, seed, device);

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use temper_graph::{NetworkConfig, Op};
 
-use super::graph::{ImageNet, Layer};
+use super::graph::{Classifier, Layer};
 use crate::init::{normal, uniform};
 use crate::parameter::Parameter;
 
@@ -73,8 +73,8 @@ impl ImageInit {
     }
 
     /// Draws every parameter of `net` anew.
-    pub(super) fn apply(self, net: &mut ImageNet, seed: u64, device: &Device) {
-        let ImageNet { config, layers, .. } = net;
+    pub(super) fn apply(self, net: &mut Classifier, seed: u64, device: &Device) {
+        let Classifier { config, layers, .. } = net;
         for (i, (node, layer)) in config.nodes.iter().zip(layers).enumerate() {
             let (mut weight, bias) = match layer {
                 Layer::Conv { weight, bias, .. } => (Parameter::Kernel(weight), bias),

@@ -4,13 +4,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 use temper_base::Result;
 use temper_graph::{Network, Weights};
 
-use super::graph::{ImageNet, Layer};
+use super::graph::{Classifier, Layer};
 
 fn array<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.clone().into_data().try_into_vec().expect("f32 values")
 }
 
-impl ImageNet {
+impl Classifier {
     /// The same network with plain arrays.
     pub fn to_network(&self) -> Network {
         let weights = |layer: &Layer| match layer {

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use temper_base::{Problem, Result};
 use temper_graph::{NetworkConfig, Op};
 
-use super::graph::ImageNet;
+use super::graph::Classifier;
 use crate::parameter::{Parameter, Parameters};
 use crate::tensors::{self, Dtype, Outgoing, Stored};
 
@@ -16,7 +16,7 @@ const NORMALISATION: [&str; 2] = ["input.mean", "input.std"];
 
 /// Everything of a network that is not its configuration: parameters, running statistics, and the normalisation of
 /// pixels as `input.mean` and `input.std` `[C]`.
-pub fn outgoing(net: &ImageNet) -> Vec<(String, Outgoing<'static>)> {
+pub fn outgoing(net: &Classifier) -> Vec<(String, Outgoing<'static>)> {
     let mut found = Vec::new();
     let mut push = |name: &str, parameter: Parameter<'_>| {
         let outgoing = Outgoing { shape: parameter.shape(), values: parameter.deferred(), dtype: Dtype::F32 };
@@ -35,7 +35,7 @@ pub fn outgoing(net: &ImageNet) -> Vec<(String, Outgoing<'static>)> {
 }
 
 /// Reads a safetensors file into the network `config`, as [`from_stored`] does.
-pub fn read(path: &Path, config: NetworkConfig, device: &Device) -> Result<ImageNet> {
+pub fn read(path: &Path, config: NetworkConfig, device: &Device) -> Result<Classifier> {
     // PyTorch counts the batches of every batch norm; nothing needs the count.
     let tensors = tensors::read(path, &|name| !name.ends_with("num_batches_tracked"))?;
     from_stored(config, tensors, path, device)
@@ -44,7 +44,7 @@ pub fn read(path: &Path, config: NetworkConfig, device: &Device) -> Result<Image
 /// A network from stored tensors; `place` names their origin in errors. Three namings are understood:
 ///
 /// * that of [`outgoing`], which for the residual networks is also that of the paper's code;
-/// * the same without `input.mean` and `input.std`: pixels are then not normalised until [`ImageNet::normalised`];
+/// * the same without `input.mean` and `input.std`: pixels are then not normalised until [`Classifier::normalised`];
 /// * that of a PyTorch `nn.Sequential`, as the paper's plain networks have it: `0.weight`, `1.running_mean`, ... . The
 ///   numbers' order is the layers'.
 ///
@@ -55,7 +55,7 @@ pub fn from_stored(
     tensors: Vec<(String, Stored)>,
     place: &Path,
     device: &Device,
-) -> Result<ImageNet> {
+) -> Result<Classifier> {
     let fail = |why: String| {
         Problem::input("load weights", place.display(), why)
             .hint("weights and network do not belong together: check the network's name, width and batch norm")
@@ -97,7 +97,7 @@ pub fn from_stored(
     if !faults.is_empty() {
         return Err(fail(tensors::shortened(&faults)));
     }
-    let mut net = ImageNet::zeros(config, device);
+    let mut net = Classifier::zeros(config, device);
     let mut put = |name: &str, mut parameter: Parameter<'_>| {
         let stored = found.remove(name).expect("every tensor was seen to be there");
         parameter.set(stored.values, device);

@@ -12,7 +12,7 @@ use temper_certify::method::Radius;
 use temper_certify::settings;
 use temper_certify::step::{Batch, train_step};
 use temper_graph::{BatchNorm, NetworkConfig, by_name};
-use temper_model::ImageNet;
+use temper_model::Classifier;
 use temper_model::image::stored;
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_recipe::{Origin, Recipe, Value as Setting};
@@ -54,7 +54,7 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     let target = TARGET * args.eps;
     let radius = Radius { eps: args.eps, target, weight: method.lambda * (1.0 - args.eps / target) };
     let device = Device::flex();
-    let mut net = ImageNet::new(config.clone(), settings::init(&recipe)?, repeat.seed, &device);
+    let mut net = Classifier::new(config.clone(), settings::init(&recipe)?, repeat.seed, &device);
     let optimizer_settings = run::optimizer_settings(&recipe)?;
     let mut optimizer = Optimizer::new(optimizer_settings, &net, &device);
     let lr = recipe.f64("lr.peak")?;
@@ -112,7 +112,7 @@ fn recipe(args: &BenchIbp) -> Result<Recipe, Problems> {
 /// `[steps, batch, C, H, W]` and `labels` `[steps, batch]`, whole numbers in f32, and `bench.json`.
 fn dump(
     folder: &Path,
-    net: &ImageNet,
+    net: &Classifier,
     settings: &Value,
     repeat: &Repeat,
     rows: usize,
