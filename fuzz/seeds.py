@@ -273,6 +273,17 @@ def tower_files():
     return [bytes([i]) + json.dumps(value).encode() for i, value in enumerate(made)]
 
 
+def begun():
+    record = jsonl(EVENTS)
+    only = record.split(b"\n")[0] + b"\n"
+    return [b"\x00" + record, b"\x00" + only, b"\x01" + b"4711", b"\x01" + b"a lock of somebody's", b"\x02\x00" + record, b"\x02\x01" + record]
+
+
+def lists():
+    return [b"\x00" + lines("n02", "n01"), b"\x01" + b"val_0.jpg\tn02\t0\t0\t1\t1\nval_1.jpg\tn01\t0\t0\t1\t1\n",
+            b"\x02" + json.dumps({"eos_token_id": [0, 2]}).encode(), b"\x03" + json.dumps({"eos_token": {"content": "the"}}).encode()]
+
+
 SEEDS = {
     "lengths": LENGTHS,
     "recipe": below("recipes", ".toml"),
@@ -298,6 +309,9 @@ SEEDS = {
     "model_directory": model(),
     "answers": answers(),
     "tower_files": tower_files(),
+    "begun": begun(),
+    "lists": lists(),
+    "kept": [lines("16", "128"), b"16\n12", b"16\n\xff\n128\n"],
 }
 
 for target, inputs in SEEDS.items():

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use temper_model::image::text::{lines, parse};
+use temper_graph::text::{lines, parse};
 
 fuzz_target!(|text: &str| {
     let written: Vec<&str> = text.lines().collect();

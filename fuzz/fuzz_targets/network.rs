@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use temper_model::image::NetworkConfig;
+use temper_graph::NetworkConfig;
 
 fuzz_target!(|text: &str| {
     let Ok(config) = NetworkConfig::from_json(text, "network.json") else { return };

@@ -10,7 +10,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::problem::{Problem, Result};
@@ -167,6 +169,22 @@ pub fn make_no_more() {
         let _ = fs::remove_file(path);
     }
     std::mem::forget(list);
+}
+
+/// How long it should take to hash, write and sync this many bytes in `folder`, from a part of them in a file without a name.
+///
+/// # Errors
+/// If the machine cannot write them.
+pub fn time_of_writing(folder: &Path, bytes: u64) -> Result<Duration> {
+    const PART: usize = 1 << 24;
+    let problem = |e: io::Error| Problem::io("write", folder, &e);
+    // No two blocks are equal: some file systems would keep one of them.
+    let part: Vec<u8> = (0..PART as u32).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+    let begun = Instant::now();
+    let mut file = tempfile::tempfile_in(folder).map_err(problem)?;
+    std::hint::black_box(Sha256::digest(&part));
+    file.write_all(&part).and_then(|()| file.sync_all()).map_err(problem)?;
+    Ok(begun.elapsed().mul_f64(bytes as f64 / PART as f64))
 }
 
 /// Writes a small file in one go, whole or not at all; it replaces what was there.

@@ -8,8 +8,9 @@
 //! weights.
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
+use temper_graph::Op;
 use temper_model::ImageNet;
-use temper_model::image::{Layer, Op, Trace};
+use temper_model::image::{Layer, Trace};
 use temper_ops::stack;
 
 /// The slope of the line under a ReLU with `l < 0 < u`.

@@ -4,8 +4,9 @@
 //! intervals, batch norms on clean statistics.
 
 use burn::tensor::Tensor;
+use temper_graph::Op;
 use temper_model::ImageNet;
-use temper_model::image::{Op, Trace};
+use temper_model::image::Trace;
 use temper_ops::stack;
 
 use crate::crown::{LowerSlope, margins_with};

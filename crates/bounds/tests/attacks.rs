@@ -10,7 +10,7 @@ use temper_bounds::boxes::{Images, clean};
 use temper_bounds::ibp::Bound;
 use temper_bounds::radius::radii;
 use temper_bounds::verdict::{AttackCertified, Question, Summary, Verdict, verify_batch, verify_until};
-use temper_model::image::config::NetworkConfig;
+use temper_graph::NetworkConfig;
 use temper_model::image::graph::Layer;
 use temper_model::image::{ImageNet, Statistics};
 use temper_model::parameter::Parameters;

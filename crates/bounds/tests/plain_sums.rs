@@ -7,7 +7,8 @@ use temper_bounds::boxes::Images;
 use temper_bounds::ibp::Bound;
 use temper_bounds::radius::radii;
 use temper_bounds::verdict::{AttackCertified, Question, verify_batch};
-use temper_model::image::{ImageNet, NetworkConfig};
+use temper_graph::NetworkConfig;
+use temper_model::image::ImageNet;
 use temper_model::init::uniform;
 use temper_model::parameter::Parameters;
 

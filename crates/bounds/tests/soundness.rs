@@ -8,7 +8,8 @@ use temper_bounds::boxes::{Images, boxes, boxes_each, clean, ends};
 use temper_bounds::crown::{self, LowerSlope};
 use temper_bounds::ibp::{Bound, difference_gains, layer_states};
 use temper_bounds::radius::radii;
-use temper_model::image::{BatchNorm, ImageInit, ImageNet, NetworkConfig, Statistics, by_name};
+use temper_graph::{BatchNorm, NetworkConfig, by_name};
+use temper_model::image::{ImageInit, ImageNet, Statistics};
 use temper_model::init::uniform;
 
 /// Images of the golden file, and its labels.

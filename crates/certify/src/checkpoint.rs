@@ -3,8 +3,9 @@
 
 use burn::tensor::Device;
 use temper_base::Result;
+use temper_graph::NetworkConfig;
 use temper_model::ImageNet;
-use temper_model::image::{NetworkConfig, stored};
+use temper_model::image::stored;
 use temper_record::checkpoint::Checkpoint;
 use temper_record::run::RunDir;
 use temper_train::checkpoint::{State, write_with};

@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use temper_model::image::{ImageInit, NetworkConfig, Op};
+use temper_graph::{NetworkConfig, Op};
+use temper_model::image::ImageInit;
 use temper_model::{ImageNet, init};
 use temper_train::optimizer::{self, Optimizer};
 
@@ -17,11 +18,7 @@ use super::step::{Accumulation, Batch, train_step};
 pub fn passes(method: &Method, radius: &EpsAt, classes: usize) -> u64 {
     // Clean; with bounds, the centre and the radius with |W| as well.
     let slabs = if method.bounds(radius) { 3 } else { 1 };
-    let attack = match method.objective {
-        // Every step needs the gradient of its input only.
-        Objective::Pgd if radius.eps > 0.0 => 2 * method.attack_steps as u64,
-        _ => 0,
-    };
+    let attack = attack_passes_of_update(method, radius);
     let (crown, _) = method.mix(radius);
     let linear = match (method.bounds(radius) && crown > 0.0, method.loss_fusion) {
         (false, _) => 0,
@@ -29,6 +26,15 @@ pub fn passes(method: &Method, radius: &EpsAt, classes: usize) -> u64 {
         (true, false) => 3 * classes as u64,
     };
     3 * slabs + attack + linear
+}
+
+/// Of those, the attack's.
+pub fn attack_passes_of_update(method: &Method, radius: &EpsAt) -> u64 {
+    match method.objective {
+        // Every step needs the gradient of its input only.
+        Objective::Pgd if radius.eps > 0.0 => 2 * method.attack_steps as u64,
+        _ => 0,
+    }
 }
 
 /// Passes of one evaluation on that many images, attacks included, of which this is the most they can take. Within the

@@ -4,8 +4,9 @@ use burn::tensor::Device;
 use temper_bounds::boxes::boxes;
 use temper_bounds::ibp::{LayerState, difference_gains, layer_states};
 use temper_data::images::Images;
+use temper_graph::Op;
 use temper_model::ImageNet;
-use temper_model::image::{Op, Statistics};
+use temper_model::image::Statistics;
 
 /// What is known of one layer.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use temper_base::numbers::count;
 use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
-use temper_model::image::NetworkConfig;
+use temper_graph::NetworkConfig;
 use temper_recipe::{Entry, Origin, Recipe, Task};
 use temper_schedule::{EpsSchedule, EpsShape};
 use temper_train::checkpoint::{self, State};

@@ -2,10 +2,10 @@
 
 use temper_base::Result;
 use temper_data::images::{Images, Known, known};
-use temper_model::image::config::NetworkConfig;
+use temper_graph::NetworkConfig;
+use temper_graph::{BatchNorm, by_name, text};
 use temper_model::image::init::ImageInit;
-use temper_model::image::names::vanilla_init;
-use temper_model::image::{BatchNorm, by_name, text};
+use temper_model::image::vanilla_init;
 use temper_recipe::{Origin, Recipe, Value};
 
 use crate::evaluate::EvalSettings;

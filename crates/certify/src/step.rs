@@ -9,7 +9,9 @@ use temper_model::{ImageNet, Parameters};
 use temper_train::apply::{Update, apply};
 use temper_train::group::Alone;
 use temper_train::optimizer::{Gradients, Optimizer};
+use temper_train::trainer::MayBegin;
 
+use super::cost::{attack_passes_of_update, passes};
 use super::method::{EpsAt, Method, Objective};
 
 /// Images with their labels.
@@ -48,7 +50,7 @@ pub struct StepMetrics {
     pub grad_norm: f64,
 }
 
-/// One update. A loss or gradient that is not finite is an error before the update.
+/// One update, as [`train_step_in_time`] makes it, whatever time it takes.
 #[allow(clippy::too_many_arguments)]
 pub fn train_step(
     net: &mut ImageNet,
@@ -62,10 +64,36 @@ pub fn train_step(
     seed: u64,
     device: &Device,
 ) -> Result<StepMetrics> {
-    let (mut metrics, gradients) = loss_and_gradients(net, batch, method, radius, accumulation, step, seed, device)?;
+    let always = &|_, _| true;
+    let made = train_step_in_time(net, optimizer, batch, method, radius, accumulation, lr, step, seed, always, device)?;
+    Ok(made.expect("nothing stops it"))
+}
+
+/// One update. A loss or gradient that is not finite is an error before the update. `None` if `may_begin` refused a part
+/// of it; network, running statistics included, and optimiser are then as they were.
+#[allow(clippy::too_many_arguments)]
+pub fn train_step_in_time(
+    net: &mut ImageNet,
+    optimizer: &mut Optimizer,
+    batch: &Batch,
+    method: &Method,
+    radius: &EpsAt,
+    accumulation: Accumulation,
+    lr: f64,
+    step: u64,
+    seed: u64,
+    may_begin: &MayBegin,
+    device: &Device,
+) -> Result<Option<StepMetrics>> {
+    let running = net.running();
+    let found = gradients_in_time(net, batch, method, radius, accumulation, step, seed, may_begin, device)?;
+    let Some((mut metrics, gradients)) = found else {
+        net.set_running(&running);
+        return Ok(None);
+    };
     let update = Update { step, lr, gentler: "eps.length" };
     metrics.grad_norm = apply(net, optimizer, &Alone, vec![gradients], metrics.loss, update)?;
-    Ok(metrics)
+    Ok(Some(metrics))
 }
 
 /// The mean loss of the batch and its gradients, summed over pieces in which every image weighs the same. The running
@@ -82,6 +110,23 @@ pub fn loss_and_gradients(
     seed: u64,
     device: &Device,
 ) -> Result<(StepMetrics, Gradients)> {
+    let always = &|_, _| true;
+    let found = gradients_in_time(net, batch, method, radius, accumulation, step, seed, always, device)?;
+    Ok(found.expect("nothing stops it"))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn gradients_in_time(
+    net: &mut ImageNet,
+    batch: &Batch,
+    method: &Method,
+    radius: &EpsAt,
+    accumulation: Accumulation,
+    step: u64,
+    seed: u64,
+    may_begin: &MayBegin,
+    device: &Device,
+) -> Result<Option<(StepMetrics, Gradients)>> {
     let images = batch.labels.len();
     let size = batch.pixels.len() / images;
     let piece = images.div_ceil(accumulation.pieces.max(1));
@@ -94,9 +139,18 @@ pub fn loss_and_gradients(
     }
     let mut gradients = Gradients::none(net);
     let mut metrics = StepMetrics::default();
+    // A piece is an attack, where these are trained on, a forward pass, and a backward pass of twice its arithmetic.
+    let passes = passes(method, radius, net.config.classes) as f64;
+    let attack_part = attack_passes_of_update(method, radius) as f64 / passes;
+    let forward_part = (1.0 - attack_part) / 3.0;
+    let mut done = 0.0;
     for (index, labels) in batch.labels.chunks(piece).enumerate() {
         let begin = index * piece * size;
         let pixels = &batch.pixels[begin..begin + labels.len() * size];
+        let share = labels.len() as f64 / images as f64;
+        if attack_part > 0.0 && !may_begin(done, attack_part * share) {
+            return Ok(None);
+        }
         let attacked = match method.objective {
             Objective::Pgd if radius.eps > 0.0 => {
                 // The network as it is evaluated, with running statistics; every update draws other random starts.
@@ -108,13 +162,21 @@ pub fn loss_and_gradients(
             }
             _ => None,
         };
+        done += attack_part * share;
+        if !may_begin(done, forward_part * share) {
+            return Ok(None);
+        }
         let mut leaves = net.leaves();
         let statistics = whole.as_deref().map_or(Statistics::Batch, Statistics::Given);
         let parts =
             piece_loss(&leaves, attacked.as_deref().unwrap_or(pixels), labels, method, radius, statistics, device);
-        let share = labels.len() as f64 / images as f64;
+        done += forward_part * share;
+        if !may_begin(done, 2.0 * forward_part * share) {
+            return Ok(None);
+        }
         let mut tape = (parts.loss.clone() * share).backward();
         gradients.collect(&mut leaves, &mut tape);
+        done += 2.0 * forward_part * share;
         let number = |tensor: Tensor<1>| share * f64::from(tensor.inner().into_scalar::<f32>());
         let add = |sum: &mut Option<f64>, tensor: Option<Tensor<1>>| {
             if let Some(tensor) = tensor {
@@ -131,7 +193,18 @@ pub fn loss_and_gradients(
             net.update_running(&moments, &net.batch_norm_counts(labels.len()));
         }
     }
-    Ok((metrics, gradients))
+    Ok(Some((metrics, gradients)))
+}
+
+/// Forward and backward pass of the first `images` of a batch, whose results are dropped: a part of an update whose time says
+/// how long one takes. Returns the share of the update's arithmetic.
+pub fn sample(net: &ImageNet, batch: &Batch, method: &Method, radius: &EpsAt, images: usize, device: &Device) -> f64 {
+    let (all, images) = (batch.labels.len(), images.min(batch.labels.len()));
+    let pixels = &batch.pixels[..batch.pixels.len() / all * images];
+    let labels = &batch.labels[..images];
+    drop(piece_loss(&net.leaves(), pixels, labels, method, radius, Statistics::Batch, device).loss.backward());
+    let passes = passes(method, radius, net.config.classes) as f64;
+    (1.0 - attack_passes_of_update(method, radius) as f64 / passes) * images as f64 / all as f64
 }
 
 /// The losses of a piece, on the tape.

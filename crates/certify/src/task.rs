@@ -13,12 +13,16 @@ use temper_record::run::RunDir;
 use temper_schedule::EpsSchedule;
 use temper_train::checkpoint::State;
 use temper_train::optimizer::Optimizer;
-use temper_train::trainer::Task;
+use temper_train::trainer::{MayBegin, Task};
 
 use super::checkpoint;
+use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
 use super::method::{EpsAt, Method, Objective};
-use super::step::{Accumulation, Batch, train_step};
+use super::step::{self, Accumulation, Batch, train_step_in_time};
+
+/// Images that begin to say how fast this machine is, where nothing else does; batch norms need two.
+const SAMPLED: usize = 2;
 
 /// Everything that decides the updates of an image classifier.
 pub struct CertifyTask {
@@ -38,7 +42,7 @@ pub struct CertifyTask {
     pub crop: usize,
     /// What is trained against.
     pub method: Method,
-    /// EpsAt by update.
+    /// Radius by update.
     pub eps: EpsSchedule,
     /// How batches are cut into pieces.
     pub accumulation: Accumulation,
@@ -59,15 +63,19 @@ pub struct CertifyTask {
 impl Task for CertifyTask {
     const RATE: &'static str = "images_per_s";
 
-    fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values> {
-        let step = state.samples;
-        let (epoch, place) = self.epochs.locate(step);
-        let augment = Augment { flip: self.flip, pad: self.crop, seed: self.seed, step };
-        let (pixels, labels) = self.train.batch(&self.epochs.indices(epoch, place), Some(&augment));
-        let batch = Batch { pixels, labels };
-        let radius =
-            EpsAt { eps: self.eps.at(n), target: self.eps.target, weight: self.eps.weight(n, self.method.lambda) };
-        let metrics = train_step(
+    fn sample(&self, state: &State, times: usize, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>> {
+        if interrupted() {
+            return Ok(None);
+        }
+        let (batch, radius) = (self.next_batch(state), self.radius(state.step + 1));
+        let piece = batch.labels.len().div_ceil(self.accumulation.pieces.max(1));
+        let images = times.saturating_mul(SAMPLED).min(piece);
+        Ok(Some(step::sample(&self.net, &batch, &self.method, &radius, images, &self.device)))
+    }
+
+    fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>> {
+        let (batch, radius) = (self.next_batch(state), self.radius(n));
+        let metrics = train_step_in_time(
             &mut self.net,
             &mut self.optimizer,
             &batch,
@@ -77,8 +85,10 @@ impl Task for CertifyTask {
             lr,
             n,
             self.seed,
+            may_begin,
             &self.device,
         )?;
+        let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += batch.labels.len() as u64;
         state.samples += 1;
         state.updates = self.optimizer.updates;
@@ -99,7 +109,7 @@ impl Task for CertifyTask {
         if self.method.regularised(&radius) {
             values.set("weight", radius.weight);
         }
-        Ok(values)
+        Ok(Some(values))
     }
 
     fn sets(&self) -> Vec<String> {
@@ -131,6 +141,10 @@ impl Task for CertifyTask {
         self.sets.first().filter(|_| ready).map(|(name, _)| (name.clone(), "certified_error"))
     }
 
+    fn checkpoint_bytes(&self) -> u64 {
+        cost::checkpoint_bytes(&self.net.config)
+    }
+
     fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint> {
         checkpoint::write(run, state, &self.net, &self.optimizer)
     }
@@ -141,6 +155,20 @@ impl Task for CertifyTask {
 }
 
 impl CertifyTask {
+    /// The batch of the next update.
+    fn next_batch(&self, state: &State) -> Batch {
+        let step = state.samples;
+        let (epoch, place) = self.epochs.locate(step);
+        let augment = Augment { flip: self.flip, pad: self.crop, seed: self.seed, step };
+        let (pixels, labels) = self.train.batch(&self.epochs.indices(epoch, place), Some(&augment));
+        Batch { pixels, labels }
+    }
+
+    /// What update `n` is made at.
+    fn radius(&self, n: u64) -> EpsAt {
+        EpsAt { eps: self.eps.at(n), target: self.eps.target, weight: self.eps.weight(n, self.method.lambda) }
+    }
+
     /// Running statistics over the whole training set, without augmentation (precise batch norm, Wu and Johnson 2021).
     /// False if it was interrupted; the statistics are then as they were.
     fn take_statistics(&mut self, interrupted: &dyn Fn() -> bool) -> bool {

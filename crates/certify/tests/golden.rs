@@ -1,6 +1,7 @@
 //! Ten training steps of three image classifiers against the paper's formulas in PyTorch (golden/README.md says how the
 //! numbers were made), gradient accumulation, and independence of the number of threads.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use burn::tensor::Device;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use temper_certify::method::{EpsAt, Method, Mixing, Objective};
-use temper_certify::step::{Accumulation, Batch, loss_and_gradients, train_step};
-use temper_model::image::{NetworkConfig, Op};
+use temper_certify::step::{Accumulation, Batch, loss_and_gradients, train_step, train_step_in_time};
+use temper_graph::{NetworkConfig, Op};
 use temper_model::{ImageNet, Parameters};
 use temper_train::optimizer::{Optimizer, Settings};
 
@@ -216,6 +217,75 @@ fn every_method_learns() {
             })
             .collect();
         assert!(losses[7] < losses[0] - 0.05, "{name}: {losses:?}");
+    }
+}
+
+/// An update is all or nothing: refused before any of its parts, it leaves weights, running statistics and moments as they were, and the
+/// same update afterwards is what it would have been.
+#[test]
+fn a_part_that_is_refused_undoes_the_update() {
+    let device = Device::flex();
+    let data = tensors(&folder("wide_resnet").join("training.safetensors"));
+    let (batch, radius) = (batch(&data, 0), EpsAt { eps: 0.03, target: 0.1, weight: 0.3 });
+    let pgd = Method { objective: Objective::Pgd, tightness: false, relu_balance: false, attack_steps: 2, ..FAST };
+    for method in [FAST, pgd] {
+        for whole_batch_statistics in [false, true] {
+            let accumulation = Accumulation { pieces: 2, whole_batch_statistics };
+            let parts = RefCell::new(Vec::new());
+            let step = |net: &mut ImageNet, optimizer: &mut Optimizer, refused: Option<usize>| {
+                parts.borrow_mut().clear();
+                let may_begin = |done: f64, next: f64| {
+                    parts.borrow_mut().push((done, next));
+                    Some(parts.borrow().len()) != refused
+                };
+                let made = train_step_in_time(
+                    net,
+                    optimizer,
+                    &batch,
+                    &method,
+                    &radius,
+                    accumulation,
+                    5e-4,
+                    1,
+                    1,
+                    &may_begin,
+                    &device,
+                );
+                made.unwrap()
+            };
+            let bits = |net: &mut ImageNet| {
+                let mut bits = Vec::new();
+                let mut add = |_: &str, values: temper_model::Parameter<'_>| {
+                    bits.extend(values.to_vec().iter().map(|v| v.to_bits()))
+                };
+                net.visit(&mut add);
+                net.visit_buffers(&mut add);
+                bits
+            };
+            let start = || {
+                let net = load("wide_resnet", &device);
+                let optimizer = Optimizer::new(SETTINGS, &net, &device);
+                (net, optimizer)
+            };
+            let (mut net, mut optimizer) = start();
+            let made = step(&mut net, &mut optimizer, None);
+            let (after, count) = (bits(&mut net), parts.borrow().len());
+            let mut end = 0.0;
+            for &(done, next) in parts.borrow().iter() {
+                assert!((done - end).abs() < 1e-9 && next > 0.0, "{:?}", parts.borrow());
+                end = done + next;
+            }
+            assert!((end - 1.0).abs() < 1e-9, "{:?}", parts.borrow());
+
+            let (mut net, mut optimizer) = start();
+            let before = bits(&mut net);
+            for refused in 1..=count {
+                assert_eq!(step(&mut net, &mut optimizer, Some(refused)), None);
+                assert!(bits(&mut net) == before && optimizer.updates == 0, "part {refused} of {count}");
+            }
+            assert_eq!(step(&mut net, &mut optimizer, None), made);
+            assert!(bits(&mut net) == after);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from bottom to top, each with those it may depend on. ARCHITECTURE.md has the same table.
-const CRATES: [(&str, &[&str]); 17] = [
+const CRATES: [(&str, &[&str]); 18] = [
     ("base", &[]),
     ("schedule", &[]),
     ("record", &["base"]),
@@ -16,25 +16,30 @@ const CRATES: [(&str, &[&str]); 17] = [
     ("data", &["base"]),
     ("report", &["base", "record"]),
     ("ops", &["kernels"]),
-    ("model", &["base", "ops"]),
+    ("graph", &["base"]),
+    ("model", &["base", "graph", "ops"]),
     ("verify", &["base", "record"]),
-    ("bounds", &["base", "ops", "model", "verify"]),
+    ("bounds", &["base", "graph", "ops", "model", "verify"]),
     ("train", &["base", "schedule", "record", "recipe", "ops", "model"]),
     ("lm", &["base", "schedule", "record", "recipe", "data", "ops", "model", "train"]),
-    ("certify", &["base", "schedule", "record", "recipe", "data", "ops", "model", "verify", "bounds", "train"]),
+    (
+        "certify",
+        &["base", "schedule", "record", "recipe", "data", "graph", "ops", "model", "verify", "bounds", "train"],
+    ),
     ("temper", &["base", "schedule", "record", "recipe", "data", "train", "lm", "certify"]),
     ("sweep", &["base", "schedule", "record", "recipe", "data", "report", "model", "train", "lm", "certify", "temper"]),
     (
         "cli",
         &[
-            "base", "schedule", "record", "kernels", "recipe", "data", "report", "ops", "model", "verify", "bounds",
-            "train", "lm", "certify", "temper", "sweep",
+            "base", "schedule", "record", "kernels", "recipe", "data", "report", "graph", "ops", "model", "verify",
+            "bounds", "train", "lm", "certify", "temper", "sweep",
         ],
     ),
 ];
 
 /// These build and test without a tensor library.
-const WITHOUT_BURN: [&str; 8] = ["base", "schedule", "record", "recipe", "kernels", "data", "report", "verify"];
+const WITHOUT_BURN: [&str; 9] =
+    ["graph", "base", "schedule", "record", "recipe", "kernels", "data", "report", "verify"];
 
 /// Parts of Burn that name a backend. Everything above `ops` speaks of tensors and devices only.
 const BACKENDS: [&str; 2] = ["burn-autodiff", "burn-flex"];
@@ -295,4 +300,59 @@ fn documents_name_what_exists() {
         }
     }
     assert!(tests > 10, "the tests that hold the invariants are not found in ARCHITECTURE.md");
+}
+
+/// fuzz/README.md: a row for every fuzz target, which has its source and seeds, and a row for every source file that reads.
+#[test]
+fn every_reader_has_a_fuzz_target() {
+    let fuzz = root().join("fuzz");
+    let manifest = read(&fuzz.join("Cargo.toml"));
+    let bins: BTreeSet<&str> = (manifest.split("[[bin]]").skip(1))
+        .filter_map(|bin| bin.split("name = \"").nth(1)?.split('"').next())
+        .collect();
+    let readme = read(&fuzz.join("README.md"));
+    let (targets, sources) = readme.split_once("| source | targets |").expect("the second table");
+    let rows = |text: &str| -> Vec<(String, String)> {
+        let cells = text.lines().filter_map(|line| line.strip_prefix("| `").map(|row| format!("`{row}")));
+        cells.filter_map(|row| row.split_once(" | ").map(|(a, b)| (a.to_owned(), b.to_owned()))).collect()
+    };
+    let described = rows(targets);
+    let described: BTreeSet<&str> = described.iter().flat_map(|(names, _)| quoted(names)).collect();
+    assert_eq!(described, bins, "fuzz/README.md and fuzz/Cargo.toml name other targets");
+    for target in &bins {
+        assert!(fuzz.join(format!("fuzz_targets/{target}.rs")).is_file(), "{target} has no source");
+        let seeds = fs::read_dir(fuzz.join("seeds").join(target)).unwrap_or_else(|e| panic!("seeds of {target}: {e}"));
+        assert!(seeds.count() > 0, "{target} has no seeds");
+    }
+
+    let sources = rows(sources);
+    for (source, covering) in &sources {
+        let unknown = quoted(covering).find(|target| !bins.contains(target));
+        assert_eq!(unknown, None, "{source}: no such target");
+        assert!(
+            quoted(covering).next().is_some() || (covering.starts_with("- (") && !covering.contains("()")),
+            "{source}: no target and no reason"
+        );
+    }
+    let listed: BTreeSet<String> = sources.iter().map(|(source, _)| source.trim_matches('`').to_owned()).collect();
+    let needles = [
+        "serde_json::from_",
+        "Deserializer::from_",
+        "toml::from_",
+        "fs::read(",
+        "fs::read_to_string(",
+        "File::open(",
+        ".read_to_end(",
+        ".read_to_string(",
+        ".read_exact(",
+    ];
+    let reading = found(&needles.map(str::to_owned), "src");
+    let reading: BTreeSet<String> =
+        (reading.iter().filter_map(|place| place.rsplit_once(':'))).map(|(file, _)| format!("crates/{file}")).collect();
+    assert_eq!(reading.difference(&listed).collect::<Vec<_>>(), Vec::<&String>::new(), "no row in fuzz/README.md");
+    assert_eq!(
+        listed.difference(&reading).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "a row too many: it reads nothing"
+    );
 }

@@ -418,6 +418,12 @@ fn tiny_imagenet_layout() {
     refuses(folder.path(), &["val_annotations.txt:1", "not a file and a class"]);
     write(at("val/val_annotations.txt"), "val_7.JPEG\tn01\n");
     refuses(folder.path(), &["val_7.JPEG"]);
+    // Its size is 0, and what comes out of it does not end.
+    #[cfg(unix)]
+    {
+        write(at("val/val_annotations.txt"), "/dev/zero\tn01\n");
+        refuses(folder.path(), &["/dev/zero", "this is no file"]);
+    }
     write(at("wnids.txt"), "n02\nn01\nn05\n");
     refuses(folder.path(), &["no folder n05"]);
     // Sorted into class folders.

@@ -72,7 +72,7 @@ pub fn evaluate(model: &GptNeox, source: &TokenSource, settings: EvalSettings) -
     Ok(evaluate_with(model, source, settings, &|| false, &|_| {})?.expect("nothing interrupts it"))
 }
 
-/// The loss of `model` on one set; `None` if `interrupted` returned true between two passes. `each` hears after every pass how many tokens
+/// The loss of `model` on one set; `None` if `interrupted` returned true before a block of a pass. `each` hears after every pass how many tokens
 /// have been predicted.
 pub fn evaluate_with(
     model: &GptNeox,
@@ -84,11 +84,10 @@ pub fn evaluate_with(
     let windows = EvalWindows::new(source, settings.seq_len, settings.max_tokens)?;
     let (mut nats, mut done) = (0.0, 0);
     for batch in windows.batches(settings.rows) {
-        if interrupted() {
-            return Ok(None);
-        }
         let batch = batch?;
-        let nll = model.token_nll(&batch.inputs, &batch.targets, batch.rows);
+        let Some(nll) = model.token_nll_until(&batch.inputs, &batch.targets, batch.rows, interrupted) else {
+            return Ok(None);
+        };
         nats += nll.iter().map(|&nll| f64::from(nll)).sum::<f64>();
         done += (batch.rows * batch.cols) as u64;
         each(done);

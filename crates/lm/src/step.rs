@@ -2,10 +2,11 @@
 
 use burn::tensor::Tensor;
 use temper_base::Result;
-use temper_model::{GptNeox, Parameters};
+use temper_model::{GptNeox, GptNeoxConfig, Parameters};
 use temper_train::apply::{Update, apply};
 use temper_train::group::Alone;
 use temper_train::optimizer::{Gradients, Optimizer};
+use temper_train::trainer::MayBegin;
 
 /// How a step is cut into pieces. None of it changes what the step computes, up to rounding for
 /// `micro` and to the bit for `activation_checkpointing`.
@@ -26,8 +27,7 @@ pub struct StepMetrics {
     pub grad_norm: f64,
 }
 
-/// One update. `rows` holds sequences of `seq + 1` tokens one after the other; each token but the
-/// first of a row is a target. A loss or gradient that is not finite is an error before the update.
+/// One update, as [`train_step_in_time`] makes it, whatever time it takes.
 pub fn train_step(
     model: &mut GptNeox,
     optimizer: &mut Optimizer,
@@ -37,35 +37,124 @@ pub fn train_step(
     pieces: Pieces,
     step: u64,
 ) -> Result<StepMetrics> {
-    let (loss, gradients) = loss_and_gradients(model, rows, seq, pieces);
+    let metrics = train_step_in_time(model, optimizer, rows, seq, lr, pieces, step, &|_, _| true)?;
+    Ok(metrics.expect("nothing stops it"))
+}
+
+/// One update. `rows` holds sequences of `seq + 1` tokens one after the other; each token but the
+/// first of a row is a target. A loss or gradient that is not finite is an error before the update.
+/// `None` if `may_begin` refused a part of it; model and optimiser are then as they were.
+#[allow(clippy::too_many_arguments)]
+pub fn train_step_in_time(
+    model: &mut GptNeox,
+    optimizer: &mut Optimizer,
+    rows: &[u32],
+    seq: usize,
+    lr: f64,
+    pieces: Pieces,
+    step: u64,
+    may_begin: &MayBegin,
+) -> Result<Option<StepMetrics>> {
+    let Some((loss, gradients)) = gradients_in_time(model, rows, seq, pieces, may_begin) else { return Ok(None) };
     let update = Update { step, lr, gentler: "lr.warmup" };
     let grad_norm = apply(model, optimizer, &Alone, vec![gradients], loss, update)?;
-    Ok(StepMetrics { loss, grad_norm })
+    Ok(Some(StepMetrics { loss, grad_norm }))
 }
 
 /// The token-mean loss of the batch and its gradients, summed over micro-batches: every token weighs
 /// the same, whatever the cut.
 pub fn loss_and_gradients(model: &GptNeox, rows: &[u32], seq: usize, pieces: Pieces) -> (f64, Gradients) {
+    gradients_in_time(model, rows, seq, pieces, &|_, _| true).expect("nothing stops it")
+}
+
+fn gradients_in_time(
+    model: &GptNeox,
+    rows: &[u32],
+    seq: usize,
+    pieces: Pieces,
+    may_begin: &MayBegin,
+) -> Option<(f64, Gradients)> {
     let sequences = rows.len() / (seq + 1);
     let scale = 1.0 / (sequences * seq) as f32;
     let mut gradients = Gradients::none(model);
-    let mut loss = 0.0;
+    let (mut loss, mut done) = (0.0, 0.0);
     for micro in rows.chunks(pieces.micro.max(1) * (seq + 1)) {
         let batch = micro.len() / (seq + 1);
         let ids: Vec<u32> = micro.chunks(seq + 1).flat_map(|row| &row[..seq]).copied().collect();
         let targets: Vec<u32> = micro.chunks(seq + 1).flat_map(|row| &row[1..]).copied().collect();
         let add = if pieces.activation_checkpointing { backward_by_blocks } else { backward };
-        loss += add(model, &ids, &targets, batch, scale, &mut gradients);
+        let share = batch as f64 / sequences as f64;
+        // Of the piece: what is done of it, and what comes next.
+        let may_begin = |part: f64, next: f64| may_begin(done + part * share, next * share);
+        loss += add(model, &ids, &targets, batch, scale, &mut gradients, &may_begin)?;
+        done += share;
     }
-    (loss, gradients)
+    Some((loss, gradients))
 }
 
-fn backward(model: &GptNeox, ids: &[u32], targets: &[u32], batch: usize, scale: f32, gradients: &mut Gradients) -> f64 {
+fn backward(
+    model: &GptNeox,
+    ids: &[u32],
+    targets: &[u32],
+    batch: usize,
+    scale: f32,
+    gradients: &mut Gradients,
+    may_begin: &MayBegin,
+) -> Option<f64> {
+    let Shares { pass, head } = Shares::of(&model.config, ids.len() / batch, false);
+    let mut parts = Parts { done: 0.0, may_begin };
     let mut leaves = model.leaves();
-    let loss = leaves.loss(ids, targets, batch, scale);
+    let mut x = leaves.embed(ids);
+    for i in 0..model.layers.len() {
+        parts.begin(pass)?;
+        x = leaves.block(i, x, batch);
+    }
+    parts.begin(head)?;
+    let loss = leaves.head_loss(x, targets, scale);
+    parts.begin(1.0 - parts.done)?;
     let mut tape = loss.backward();
     gradients.collect(&mut leaves, &mut tape);
-    scalar(loss)
+    Some(scalar(loss))
+}
+
+/// What parts of a forward and backward pass take of its arithmetic.
+struct Shares {
+    /// A block forwards. Its backward pass takes twice as much, and once more where the block is computed again for it.
+    pass: f64,
+    /// Unembedding and loss, whose gradients are computed with them.
+    head: f64,
+}
+
+impl Shares {
+    fn of(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> Self {
+        let flops = flops_of_update(config, seq, activation_checkpointing);
+        let head = config.flops_of_head() / flops;
+        let passes = if activation_checkpointing { 4.0 } else { 3.0 };
+        Shares { pass: (1.0 - head) / (passes * config.layers as f64), head }
+    }
+}
+
+/// Floating-point operations of one token of an update: [`GptNeoxConfig::flops_per_token`], and another pass through the blocks where
+/// they are computed again.
+pub fn flops_of_update(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> f64 {
+    let flops = config.flops_per_token(seq);
+    let again = (flops - config.flops_of_head()) / 3.0;
+    if activation_checkpointing { flops + again } else { flops }
+}
+
+/// How far the passes of a piece are.
+struct Parts<'a> {
+    done: f64,
+    may_begin: &'a MayBegin<'a>,
+}
+
+impl Parts<'_> {
+    /// Begins the next part, which is that share of the piece; `None` if it may not.
+    fn begin(&mut self, next: f64) -> Option<()> {
+        let may = (self.may_begin)(self.done, next);
+        self.done += next;
+        may.then_some(())
+    }
 }
 
 /// Activation checkpointing: the forward pass runs off the tape and keeps the input of every block;
@@ -78,19 +167,25 @@ fn backward_by_blocks(
     batch: usize,
     scale: f32,
     gradients: &mut Gradients,
-) -> f64 {
+    may_begin: &MayBegin,
+) -> Option<f64> {
+    let Shares { pass, head } = Shares::of(&model.config, ids.len() / batch, true);
+    let mut parts = Parts { done: 0.0, may_begin };
     let mut leaves = model.leaves();
     let mut inputs = vec![model.embed(ids)];
     for i in 0..model.layers.len() {
+        parts.begin(pass)?;
         inputs.push(model.block(i, inputs[i].clone(), batch));
     }
     let leaf = |x: Tensor<2>| x.autodiff().require_grad();
+    parts.begin(head)?;
     let x = leaf(inputs.pop().expect("the output of the last block"));
     let loss = leaves.head_loss(x.clone(), targets, scale);
     let mut tape = loss.backward();
     let mut upstream = x.grad_remove(&mut tape).expect("the loss depends on it");
     gradients.collect(&mut leaves, &mut tape);
     for i in (0..model.layers.len()).rev() {
+        parts.begin(3.0 * pass)?;
         let x = leaf(inputs.pop().expect("one input a block"));
         let mut tape = (leaves.block(i, x.clone(), batch) * upstream.autodiff()).sum().backward();
         upstream = x.grad_remove(&mut tape).expect("the block depends on it");
@@ -98,7 +193,7 @@ fn backward_by_blocks(
     }
     let mut tape = (leaves.embed(ids) * upstream.autodiff()).sum().backward();
     gradients.collect(&mut leaves, &mut tape);
-    scalar(loss)
+    Some(scalar(loss))
 }
 
 fn scalar(loss: Tensor<1>) -> f64 {

@@ -7,11 +7,15 @@ use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Values;
 use temper_record::run::RunDir;
 use temper_train::optimizer::Optimizer;
-use temper_train::trainer::Task;
+use temper_train::trainer::{MayBegin, Task};
 
 use crate::checkpoint::{self, State};
+use crate::cost;
 use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};
-use crate::step::{Pieces, train_step};
+use crate::step::{Pieces, flops_of_update, train_step_in_time};
+
+/// Tokens that begin to say how fast this machine is, where nothing else does.
+const SAMPLED: usize = 256;
 
 /// Everything that decides the updates of a language model.
 pub struct LmTask {
@@ -42,14 +46,34 @@ pub struct LmTask {
 impl Task for LmTask {
     const RATE: &'static str = "tokens_per_s";
 
-    fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values> {
+    fn sample(&self, state: &State, times: usize, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>> {
+        let (config, seq) = (&self.model.config, self.eval.seq_len);
+        let tokens = times.saturating_mul(SAMPLED);
+        // A part of one sequence, or several.
+        let (cols, rows) = (seq.min(tokens), (tokens / seq).clamp(1, self.pieces.micro.clamp(1, self.batch)));
+        let batch = self.stream.batch(state.samples, rows)?;
+        let of_rows = |from: usize| -> Vec<u32> {
+            batch.tokens.chunks(seq + 1).flat_map(|row| &row[from..from + cols]).copied().collect()
+        };
+        if self.model.token_nll_until(&of_rows(0), &of_rows(1), rows, interrupted).is_none() {
+            return Ok(None);
+        }
+        // A backward pass is twice the arithmetic of the forward pass.
+        let sampled = config.flops_per_token(cols) / 3.0 * (rows * cols) as f64;
+        let flops = flops_of_update(config, seq, self.pieces.activation_checkpointing);
+        Ok(Some(sampled / (flops * (self.batch * seq) as f64)))
+    }
+
+    fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>> {
         let seq = self.eval.seq_len;
         let batch = self.stream.batch(state.samples, self.batch)?;
-        let metrics = train_step(&mut self.model, &mut self.optimizer, &batch.tokens, seq, lr, self.pieces, n)?;
+        let (model, optimizer) = (&mut self.model, &mut self.optimizer);
+        let metrics = train_step_in_time(model, optimizer, &batch.tokens, seq, lr, self.pieces, n, may_begin)?;
+        let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += (self.batch * seq) as u64;
         state.samples += self.batch as u64;
         state.updates = self.optimizer.updates;
-        Ok(Values::new().with("loss", metrics.loss).with("lr", lr).with("grad_norm", metrics.grad_norm))
+        Ok(Some(Values::new().with("loss", metrics.loss).with("lr", lr).with("grad_norm", metrics.grad_norm)))
     }
 
     fn sets(&self) -> Vec<String> {
@@ -77,6 +101,10 @@ impl Task for LmTask {
 
     fn judged_by(&self, _: &State) -> Option<(String, &'static str)> {
         self.keep_best.clone().map(|set| (set, "loss"))
+    }
+
+    fn checkpoint_bytes(&self) -> u64 {
+        cost::checkpoint_bytes(&self.model.config)
     }
 
     fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint> {

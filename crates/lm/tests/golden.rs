@@ -1,13 +1,14 @@
 //! Model, gradients and ten training steps against `transformers` and `torch` (golden/README.md says
 //! how the numbers were made, and why each tolerance is what it is).
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use temper_lm::step::{Pieces, loss_and_gradients, train_step};
+use temper_lm::step::{Pieces, loss_and_gradients, train_step, train_step_in_time};
 use temper_model::{GptNeox, Parameters, hugging_face};
 use temper_train::optimizer::{Optimizer, Settings};
 
@@ -156,6 +157,51 @@ fn threads_do_not_matter() {
     };
     assert_eq!(run(1), run(2));
     assert_eq!(run(1), run(3));
+}
+
+/// An update is all or nothing: refused before any of its parts, it leaves weights, moments and their counter as they were, and the same
+/// update afterwards is what it would have been.
+#[test]
+fn a_part_that_is_refused_undoes_the_update() {
+    let dir = golden("a");
+    let Numbers(_, ids) = numbers(&dir);
+    for pieces in [WHOLE, Pieces { micro: 1, ..WHOLE }, Pieces { micro: 1, activation_checkpointing: true }] {
+        let start = || {
+            let mut model = load(&dir);
+            let mut optimizer = Optimizer::new(SETTINGS, &model, &Device::flex());
+            train_step(&mut model, &mut optimizer, &ids["batch.0"], 32, 1e-3, pieces, 1).unwrap();
+            (model, optimizer)
+        };
+        let (mut model, mut optimizer) = start();
+        let parts = RefCell::new(Vec::new());
+        let step = |model: &mut _, optimizer: &mut _, refused: Option<usize>| {
+            parts.borrow_mut().clear();
+            let may_begin = |done: f64, next: f64| {
+                parts.borrow_mut().push((done, next));
+                Some(parts.borrow().len()) != refused
+            };
+            train_step_in_time(model, optimizer, &ids["batch.1"], 32, 1e-3, pieces, 2, &may_begin).unwrap()
+        };
+        let made = step(&mut model, &mut optimizer, None);
+        assert!(made.is_some());
+        let (after, count) = (bits(&mut model), parts.borrow().len());
+        // The shares are those of a whole: every part begins where the last one ends.
+        let mut end = 0.0;
+        for &(done, next) in parts.borrow().iter() {
+            assert!((done - end).abs() < 1e-9 && next > 0.0, "{:?}", parts.borrow());
+            end = done + next;
+        }
+        assert!((end - 1.0).abs() < 1e-9, "{:?}", parts.borrow());
+
+        let (mut model, mut optimizer) = start();
+        let before = bits(&mut model);
+        for refused in 1..=count {
+            assert_eq!(step(&mut model, &mut optimizer, Some(refused)), None);
+            assert_eq!((bits(&mut model), optimizer.updates), (before.clone(), 1), "part {refused} of {count}");
+        }
+        assert_eq!(step(&mut model, &mut optimizer, None), made);
+        assert_eq!(bits(&mut model), after);
+    }
 }
 
 /// Weights that are not finite stop the step before the update, and the step is named.

@@ -136,6 +136,11 @@ impl GptNeoxConfig {
         6.0 * (self.layers as f64 * (layer + attention) + v * d)
     }
 
+    /// Of those, the unembedding's.
+    pub fn flops_of_head(&self) -> f64 {
+        6.0 * (self.vocab_size * self.d_model) as f64
+    }
+
     /// What makes the shape impossible, all at once.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

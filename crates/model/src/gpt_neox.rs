@@ -133,6 +133,19 @@ impl GptNeox {
         ops::token_nll(x, self.unembedding(), targets)
     }
 
+    /// As [`token_nll`](Self::token_nll); `None` if `interrupted` returned true before a block.
+    pub fn token_nll_until(
+        &self,
+        ids: &[u32],
+        targets: &[u32],
+        batch: usize,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Option<Vec<f32>> {
+        let x = self.hidden_until(ids, batch, interrupted)?;
+        let x = self.final_layer_norm.forward(x, self.config.layer_norm_eps as f32);
+        Some(ops::token_nll(x, self.unembedding(), targets))
+    }
+
     /// Logits of the rows `rows` of the batch, `[rows, V]`.
     pub fn logits(&self, ids: &[u32], batch: usize, rows: std::ops::Range<usize>) -> Tensor<2> {
         let x = self.final_layer_norm.forward(self.hidden(ids, batch), self.config.layer_norm_eps as f32);
@@ -143,6 +156,12 @@ impl GptNeox {
     pub fn hidden(&self, ids: &[u32], batch: usize) -> Tensor<2> {
         let shape = self.shape(ids.len(), batch);
         self.layers.iter().fold(self.embed(ids), |x, layer| layer.forward(x, &self.rotary, shape))
+    }
+
+    /// As [`hidden`](Self::hidden); `None` if `interrupted` returned true before a block.
+    pub fn hidden_until(&self, ids: &[u32], batch: usize, interrupted: &dyn Fn() -> bool) -> Option<Tensor<2>> {
+        let blocks = 0..self.layers.len();
+        blocks.into_iter().try_fold(self.embed(ids), |x, i| (!interrupted()).then(|| self.block(i, x, batch)))
     }
 
     /// The embedding of `ids`, `[N, D]`: the first segment of [`Self::loss`].

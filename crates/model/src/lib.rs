@@ -3,7 +3,7 @@
 //!
 //! * [`gpt_neox`]: the language model, top to bottom.
 //! * [`config`]: its shape, the Pythia suite as presets, `config.json` in its three spellings.
-//! * [`image`]: image classifiers as graphs of layers.
+//! * [`image`]: image classifiers: graphs of layers with weights.
 //! * [`init`]: small-init, wang-init, plain normal, from a counter-based generator.
 //! * [`narrow`]: what fewer bits lose.
 //! * [`tensors`]: safetensors files in and out.

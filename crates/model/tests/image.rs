@@ -5,10 +5,8 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use temper_base::{Kind, Problem};
-use temper_model::image::{
-    BatchNorm, ImageInit, ImageNet, Layer, NETWORKS, NetworkConfig, Op, PooledMoments, Statistics, by_name, init::Draw,
-    names::Named, stored, text, vanilla_init,
-};
+use temper_graph::{BatchNorm, NETWORKS, NetworkConfig, Op, by_name, names::Named, text};
+use temper_model::image::{ImageInit, ImageNet, Layer, PooledMoments, Statistics, init::Draw, stored, vanilla_init};
 use temper_model::init::{normal, uniform};
 use temper_model::parameter::Parameters;
 use temper_model::tensors::{self, Dtype, Outgoing, Stored};

@@ -73,11 +73,16 @@ impl Store {
     /// Has whoever trains the run of this hash keep its checkpoints after these updates, now and after a kill.
     pub fn keep(&self, hash: &str, steps: &[u64]) -> Result<()> {
         let known = self.kept(hash);
-        let new: String = steps.iter().filter(|step| !known.contains(step)).map(|step| format!("{step}\n")).collect();
+        let mut new: String =
+            steps.iter().filter(|step| !known.contains(step)).map(|step| format!("{step}\n")).collect();
         if new.is_empty() {
             return Ok(());
         }
         let path = self.wanted(hash);
+        // A full disk or a power cut may have left half a line: a number appended to it would be another one.
+        if fs::read(&path).is_ok_and(|text| text.last().is_some_and(|last| *last != b'\n')) {
+            new.insert(0, '\n');
+        }
         let written =
             File::options().append(true).create(true).open(&path).and_then(|mut file| file.write_all(new.as_bytes()));
         written.map_err(|cause| Problem::io("write down which checkpoints to keep", &path, &cause))
@@ -85,7 +90,9 @@ impl Store {
 
     /// The updates whose checkpoints sweeps have asked for.
     pub fn kept(&self, hash: &str) -> Vec<u64> {
-        let text = fs::read_to_string(self.wanted(hash)).unwrap_or_default();
+        let bytes = fs::read(self.wanted(hash)).unwrap_or_default();
+        // What a power cut made of one line says nothing about the others.
+        let text = String::from_utf8_lossy(&bytes);
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 

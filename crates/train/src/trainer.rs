@@ -3,9 +3,11 @@
 //! What is trained, and how one update is made, is a [`Task`]; this is the rest: when to evaluate, to take a checkpoint,
 //! to stop.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use temper_base::files::time_of_writing;
 use temper_base::{Problem, Result};
 use temper_record::RunSeries;
 use temper_record::checkpoint::{Best, Checkpoint, prune};
@@ -18,13 +20,23 @@ use temper_schedule::Schedule;
 
 use crate::checkpoint::State;
 
+/// Asked by a task before every part of an update that it cannot interrupt: may it begin? The first number is the share of the
+/// update's arithmetic that is done, the second that of the part.
+pub type MayBegin<'a> = dyn Fn(f64, f64) -> bool + 'a;
+
 /// What a run trains: a model with its optimiser and data.
 pub trait Task {
     /// The name of the metric that says how many tokens or images a second are trained on.
     const RATE: &'static str;
 
-    /// Makes update `n` with learning rate `lr`, and moves every clock of `state` but `step`. Metrics of the update.
-    fn update(&mut self, n: u64, lr: f64, state: &mut State) -> Result<Values>;
+    /// Makes a part of the next update for the time that it takes, and changes nothing: the smallest part worth a measurement, or
+    /// `times` as much, but no more than can be in memory. Which share of an update's arithmetic it was. Asks `interrupted` now and
+    /// then; `None` if it gave up because of the answer.
+    fn sample(&self, state: &State, times: usize, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>>;
+
+    /// Makes update `n` with learning rate `lr`, and moves every clock of `state` but `step`. Metrics of the update; `None` if
+    /// `may_begin` refused a part of it, and then nothing has changed.
+    fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>>;
 
     /// The names of the validation sets, in their order.
     fn sets(&self) -> Vec<String>;
@@ -39,6 +51,9 @@ pub trait Task {
 
     /// The set and metric whose best value marks the best checkpoint, if one is to be kept at this point of the run.
     fn judged_by(&self, state: &State) -> Option<(String, &'static str)>;
+
+    /// Bytes of a checkpoint, or not much less.
+    fn checkpoint_bytes(&self) -> u64;
 
     /// Writes a checkpoint.
     fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint>;
@@ -62,7 +77,8 @@ pub struct Settings {
     pub keep_every: u64,
     /// Take checkpoints after these updates, and keep them.
     pub keep_at: Vec<u64>,
-    /// Stop with a checkpoint by this moment: no update begins that would end later, and an evaluation is abandoned.
+    /// Stop with a checkpoint by this moment: no update begins that would end later, and an update or an evaluation that
+    /// turns out to is abandoned.
     pub deadline: Option<Instant>,
 }
 
@@ -112,6 +128,18 @@ impl Watch for Unattended {
 
 /// Updates of earlier sittings that say how long one takes.
 const LOOKED_AT: usize = 16;
+
+/// An update is given up early only if less than this part of what it seems to need is left: early, that is a guess.
+const SURELY: f64 = 0.5;
+
+/// Up to this share of an update, the time of one is what was expected or what it now seems to be, whichever is less.
+const EARLY: f64 = 0.2;
+
+/// A part of an update that takes as long as this says how long one takes.
+const SAMPLE: Duration = Duration::from_millis(200);
+
+/// A checkpoint of so many bytes takes a while.
+const LARGE: u64 = 1 << 25;
 
 /// What one sitting knows of itself.
 struct Sitting {
@@ -167,8 +195,15 @@ impl<T: Task> Trainer<T> {
     /// first update; others are evaluated first if the evaluation of their step was abandoned.
     pub fn train(&mut self, fresh: bool, watch: &mut dyn Watch) -> Result<End> {
         let mut sitting = Sitting::new(self.state.seconds);
-        if !fresh && self.settings.deadline.is_some() {
-            sitting.slowest_update = self.usual_update()?;
+        if self.settings.deadline.is_some() {
+            if !fresh {
+                sitting.slowest_update = self.usual_update()?;
+            }
+            // Smaller ones take no time worth a measurement.
+            let bytes = self.task.checkpoint_bytes();
+            if bytes >= LARGE {
+                sitting.slowest_save = time_of_writing(self.run.path(), bytes)?;
+            }
         }
         if fresh || self.take_up(watch, &mut sitting)? {
             let whole = self.evaluate(watch, &mut sitting)?;
@@ -182,7 +217,10 @@ impl<T: Task> Trainer<T> {
                 self.save(watch, &mut sitting)?;
                 return self.stop(watch, &sitting);
             }
-            self.update(watch, &mut sitting)?;
+            if !self.update(watch, &mut sitting)? {
+                self.save(watch, &mut sitting)?;
+                return self.stop(watch, &sitting);
+            }
             let step = self.state.step;
             let last = step == self.settings.stop;
             let whole = match last || step.is_multiple_of(self.settings.eval_every) {
@@ -256,16 +294,56 @@ impl<T: Task> Trainer<T> {
         Ok(End::Stopped(interrupt))
     }
 
-    /// One update, with the learning rate that its number decides.
-    fn update(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<()> {
+    /// One update, with the learning rate that its number decides. False if it cannot end before the deadline: then it was not
+    /// made, and nothing has changed.
+    fn update(&mut self, watch: &mut dyn Watch, sitting: &mut Sitting) -> Result<bool> {
+        let end = self.end_of_work(sitting);
+        let expected = match end {
+            Some(end) if sitting.slowest_update.is_zero() => self.sample(end)?,
+            _ => Some(sitting.slowest_update.as_secs_f64()),
+        };
+        let Some(expected) = expected else { return Ok(false) };
         let begun = Instant::now();
+        let asked = OnceCell::new();
+        let may_begin = |done: f64, next: f64| {
+            let Some(end) = end else { return true };
+            let now = Instant::now();
+            let seems = (now - *asked.get_or_init(|| now)).as_secs_f64() / done;
+            let whole = if done < EARLY { expected.min(seems) } else { seems };
+            let left = end.saturating_duration_since(now).as_secs_f64();
+            left > 0.0 && whole * next <= left && whole * (1.0 - done) * SURELY <= left
+        };
         let (n, before) = (self.state.step + 1, self.state.tokens);
-        let values = self.task.update(n, self.schedule.at(n), &mut self.state)?;
+        let Some(values) = self.task.update(n, self.schedule.at(n), &mut self.state, &may_begin)? else {
+            return Ok(false);
+        };
         self.state.step = n;
         let trained = (self.state.tokens - before) as f64;
         let values = values.with(T::RATE, trained / begun.elapsed().as_secs_f64()).with("seconds", sitting.seconds());
         sitting.slowest_update = sitting.slowest_update.max(begun.elapsed());
-        self.tell(watch, Event::Step { step: n, tokens: self.state.tokens, values })
+        self.tell(watch, Event::Step { step: n, tokens: self.state.tokens, values })?;
+        Ok(true)
+    }
+
+    /// Seconds that an update should take, from parts of one that grow until they take long enough to tell. `None` if there is no
+    /// time for that before `end`.
+    fn sample(&self, end: Instant) -> Result<Option<f64>> {
+        let (mut times, mut before) = (1, 0.0);
+        loop {
+            let begun = Instant::now();
+            let Some(share) = self.task.sample(&self.state, times, &too_late(Some(end)))? else { return Ok(None) };
+            let took = begun.elapsed();
+            if took >= SAMPLE || share <= before {
+                return Ok(Some(took.as_secs_f64() / share));
+            }
+            (times, before) = (times.saturating_mul(2), share);
+        }
+    }
+
+    /// The moment from which only a checkpoint can be taken before the deadline.
+    fn end_of_work(&self, sitting: &Sitting) -> Option<Instant> {
+        let now = Instant::now();
+        self.settings.deadline.map(|deadline| deadline.checked_sub(sitting.slowest_save).unwrap_or(now))
     }
 
     /// Every validation set, their averages, and the mark of the best checkpoint. False if it was abandoned.
@@ -276,9 +354,8 @@ impl<T: Task> Trainer<T> {
         let mut judged = None;
         for (index, set) in self.task.sets().into_iter().enumerate() {
             watch.evaluating(&set);
-            let deadline = self.settings.deadline.and_then(|deadline| deadline.checked_sub(sitting.slowest_save));
-            let interrupted =
-                || watch.signal().is_some() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let late = too_late(self.end_of_work(sitting));
+            let interrupted = || watch.signal().is_some() || late();
             let Some(values) = self.task.evaluate(index, &self.state, &interrupted)? else {
                 sitting.abandoned = Some(begin);
                 return Ok(false);
@@ -371,5 +448,16 @@ impl<T: Task> Trainer<T> {
                     .hint("the model that the run starts from is damaged: load another checkpoint of it"))
             }
         }
+    }
+}
+
+/// Says whether what lies between two of its calls would end after `end` if it were begun once more: it takes as long as it took
+/// at most so far.
+fn too_late(end: Option<Instant>) -> impl Fn() -> bool {
+    let (last, longest) = (Cell::new(Instant::now()), Cell::new(Duration::ZERO));
+    move || {
+        let now = Instant::now();
+        longest.set(longest.get().max(now - last.replace(now)));
+        end.is_some_and(|end| end.saturating_duration_since(now) <= longest.get())
     }
 }

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | [`verdict`] | one verdict an image from bound and attack; counts and their order |
 //! | [`decide`](mod@decide) | a batch: who is attacked, what is kept |
-//! | [`radius`] | the largest radius at which an image is certified |
+//! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
 //! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable |
 //! | [`stack`] | `counterexamples.npy` |
+
+#![warn(clippy::missing_errors_doc)]
 
 pub mod decide;
 pub mod radius;
@@ -16,7 +18,12 @@ pub mod store;
 pub mod verdict;
 
 pub use decide::{AttackCertified, Counterexample, Decided, Engine, decide};
-pub use radius::{CertifiedRadius, bisect};
+pub use radius::{CertifiedRadius, RadiusSummary, bisect};
 pub use stack::Stack;
 pub use store::Store;
 pub use verdict::{Attacked, ImageVerdict, ROUNDING, Summary, Verdict, certifies, check_order, judge};
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

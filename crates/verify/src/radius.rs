@@ -43,3 +43,35 @@ pub fn bisect(
     };
     Ok(Some((0..n).map(radius).collect()))
 }
+
+/// How the certified radii of a set are spread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RadiusSummary {
+    /// Images.
+    pub images: usize,
+    /// The mean radius.
+    pub mean: f64,
+    /// The median: of an even number of images, the upper one of the two in the middle.
+    pub median: f64,
+    /// The radii a quarter and three quarters up.
+    pub quartiles: [f64; 2],
+    /// Images with a radius of 0: certified at no radius, or at 0 alone.
+    pub none: usize,
+}
+
+impl RadiusSummary {
+    /// That of these radii, one an image, 0 where an image is certified at none. All is 0 where there is no image.
+    pub fn of(mut radii: Vec<f64>) -> Self {
+        radii.sort_by(f64::total_cmp);
+        let images = radii.len();
+        let at = |part: f64| radii.get(((images as f64 - 1.0) * part).round() as usize).copied().unwrap_or(0.0);
+        Self {
+            images,
+            // From the smallest radius up: the sum does not depend on the order of the images.
+            mean: radii.iter().sum::<f64>() / images.max(1) as f64,
+            median: at(0.5),
+            quartiles: [at(0.25), at(0.75)],
+            none: radii.iter().filter(|radius| **radius == 0.0).count(),
+        }
+    }
+}

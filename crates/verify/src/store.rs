@@ -140,6 +140,10 @@ impl Store {
         };
         let (file, text) = open().map_err(|cause| io(&path, cause))?;
         let lines = read_lines(kind, &text, &path)?;
+        // Where the question says how many images there are, more answers would be counted as if they belonged to it.
+        if let Some(images) = asked["images"].as_u64().filter(|images| lines.len() as u64 > *images) {
+            return Err(damaged(&path, format!("it holds {} answers about {images} images", lines.len())));
+        }
         Ok(Self { path, file, lines })
     }
 
@@ -167,43 +171,51 @@ impl Store {
 /// The answers of a file of this kind: everything behind its header, checked. `path` is where it is, for messages.
 ///
 /// # Errors
-/// A first line that is not the header, a line that is not the answer for the image of its place.
+/// A first line that is not the header, a line that is not the answer for the image of its place, a counterexample out of turn.
 pub fn read_lines(kind: Kind, text: &str, path: &Path) -> Result<Vec<String>> {
-    let damaged =
-        |why: String| Problem::input("read verdicts", path.display(), why).hint("remove the folder and verify again");
     let mut lines = text.lines();
     if lines.next() != Some(kind.header()) {
-        return Err(damaged("its first line is not the header of verdicts".into()));
+        return Err(damaged(path, "its first line is not the header of verdicts".into()));
     }
     // Names may hold commas: they come last and are not counted.
     let columns = kind.header().split(',').count();
-    let answers = |line: &str, image: usize| {
+    // The row of `counterexamples.npy` that belongs to the next attacked image.
+    let mut row = 0;
+    let mut answers = |line: &str, image: usize| {
         let fields: Vec<&str> = line.split(',').collect();
         let whole = |text: &str| text.parse::<u32>().is_ok();
         let none_or = |text: &str, holds: bool| text.is_empty() || holds;
         let number = |text: &str| text.parse::<f64>().is_ok();
+        let radius = |text: &str| text.parse().is_ok_and(|radius: f64| (0.0..=1.0).contains(&radius));
         fields.len() >= columns
             && fields[0].parse::<usize>().ok() == Some(image)
             && whole(fields[1])
             && match kind {
                 Kind::Verdicts => {
+                    let verdict = Verdict::from_name(fields[3]);
+                    let expected = (verdict == Some(Verdict::Attacked)).then_some(row);
+                    row += usize::from(expected.is_some());
                     whole(fields[2])
-                        && Verdict::from_name(fields[3]).is_some()
+                        && verdict.is_some()
                         && number(fields[4])
                         && number(fields[5])
                         && none_or(fields[6], number(fields[6]))
                         && none_or(fields[7], whole(fields[7]))
                         && matches!(fields[8], "0" | "1")
-                        && none_or(fields[10], whole(fields[10]))
+                        && fields[10] == expected.map_or_else(String::new, |row| row.to_string())
                 }
-                Kind::Radii => fields[2..4].iter().all(|field| none_or(field, number(field))),
+                Kind::Radii => fields[2..4].iter().all(|field| none_or(field, radius(field))),
             }
     };
     let lines: Vec<String> = lines.map(str::to_owned).collect();
     match lines.iter().enumerate().find(|(image, line)| !answers(line, *image)) {
-        Some((image, _)) => Err(damaged(format!("line {} is not the verdict on image {image}", image + 2))),
+        Some((image, _)) => Err(damaged(path, format!("line {} is not the verdict on image {image}", image + 2))),
         None => Ok(lines),
     }
+}
+
+fn damaged(path: &Path, why: String) -> Problem {
+    Problem::input("read verdicts", path.display(), why).hint("remove the folder and verify again")
 }
 
 /// Whether there is an answer in the file.

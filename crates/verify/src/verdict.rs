@@ -200,8 +200,11 @@ impl Summary {
         self.per_cent(self.images - self.certified)
     }
 
-    /// Checks that every image has one outcome, that certified error >= PGD error >= standard error, and that no
-    /// image is an error. `place` says what was verified.
+    /// Checks the counts of a whole verification; `place` says what was verified.
+    ///
+    /// # Errors
+    /// An image without exactly one verdict, errors that do not stand in their order ([`check_order`]), an image whose verdict is
+    /// [`Verdict::Error`].
     pub fn check(&self, place: &str) -> Result<()> {
         let fail = |why: String| Problem::training("verify", place, why);
         let sum = self.misclassified + self.attacked + self.certified + self.unknown + self.errors;
@@ -221,6 +224,9 @@ impl Summary {
 
 /// Checks that certified error >= PGD error >= standard error; `errors` are given the other way round: standard, PGD,
 /// certified.
+///
+/// # Errors
+/// If they do not, or one of them is NaN.
 pub fn check_order([standard, pgd, certified]: [f64; 3], place: &str) -> Result<()> {
     if standard <= pgd && pgd <= certified {
         return Ok(());

@@ -52,9 +52,16 @@ fn a_line_that_is_no_answer_is_named() {
     let header = Kind::Verdicts.header();
     let whole = format!("{header}\n{}\n", lines().join("\n"));
     assert_eq!(read_lines(Kind::Verdicts, &whole, Path::new("v.csv")).unwrap(), lines());
-    for (word, other) in
-        [("unknown", "perhaps"), ("2,3,3", "3,3,3"), (",5,0,,", ",5,2,,"), (",-0.5,0.1,", ",-0.5,high,")]
-    {
+    for (word, other) in [
+        ("unknown", "perhaps"),
+        ("2,3,3", "3,3,3"),
+        (",5,0,,", ",5,2,,"),
+        (",-0.5,0.1,", ",-0.5,high,"),
+        // Row 1 of the counterexamples belongs to the next attacked image; who is not attacked has none.
+        (",5,0,,0,", ",5,0,,1,"),
+        (",5,0,,0,", ",5,0,,,"),
+        (",3,0,,,", ",3,0,,1,"),
+    ] {
         let text = whole.replacen(word, other, 1);
         assert_ne!(text, whole, "{word}");
         let problem = read_lines(Kind::Verdicts, &text, Path::new("v.csv")).unwrap_err().to_string();
@@ -73,7 +80,20 @@ fn radii_are_read_back() {
     let text = format!("{}\n{}\n", Kind::Radii.header(), lines.join("\n"));
     let read = read_lines(Kind::Radii, &text, Path::new("r.csv")).unwrap();
     assert_eq!(certified_radii(&read), [0.125, 0.0, 0.25]);
-    read_lines(Kind::Radii, &text.replace("0.125", "wide"), Path::new("r.csv")).unwrap_err();
+    for no_radius in ["wide", "NaN", "-0.125", "1.5"] {
+        read_lines(Kind::Radii, &text.replace("0.125", no_radius), Path::new("r.csv")).unwrap_err();
+    }
+}
+
+#[test]
+fn more_answers_than_images_are_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = json!({ "images": 4 });
+    Store::open(folder.path(), Kind::Verdicts, &asked).unwrap().append(lines()).unwrap();
+    let mut store = Store::open(folder.path(), Kind::Verdicts, &asked).unwrap();
+    store.append(vec![lines()[3].replacen('3', "4", 1)]).unwrap();
+    let problem = Store::open(folder.path(), Kind::Verdicts, &asked).err().unwrap().to_string();
+    assert!(problem.contains("verdicts.csv") && problem.contains("5 answers about 4 images"), "{problem}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use burn::tensor::{Device, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use temper_bounds::boxes::boxes;
-use temper_model::image::{ImageNet, NetworkConfig, Statistics, Trace};
+use temper_graph::NetworkConfig;
+use temper_model::image::{ImageNet, Statistics, Trace};
 use temper_model::parameter::{Parameter, Parameters};
 
 /// The golden networks.

@@ -8,7 +8,7 @@ use temper_base::Problem;
 use temper_certify::layers::{Row, look};
 use temper_certify::{images, open, settings, start};
 use temper_model::ImageNet;
-use temper_model::image::names::vanilla_init;
+use temper_model::image::vanilla_init;
 use temper_model::image::{ImageInit, Statistics};
 use temper_recipe::{Recipe, Task};
 use temper_report::Table;

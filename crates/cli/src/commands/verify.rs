@@ -23,7 +23,7 @@ use temper_certify::open;
 use temper_data::images::Images;
 use temper_model::ImageNet;
 use temper_verify::store::{Kind, Names, certified_radii, radius_line, summary, verdict_line};
-use temper_verify::{AttackCertified, CertifiedRadius, ImageVerdict, Stack, Store, Verdict};
+use temper_verify::{AttackCertified, CertifiedRadius, ImageVerdict, RadiusSummary, Stack, Store, Verdict};
 
 use crate::args;
 use crate::console::Signals;
@@ -278,26 +278,21 @@ fn tell_verdicts(args: &args::Verify, file: &Store, asked: &Value, rate: Option<
 }
 
 fn tell_radii(args: &args::Verify, file: &Store, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
-    let mut radii = certified_radii(&file.lines);
-    radii.sort_by(f64::total_cmp);
-    let mean = radii.iter().sum::<f64>() / radii.len().max(1) as f64;
-    let at = |part: f64| radii.get(((radii.len() as f64 - 1.0) * part).round() as usize).copied().unwrap_or(0.0);
-    let (path, images) = (file.path.display().to_string(), radii.len());
+    let radii = RadiusSummary::of(certified_radii(&file.lines));
+    let RadiusSummary { images, mean, median, quartiles: [lower, upper], none } = radii;
+    let path = file.path.display().to_string();
     if args.json {
         let result = json!({
-            "run": args.run, "question": asked, "images": images, "mean": mean, "median": at(0.5), "quartiles": [at(0.25), at(0.75)],
-            "none": radii.iter().filter(|radius| **radius == 0.0).count(), "arithmetic": ARITHMETIC,
+            "run": args.run, "question": asked, "images": images, "mean": mean, "median": median, "quartiles": [lower, upper],
+            "none": none, "arithmetic": ARITHMETIC,
             "images_per_s": rate, "radii": path,
         });
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
     } else {
         printer.data(format_args!(
-            "{images} images of {}, certified radius up to {}; 0 where the image is misclassified\n\nmean      {mean:.5}\nmedian    {:.5}\nquartiles {:.5} {:.5}\n\narithmetic: {ARITHMETIC}\nradii:      {path}",
+            "{images} images of {}, certified radius up to {}; 0 where the image is misclassified\n\nmean      {mean:.5}\nmedian    {median:.5}\nquartiles {lower:.5} {upper:.5}\n\narithmetic: {ARITHMETIC}\nradii:      {path}",
             asked["data"].as_str().unwrap_or(""),
             asked["eps"],
-            at(0.5),
-            at(0.25),
-            at(0.75),
         ));
     }
     Ok(0)

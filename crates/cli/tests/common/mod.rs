@@ -262,6 +262,18 @@ impl Running {
         self.wait()
     }
 
+    /// As [`signal`](Self::signal), but a process that takes no notice for a minute fails the test.
+    pub fn signal_noticed(mut self, name: &str) -> (Option<i32>, String) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.id())]).status();
+        assert!(status.is_ok());
+        let begun = Instant::now();
+        while self.0.try_wait().expect("a child").is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it takes no notice of SIG{name}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.wait()
+    }
+
     /// Waits: the exit code, and what it said.
     pub fn wait(&mut self) -> (Option<i32>, String) {
         let mut said = String::new();

@@ -47,6 +47,93 @@ fn an_evaluation_is_abandoned_at_the_deadline_and_made_again() {
     folder.same_run("base", "run", 40);
 }
 
+/// An update that takes longer than there is time is none: not at the start of a run and not at the start of a sitting, where nothing
+/// is known of updates.
+#[test]
+fn the_first_update_is_not_begun_if_it_cannot_end() {
+    let folder = Folder::new();
+    // A hundred thousand sequences are many seconds anywhere, in pieces and in one.
+    let sets = ["--set", "batch.sequences=100000", "--set", "batch.micro=500", "--set", "checkpoint.every=1 steps"];
+    let train = ["train", "tiny.toml", "--max-time", "1s", "--out"];
+    let done = folder.temper(&[&train[..], &["pieces"], &sets].concat());
+    assert_eq!(done.code, 75, "{}", done.err);
+    let done = folder.temper(&[&train[..], &["whole", "--set", "batch.sequences=100000"]].concat());
+    assert_eq!(done.code, 75, "{}", done.err);
+    assert_eq!(folder.temper(&["resume", "pieces", "--max-time", "1s"]).code, 75);
+    for run in ["pieces", "whole"] {
+        assert_eq!(folder.losses(run).len(), 0, "{run}");
+        assert_eq!(folder.checkpoints(run), [0], "{run}");
+        assert!(folder.events_of(run, "stop").iter().all(|stop| stop["reason"] == "time limit"), "{run}");
+    }
+    // Nothing was lost: the sets are evaluated, and what is missing are updates.
+    assert_eq!(folder.events_of("pieces", "eval").len(), 1);
+
+    // Images that are attacked for a minute before the update.
+    folder.write("clothes.toml", CLOTHES);
+    let sets = ["method.name=pgd", "method.attack_steps=20000", "eps.length=0 steps"];
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    let args = ["train", "clothes.toml", "--max-time", "1s", "--out", "clothes"];
+    let done = folder.temper(&args.into_iter().chain(sets).collect::<Vec<_>>());
+    assert_eq!(done.code, 75, "{}", done.err);
+    assert_eq!(folder.losses("clothes").len(), 0);
+    assert_eq!(folder.checkpoints("clothes"), [0]);
+}
+
+/// A pipe that is full until someone reads it: whoever writes there waits. What is read first is padding, of zeros.
+#[cfg(target_os = "linux")]
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    use std::io::Write;
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut end = writer.try_clone().expect("its end");
+    // Much more than a pipe holds; this thread waits like everyone else.
+    std::thread::spawn(move || end.write_all(&[0; 1 << 21]));
+    (reader, writer)
+}
+
+/// A process that a signal is ending ends by that signal, whatever its main thread comes to meanwhile. Here the signal's thread is kept
+/// from its last words, by a pipe that nobody reads, until the main thread has come to its end.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_end_by_a_signal_is_waited_for() {
+    use std::io::Read;
+    let folder = Folder::with_base();
+    fs::create_dir(folder.path("tmp")).unwrap();
+    let ((mut out, to_out), (mut err, to_err)) = (full_pipe(), full_pipe());
+    std::thread::sleep(Duration::from_millis(100)); // until they are full
+    let args = ["eval", "base", "--data", "x=old.jsonl", "-q"];
+    let mut command = folder.command(&args);
+    command.env("TMPDIR", folder.path("tmp")).stdout(to_out).stderr(to_err);
+    let mut child = command.spawn().expect("it starts");
+    drop(command); // and with it this process's ends of the pipes
+    let begun = std::time::Instant::now();
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    // Once the tokens of its text are mapped, it needs its folder no more.
+    let maps = format!("/proc/{}/maps", child.id());
+    until("it never opens its tokens", &|| fs::read_to_string(&maps).is_ok_and(|maps| maps.contains("/tmp/temper-")));
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    until("the signal is not heard", &|| fs::read_dir(folder.path("tmp")).unwrap().next().is_none());
+    let mut table = Vec::new();
+    while !String::from_utf8_lossy(&table).contains("perplexity") {
+        let mut bytes = [0; 4096];
+        let n = out.read(&mut bytes).expect("the results");
+        assert!(n > 0, "no results");
+        table.extend(bytes[..n].iter().filter(|&&byte| byte != 0));
+    }
+    // All that is left to do is to end.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(child.try_wait().unwrap(), None, "it did not wait for the signal's thread");
+    std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    let mut said = String::new();
+    err.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{}", said.trim_matches('\0'));
+    assert_eq!(said.trim_matches(['\0', '\n']), "stopped");
+}
+
 #[test]
 fn a_signal_is_answered_during_an_evaluation() {
     let folder = Folder::with_base();
@@ -387,7 +474,7 @@ fn a_signal_is_answered_in_the_middle_of_an_attack() {
         let args: Vec<&str> = ["train", "clothes.toml", "--out", run].into_iter().chain(sets).collect();
         let child = start_until_made(&folder, &args, &format!("{run}/steps.csv")).expect("it is at work");
         std::thread::sleep(Duration::from_millis(200));
-        let (code, said) = child.signal("INT");
+        let (code, said) = child.signal_noticed("INT");
         assert_eq!(code, Some(130), "{said}");
         // A signal before the first evaluation proves nothing.
         said.contains("stopped after step 0")

@@ -35,7 +35,13 @@ pub(super) fn is_picture(path: &Path) -> bool {
 /// Reads and decodes a file, by its content and not its name.
 pub(super) fn read(path: &Path) -> Result<Picture> {
     let io = |e| Problem::io(READ, path, &e);
-    let size = fs::metadata(path).map_err(io)?.len();
+    let about = fs::metadata(path).map_err(io)?;
+    // A list may name a device or a pipe, whose size says nothing about how much comes out of it.
+    if !about.is_file() {
+        return Err(Problem::input(READ, path.display(), "this is no file")
+            .hint("take it out of the folder, or its name out of the list"));
+    }
+    let size = about.len();
     if size > PICTURE_BYTES {
         let why = format!("the file has {size} bytes, and pictures of more than {PICTURE_BYTES} are not read");
         return Err(

@@ -2,8 +2,8 @@
 //! training set pooled over its parts. All in double precision, in a fixed order.
 
 use burn::tensor::{Tensor, TensorData};
+use temper_graph::Op;
 
-use super::config::Op;
 use super::graph::{ImageNet, Layer};
 
 /// The weight of a batch in the running statistics.
@@ -31,6 +31,15 @@ impl ImageNet {
             mean.iter_mut().zip(batch_mean).for_each(|(old, new)| step(old, new));
             variance.iter_mut().zip(batch_variance).for_each(|(old, new)| step(old, new * unbiased));
         });
+    }
+
+    /// The running statistics, as [`set_running`](Self::set_running) takes them.
+    pub fn running(&self) -> Vec<Tensor<2>> {
+        let statistics = self.layers.iter().filter_map(|layer| match layer {
+            Layer::BatchNorm { running_mean, running_var, .. } => Some([running_mean, running_var]),
+            _ => None,
+        });
+        statistics.map(|both| Tensor::stack(both.map(Tensor::clone).into(), 0)).collect()
     }
 
     /// Replaces the running statistics outright by mean and variance `[2, C]` per batch norm, in node order: precise

@@ -6,14 +6,13 @@
 use burn::tensor::module::avg_pool2d;
 use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Device, Tensor, TensorData};
+use temper_graph::{NetworkConfig, Op};
 use temper_ops::stack::{self, Conv, Sums};
 
-use super::config::{NetworkConfig, Op};
 use super::init::ImageInit;
 use crate::parameter::{Parameter, Parameters, Visitor};
 
-/// Added to every variance before its root is taken.
-pub const BATCH_NORM_EPS: f64 = 1e-5;
+pub use temper_graph::BATCH_NORM_EPS;
 
 /// An image classifier. Cloning shares the weights.
 #[derive(Debug, Clone)]

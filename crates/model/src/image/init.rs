@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use temper_graph::{NetworkConfig, Op};
 
-use super::config::{NetworkConfig, Op};
 use super::graph::{ImageNet, Layer};
 use crate::init::{normal, uniform};
 use crate::parameter::Parameter;
@@ -147,4 +147,10 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
         (0..8).for_each(|i| sums[i] += a[i] * b[i]);
     }
     sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
+}
+
+/// The initialisation that the paper's code gives the network called `name` where its own is not asked for: the
+/// "vanilla" rows of its tables.
+pub fn vanilla_init(name: &str) -> ImageInit {
+    if name.starts_with("wide-resnet-8") { ImageInit::FanOut } else { ImageInit::Default }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use temper_base::{Problem, Result};
+use temper_graph::{NetworkConfig, Op};
 
-use super::config::{NetworkConfig, Op};
 use super::graph::ImageNet;
 use crate::parameter::{Parameter, Parameters};
 use crate::tensors::{self, Dtype, Outgoing, Stored};

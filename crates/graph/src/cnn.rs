@@ -3,9 +3,9 @@
 
 use temper_base::Result;
 
-use super::builder::{Builder, conv};
-use super::config::{NetworkConfig, Op};
-use super::names::BatchNorm;
+use crate::builder::{Builder, conv};
+use crate::config::{NetworkConfig, Op};
+use crate::names::BatchNorm;
 
 /// Writes `convs` (output channels, kernel, stride, padding) and `linears` (features), and the layer that gives the
 /// logits. Layers are numbered: `conv1`, `bn1`, `relu1`, ..., `flatten1`, `linear1`, ...

@@ -3,9 +3,9 @@
 
 use temper_base::Result;
 
-use super::builder::{Builder, conv};
-use super::config::{NetworkConfig, Op};
-use super::names::BatchNorm;
+use crate::builder::{Builder, conv};
+use crate::config::{NetworkConfig, Op};
+use crate::names::BatchNorm;
 
 /// `widen` is 8 in the paper, and 10 for TinyImageNet.
 pub fn wide_resnet_8(widen: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {

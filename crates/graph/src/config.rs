@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 use temper_base::{Problem, Result};
-use temper_ops::stack::Conv;
 
 /// A classifier of images. Every function of this crate that makes one has checked it (see [`NetworkConfig::shapes`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +78,7 @@ fn one() -> usize {
 
 /// Why a network cannot be, and what to do about it.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// The layer, unless it is the whole network.
     pub node: Option<usize>,
     pub why: String,
@@ -87,7 +86,7 @@ pub(super) struct Fault {
 }
 
 /// Largest channels, features, sizes and kernels of a layer; larger ones are a slip of the pen.
-pub(super) const LARGEST: usize = 1 << 20;
+pub(crate) const LARGEST: usize = 1 << 20;
 /// Most parameters of a network.
 const MOST: u128 = 1 << 36;
 
@@ -121,8 +120,8 @@ impl Op {
                     let why = format!("reads {read} and gives {out} channels, which {groups} groups do not divide");
                     return fail(why, "groups divides the channels of the input and of the output");
                 }
-                let geometry = Conv { stride, padding, groups };
-                match (geometry.output(h, kernel), geometry.output(w, kernel)) {
+                let size = |size: usize| Some((size + 2 * padding).checked_sub(kernel)? / stride + 1);
+                match (size(h), size(w)) {
                     (Some(h), Some(w)) => Ok([out, h, w]),
                     _ => fail(
                         format!(
@@ -171,7 +170,7 @@ impl Op {
     }
 
     /// The shape of the weight of a layer of this kind that reads channels `channels`; empty if it has none.
-    pub(super) fn weight_shape(&self, channels: usize) -> Vec<usize> {
+    pub fn weight_shape(&self, channels: usize) -> Vec<usize> {
         match *self {
             Op::Conv { out, kernel, groups, .. } => vec![out, channels / groups, kernel, kernel],
             Op::Linear { out } => vec![out, channels],
@@ -197,7 +196,7 @@ impl NetworkConfig {
     }
 
     /// The same with the number of the layer that is wrong.
-    pub(super) fn check(&self) -> Result<Vec<[usize; 3]>, Fault> {
+    pub(crate) fn check(&self) -> Result<Vec<[usize; 3]>, Fault> {
         let whole = |why: String, hint: &str| Err(Fault { node: None, why, hint: hint.into() });
         if self.input.iter().any(|size| *size == 0 || *size > LARGEST) {
             let [c, h, w] = self.input;

@@ -15,8 +15,8 @@
 
 use temper_base::{Problem, Result};
 
-use super::builder::Builder;
-use super::config::{Fault, NetworkConfig, Op};
+use crate::builder::Builder;
+use crate::config::{Fault, NetworkConfig, Op};
 
 /// A kind of layer, as a line names it.
 pub struct Layer {
@@ -129,7 +129,7 @@ pub fn parse<S: AsRef<str>>(lines: &[S], place: &str, input: [usize; 3], classes
 /// The list of layers that [`parse`] reads this network from.
 pub fn lines(config: &NetworkConfig) -> Vec<String> {
     let name = |value: usize| if value == 0 { IMAGE } else { &config.nodes[value - 1].name };
-    let line = |(i, node): (usize, &super::NodeConfig)| {
+    let line = |(i, node): (usize, &crate::NodeConfig)| {
         let kind = node.op.kind();
         let number = 1 + config.nodes[..i].iter().filter(|earlier| earlier.op.kind() == kind).count();
         let mut line = if node.name == format!("{kind}{number}") { String::new() } else { format!("{}: ", node.name) };

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use temper_base::{Problem, Result};
 
-use super::config::{LARGEST, NetworkConfig};
-use super::resnext::{PAPER, ResNext, TINY, resnext};
-use super::wide_resnet::wide_resnet_8;
-use super::{ImageInit, cnn};
+use crate::cnn;
+use crate::config::{LARGEST, NetworkConfig};
+use crate::resnext::{PAPER, ResNext, TINY, resnext};
+use crate::wide_resnet::wide_resnet_8;
 
 /// Where a network normalises its activations (arXiv 2103.17268, section 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,12 +75,6 @@ pub fn by_name(
         "dm-medium" => cnn::dm_medium(width, bn, input, classes),
         _ => Err(unknown(name)),
     }
-}
-
-/// The initialisation that the paper's code gives the network called `name` where its own is not asked for: the
-/// "vanilla" rows of its tables.
-pub fn vanilla_init(name: &str) -> ImageInit {
-    if name.starts_with("wide-resnet-8") { ImageInit::FanOut } else { ImageInit::Default }
 }
 
 fn split_suffix(name: &str, batch_norm: BatchNorm) -> (&str, BatchNorm) {

@@ -3,9 +3,9 @@
 
 use temper_base::Result;
 
-use super::builder::{Builder, conv};
-use super::config::{NetworkConfig, Op};
-use super::names::BatchNorm;
+use crate::builder::{Builder, conv};
+use crate::config::{NetworkConfig, Op};
+use crate::names::BatchNorm;
 
 /// What the paper's networks differ in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

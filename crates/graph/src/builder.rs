@@ -2,33 +2,33 @@
 
 use temper_base::Result;
 
-use super::config::{Fault, NetworkConfig, NodeConfig, Op};
+use crate::config::{Fault, NetworkConfig, NodeConfig, Op};
 
 /// A network in the making.
-pub(super) struct Builder {
+pub(crate) struct Builder {
     nodes: Vec<NodeConfig>,
     /// The value that the next layer reads.
     at: usize,
 }
 
 impl Builder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { nodes: Vec::new(), at: 0 }
     }
 
     /// The value that the next layer reads: the image or the output of the last layer written.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// Lets the next layer read `value`.
-    pub(super) fn read(&mut self, value: usize) -> &mut Self {
+    pub(crate) fn read(&mut self, value: usize) -> &mut Self {
         self.at = value;
         self
     }
 
     /// The value that the layer called `name` gives.
-    pub(super) fn value(&self, name: &str) -> Option<usize> {
+    pub(crate) fn value(&self, name: &str) -> Option<usize> {
         Some(self.nodes.iter().position(|node| node.name == name)? + 1)
     }
 
@@ -40,40 +40,40 @@ impl Builder {
         self
     }
 
-    pub(super) fn layer(&mut self, name: impl Into<String>, op: Op) -> &mut Self {
+    pub(crate) fn layer(&mut self, name: impl Into<String>, op: Op) -> &mut Self {
         self.push(name.into(), op, &[])
     }
 
     /// A batch norm, if `wanted`.
-    pub(super) fn norm(&mut self, wanted: bool, name: impl Into<String>) -> &mut Self {
+    pub(crate) fn norm(&mut self, wanted: bool, name: impl Into<String>) -> &mut Self {
         if wanted { self.layer(name, Op::BatchNorm) } else { self }
     }
 
-    pub(super) fn add(&mut self, name: impl Into<String>, other: usize) -> &mut Self {
+    pub(crate) fn add(&mut self, name: impl Into<String>, other: usize) -> &mut Self {
         self.push(name.into(), Op::Add, &[other])
     }
 
     /// The name of a further layer of this kind: `conv1`, `conv2`, ...
-    pub(super) fn numbered(&self, op: &Op) -> String {
+    pub(crate) fn numbered(&self, op: &Op) -> String {
         let same = self.nodes.iter().filter(|node| node.op.kind() == op.kind()).count();
         format!("{}{}", op.kind(), same + 1)
     }
 
     /// A layer with a numbered name.
-    pub(super) fn next(&mut self, op: Op) -> &mut Self {
+    pub(crate) fn next(&mut self, op: Op) -> &mut Self {
         let name = self.numbered(&op);
         self.layer(name, op)
     }
 
     /// The network, if it fits images of the shape `input`.
-    pub(super) fn checked(&mut self, input: [usize; 3], classes: usize) -> Result<NetworkConfig, Fault> {
+    pub(crate) fn checked(&mut self, input: [usize; 3], classes: usize) -> Result<NetworkConfig, Fault> {
         let config = NetworkConfig { input, classes, nodes: std::mem::take(&mut self.nodes) };
         config.check()?;
         Ok(config)
     }
 
     /// The same with the error that names the layer.
-    pub(super) fn finish(&mut self, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
+    pub(crate) fn finish(&mut self, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
         let config = NetworkConfig { input, classes, nodes: std::mem::take(&mut self.nodes) };
         config.shapes()?;
         Ok(config)
@@ -81,6 +81,6 @@ impl Builder {
 }
 
 /// A convolution without groups.
-pub(super) fn conv(out: usize, kernel: usize, stride: usize, padding: usize) -> Op {
+pub(crate) fn conv(out: usize, kernel: usize, stride: usize, padding: usize) -> Op {
     Op::Conv { out, kernel, stride, padding, groups: 1 }
 }
