@@ -67,6 +67,9 @@ pub struct Clock {
 }
 
 /// The cost of every run. With a clock, models are timed on this device, each kind once.
+///
+/// # Errors
+/// A recipe whose model, lengths or images do not resolve, and a base run that cannot be read.
 pub fn of_tree(
     tree: &Tree,
     mut clock: Option<&mut Clock>,

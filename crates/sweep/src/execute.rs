@@ -83,6 +83,9 @@ impl Queue {
 }
 
 /// Runs the tree with `jobs` runs at a time. `weights` say how long each run takes, in any unit.
+///
+/// # Errors
+/// If no thread can be started. What goes wrong with a run is in [`Ended::failed`].
 pub fn run(
     tree: &Tree,
     store: &Store,

@@ -21,6 +21,9 @@ const IMAGES: usize = 64;
 const METRICS: [&str; 4] = ["gain/mean", "gain/largest", "after/mean", "after/largest"];
 
 /// The recipes of every variant with one seed, checked.
+///
+/// # Errors
+/// Everything that is wrong with the recipes of the variants, and what a sweep of gains cannot have.
 pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Result<Vec<(usize, u64, Recipe)>, Problems> {
     let (mut all, mut problems) = (Vec::new(), Vec::<Problem>::new());
     for metric in metrics(sweep).into_iter().filter(|metric| !METRICS.contains(&metric.as_str())) {
@@ -61,6 +64,9 @@ fn load(source: &str, overrides: &[String]) -> Result<Recipe, Problems> {
 }
 
 /// Measures every variant. The tables of the gains by layer, as HTML, are those of the first seed.
+///
+/// # Errors
+/// Images that cannot be read, and networks that they do not fit.
 pub fn measure(
     chosen: &Chosen,
     recipes: &[(usize, u64, Recipe)],

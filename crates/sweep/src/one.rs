@@ -64,6 +64,9 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// Starts or resumes the run, and trains to its end or a signal.
+    ///
+    /// # Errors
+    /// Everything that keeps the run from beginning or resuming, and what ends it early.
     pub fn go(&self, front: &dyn Front, news: &Sender<News>) -> Result<End, Problems> {
         let log = front.run_log();
         let name = self.path.display().to_string();

@@ -19,6 +19,9 @@ use crate::{At, Curve, Measure, Relation};
 
 /// Writes `report.html`, its figures and the files for other programs into the sweep's folder, replacing those of an earlier
 /// command. `extra` is HTML from the caller. Returns the path of the page.
+///
+/// # Errors
+/// If the folder or one of its files cannot be written.
 pub fn write(results: &Results, extra: &str, folder: &Path) -> Result<PathBuf> {
     let save = |name: &str, content: &str| -> Result<PathBuf> {
         let path = folder.join(name);

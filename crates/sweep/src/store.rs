@@ -43,6 +43,9 @@ impl Store {
     }
 
     /// Makes the folders.
+    ///
+    /// # Errors
+    /// If the folders cannot be made.
     pub fn create(&self) -> Result<()> {
         for folder in ["runs", "tokens"].map(|name| self.root.join(name)) {
             fs::create_dir_all(&folder).map_err(|cause| {
@@ -71,6 +74,9 @@ impl Store {
     }
 
     /// Has whoever trains the run of this hash keep its checkpoints after these updates, now and after a kill.
+    ///
+    /// # Errors
+    /// If the list cannot be written.
     pub fn keep(&self, hash: &str, steps: &[u64]) -> Result<()> {
         let known = self.kept(hash);
         let mut new: String =
@@ -102,6 +108,9 @@ impl Store {
 
     /// Where another sweep has begun this run under another name since this one looked, this name becomes a link to it. To be
     /// called by who has the lock.
+    ///
+    /// # Errors
+    /// If the link cannot be made.
     pub fn settle(&self, hash: &str, path: &Path) -> Result<()> {
         let found = self.run("", hash);
         if path.exists() || !found.exists() {
@@ -118,6 +127,9 @@ impl Store {
     }
 
     /// The right to make the tokens of this folder, once nobody else has it.
+    ///
+    /// # Errors
+    /// If the lock cannot be taken.
     pub fn wait_for_tokens(&self, folder: &Path) -> Result<File> {
         let path = self.root.join("tokens").join(format!(".{}.lock", folder.file_name().unwrap_or_default().display()));
         let problem = |cause: &_| Problem::io("lock tokens", &path, cause);
@@ -129,6 +141,9 @@ impl Store {
     }
 
     /// The right to work on the run of this hash, given up when the process ends, however it ends. `None` if another has it.
+    ///
+    /// # Errors
+    /// If the lock cannot be opened.
     pub fn lock(&self, hash: &str) -> Result<Option<File>> {
         let path = self.root.join("runs").join(format!(".{hash}.lock"));
         let file = File::options().write(true).create(true).truncate(false).open(&path);
@@ -156,6 +171,9 @@ pub fn state(path: &Path) -> State {
 }
 
 /// Makes way for a run: renames a folder that holds anything but a lock, and returns the new name. It removes nothing.
+///
+/// # Errors
+/// If the folder cannot be moved.
 pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
     let io = |cause: std::io::Error| Problem::io("begin run again", path, &cause);
     let names: std::io::Result<Vec<_>> = fs::read_dir(path).map_err(io)?.map(|entry| Ok(entry?.file_name())).collect();
@@ -182,6 +200,9 @@ fn last_event(run: &RunDir) -> Option<Event> {
 }
 
 /// Its record.
+///
+/// # Errors
+/// A record that cannot be read.
 pub fn series(path: &Path) -> Result<RunSeries> {
     RunSeries::read(&RunDir::open(path)?)
 }

@@ -39,6 +39,9 @@ pub struct Texts {
 impl Texts {
     /// Overrides that make a recipe train on prepared tokens instead of text, and what stands for those tokens in its hash.
     /// `tokenizer` is that of its base, if it has one.
+    ///
+    /// # Errors
+    /// Texts that cannot be read or named, and keys that cannot be read.
     pub fn prepared(
         &mut self,
         recipe: &Recipe,
@@ -96,6 +99,9 @@ impl Texts {
     }
 
     /// Tokenises what is not tokenised yet.
+    ///
+    /// # Errors
+    /// Texts or a tokenizer that cannot be read, and tokens that cannot be written.
     pub fn tokenise(&self, store: &Store, listener: &dyn Listener) -> Result<(), Problems> {
         for (folder, text) in &self.texts {
             // Another sweep may be at the same text.
@@ -174,6 +180,9 @@ impl Texts {
     }
 
     /// The content of a file or of everything below a folder; the path itself where there is nothing, and of what is built in.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
     pub fn content_of(&mut self, path: &Path) -> Result<String> {
         if path.is_dir() {
             let entries = fs::read_dir(path).map_err(|cause| Problem::io("read folder", path, &cause))?;
@@ -210,6 +219,9 @@ fn of_tokens(path: &Path) -> Result<String> {
 
 /// The sets that a run of this recipe is evaluated on: its validation sets and what is held out of its training sets. Data that
 /// is not here, or not tokenised yet, is taken to be text.
+///
+/// # Errors
+/// A key that cannot be read.
 pub fn validated(recipe: &Recipe) -> Result<Vec<String>, Problems> {
     let mut sets: Vec<String> = recipe.names("data.validation").into_iter().map(str::to_owned).collect();
     for name in recipe.names("data.train") {
@@ -244,6 +256,9 @@ pub fn tokenizer_of(run: &str) -> String {
 }
 
 /// Whether the text could be tokenised; used to fail before anything starts.
+///
+/// # Errors
+/// If something is missing.
 pub fn require(missing: &[Problem]) -> Result<(), Problems> {
     if missing.is_empty() { Ok(()) } else { Err(Problems(missing.to_vec())) }
 }

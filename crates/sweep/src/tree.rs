@@ -96,7 +96,10 @@ impl Node {
     }
 }
 
-/// Expands a sweep for these seeds. Everything that is wrong with it is reported at once.
+/// Expands a sweep for these seeds.
+///
+/// # Errors
+/// Everything that is wrong with it, at once: recipes, overrides, bases that are missing, texts that cannot be read.
 pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Result<Tree, Problems> {
     let mut tree = Tree { nodes: Vec::new(), rows: Vec::new(), texts: Texts::default() };
     let mut problems: Vec<Problem> = Vec::new();
@@ -207,6 +210,9 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Resu
 }
 
 /// Every length of a recipe in updates, data that is not here included where it is known.
+///
+/// # Errors
+/// Lengths that do not resolve.
 pub fn lengths(recipe: &Recipe) -> Result<Lengths, Problems> {
     match recipe.task() {
         Task::Lm => Lengths::resolve(recipe, None, None),
