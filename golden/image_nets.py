@@ -626,7 +626,7 @@ def schedules():
 # ---------------------------------------------------------------- writing
 
 def network_json(spec):
-    """The network as crates/model/src/image/config.rs writes it."""
+    """The network as crates/graph/src/config.rs writes it."""
     def op(node):
         fields = {k: node[k] for k in ("out", "kernel", "stride", "padding", "groups") if k in node}
         return {node["op"]: fields} if fields else node["op"]

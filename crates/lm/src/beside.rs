@@ -119,7 +119,9 @@ pub fn complete(mut files: Files, tokenizer: &Tokenizer, config: &GptNeoxConfig)
             let generation = json!({ "bos_token_id": bos, "eos_token_id": tokenizer.eod(), "pad_token_id": pad });
             put(&mut files, GENERATION, generation.as_object().expect("written as one"));
         }
-        Some(generation) => warnings.extend(known.other_end(&generation["eos_token_id"])),
+        Some(generation) => {
+            warnings.extend(generation.get("eos_token_id").and_then(|stated| known.other_end(stated)));
+        }
     }
     Ok((files, warnings))
 }

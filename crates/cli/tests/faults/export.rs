@@ -138,6 +138,17 @@ fn runs_without_files_beside_the_tokenizer() {
     assert_eq!(folder.json("out/tokenizer_config.json")["eos_token"], "<|endoftext|>");
 }
 
+/// Found by a fuzz target: a generation_config.json that does not say where generation ends, as many do not, ended Temper by a panic.
+#[test]
+fn a_generation_config_that_says_no_end() {
+    let folder = with_directory();
+    let generation = json!({ "temperature": 0.7 });
+    folder.write("hf/generation_config.json", generation.to_string());
+    folder.ok(&["train", "from.toml", "--out", "run", "--max-steps", "1"]);
+    folder.ok(&["export", "run", "--out", "out"]);
+    assert_eq!(folder.json("out/generation_config.json"), generation);
+}
+
 /// A damaged file beside the tokenizer is named.
 #[test]
 fn a_damaged_file_beside_the_tokenizer() {
