@@ -12,7 +12,7 @@ use temper_schedule::{EpsSchedule, EpsShape};
 use temper_train::checkpoint::{self, State};
 use temper_train::lengths::Lengths;
 use temper_train::machine;
-use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints};
+use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
 use temper_train::run;
 use temper_train::run::resolved;
 
@@ -326,11 +326,8 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Wa
             "a longer run.stop or a shorter eps.length",
         );
     }
-    if lengths.stop > lengths.horizon {
-        warn(
-            format!("the run trains for {} updates after its schedule has ended", lengths.stop - lengths.horizon),
-            "run.stop is where training ends, run.horizon how long the schedule is",
-        );
+    if let Some((what, remedy)) = past_schedule(lengths) {
+        warn(what, remedy);
     }
     if lengths.eval_every > lengths.stop || lengths.eval_every == 0 {
         warn(

@@ -11,7 +11,7 @@ use temper_model::{GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Task};
 use temper_record::{Checkpoint, RunDir};
 use temper_train::lengths::Lengths;
-use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints};
+use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
 use temper_train::{machine, run};
 
 use crate::checkpoint::{self, State};
@@ -319,11 +319,8 @@ fn look_for_trouble(
         let what = format!("the warmup is {} updates long", warmup.last - warmup.first + 1);
         warn(what, "with fresh moments a few dozen updates are safer: lr.warmup = \"50 steps\"");
     }
-    if lengths.stop > lengths.horizon {
-        warn(
-            format!("the run trains for {} updates after its schedule has ended", lengths.stop - lengths.horizon),
-            "run.stop is where training ends, run.horizon how long the schedule is",
-        );
+    if let Some((what, remedy)) = past_schedule(lengths) {
+        warn(what, remedy);
     }
     if lengths.eval_every > lengths.stop || lengths.eval_every == 0 {
         warn(

@@ -23,3 +23,10 @@ pub fn checkpoint_seconds(bytes: u64) -> f64 {
     // A folder for temporary files that is full says nothing about the run's own.
     if written.is_err() { 0.0 } else { 2.0 * begun.elapsed().as_secs_f64() * bytes as f64 / PART as f64 }
 }
+
+/// What to know about a run that trains after its schedule has ended, with the remedy.
+pub fn past_schedule(lengths: &Lengths) -> Option<(String, &'static str)> {
+    let past = lengths.stop.checked_sub(lengths.horizon).filter(|past| *past > 0)?;
+    let what = format!("the run trains for {past} updates after its schedule has ended");
+    Some((what, "run.stop is where training ends, run.horizon how long the schedule is"))
+}
