@@ -8,6 +8,7 @@
 pub mod files;
 pub mod hash;
 pub mod listener;
+mod names;
 pub mod numbers;
 pub mod problem;
 pub mod random;

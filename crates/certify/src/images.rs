@@ -13,7 +13,8 @@ use temper_data::images::{self, Images, Match, Splits};
 use temper_recipe::Recipe;
 use temper_record::run::RunDir;
 
-use crate::settings;
+use crate::normalisation::{normalisation, of_known};
+use crate::spec::{self, CertifySpec};
 
 /// The images of a run.
 pub struct Data {
@@ -37,40 +38,38 @@ pub struct Classes<'a> {
 }
 
 /// Opens what `data.images` names, takes only the first images if the recipe limits their number, and holds some out.
-pub fn open(recipe: &Recipe) -> Result<Data> {
-    open_as(recipe, None)
+pub fn open(spec: &CertifySpec) -> Result<Data> {
+    open_as(spec, None)
 }
 
 /// The same with the classes of a run: their numbers, and the order that the images had under these.
-pub fn open_as(recipe: &Recipe, classes: Option<Classes>) -> Result<Data> {
-    let path = recipe.text("data.images")?;
-    let Splits { mut train, mut test } = splits(&path).map_err(|problem| match problem.hint {
+pub fn open_as(spec: &CertifySpec, classes: Option<Classes>) -> Result<Data> {
+    let path = spec.images()?;
+    let Splits { mut train, mut test } = splits(path).map_err(|problem| match problem.hint {
         Some(_) => problem,
         None => problem.hint("data.images names a folder of images"),
     })?;
     let mut matched = Match::Same;
     if let Some(Classes { names, owner }) = classes {
         let refused = |problem: Problem| {
-            let found = recipe.problem("data.images", format!("{}: {}", problem.place, problem.why));
+            let found = spec.problem("data.images", format!("{}: {}", problem.place, problem.why));
             problem.hint.into_iter().fold(found, |found, hint| found.hint(hint))
         };
-        (train, matched) = train.with_classes(names, &path, owner).map_err(refused)?;
-        (test, _) = test.with_classes(names, &path, owner).map_err(refused)?;
+        (train, matched) = train.with_classes(names, path, owner).map_err(refused)?;
+        (test, _) = test.with_classes(names, path, owner).map_err(refused)?;
     }
-    let first = |images: Images, key: &str| -> Result<Images> {
-        Ok(match recipe.usize(key)? {
-            0 => images,
-            count => images.first(count),
-        })
+    let first = |images: Images, most: Option<usize>| match most {
+        None => images,
+        Some(count) => images.first(count),
     };
-    let (train, test) = (first(train, "data.max_train")?, first(test, "data.max_test")?);
-    let fraction = recipe.f64("data.holdout")?;
+    let (train, test) = (first(train, spec.images.max_train), first(test, spec.images.max_test));
+    let fraction = spec.images.holdout;
     if fraction == 0.0 {
         return Ok(Data { train, holdout: None, test, matched });
     }
     // What is held out depends on the data and the fraction alone: runs of different seeds are chosen on the same images.
     let (train, holdout) = train.hold_out(fraction, 0).map_err(|problem| {
-        let found = recipe.problem("data.holdout", problem.why);
+        let found = spec.problem("data.holdout", problem.why);
         found.hint("a larger part, or 0 to choose on the test set")
     })?;
     Ok(Data { train, holdout: Some(holdout), test, matched })
@@ -109,16 +108,16 @@ impl Size {
 }
 
 /// How many images a recipe has: from the data if it is here, otherwise those of the known data set of that name.
-pub fn size(recipe: &Recipe) -> Result<Size> {
-    size_as(recipe, None)
+pub fn size(spec: &CertifySpec) -> Result<Size> {
+    size_as(spec, None)
 }
 
 /// The same with the classes of a run.
-pub fn size_as(recipe: &Recipe, classes: Option<Classes>) -> Result<Size> {
-    let path = recipe.text("data.images")?;
-    if path.starts_with("builtin:") || Path::new(&path).exists() {
-        let data = open_as(recipe, classes)?;
-        let normalised = settings::normalisation(recipe, &data.train)?.because;
+pub fn size_as(spec: &CertifySpec, classes: Option<Classes>) -> Result<Size> {
+    let path = spec.images()?;
+    if path.starts_with("builtin:") || Path::new(path).exists() {
+        let data = open_as(spec, classes)?;
+        let normalised = normalisation(spec, &data.train)?.because;
         let passed_over = data.passed_over().collect();
         let Data { train, holdout, test, .. } = data;
         return Ok(Size {
@@ -133,23 +132,18 @@ pub fn size_as(recipe: &Recipe, classes: Option<Classes>) -> Result<Size> {
             here: true,
         });
     }
-    let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let Some(known) = images::known(&name) else {
         let hint = "with steps as lengths, schedules need no data; known data sets are planned by the name of their folder: mnist, \
             fashion-mnist, cifar-10, tiny-imagenet";
-        return Err(recipe.problem("data.images", format!("there is nothing at {path}")).hint(hint));
+        return Err(spec.problem("data.images", format!("there is nothing at {path}")).hint(hint));
     };
-    let first = |count: usize, key: &str| {
-        Ok(match recipe.usize(key)? {
-            0 => count,
-            most => count.min(most),
-        })
-    };
-    let (train, test) = (first(known.images[0], "data.max_train")?, first(known.images[1], "data.max_test")?);
+    let first = |count: usize, most: Option<usize>| most.map_or(count, |most| count.min(most));
+    let (train, test) = (first(known.images[0], spec.images.max_train), first(known.images[1], spec.images.max_test));
     let classes = known.class_count;
-    let holdout = classes * (train as f64 / classes as f64 * recipe.f64("data.holdout")?).round() as usize;
+    let holdout = classes * (train as f64 / classes as f64 * spec.images.holdout).round() as usize;
     Ok(Size {
-        normalised: settings::of_known(known).because,
+        normalised: of_known(known).because,
         name,
         shape: known.shape,
         classes,
@@ -162,17 +156,25 @@ pub fn size_as(recipe: &Recipe, classes: Option<Classes>) -> Result<Size> {
 }
 
 /// What to say of images that are not here.
-pub fn missing(recipe: &Recipe) -> Result<Option<Problem>> {
-    let path = recipe.text("data.images")?;
-    if path.starts_with("builtin:") || Path::new(&path).exists() {
-        return Ok(None);
+pub fn missing(spec: &CertifySpec) -> Result<Option<Problem>> {
+    Ok(absent(spec.images()?, |why| spec.problem("data.images", why)))
+}
+
+/// The same of a recipe that may have its images from the base of its branch.
+pub fn missing_of(recipe: &Recipe) -> Result<Option<Problem>> {
+    let path = spec::images(recipe)?;
+    Ok(path.and_then(|path| absent(&path, |why| recipe.problem("data.images", why))))
+}
+
+fn absent(path: &str, problem: impl Fn(String) -> Problem) -> Option<Problem> {
+    if path.starts_with("builtin:") || Path::new(path).exists() {
+        return None;
     }
-    let name = Path::new(&path).file_name().unwrap_or_default().to_string_lossy();
-    let problem = recipe.problem("data.images", format!("there is nothing at {path}"));
-    Ok(Some(problem.hint(match images::known(&name) {
-        Some(known) => format!("`temper data fetch {} --out {}`", known.name, pasted(&path)),
+    let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+    Some(problem(format!("there is nothing at {path}")).hint(match images::known(&name) {
+        Some(known) => format!("`temper data fetch {} --out {}`", known.name, pasted(path)),
         None => "a folder of images; paths are relative to the current directory".to_owned(),
-    })))
+    }))
 }
 
 /// The training and test images that a path or `builtin:NAME` names.
@@ -219,15 +221,15 @@ pub fn by_count(images: &Images, owner: &str) -> String {
 
 /// The test images that a run is judged on: those of the data set `other`, or its own, which must be what they were. Their
 /// classes have the numbers that the run gave them.
-pub fn judged(run: &RunDir, recipe: &Recipe, other: Option<&str>, listener: &dyn Listener) -> Result<Images> {
+pub fn judged(run: &RunDir, spec: &CertifySpec, other: Option<&str>, listener: &dyn Listener) -> Result<Images> {
     let manifest = Manifest::read(run)?;
     let owner = run.path().display().to_string();
     let classes = manifest.classes(&owner);
     let (test, matched) = match other {
         Some(path) => splits(path)?.test.with_classes(classes.names, path, classes.owner)?,
         None => {
-            let Data { test, matched, .. } = open_as(recipe, Some(classes))?;
-            manifest.require_test(&test, recipe)?;
+            let Data { test, matched, .. } = open_as(spec, Some(classes))?;
+            manifest.require_test(&test, spec)?;
             (test, matched)
         }
     };
@@ -314,19 +316,13 @@ impl Manifest {
     }
 
     /// An error unless these are the images of the run.
-    pub fn require(&self, data: &Data, recipe: &Recipe) -> Result<()> {
-        match self.has_train(data) && self.has_test(&data.test) {
-            true => Ok(()),
-            false => Err(self.changed(recipe)),
-        }
+    pub fn require(&self, data: &Data, spec: &CertifySpec) -> Result<()> {
+        if self.has_train(data) && self.has_test(&data.test) { Ok(()) } else { Err(self.changed(spec)) }
     }
 
     /// An error unless these are the test images of the run.
-    pub fn require_test(&self, test: &Images, recipe: &Recipe) -> Result<()> {
-        match self.has_test(test) {
-            true => Ok(()),
-            false => Err(self.changed(recipe)),
-        }
+    pub fn require_test(&self, test: &Images, spec: &CertifySpec) -> Result<()> {
+        if self.has_test(test) { Ok(()) } else { Err(self.changed(spec)) }
     }
 
     /// Whether these are the images that the run is trained on. The name does not count: a folder can be renamed.
@@ -342,12 +338,12 @@ impl Manifest {
     }
 
     /// That the images are others now.
-    pub fn changed(&self, recipe: &Recipe) -> Problem {
+    pub fn changed(&self, spec: &CertifySpec) -> Problem {
         let why = format!(
             "the images there are no longer those that the run began with ({}, {} and {} of them)",
             self.name, self.train_images, self.test_images
         );
-        recipe
+        spec
             .problem("data.images", why)
             .hint("put the original files back; `temper data fetch` gets the known data sets; `temper verify --data` judges on others")
     }

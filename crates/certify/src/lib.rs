@@ -7,7 +7,8 @@
 //! | [`task`] | both as the task of a run |
 //! | [`checkpoint`] | what a checkpoint holds |
 //! | [`cost`] | memory and time of an update |
-//! | [`settings`] | network, first weights, method and radius of a recipe |
+//! | [`spec`] | a recipe as typed values, and its keys |
+//! | [`network`], [`radius`], [`normalisation`] | network and first weights, radius, mean and deviation of a recipe |
 //! | [`images`] | the images of a run, and the manifest that it keeps of them |
 //! | [`start`] | what it adds to the starts of a run: images, network, first weights, radius |
 //! | [`plan`] | what a recipe does and costs |
@@ -19,9 +20,12 @@ pub mod evaluate;
 pub mod images;
 pub mod layers;
 pub mod method;
+pub mod network;
+pub mod normalisation;
 pub mod open;
 pub mod plan;
-pub mod settings;
+pub mod radius;
+pub mod spec;
 pub mod start;
 pub mod step;
 pub mod task;

@@ -4,11 +4,13 @@ use burn::tensor::Device;
 use temper_base::{Problem, Problems, Result};
 use temper_data::images::Images;
 use temper_model::Classifier;
-use temper_recipe::{Recipe, Task};
+use temper_recipe::Schema;
 use temper_record::run::{RunDir, RunRef};
 use temper_train::run::resolved;
+use temper_train::spec::Spec;
 
 use crate::checkpoint;
+use crate::spec::{self, CertifySpec};
 
 /// A classifier with what belongs to it.
 pub struct Opened {
@@ -16,8 +18,8 @@ pub struct Opened {
     pub net: Classifier,
     /// Its run.
     pub run: RunDir,
-    /// The run's resolved recipe.
-    pub recipe: Recipe,
+    /// The run's recipe.
+    pub spec: CertifySpec,
     /// Updates made before the checkpoint.
     pub step: u64,
     /// sha256 of the checkpoint's weights.
@@ -25,18 +27,19 @@ pub struct Opened {
 }
 
 /// Opens `DIR`, `DIR@STEP` or `DIR@best`.
-pub fn open(name: &str, device: &Device) -> Result<Opened, Problems> {
+pub fn open(name: &str, schema: &'static Schema, device: &Device) -> Result<Opened, Problems> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
-    let recipe = resolved(&run)?;
-    if recipe.task() != Task::Certify {
+    let recipe = resolved(&run, schema)?;
+    if *recipe.task() != spec::TASK {
         let problem = Problem::input("open run", name, "it is a language model, not an image classifier");
         return Err(problem.hint("`temper eval` and `temper sample` look at such a run").into());
     }
     let found = named.checkpoint()?;
     let net = checkpoint::read_net(&found, device)?;
     let sha256 = found.sha256("model.safetensors")?;
-    Ok(Opened { net, run, recipe, step: found.step(), sha256 })
+    let spec = CertifySpec::read(&recipe)?;
+    Ok(Opened { net, run, spec, step: found.step(), sha256 })
 }
 
 /// An error unless the images are of the network's size and classes.

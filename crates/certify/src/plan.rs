@@ -7,20 +7,23 @@ use temper_base::numbers::count;
 use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
 use temper_graph::NetworkConfig;
-use temper_recipe::{Entry, Origin, Recipe, Task};
+use temper_recipe::Recipe;
 use temper_schedule::{EpsSchedule, EpsShape};
 use temper_train::checkpoint::{self, State};
 use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
-use temper_train::run;
-use temper_train::run::resolved;
+use temper_train::run::{self, resolved};
+use temper_train::spec::clocks::Clocks;
+use temper_train::spec::{Spec, base as base_of};
 
 use crate::checkpoint as content;
 use crate::cost::{Memory, attack_passes, calibrate, checkpoint_bytes, evaluation_passes, passes};
 use crate::images::{self, Size};
 use crate::method::EpsAt;
-use crate::{settings, start};
+use crate::network::network;
+use crate::spec::{self, CertifySpec};
+use crate::start;
 
 /// Part of a run between two ends of the ramp.
 pub struct Phase {
@@ -71,6 +74,8 @@ pub struct Plan {
     attack_macs: f64,
     /// How often the run evaluates.
     pub evaluations: u64,
+    /// What the recipe says, with everything that start and base fill in.
+    pub spec: CertifySpec,
 }
 
 /// Seconds of a run, by what they are for.
@@ -87,47 +92,41 @@ pub struct Seconds {
 ///
 /// # Errors
 /// Images that are not there, a batch larger than the training set, weights that do not fit, a run without updates.
-pub fn check(
-    recipe: &Recipe,
-    plan: &Plan,
-    from: Option<&str>,
-    device: &Device,
-    warnings: &mut Warnings,
-) -> Result<(), Problems> {
-    require_images(recipe)?;
-    refuse(recipe, plan, from, device)?;
-    let fresh = from.is_none() || recipe.text("clocks.weights")? != "keep";
-    Ok(look_for_trouble(recipe, plan, fresh, warnings)?)
+pub fn check(plan: &Plan, from: Option<&str>, device: &Device, warnings: &mut Warnings) -> Result<(), Problems> {
+    require_images(&plan.spec)?;
+    refuse(plan, from, device)?;
+    let fresh = from.is_none() || !plan.spec.run.clocks.weights;
+    look_for_trouble(plan, fresh, warnings);
+    Ok(())
 }
 
 /// What a start refuses before it trains.
-fn refuse(recipe: &Recipe, plan: &Plan, from: Option<&str>, device: &Device) -> Result<(), Problems> {
+fn refuse(plan: &Plan, from: Option<&str>, device: &Device) -> Result<(), Problems> {
     if plan.size.here {
-        start::check_batch(recipe, plan.size.train)?;
+        start::check_batch(&plan.spec, plan.size.train)?;
     }
-    run::optimizer_settings(recipe)?;
-    match (from, recipe.opt("init.from", Recipe::text)?) {
+    let run = &plan.spec.run;
+    match (from, &run.from) {
         (Some(name), _) => {
-            let kept = recipe.text("clocks.schedule")? == "keep";
+            let kept = run.clocks.schedule;
             let state = checkpoint::read_state(&run::checkpoint_of(name)?.1)?;
-            run::require_updates(recipe, &plan.lengths, &if kept { state } else { State::default() })?;
+            run::require_updates(run, &plan.lengths, &if kept { state } else { State::default() })?;
         }
-        (None, Some(path)) => _ = start::read_weights(plan.config.clone(), Path::new(&path), device)?,
-        (None, None) => run::require_updates(recipe, &plan.lengths, &State::default())?,
+        (None, Some(path)) => _ = start::read_weights(plan.config.clone(), Path::new(path), device)?,
+        (None, None) => run::require_updates(run, &plan.lengths, &State::default())?,
     }
     Ok(())
 }
 
 /// Images that the user names must be there. Those of a built-in recipe may still have to be fetched.
-fn require_images(recipe: &Recipe) -> Result<()> {
-    let built_in = |(key, entry): (&str, &Entry)| key == "data.images" && matches!(entry.origin, Origin::Recipe(_));
-    match images::missing(recipe)? {
-        Some(problem) if !recipe.entries().into_iter().any(built_in) => Err(problem),
+fn require_images(spec: &CertifySpec) -> Result<()> {
+    match images::missing(spec)? {
+        Some(problem) if !spec.images_of_builtin_recipe() => Err(problem),
         _ => Ok(()),
     }
 }
 
-/// Resolves a recipe, as a branch of the run `from` if it is given. If the data is not here, its name says what it is.
+/// Resolves a recipe, as a branch of the run `from` if it is given; what base and method decide is in it afterwards. If the data is not here, its name says what it is.
 pub fn resolve(
     recipe: &mut Recipe,
     from: Option<&str>,
@@ -137,43 +136,44 @@ pub fn resolve(
     let (mut kept_network, mut manifest) = (None, None);
     if let Some(name) = from {
         let (base, checkpoint) = run::checkpoint_of(name)?;
-        let base_recipe = resolved(&base)?;
-        if base_recipe.task() != Task::Certify {
+        let base_recipe = resolved(&base, recipe.schema())?;
+        if *base_recipe.task() != spec::TASK {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of a language model");
             return Err(problem
                 .hint("a recipe of certified training branches from a run of certified training")
                 .into());
         }
         run::refuse_init(recipe)?;
-        start::inherit(recipe, &base_recipe, name)?;
-        if recipe.text("clocks.weights")? == "keep" {
+        spec::inherit(recipe, &base_recipe, name);
+        if Clocks::read(recipe)?.weights {
             kept_network = Some((name, content::read_net(&checkpoint, device)?.config));
             manifest = Some((images::Manifest::read(&base)?, name));
         }
-    } else if let Some(base) = recipe.opt("base", Recipe::text)? {
+    } else if let Some(base) = base_of(recipe)? {
         warnings.push((
             format!("this recipe branches from a run of {base}"),
             format!("temper plan {} --from RUN plans it as a branch of that run", pasted(recipe.name())),
         ));
     }
-    settings::fill_method(recipe)?;
-    let size = images::size_as(recipe, manifest.as_ref().map(|(manifest, name)| manifest.classes(name)))?;
+    spec::fill_method(recipe)?;
+    let spec = CertifySpec::read(recipe)?;
+    let size = images::size_as(&spec, manifest.as_ref().map(|(manifest, name)| manifest.classes(name)))?;
     if !size.here {
         warnings.push((
-            format!("{}: there is nothing there yet", recipe.text("data.images")?),
+            format!("{}: there is nothing there yet", spec.images()?),
             format!("planned with the numbers of {0}; `temper data fetch {0}` gets it", size.name),
         ));
     }
     let config = match kept_network {
-        None => settings::network(recipe, size.shape, size.classes)?,
+        None => network(&spec, size.shape, size.classes)?,
         Some((name, config)) => {
-            start::require_fit(recipe, &config, name, size.shape, size.classes)?;
+            start::require_fit(&spec, &config, name, size.shape, size.classes)?;
             config
         }
     };
-    let lengths = start::lengths(recipe, size.train, None)?;
-    let eps = start::radius(recipe, size.train, &lengths)?;
-    let (method, batch) = (settings::method(recipe)?, recipe.u64("batch.images")?);
+    let lengths = spec.lengths(size.train, None)?;
+    let eps = spec.radius(size.train, &lengths)?;
+    let (method, batch) = (spec.method, spec.batch as u64);
     let after = |updates: u64| size.images_after(updates, batch);
     let phase = |(name, first, last): (&'static str, u64, u64)| {
         let radius = EpsAt { eps: eps.at(last), target: eps.target, weight: eps.weight(last, method.lambda) };
@@ -182,15 +182,15 @@ pub fn resolve(
         Phase { name, first, last, images, radius, passes, measured: None }
     };
     let phases: Vec<Phase> = eps.bands(lengths.stop).into_iter().map(phase).collect();
-    let memory = memory(recipe, &config, size.train + size.holdout + size.test, size.train)?;
+    let memory = memory(&spec, &config, size.train + size.holdout + size.test, size.train)?;
     let periodic = lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
     let ramp_end = if eps.shape == EpsShape::Constant { 0 } else { eps.last };
     let best = u64::from(lengths.stop > ramp_end);
-    let kept = recipe.u64("checkpoint.keep_last")? + periodic + lengths.keep_at.len() as u64 + best;
-    let evaluation = settings::eval(recipe)?;
+    let kept = spec.run.keep_last as u64 + periodic + lengths.keep_at.len() as u64 + best;
+    let evaluation = &spec.eval;
     let sets = [size.holdout, size.test];
     let of_sets = |in_ramp: bool| -> f64 {
-        sets.iter().map(|images| evaluation_passes(*images, &evaluation, in_ramp) as f64).sum()
+        sets.iter().map(|images| evaluation_passes(*images, evaluation, in_ramp) as f64).sum()
     };
     let every = if lengths.eval_every == 0 { lengths.stop } else { lengths.eval_every };
     // One before the first update, one at the end.
@@ -198,29 +198,40 @@ pub fn resolve(
     let (in_ramp, all) = (until(ramp_end), until(lengths.stop) + u64::from(!lengths.stop.is_multiple_of(every)));
     let evaluation_passes = in_ramp as f64 * of_sets(true) + (all - in_ramp) as f64 * of_sets(false);
     let evaluation_macs = evaluation_passes * config.macs() as f64;
-    let attacks: f64 = sets.iter().map(|images| attack_passes(*images, &evaluation) as f64).sum();
+    let attacks: f64 = sets.iter().map(|images| attack_passes(*images, evaluation) as f64).sum();
     let attack_macs = all as f64 * attacks * config.macs() as f64;
     let epoch = (size.train as u64).div_ceil(batch);
     let evaluations = all;
-    Ok(Plan { config, size, lengths, eps, phases, memory, epoch, kept, evaluation_macs, attack_macs, evaluations })
+    Ok(Plan {
+        config,
+        size,
+        lengths,
+        eps,
+        phases,
+        memory,
+        epoch,
+        kept,
+        evaluation_macs,
+        attack_macs,
+        evaluations,
+        spec,
+    })
 }
 
 /// Memory of a run of this recipe with `images` images in all, of which it trains on `train`.
-pub fn memory(recipe: &Recipe, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
-    let piece = recipe.usize("batch.images")?.min(train).div_ceil(recipe.usize("batch.accumulate")?);
-    let eval_rows = settings::eval(recipe)?.rows.min(images);
-    Memory::of(config, &settings::method(recipe)?, piece, eval_rows, images)
+pub fn memory(spec: &CertifySpec, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
+    let piece = spec.batch.min(train).div_ceil(spec.accumulation.pieces);
+    Memory::of(config, &spec.method, piece, spec.eval.rows.min(images), images)
 }
 
 impl Plan {
     /// Times a few updates of every phase on this device.
-    pub fn measure(&mut self, recipe: &Recipe, device: &Device) -> Result<()> {
-        let (method, accumulation) = (settings::method(recipe)?, settings::accumulation(recipe)?);
-        let rows = recipe.usize("batch.images")?.min(self.size.train);
+    pub fn measure(&mut self, device: &Device) {
+        let CertifySpec { method, accumulation, batch, .. } = self.spec;
+        let rows = batch.min(self.size.train);
         for phase in &mut self.phases {
             phase.measured = Some(calibrate(&self.config, &method, &phase.radius, rows, accumulation, device));
         }
-        Ok(())
     }
 
     /// Seconds of an update by phase, and on how many images they were measured; for another run that makes the same updates.
@@ -276,9 +287,9 @@ impl Plan {
     }
 }
 
-fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Warnings) -> Result<()> {
+fn look_for_trouble(plan: &Plan, fresh: bool, warnings: &mut Warnings) {
     let mut warn = |what: String, remedy: &str| warnings.push((what, remedy.into()));
-    let Plan { lengths, eps, size, .. } = plan;
+    let Plan { lengths, eps, size, spec, .. } = plan;
     if let Some(machine::Memory { total, .. }) = machine::memory()
         && plan.memory.total() > total / 10 * 9
     {
@@ -297,24 +308,25 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Wa
     for what in &size.passed_over {
         warn(what.clone(), images::READ);
     }
-    let accumulation = settings::accumulation(recipe)?;
+    let accumulation = spec.accumulation;
     if accumulation.pieces > 1 && plan.config.has_batch_norm() {
-        match accumulation.whole_batch_statistics {
-            false => warn(
+        if accumulation.whole_batch_statistics {
+            warn(
+                "no gradient flows through the batch-norm statistics, since they are of the whole batch".into(),
+                "batch.accumulate = 1 trains on whole batches",
+            );
+        } else {
+            warn(
                 format!("each of the {} pieces of a batch is normalised with its own statistics", accumulation.pieces),
                 "as in the paper's code, but not the numbers of a whole batch; batch.statistics = \"batch\" normalises all with those of \
                  the batch, through which then no gradient flows",
-            ),
-            true => warn(
-                "no gradient flows through the batch-norm statistics, since they are of the whole batch".into(),
-                "batch.accumulate = 1 trains on whole batches",
-            ),
+            );
         }
     }
-    if let Some(problem) = settings::small_last_batch(recipe, &plan.config, size.train)? {
+    if let Some(problem) = spec.small_last_batch(&plan.config, size.train) {
         warn(problem, "choose another batch.images or data.max_train");
     }
-    for (key, why) in settings::without_effect(recipe, fresh)? {
+    for (key, why) in spec.without_effect(fresh) {
         warn(format!("{key} has no effect: {why}"), "leave it out");
     }
     if lengths.stop <= eps.last && eps.shape != EpsShape::Constant {
@@ -335,5 +347,4 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Wa
             "eval.every = \"1 epoch\" shows the course of the run, and lets the best checkpoint be chosen",
         );
     }
-    Ok(())
 }

@@ -14,82 +14,93 @@ use temper_recipe::{Recipe, Task};
 use temper_record::checkpoint::Checkpoint;
 use temper_record::run::RunDir;
 use temper_record::series::RunSeries;
-use temper_schedule::{EpsSchedule, EpsShape, Units};
+use temper_schedule::EpsShape;
 use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::optimizer::Optimizer;
 use temper_train::run::Session;
+use temper_train::spec::Spec;
 use temper_train::start::{Base, New, Tower};
 
 use crate::checkpoint as content;
 use crate::images::{self, Classes, Data};
-use crate::settings::Normalisation;
+use crate::network::network;
+use crate::normalisation::{Normalisation, normalisation};
+use crate::plan;
+use crate::spec::{self, CertifySpec};
 use crate::task::CertifyTask;
-use crate::{plan, settings};
 
 impl Tower for CertifyTask {
-    const KIND: Task = Task::Certify;
+    const KIND: &'static Task = &spec::TASK;
     const OTHER_BASE: &'static str =
         "a recipe of a language model branches from such a run; this one has task = \"certify\"";
     const IMPORTED: &'static str = "state-dict";
 
+    type Spec = CertifySpec;
     type Model = Classifier;
     type Draft = (Classifier, Data);
     type Sources = Data;
     type Data = Data;
 
     fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
-        inherit(recipe, base, name)?;
-        Ok(settings::fill_method(recipe)?)
+        spec::inherit(recipe, base, name);
+        Ok(spec::fill_method(recipe)?)
     }
 
-    fn draft(recipe: &mut Recipe, base: Option<&Base>, session: Session) -> Result<(Classifier, Data), Problems> {
-        match base {
-            None => draft_of_own_network(recipe, session),
-            Some(base) => draft_of_branch(recipe, base, session),
-        }
+    fn draft(
+        mut recipe: Recipe,
+        base: Option<&Base>,
+        session: Session,
+    ) -> Result<(CertifySpec, (Classifier, Data)), Problems> {
+        spec::fill_method(&mut recipe)?;
+        let spec = CertifySpec::read(&recipe)?;
+        let draft = match base {
+            None => draft_of_own_network(&spec, session)?,
+            Some(base) => draft_of_branch(&spec, base, session)?,
+        };
+        Ok((spec, draft))
     }
 
     fn weights(
-        recipe: &Recipe,
+        spec: &CertifySpec,
         draft: (Classifier, Data),
         base: Option<&Base>,
         _: &RunDir,
         _: Session,
     ) -> Result<(Classifier, Data), Problems> {
         if let Some(base) = base.filter(|base| base.clocks.data) {
-            require_same_batches(recipe, &base.recipe, base.name)?;
+            require_same_batches(spec, &base.recipe, base.name)?;
         }
         Ok(draft)
     }
 
     /// What the base trained with, which its recipe need not say: the base may have kept it from the run it branched from.
-    fn seed(recipe: &Recipe, base: Option<&Base>) -> Result<u64> {
+    fn seed(spec: &CertifySpec, base: Option<&Base>) -> Result<u64> {
         match base.filter(|base| base.clocks.rng) {
             Some(base) => Ok(RunSeries::without_steps(&base.run)?.info.seed),
-            None => recipe.u64("seed"),
+            None => Ok(spec.run.seed),
         }
     }
 
-    fn open(recipe: &Recipe, data: Data, _: &mut Classifier, _: Option<&Base>) -> Result<Data, Problems> {
-        check_batch(recipe, data.train.len())?;
+    fn open(spec: &CertifySpec, data: Data, _: &mut Classifier, _: Option<&Base>) -> Result<Data, Problems> {
+        check_batch(spec, data.train.len())?;
         Ok(data)
     }
 
-    fn lengths(recipe: &Recipe, data: &Data, stop: Option<u64>) -> Result<Lengths, Problems> {
-        lengths(recipe, data.train.len(), stop)
+    fn lengths(spec: &CertifySpec, data: &Data, stop: Option<u64>) -> Result<Lengths, Problems> {
+        spec.lengths(data.train.len(), stop)
     }
 
-    fn check(recipe: &Recipe, data: &mut Data, lengths: &Lengths, _: &dyn Listener) -> Result<(), Problems> {
-        radius(recipe, data.train.len(), lengths).map(|_| ())
+    fn check(spec: &CertifySpec, data: &mut Data, lengths: &Lengths, _: &dyn Listener) -> Result<(), Problems> {
+        spec.radius(data.train.len(), lengths).map(|_| ())
     }
 
     fn write_manifest(data: &Data, run: &RunDir) -> Result<()> {
         images::Manifest::of(data).write(run)
     }
 
-    fn phases(recipe: &Recipe, data: &Data, lengths: &Lengths) -> Result<Vec<(&'static str, u64, u64)>, Problems> {
-        Ok(radius(recipe, data.train.len(), lengths)?.bands(lengths.stop))
+    fn phases(spec: &CertifySpec, data: &Data, lengths: &Lengths) -> Result<Vec<(&'static str, u64, u64)>, Problems> {
+        Ok(spec.radius(data.train.len(), lengths)?.bands(lengths.stop))
     }
 
     fn parameters(net: &Classifier) -> u64 {
@@ -103,7 +114,7 @@ impl Tower for CertifyTask {
     }
 
     fn task(
-        recipe: &Recipe,
+        spec: &CertifySpec,
         net: Classifier,
         optimizer: Optimizer,
         data: Data,
@@ -111,8 +122,7 @@ impl Tower for CertifyTask {
         seed: u64,
         device: &Device,
     ) -> Result<Self, Problems> {
-        let batch = recipe.usize("batch.images")?;
-        let eps = radius(recipe, data.train.len(), lengths)?;
+        let eps = spec.radius(data.train.len(), lengths)?;
         let Data { train, holdout, test, .. } = data;
         let mut sets: Vec<(String, Images)> =
             holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();
@@ -120,17 +130,17 @@ impl Tower for CertifyTask {
         Ok(Self {
             net,
             optimizer,
-            epochs: Epochs::new(seed, train.len(), batch),
+            epochs: Epochs::new(seed, train.len(), spec.batch),
             train,
-            batch,
-            flip: recipe.bool("data.flip")?,
-            crop: recipe.usize("data.crop")?,
-            method: settings::method(recipe)?,
+            batch: spec.batch,
+            flip: spec.images.flip,
+            crop: spec.images.crop,
+            method: spec.method,
             eps,
-            accumulation: settings::accumulation(recipe)?,
-            precise_batch_norm: recipe.bool("method.precise_batch_norm")?,
+            accumulation: spec.accumulation,
+            precise_batch_norm: spec.precise_batch_norm,
             sets,
-            eval: settings::eval(recipe)?,
+            eval: spec.eval.clone(),
             seed,
             device: device.clone(),
             fresh_statistics: None,
@@ -141,72 +151,70 @@ impl Tower for CertifyTask {
         content::read_net(checkpoint, device)
     }
 
-    fn reopen(recipe: &Recipe, run: &RunDir, _: &Checkpoint, _: &Classifier, name: &str) -> Result<Data, Problems> {
+    fn reopen(spec: &CertifySpec, run: &RunDir, _: &Checkpoint, _: &Classifier, name: &str) -> Result<Data, Problems> {
         let manifest = images::Manifest::read(run)?;
-        let data = images::open_as(recipe, Some(manifest.classes(name)))?;
-        manifest.require(&data, recipe)?;
+        let data = images::open_as(spec, Some(manifest.classes(name)))?;
+        manifest.require(&data, spec)?;
         Ok(data)
     }
 }
 
 /// Network and images of a run that is no branch: with fresh weights, or those of the state dict that `init.from` names.
-fn draft_of_own_network(recipe: &mut Recipe, session: Session) -> Result<(Classifier, Data), Problems> {
+fn draft_of_own_network(spec: &CertifySpec, session: Session) -> Result<(Classifier, Data), Problems> {
     let Session { device, listener, .. } = session;
-    settings::fill_method(recipe)?;
-    let data = open_for_weights(recipe, listener)?;
-    let config = settings::network(recipe, data.train.shape, data.train.classes())?;
-    check_memory(recipe, &config, &data)?;
-    let net = fresh(recipe, &data, device)?;
-    let net = match recipe.opt("init.from", Recipe::text)? {
+    let data = open_for_weights(spec, listener)?;
+    let config = network(spec, data.train.shape, data.train.classes())?;
+    check_memory(spec, &config, &data)?;
+    let net = fresh(spec, &data, device)?;
+    let net = match &spec.run.from {
         None => net,
-        Some(path) => state_dict(net, Path::new(&path), device)?,
+        Some(path) => state_dict(net, Path::new(path), device)?,
     };
     Ok((net, data))
 }
 
 /// Network and images of a branch.
-fn draft_of_branch(recipe: &Recipe, base: &Base, session: Session) -> Result<(Classifier, Data), Problems> {
+fn draft_of_branch(spec: &CertifySpec, base: &Base, session: Session) -> Result<(Classifier, Data), Problems> {
     let Session { device, listener, .. } = session;
-    let data = open_for_branch(recipe, base, listener)?;
+    let data = open_for_branch(spec, base, listener)?;
     let net = if base.clocks.weights {
         let net = content::read_net(&base.checkpoint, device)?;
         let (input, classes) = (data.train.shape, data.train.classes());
-        require_fit(recipe, &net.config, base.name, input, classes)?;
+        require_fit(spec, &net.config, base.name, input, classes)?;
         net
     } else {
-        fresh(recipe, &data, device)?
+        fresh(spec, &data, device)?
     };
-    check_memory(recipe, &net.config, &data)?;
+    check_memory(spec, &net.config, &data)?;
     Ok((net, data))
 }
 
 /// The images of a new run. Where its first weights are those of another run, its classes have the numbers of that one.
-fn open_for_weights(recipe: &Recipe, listener: &dyn Listener) -> Result<Data, Problems> {
-    let weights = recipe.opt("init.from", Recipe::text)?;
-    let found = weights.map(|path| images::classes_of_weights(Path::new(&path))).transpose()?.flatten();
-    let Some((names, owner)) = found else { return Ok(images::open(recipe)?) };
-    let data = images::open_as(recipe, Some(Classes { names: &names, owner: &owner }))?;
+fn open_for_weights(spec: &CertifySpec, listener: &dyn Listener) -> Result<Data, Problems> {
+    let weights = spec.run.from.as_ref();
+    let found = weights.map(|path| images::classes_of_weights(Path::new(path))).transpose()?.flatten();
+    let Some((names, owner)) = found else { return Ok(images::open(spec)?) };
+    let data = images::open_as(spec, Some(Classes { names: &names, owner: &owner }))?;
     tell_match(&data, &owner, listener);
     Ok(data)
 }
 
 /// The images of a branch. With the weights of its base it has the classes of the base; a place in the data of the base
 /// means something only while these are what they were.
-fn open_for_branch(recipe: &Recipe, base: &Base, listener: &dyn Listener) -> Result<Data, Problems> {
+fn open_for_branch(spec: &CertifySpec, base: &Base, listener: &dyn Listener) -> Result<Data, Problems> {
     let Base { name, run, recipe: base_recipe, clocks, .. } = base;
     if !clocks.weights && !clocks.data {
-        return Ok(images::open(recipe)?);
+        return Ok(images::open(spec)?);
     }
     let manifest = images::Manifest::read(run)?;
-    let data = images::open_as(recipe, Some(manifest.classes(name)))?;
+    let data = images::open_as(spec, Some(manifest.classes(name)))?;
     tell_match(&data, name, listener);
-    let same =
-        ["data.images", "data.holdout", "data.max_train"].iter().all(|key| recipe.shown(key) == base_recipe.shown(key));
+    let same = spec.difference(base_recipe, &["data.images", "data.holdout", "data.max_train"]).is_none();
     if same && !manifest.has_train(&data) {
         if clocks.data {
-            return Err(manifest.changed(recipe).into());
+            return Err(manifest.changed(spec).into());
         }
-        let place = recipe.text("data.images")?;
+        let place = spec.images()?;
         listener.warn(
             &format!("the images of {place} are no longer those that {name} was trained on"),
             Some("if they should be the same, put the original files back"),
@@ -222,83 +230,56 @@ fn tell_match(data: &Data, owner: &str, listener: &dyn Listener) {
     }
 }
 
-/// What a branch takes over from the recipe of its base where its own says nothing: network, data and batches; radius and
-/// learning rate only with the schedule's clock.
-pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
-    // A network of the branch's own takes nothing from that of the base.
-    if ["model.name", "model.graph"].iter().all(|key| !recipe.is_set(key)) {
-        recipe.inherit(base, "model", name);
-    }
-    for key in ["method", "data", "batch", "optimizer", "eps.target"] {
-        recipe.inherit(base, key, name);
-    }
-    let keeps = |recipe: &Recipe, clock: &str| Ok::<_, Problem>(recipe.text(&format!("clocks.{clock}"))? == "keep");
-    if keeps(recipe, "schedule")? {
-        for key in ["lr", "eps", "run.horizon", "run.stop"] {
-            recipe.inherit(base, key, name);
-        }
-    }
-    if keeps(recipe, "rng")? {
-        recipe.inherit(base, "seed", name);
-    }
-    Ok(())
-}
-
 /// An error unless the network that a branch keeps is for such images, and is the one that the recipe asks for.
 pub fn require_fit(
-    recipe: &Recipe,
+    spec: &CertifySpec,
     config: &NetworkConfig,
     base: &str,
     input: [usize; 3],
     classes: usize,
 ) -> temper_base::Result<()> {
     if (config.input, config.classes) == (input, classes) {
-        if settings::network(recipe, input, classes)? == *config {
+        if network(spec, input, classes)? == *config {
             return Ok(());
         }
-        let key = ["model.graph", "model.name"].into_iter().find(|key| recipe.is_set(key)).unwrap_or("model");
         let why = format!("asks for another network than that of {base}, whose weights the branch keeps");
         let hint = "leave [model] out, or start from fresh weights: clocks.weights = \"reset\"";
-        return Err(recipe.problem(key, why).hint(hint));
+        return Err(spec.problem(spec.network.key(), why).hint(hint));
     }
     let ([c, h, w], [i, j, k]) = (input, config.input);
     let why = format!(
         "images of {c}x{h}x{w} in {classes} classes do not fit the network of {base}, which is for {i}x{j}x{k} and {}",
         config.classes
     );
-    Err(recipe.problem("data.images", why).hint("clocks.weights = \"reset\" starts with a new network for them"))
+    Err(spec.problem("data.images", why).hint("clocks.weights = \"reset\" starts with a new network for them"))
 }
 
 /// An error unless a position in the base's data, which counts batches, means the same here.
-fn require_same_batches(recipe: &Recipe, base: &Recipe, name: &str) -> temper_base::Result<()> {
-    for key in ["data.images", "data.holdout", "data.max_train", "batch.images"] {
-        if recipe.shown(key) != base.shown(key) {
-            let why =
-                format!("{}, but {} in {name}, whose position in the data is kept", recipe.shown(key), base.shown(key));
-            let hint = format!("leave {key} out, or begin the data anew: clocks.data = \"reset\"");
-            return Err(recipe.problem(key, why).hint(hint));
-        }
-    }
-    Ok(())
+fn require_same_batches(spec: &CertifySpec, base: &Recipe, name: &str) -> temper_base::Result<()> {
+    let keys = ["data.images", "data.holdout", "data.max_train", "batch.images"];
+    let Some((key, own, other)) = spec.difference(base, &keys) else { return Ok(()) };
+    let why = format!("{own}, but {other} in {name}, whose position in the data is kept");
+    let hint = format!("leave {key} out, or begin the data anew: clocks.data = \"reset\"");
+    Err(spec.problem(key, why).hint(hint))
 }
 
 /// Refuses a run that cannot fit into this machine's memory: the system would kill it without an error.
-fn check_memory(recipe: &Recipe, config: &NetworkConfig, data: &Data) -> temper_base::Result<()> {
+fn check_memory(spec: &CertifySpec, config: &NetworkConfig, data: &Data) -> temper_base::Result<()> {
     let images = data.train.len() + data.holdout.as_ref().map_or(0, Images::len) + data.test.len();
-    let needed = plan::memory(recipe, config, images, data.train.len())?.total();
+    let needed = plan::memory(spec, config, images, data.train.len())?.total();
     let Some(machine) = machine::memory().filter(|machine| needed > machine.total) else { return Ok(()) };
     let (needed, there) = (count(needed as f64), count(machine.total as f64));
     let why = format!("about {needed}B of memory are needed, this machine has {there}B");
-    Err(recipe.problem("batch.images", why).hint(
+    Err(spec.problem("batch.images", why).hint(
         "a larger batch.accumulate computes a batch in smaller pieces, and a smaller model.width keeps less; `temper plan` shows what the memory is for",
     ))
 }
 
 /// A fresh network for the data.
-pub fn fresh(recipe: &Recipe, data: &Data, device: &Device) -> Result<Classifier, Problems> {
-    let config = settings::network(recipe, data.train.shape, data.train.classes())?;
-    let Normalisation { mean, std, .. } = settings::normalisation(recipe, &data.train)?;
-    Ok(Classifier::new(config, settings::init(recipe)?, recipe.u64("seed")?, device).normalised(mean, std))
+pub fn fresh(spec: &CertifySpec, data: &Data, device: &Device) -> Result<Classifier, Problems> {
+    let config = network(spec, data.train.shape, data.train.classes())?;
+    let Normalisation { mean, std, .. } = normalisation(spec, &data.train)?;
+    Ok(Classifier::new(config, spec.network.init(), spec.run.seed, device).normalised(mean, std))
 }
 
 /// The network with the tensors of a PyTorch state dict that was exported to safetensors, or of a run's checkpoint.
@@ -322,39 +303,22 @@ pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Resu
 }
 
 /// A batch is not larger than the training set: an epoch would be one update of fewer images than asked for.
-pub fn check_batch(recipe: &Recipe, images: usize) -> Result<(), Problems> {
-    let batch = recipe.usize("batch.images")?;
+pub fn check_batch(spec: &CertifySpec, images: usize) -> Result<(), Problems> {
+    let batch = spec.batch;
     if batch <= images {
         return Ok(());
     }
     let why = format!("a batch of {batch} is more than the {images} training images");
-    Err(recipe.problem("batch.images", why).hint(format!("at most {images}")).into())
-}
-
-/// Every length in updates. An epoch is a whole number of updates; its last batch may be smaller.
-pub fn lengths(recipe: &Recipe, train: usize, stop: Option<u64>) -> Result<Lengths, Problems> {
-    Lengths::resolve(recipe, units(recipe, Some(train))?.tokens_per_epoch, stop)
-}
-
-/// The radius by update.
-pub fn radius(recipe: &Recipe, train: usize, lengths: &Lengths) -> Result<EpsSchedule, Problems> {
-    Ok(recipe.eps_schedule(&units(recipe, Some(train))?, lengths.horizon)?)
-}
-
-/// What an update and, where the number of training images is known, an epoch are worth.
-pub fn units(recipe: &Recipe, train: Option<usize>) -> temper_base::Result<Units> {
-    let batch = recipe.u64("batch.images")?;
-    let epoch = |train: usize| (train as u64).div_ceil(batch).saturating_mul(batch);
-    Ok(Units { tokens_per_step: batch, tokens_per_epoch: train.map(epoch) })
+    Err(spec.problem("batch.images", why).hint(format!("at most {images}")).into())
 }
 
 /// The plan in a few lines, learning rate and radius, before the first update.
 fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), Problems> {
-    let New { recipe, model: net, data, lengths, kept_weights, .. } = *new;
-    let (eps, fresh) = (radius(recipe, data.train.len(), lengths)?, !kept_weights);
+    let New { spec, model: net, data, lengths, kept_weights, .. } = *new;
+    let (eps, fresh) = (spec.radius(data.train.len(), lengths)?, !kept_weights);
     let [c, h, w] = net.config.input;
-    listener.say(&format_args!("recipe      {}", recipe.name()));
-    let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "model.graph".into());
+    listener.say(&format_args!("recipe      {}", spec.run.recipe.name()));
+    let name = spec.network.title();
     listener.say(&format_args!(
         "model       {name}, {} layers, {} parameters",
         net.config.nodes.len(),
@@ -369,10 +333,7 @@ fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), P
     for note in data.notes() {
         listener.say(&format_args!("            {note}"));
     }
-    let normalised = match fresh {
-        true => settings::normalisation(recipe, &data.train)?.because,
-        false => "as in the base run".to_owned(),
-    };
+    let normalised = if fresh { normalisation(spec, &data.train)?.because } else { "as in the base run".to_owned() };
     listener.say(&format_args!("pixels      {normalised}"));
     let chosen = match &data.holdout {
         Some(images) => {
@@ -383,18 +344,19 @@ fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), P
     listener.say(&format_args!("evaluation  {} test images; {chosen}", data.test.len()));
     listener.say(&format_args!(
         "method      {}, first weights {}",
-        recipe.text("method.name")?,
-        recipe.text("init.weights")?
+        spec.method_name.name(),
+        spec.network.first_weights.name()
     ));
-    let accumulation = settings::accumulation(recipe)?;
+    let accumulation = spec.accumulation;
     if accumulation.pieces > 1 {
-        let statistics = match accumulation.whole_batch_statistics {
-            true => "with the batch-norm statistics of the whole batch, through which no gradient flows",
-            false => "each with its own batch-norm statistics",
+        let statistics = if accumulation.whole_batch_statistics {
+            "with the batch-norm statistics of the whole batch, through which no gradient flows"
+        } else {
+            "each with its own batch-norm statistics"
         };
         listener.say(&format_args!("batches     in {} pieces, {statistics}", accumulation.pieces));
     }
-    let epoch = data.train.len().div_ceil(recipe.usize("batch.images")?) as u64;
+    let epoch = data.train.len().div_ceil(spec.batch) as u64;
     let epochs = |steps: u64| steps as f64 / epoch as f64;
     listener.say(&format_args!(
         "updates     {} of {} images each, {} an epoch: {:.4} epochs",
@@ -403,20 +365,20 @@ fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), P
         epoch,
         epochs(lengths.stop)
     ));
-    let target = recipe.get("eps.target").map_or_else(String::new, |entry| entry.value.to_string());
+    let target = spec.target_as_toml();
     let (clean, ramp) = (epochs(eps.first), epochs(eps.last - eps.first));
     listener.say(&match (eps.shape, eps.first) {
         (EpsShape::Constant, _) => format!("eps         {target} from the first update on"),
         (_, 0) => format!("eps         {ramp:.4} epochs of ramp, then {target}"),
         _ => format!("eps         0 for {clean:.4} epochs, then {ramp:.4} epochs of ramp, then {target}"),
     });
-    if let Some(problem) = settings::small_last_batch(recipe, &net.config, data.train.len())? {
+    if let Some(problem) = spec.small_last_batch(&net.config, data.train.len()) {
         listener.warn(&problem, Some("choose another batch.images or data.max_train"));
     }
-    for (key, why) in settings::without_effect(recipe, fresh)? {
+    for (key, why) in spec.without_effect(fresh) {
         listener.say(&format_args!("left out    {key}: {why}"));
     }
-    for dropped in recipe.dropped() {
+    for dropped in spec.run.recipe.dropped() {
         listener.say(&format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
     listener.say(&temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), listener.drawing(), 4).trim_end());

@@ -47,7 +47,7 @@ pub fn go(mut run: Box<dyn Run>, name: &str, signals: &Signals, printer: &Printe
 
 /// What prints the events of a run. From now on it trains.
 pub fn watch<'p>(run: &dyn Run, name: &str, signals: &Signals, printer: &'p Printer) -> Console<'p> {
-    let unit = Unit::of_task(run.recipe().task().name());
+    let unit = Unit::of_task(run.recipe().task().name);
     let lengths = run.lengths();
     Console::new(printer, signals.clone(), name, unit, lengths.log_every, run.step(), lengths.stop)
 }

@@ -280,7 +280,7 @@ fn every_command_is_shown() {
 fn recipes_resolve() {
     let texts = built_in();
     let recipes: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let library = Library { recipes: &recipes };
+    let library = Library { schema: &temper::SCHEMA, recipes: &recipes };
     let folder = tempfile::tempdir().expect("a folder");
     for page in pages() {
         let mut own = BTreeSet::new();
@@ -304,7 +304,7 @@ fn recipes_resolve() {
         }
         assert!(own.is_subset(&named), "{}: a recipe that no command uses", page.name);
         for key in page.text.split('`').skip(1).step_by(2).filter(|key| is_key(key)) {
-            assert!(temper_recipe::find_key(key).is_some(), "{}: there is no key {key}", page.name);
+            assert!(temper::SCHEMA.find(key).is_some(), "{}: there is no key {key}", page.name);
         }
     }
 }

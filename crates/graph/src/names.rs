@@ -20,6 +20,8 @@ pub enum BatchNorm {
     Full,
 }
 
+temper_base::names!(BatchNorm { Full = "full", Conv = "conv", None = "none" });
+
 /// A network that has a name.
 pub struct Named {
     /// Its name.

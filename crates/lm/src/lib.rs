@@ -8,6 +8,7 @@
 //! | [`checkpoint`] | what a checkpoint holds |
 //! | [`cost`] | memory and time of an update |
 //! | [`sample`] | text from a model |
+//! | [`spec`] | a recipe as typed values, and its keys |
 //! | [`shape`] | the model's configuration from recipe, preset or Hugging Face directory |
 //! | [`text`] | tokenizer, token files and validation sets, and the manifest that a run keeps of them |
 //! | [`reading`], [`tokenising`] | what is reported of text that is read |
@@ -28,6 +29,7 @@ pub mod plan;
 pub mod reading;
 pub mod sample;
 pub mod shape;
+pub mod spec;
 pub mod start;
 pub mod step;
 pub mod survey;

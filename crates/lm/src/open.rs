@@ -7,12 +7,14 @@ use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::{TokenSource, Tokenizer, Vocabulary};
 use temper_model::tensors::Dtype;
 use temper_model::{GptNeox, hugging_face};
-use temper_recipe::{Recipe, Task};
+use temper_recipe::Schema;
 use temper_record::run::{RunDir, RunRef};
 use temper_train::run;
+use temper_train::spec::Spec;
 
 use crate::beside;
 use crate::checkpoint;
+use crate::spec::{self, LmSpec};
 
 /// A model with what belongs to it.
 pub struct Opened {
@@ -24,8 +26,8 @@ pub struct Opened {
     pub beside: beside::Files,
     /// How its weights are stored.
     pub dtype: Dtype,
-    /// The run, its resolved recipe and the step, if it is a run's.
-    pub run: Option<(RunDir, Recipe, u64)>,
+    /// The run, its recipe and the step, if it is a run's.
+    pub run: Option<(RunDir, LmSpec, u64)>,
 }
 
 impl Opened {
@@ -48,7 +50,7 @@ impl Opened {
 }
 
 /// Opens `DIR`, `DIR@STEP`, `DIR@best` or a Hugging Face directory.
-pub fn open(name: &str, device: &Device, listener: &dyn Listener) -> Result<Opened, Problems> {
+pub fn open(name: &str, schema: &'static Schema, device: &Device, listener: &dyn Listener) -> Result<Opened, Problems> {
     let path = Path::new(name);
     if path.join("config.json").is_file() && !path.join("metrics.jsonl").exists() {
         let imported = hugging_face::read(path, device)?;
@@ -71,8 +73,8 @@ pub fn open(name: &str, device: &Device, listener: &dyn Listener) -> Result<Open
         }
         _ => problem,
     })?;
-    let recipe = run::resolved(&run)?;
-    if recipe.task() != Task::Lm {
+    let recipe = run::resolved(&run, schema)?;
+    if *recipe.task() != spec::TASK {
         let problem = Problem::input("open run", name, "it is an image classifier, not a language model");
         let hint = "`temper verify` and `temper inspect` look at such a run; each of its checkpoints holds the weights as \
             model.safetensors and the layers as network.json";
@@ -80,10 +82,10 @@ pub fn open(name: &str, device: &Device, listener: &dyn Listener) -> Result<Open
     }
     let checkpoint = named.checkpoint()?;
     let model = checkpoint::read_model(&checkpoint, device)?;
-    let eod = recipe.opt("data.eod", Recipe::text)?;
-    let tokenizer = Some(Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?);
+    let spec = LmSpec::read(&recipe)?;
+    let tokenizer = Some(Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, spec.texts.eod.as_deref())?);
     let beside = beside::of_checkpoint(&checkpoint)?;
-    Ok(Opened { model, tokenizer, beside, dtype: Dtype::F32, run: Some((run, recipe, checkpoint.step())) })
+    Ok(Opened { model, tokenizer, beside, dtype: Dtype::F32, run: Some((run, spec, checkpoint.step())) })
 }
 
 /// The tokenizer, or what to do without one.

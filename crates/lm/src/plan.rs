@@ -8,17 +8,18 @@ use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
 use temper_data::{Tokenizer, Vocabulary};
 use temper_model::{GptNeoxConfig, hugging_face};
-use temper_recipe::{Origin, Recipe, Task};
+use temper_recipe::{Origin, Recipe};
 use temper_record::{Checkpoint, RunDir};
 use temper_train::lengths::Lengths;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
+use temper_train::spec::{Spec, base as base_of, weights_from};
 use temper_train::{machine, run};
 
 use crate::checkpoint::{self, State};
 use crate::cost::{Memory, calibrate, checkpoint_bytes};
-use crate::step::Pieces;
+use crate::spec::{self, LmSpec};
 use crate::survey::Survey;
-use crate::{checks, shape, start, text};
+use crate::{checks, shape, text};
 
 /// What a recipe comes to.
 pub struct Plan {
@@ -44,51 +45,34 @@ pub struct Plan {
     pub written: [u64; 2],
     /// What it takes, if that was measured.
     pub seconds: Option<Seconds>,
-    batch: usize,
-    seq_len: usize,
-    pieces: Pieces,
+    spec: LmSpec,
 }
 
-/// Resolves a recipe, as a branch of the run `from` if it is given, and refuses what a start refuses.
+/// Resolves a recipe, as a branch of the run `from` if it is given, and refuses what a start refuses. What weights, preset or base
+/// decide is in the recipe afterwards.
 ///
 /// # Errors
 /// Everything that is wrong with the recipe, its data, its weights or the run it branches from.
 pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings) -> Result<Plan, Problems> {
     let base = from.map(|name| Base::open(name, recipe)).transpose()?;
     let config = configuration(recipe, base.as_ref(), warnings)?;
-    let tokenizer = tokenizer(recipe, base.as_ref(), &config, warnings)?;
-    let survey = Survey::of(recipe, base.as_ref().map(|base| &base.run), tokenizer.as_ref())?;
-    let epoch = epoch_tokens(recipe, &survey);
-    let lengths = Lengths::resolve(recipe, epoch, None)?;
-    refuse(recipe, base.as_ref(), &survey, &lengths)?;
-    let (batch, seq_len) = (recipe.usize("batch.sequences")?, recipe.usize("data.seq_len")?);
-    let pieces = start::pieces(recipe)?;
-    let memory = Memory::of(&config, pieces.micro, seq_len, pieces.activation_checkpointing);
-    let flops = config.flops_per_token(seq_len) * (lengths.stop * lengths.tokens_per_step) as f64;
-    let kept = kept(recipe, &lengths)?;
-    look_for_trouble(recipe, &lengths, &memory, epoch, warnings)?;
+    let spec = LmSpec::read(recipe)?;
+    let tokenizer = tokenizer(&spec, base.as_ref(), &config, warnings)?;
+    let survey = Survey::of(&spec, base.as_ref().map(|base| &base.run), tokenizer.as_ref())?;
+    let epoch = epoch_tokens(&spec, &survey);
+    let lengths = spec.lengths(epoch, None)?;
+    refuse(&spec, base.as_ref(), &survey, &lengths)?;
+    let memory = Memory::of(&config, spec.pieces.micro, spec.seq_len, spec.pieces.activation_checkpointing);
+    let flops = config.flops_per_token(spec.seq_len) * (lengths.stop * lengths.tokens_per_step) as f64;
+    let kept = kept(&spec, &lengths);
+    look_for_trouble(&spec, &lengths, &memory, epoch, warnings)?;
     let evaluations = evaluations(&lengths);
-    let evaluated = survey.evaluated(recipe.u64("eval.max_tokens")?).map(|tokens| tokens * evaluations);
+    let evaluated = survey.evaluated(spec.max_tokens).map(|tokens| tokens * evaluations);
     // A new best one may come with every evaluation.
-    let best = if recipe.is_set("checkpoint.keep_best") { evaluations } else { 0 };
+    let best = if spec.keep_best.is_some() { evaluations } else { 0 };
     let written = [checkpoints(&lengths), best];
     let seconds = None;
-    Ok(Plan {
-        config,
-        lengths,
-        survey,
-        epoch,
-        memory,
-        flops,
-        kept,
-        evaluations,
-        evaluated,
-        written,
-        seconds,
-        batch,
-        seq_len,
-        pieces,
-    })
+    Ok(Plan { config, lengths, survey, epoch, memory, flops, kept, evaluations, evaluated, written, seconds, spec })
 }
 
 impl Plan {
@@ -104,7 +88,8 @@ impl Plan {
 
     /// Times a few updates of the model on this device.
     pub fn measure(&mut self, device: &Device) {
-        let (step, extrapolated) = calibrate(&self.config, self.batch, self.seq_len, self.pieces, device);
+        let (step, extrapolated) =
+            calibrate(&self.config, self.spec.batch, self.spec.seq_len, self.spec.pieces, device);
         // An evaluation is the forward pass, a third of an update.
         let evaluated = self.evaluated.unwrap_or(0) as f64 / self.lengths.tokens_per_step as f64 / 3.0;
         self.seconds = Some(Seconds {
@@ -139,29 +124,31 @@ pub fn configuration(
     warnings: &mut Warnings,
 ) -> Result<GptNeoxConfig, Problems> {
     if let Some(Base { name, run, checkpoint }) = base {
-        let base = run::resolved(run)?;
-        if base.task() != Task::Lm {
+        let base = run::resolved(run, recipe.schema())?;
+        if *base.task() != spec::TASK {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of certified training");
             return Err(problem.hint("a recipe of a language model branches from a run of a language model").into());
         }
-        start::inherit(recipe, &base, name)?;
+        spec::inherit(recipe, &base, name);
         let config = checkpoint::read_config(checkpoint)?;
-        if recipe.text("clocks.weights")? == "keep" {
-            warnings.extend(checks::positions(recipe, config.max_seq, name)?.map(meant));
+        let spec = LmSpec::read(recipe)?;
+        if spec.run.clocks.weights {
+            warnings.extend(checks::positions(&spec, config.max_seq, name)?.map(meant));
             shape::adopt(recipe, &config, &Origin::Base(name.clone()))?;
             return Ok(config);
         }
         recipe.inherit(&base, "model", name);
         shape::fill_preset(recipe)?;
-        return shape::config(recipe, checks::branch_tokenizer(recipe, checkpoint)?.vocabulary());
+        let spec = LmSpec::read(recipe)?;
+        return shape::config(&spec, checks::branch_tokenizer(&spec, checkpoint)?.vocabulary());
     }
-    if let Some(base) = recipe.opt("base", Recipe::text)? {
+    if let Some(base) = base_of(recipe)? {
         warnings.push((
             format!("this recipe branches from a run of {base}"),
             format!("temper plan {} --from RUN plans it as a branch of that run", pasted(recipe.name())),
         ));
     }
-    if let Some(directory) = recipe.opt("init.from", Recipe::text)? {
+    if let Some(directory) = weights_from(recipe)? {
         let here = Path::new(&directory).join("config.json").exists();
         if let Some(preset) = temper_model::config::Preset::find(&directory).filter(|_| !here) {
             // The directory is not here yet, but its name says what will be in it.
@@ -174,14 +161,15 @@ pub fn configuration(
         let (config, found) = hugging_face::read_config(Path::new(&directory))?;
         warnings.extend(found.into_iter().map(|found| (found.to_string(), found.hint.unwrap_or_default())));
         shape::adopt(recipe, &config, &Origin::Preset(directory.clone()))?;
-        warnings.extend(checks::positions(recipe, config.max_seq, &directory)?.map(meant));
+        warnings.extend(checks::positions(&LmSpec::read(recipe)?, config.max_seq, &directory)?.map(meant));
         return Ok(config);
     }
     shape::fill_preset(recipe)?;
-    let vocabulary = match recipe.opt("data.tokenizer", Recipe::text)? {
-        Some(name) => match text::tokenizer(&name, recipe.opt("data.eod", Recipe::text)?.as_deref()) {
+    let spec = LmSpec::read(recipe)?;
+    let vocabulary = match &spec.texts.tokenizer {
+        Some(name) => match text::tokenizer(name, spec.texts.eod.as_deref()) {
             Ok(tokenizer) => tokenizer.vocabulary().clone(),
-            Err(problem) if recipe.usize_or_auto("model.vocab_size")?.is_none() => return Err(problem.into()),
+            Err(problem) if spec.model.vocab_size.is_none() => return Err(problem.into()),
             Err(problem) => {
                 warnings.push((problem.to_string(), problem.hint.unwrap_or_default()));
                 Vocabulary { size: 0, fingerprint: String::new(), eod: 0 }
@@ -189,52 +177,51 @@ pub fn configuration(
         },
         None => Vocabulary { size: 0, fingerprint: String::new(), eod: 0 },
     };
-    shape::config(recipe, &vocabulary)
+    shape::config(&spec, &vocabulary)
 }
 
 /// The tokenizer that will cut the text, which must fit the model. None if it is that of a built-in recipe, or of a directory,
 /// that is not here yet: that is a warning already.
 fn tokenizer(
-    recipe: &Recipe,
+    spec: &LmSpec,
     base: Option<&Base>,
     config: &GptNeoxConfig,
     warnings: &mut Warnings,
 ) -> Result<Option<Tokenizer>, Problems> {
     if let Some(base) = base {
-        return Ok(Some(checks::branch_tokenizer(recipe, &base.checkpoint)?));
+        return Ok(Some(checks::branch_tokenizer(spec, &base.checkpoint)?));
     }
-    let named = recipe.opt("data.tokenizer", Recipe::text)?;
-    let directory = recipe.opt("init.from", Recipe::text)?;
-    let to_come = match &named {
-        Some(name) => matches!(recipe.origin("data.tokenizer"), Origin::Recipe(_)) && !Path::new(name).exists(),
+    let (named, directory) = (&spec.texts.tokenizer, &spec.run.from);
+    let to_come = match named {
+        Some(name) => matches!(spec.tokenizer_origin(), Origin::Recipe(_)) && !Path::new(name).exists(),
         None => directory.as_ref().is_some_and(|directory| !Path::new(directory).exists()),
     };
     if to_come && !named.as_ref().is_some_and(|name| name.starts_with("builtin:")) {
         return Ok(None);
     }
-    let own = directory.map(|directory| Path::new(&directory).join("tokenizer.json")).filter(|path| path.is_file());
-    let (tokenizer, warning) = checks::tokenizer(recipe, own.as_deref())?;
+    let own =
+        directory.as_ref().map(|directory| Path::new(directory).join("tokenizer.json")).filter(|path| path.is_file());
+    let (tokenizer, warning) = checks::tokenizer(spec, own.as_deref())?;
     warnings.extend(warning.map(meant));
     if tokenizer.vocab_size() as usize > config.vocab_size {
         // Says why.
-        shape::config(recipe, tokenizer.vocabulary())?;
+        shape::config(spec, tokenizer.vocabulary())?;
     }
     Ok(Some(tokenizer))
 }
 
 /// What else a start refuses before it trains.
-fn refuse(recipe: &Recipe, base: Option<&Base>, survey: &Survey, lengths: &Lengths) -> Result<(), Problems> {
+fn refuse(spec: &LmSpec, base: Option<&Base>, survey: &Survey, lengths: &Lengths) -> Result<(), Problems> {
     let sets: Vec<&str> = survey.validation.iter().map(|set| set.name.as_str()).collect();
-    checks::keep_best(recipe, &sets)?;
-    run::optimizer_settings(recipe)?;
+    checks::keep_best(spec, &sets)?;
     let state = match base {
-        Some(base) if recipe.text("clocks.schedule")? == "keep" => checkpoint::read_state(&base.checkpoint)?,
+        Some(base) if spec.run.clocks.schedule => checkpoint::read_state(&base.checkpoint)?,
         _ => State::default(),
     };
-    run::require_updates(recipe, lengths, &state)?;
+    run::require_updates(&spec.run, lengths, &state)?;
     // A recipe that continues a run is planned without it too.
-    if base.is_some() || !recipe.is_set("base") {
-        text::replay(recipe, base.map(|base| (&base.run, &base.checkpoint)))?;
+    if base.is_some() || base_of(&spec.run.recipe)?.is_none() {
+        text::replay(spec, base.map(|base| (&base.run, &base.checkpoint)))?;
     }
     Ok(())
 }
@@ -245,9 +232,8 @@ fn meant(what: String) -> (String, String) {
 }
 
 /// Tokens of one epoch, as far as they are known.
-fn epoch_tokens(recipe: &Recipe, survey: &Survey) -> Option<u64> {
-    let replayed = recipe.f64("data.replay.fraction").ok()?;
-    Some((survey.train_tokens()? as f64 / (1.0 - replayed)) as u64)
+fn epoch_tokens(spec: &LmSpec, survey: &Survey) -> Option<u64> {
+    Some((survey.train_tokens()? as f64 / (1.0 - spec.replay.fraction)) as u64)
 }
 
 /// Seconds of a run, by what they are for.
@@ -278,14 +264,14 @@ fn evaluations(lengths: &Lengths) -> u64 {
 }
 
 /// Checkpoints on disk when the run is complete.
-fn kept(recipe: &Recipe, lengths: &Lengths) -> Result<u64, Problems> {
-    let last = recipe.u64("checkpoint.keep_last")?;
+fn kept(spec: &LmSpec, lengths: &Lengths) -> u64 {
+    let last = spec.run.keep_last as u64;
     let periodic = lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
-    Ok(last + periodic + lengths.keep_at.len() as u64 + u64::from(recipe.is_set("checkpoint.keep_best")))
+    last + periodic + lengths.keep_at.len() as u64 + u64::from(spec.keep_best.is_some())
 }
 
 fn look_for_trouble(
-    recipe: &Recipe,
+    spec: &LmSpec,
     lengths: &Lengths,
     memory: &Memory,
     epoch: Option<u64>,
@@ -328,7 +314,8 @@ fn look_for_trouble(
             "eval.every = \"5%\" shows the course of the run",
         );
     }
-    if recipe.text("clocks.moments")? == "keep" && recipe.text("clocks.schedule")? == "reset" && recipe.is_set("base") {
+    let clocks = spec.run.clocks;
+    if clocks.moments && !clocks.schedule && base_of(&spec.run.recipe)?.is_some() {
         warn(
             "moments are kept while the schedule starts again".into(),
             "clocks.moments = \"reset\" is what arXiv 2403.08763 does; the difference fades after some hundred updates",

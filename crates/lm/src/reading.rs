@@ -1,22 +1,15 @@
-//! How recipes say how to read text, and what Temper reports about what it read.
+//! What Temper reports about text that it read.
 
 use std::path::PathBuf;
 
 use temper_base::numbers::{counted, thousands};
 use temper_base::{Listener, Result};
-use temper_data::{BadLines, Note, Prepared, ReadOptions, TokenSource};
-use temper_recipe::Recipe;
+use temper_data::{Note, Prepared, TokenSource};
 
 /// How a recipe turns bad lines into errors.
 pub const IN_RECIPES: &str = "data.bad_lines = \"error\"";
 /// Fewer held-out documents make a loss that says little.
 const FEW: u64 = 10;
-
-/// How a recipe wants text to be read.
-pub fn options(recipe: &Recipe) -> Result<ReadOptions> {
-    let bad_lines = if recipe.text("data.bad_lines")? == "error" { BadLines::Error } else { BadLines::Skip };
-    Ok(ReadOptions { text_key: recipe.text("data.text_key")?, bad_lines, ..ReadOptions::default() })
-}
 
 /// Prints what should be known about a tokenizer or about inputs.
 pub fn tell_notes(notes: &[Note], listener: &dyn Listener) {

@@ -17,13 +17,14 @@ use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::optimizer::Optimizer;
 use temper_train::run::Session;
+use temper_train::spec::{Spec, weights_from};
 use temper_train::start::{Base, New, Tower};
 
 use crate::checkpoint;
 use crate::cost::Memory;
 use crate::evaluate::{EvalSet, EvalSettings};
 use crate::reading;
-use crate::step::Pieces;
+use crate::spec::{self, LmSpec};
 use crate::task::LmTask;
 use crate::{beside, checks, shape, text};
 
@@ -61,32 +62,34 @@ pub struct Data {
 }
 
 impl Tower for LmTask {
-    const KIND: Task = Task::Lm;
+    const KIND: &'static Task = &spec::TASK;
     const OTHER_BASE: &'static str =
         "a recipe with task = \"certify\" branches from such a run; this one is for language models";
     const IMPORTED: &'static str = "hf";
 
+    type Spec = LmSpec;
     type Model = GptNeox;
     type Draft = Draft;
     type Sources = Sources;
     type Data = Data;
 
     fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
-        inherit(recipe, base, name)
+        spec::inherit(recipe, base, name);
+        Ok(())
     }
 
-    fn draft(recipe: &mut Recipe, base: Option<&Base>, session: Session) -> Result<Draft, Problems> {
-        let draft = match base {
+    fn draft(recipe: Recipe, base: Option<&Base>, session: Session) -> Result<(LmSpec, Draft), Problems> {
+        let (spec, draft) = match base {
             None => draft_with_own_tokenizer(recipe, session)?,
             Some(base) => draft_of_branch(recipe, base, session)?,
         };
-        checks::lengths_and_paths(recipe, session.limits)?;
-        check_memory(recipe, &draft.config)?;
-        Ok(draft)
+        checks::lengths_and_paths(&spec, session.limits)?;
+        check_memory(&spec, &draft.config)?;
+        Ok((spec, draft))
     }
 
     fn weights(
-        recipe: &Recipe,
+        spec: &LmSpec,
         draft: Draft,
         base: Option<&Base>,
         run: &RunDir,
@@ -96,21 +99,20 @@ impl Tower for LmTask {
         let Draft { given, config, tokenizer, beside } = draft;
         let (stream, sets) = match base {
             None => {
-                let (sources, sets) = text::sources(recipe, &tokenizer, run, listener)?;
-                let replay = text::replay(recipe, None)?;
-                let (seed, seq_len) = (recipe.u64("seed")?, recipe.usize("data.seq_len")?);
-                (StreamSpec { seed, seq_len, sources, replay }, sets)
+                let (sources, sets) = text::sources(spec, &tokenizer, run, listener)?;
+                let replay = text::replay(spec, None)?;
+                (StreamSpec { seed: spec.run.seed, seq_len: spec.seq_len, sources, replay }, sets)
             }
-            Some(base) => text_of_branch(recipe, &tokenizer, base, run, listener)?,
+            Some(base) => text_of_branch(spec, &tokenizer, base, run, listener)?,
         };
         let model = match given {
             Some(model) => with_positions(model, config.max_seq),
-            None => GptNeox::new(config, shape::init(recipe)?, recipe.u64("seed")?, device),
+            None => GptNeox::new(config, spec.init, spec.run.seed, device),
         };
         Ok((model, Sources { stream, sets, tokenizer, beside }))
     }
 
-    fn open(recipe: &Recipe, sources: Sources, model: &mut GptNeox, base: Option<&Base>) -> Result<Data, Problems> {
+    fn open(spec: &LmSpec, sources: Sources, model: &mut GptNeox, base: Option<&Base>) -> Result<Data, Problems> {
         let Sources { stream, sets: specs, tokenizer, beside } = sources;
         let beside = base.map_or(Ok(beside), |base| beside::of_checkpoint(&base.checkpoint))?;
         // Its documents end with this token, whatever those of the directory that it comes from ended with.
@@ -123,17 +125,17 @@ impl Tower for LmTask {
         // The sets of a base are what they are.
         let mut new = specs.iter().zip(&sets).filter(|(spec, _)| !spec.old);
         new.try_for_each(|(_, set)| set.source.ends_as(tokenizer.vocabulary()))?;
-        checks::keep_best(recipe, &sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>())?;
+        checks::keep_best(spec, &sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>())?;
         Ok(Data { stream, sets, specs, tokenizer, beside, warnings })
     }
 
-    fn lengths(recipe: &Recipe, data: &Data, stop: Option<u64>) -> Result<Lengths, Problems> {
-        Lengths::resolve(recipe, Some(epoch_tokens(&data.stream)), stop)
+    fn lengths(spec: &LmSpec, data: &Data, stop: Option<u64>) -> Result<Lengths, Problems> {
+        spec.lengths(Some(epoch_tokens(&data.stream)), stop)
     }
 
-    fn check(recipe: &Recipe, data: &mut Data, _: &Lengths, listener: &dyn Listener) -> Result<(), Problems> {
-        warn_of_few(recipe, &data.sets, listener)?;
-        warn_of_cuts(recipe, &data.sets, listener)?;
+    fn check(spec: &LmSpec, data: &mut Data, _: &Lengths, listener: &dyn Listener) -> Result<(), Problems> {
+        warn_of_few(spec, &data.sets, listener);
+        warn_of_cuts(spec, &data.sets, listener)?;
         data.stream.identify()?;
         Ok(text::identify(&mut data.specs, &data.sets)?)
     }
@@ -154,7 +156,7 @@ impl Tower for LmTask {
     }
 
     fn task(
-        recipe: &Recipe,
+        spec: &LmSpec,
         model: GptNeox,
         optimizer: Optimizer,
         data: Data,
@@ -163,21 +165,17 @@ impl Tower for LmTask {
         _: &Device,
     ) -> Result<Self, Problems> {
         let Data { stream, sets, tokenizer, beside, .. } = data;
-        let pieces = pieces(recipe)?;
-        let eval = EvalSettings {
-            seq_len: recipe.usize("data.seq_len")?,
-            rows: recipe.opt("eval.batch", Recipe::usize)?.unwrap_or(pieces.micro),
-            max_tokens: Some(recipe.u64("eval.max_tokens")?).filter(|&n| n > 0),
-        };
+        let LmSpec { seq_len, pieces, max_tokens, .. } = *spec;
+        let rows = spec.run.eval_batch.unwrap_or(pieces.micro);
         Ok(Self {
             model,
             optimizer,
             stream,
-            batch: recipe.usize("batch.sequences")?,
+            batch: spec.batch,
             pieces,
             sets,
-            eval,
-            keep_best: recipe.opt("checkpoint.keep_best", Recipe::text)?,
+            eval: EvalSettings { seq_len, rows, max_tokens },
+            keep_best: spec.keep_best.clone(),
             tokenizer: Some(tokenizer.to_json().to_vec()),
             beside,
             scores: Vec::new(),
@@ -189,14 +187,13 @@ impl Tower for LmTask {
     }
 
     fn reopen(
-        recipe: &Recipe,
+        spec: &LmSpec,
         run: &RunDir,
         checkpoint: &Checkpoint,
         model: &GptNeox,
         _: &str,
     ) -> Result<Data, Problems> {
-        let eod = recipe.opt("data.eod", Recipe::text)?;
-        let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, eod.as_deref())?;
+        let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, spec.texts.eod.as_deref())?;
         // What older versions did not keep is made up for; the warnings were for the start.
         let (beside, _) = beside::complete(beside::of_checkpoint(checkpoint)?, &tokenizer, &model.config)?;
         let text::Manifest { stream, sets: mut specs } = text::Manifest::read(run)?;
@@ -211,10 +208,9 @@ impl Tower for LmTask {
 }
 
 /// The draft of a run that is no branch: with weights of its own or of the directory that `init.from` names.
-fn draft_with_own_tokenizer(recipe: &mut Recipe, session: Session) -> Result<Draft, Problems> {
+fn draft_with_own_tokenizer(mut recipe: Recipe, session: Session) -> Result<(LmSpec, Draft), Problems> {
     let Session { device, listener, .. } = session;
-    let imported = recipe
-        .opt("init.from", Recipe::text)?
+    let imported = weights_from(&recipe)?
         .map(|path| match hugging_face::read(Path::new(&path), device) {
             Ok(imported) => Ok((path, imported)),
             Err(problem) if Path::new(&path).join("metrics.jsonl").exists() => {
@@ -226,97 +222,73 @@ fn draft_with_own_tokenizer(recipe: &mut Recipe, session: Session) -> Result<Dra
         .transpose()?;
     if let Some((path, imported)) = &imported {
         listener.warnings(&imported.warnings);
-        shape::adopt(recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
+        shape::adopt(&mut recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
     } else {
-        shape::fill_preset(recipe)?;
+        shape::fill_preset(&mut recipe)?;
     }
+    let spec = LmSpec::read(&recipe)?;
     let own = imported.as_ref().and_then(|(_, imported)| imported.tokenizer.as_deref());
-    let (tokenizer, warning) = checks::tokenizer(recipe, own)?;
+    let (tokenizer, warning) = checks::tokenizer(&spec, own)?;
     warning.inspect(|warning| listener.warn(&warning, None));
     reading::tell_notes(tokenizer.notes(), listener);
     let from = imported.as_ref().map(|(path, _)| path.as_str());
-    let beside = beside::at_start(&tokenizer, recipe.opt("data.tokenizer", Recipe::text)?.as_deref(), from)?;
-    let mut config = shape::config(recipe, tokenizer.vocabulary())?;
+    let beside = beside::at_start(&tokenizer, spec.texts.tokenizer.as_deref(), from)?;
+    let mut config = shape::config(&spec, tokenizer.vocabulary())?;
     if let Some((path, imported)) = &imported {
-        checks::positions(recipe, imported.model.config.max_seq, path)?
-            .inspect(|warning| listener.warn(&warning, None));
+        checks::positions(&spec, imported.model.config.max_seq, path)?.inspect(|warning| listener.warn(&warning, None));
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
     }
-    Ok(Draft { given: imported.map(|(_, imported)| imported.model), config, tokenizer, beside })
+    let given = imported.map(|(_, imported)| imported.model);
+    Ok((spec, Draft { given, config, tokenizer, beside }))
 }
 
 /// The draft of a branch, whose tokenizer is its base's.
-fn draft_of_branch(recipe: &mut Recipe, base: &Base, session: Session) -> Result<Draft, Problems> {
+fn draft_of_branch(mut recipe: Recipe, base: &Base, session: Session) -> Result<(LmSpec, Draft), Problems> {
     let Session { device, listener, .. } = session;
     let given = checkpoint::read_model(&base.checkpoint, device)?;
     let positions = given.config.max_seq;
     if base.clocks.weights {
-        checks::positions(recipe, positions, base.name)?.inspect(|warning| listener.warn(&warning, None));
-        shape::adopt(recipe, &given.config, &Origin::Base(base.name.into()))?;
+        let spec = LmSpec::read(&recipe)?;
+        checks::positions(&spec, positions, base.name)?.inspect(|warning| listener.warn(&warning, None));
+        shape::adopt(&mut recipe, &given.config, &Origin::Base(base.name.into()))?;
     } else {
         recipe.inherit(&base.recipe, "model", base.name);
-        shape::fill_preset(recipe)?;
+        shape::fill_preset(&mut recipe)?;
     }
-    let tokenizer = checks::branch_tokenizer(recipe, &base.checkpoint)?;
-    let mut config = shape::config(recipe, tokenizer.vocabulary())?;
+    let spec = LmSpec::read(&recipe)?;
+    let tokenizer = checks::branch_tokenizer(&spec, &base.checkpoint)?;
+    let mut config = shape::config(&spec, tokenizer.vocabulary())?;
     config.max_seq = config.max_seq.max(positions);
-    Ok(Draft { given: base.clocks.weights.then_some(given), config, tokenizer, beside: Vec::new() })
+    let given = base.clocks.weights.then_some(given);
+    Ok((spec, Draft { given, config, tokenizer, beside: Vec::new() }))
 }
 
 /// The text that a branch trains on, its own or its base's, and the validation sets of both.
 fn text_of_branch(
-    recipe: &Recipe,
+    spec: &LmSpec,
     tokenizer: &Tokenizer,
     base: &Base,
     run: &RunDir,
     listener: &dyn Listener,
 ) -> Result<(StreamSpec, Vec<text::SetSpec>), Problems> {
     let manifest = text::Manifest::read(&base.run)?;
-    let seed = if base.clocks.rng { manifest.stream.seed } else { recipe.u64("seed")? };
-    let seq_len = recipe.usize("data.seq_len")?;
-    let (sources, new_sets, replay) = if recipe.names("data.train").is_empty() {
+    let seed = if base.clocks.rng { manifest.stream.seed } else { spec.run.seed };
+    let (sources, new_sets, replay) = if spec.texts.sources.is_empty() {
         // The same data continues, and with it the replay that it had, if any.
         (manifest.stream.sources.clone(), Vec::new(), manifest.stream.replay.clone())
     } else {
-        let (sources, sets) = text::sources(recipe, tokenizer, run, listener)?;
-        (sources, sets, text::replay(recipe, Some((&base.run, &base.checkpoint)))?)
+        let (sources, sets) = text::sources(spec, tokenizer, run, listener)?;
+        (sources, sets, text::replay(spec, Some((&base.run, &base.checkpoint)))?)
     };
     let sets = text::join_sets(&base.run, run, new_sets)?;
-    Ok((StreamSpec { seed, seq_len, sources, replay }, sets))
-}
-
-/// What a branch takes over from the recipe of its base where its own says nothing: the model's shape
-/// comes with the weights, data and learning rate only with their clocks.
-pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
-    for key in [
-        "data.tokenizer",
-        "data.text_key",
-        "data.eod",
-        "data.seq_len",
-        "data.bad_lines",
-        "batch",
-        "optimizer",
-        "memory",
-    ] {
-        recipe.inherit(base, key, name);
-    }
-    let keeps = |recipe: &Recipe, clock: &str| Ok::<_, Problem>(recipe.text(&format!("clocks.{clock}"))? == "keep");
-    if keeps(recipe, "schedule")? {
-        for key in ["lr", "run.horizon", "run.stop"] {
-            recipe.inherit(base, key, name);
-        }
-    }
-    if keeps(recipe, "rng")? {
-        recipe.inherit(base, "seed", name);
-    }
-    Ok(())
+    Ok((StreamSpec { seed, seq_len: spec.seq_len, sources, replay }, sets))
 }
 
 /// The plan in a few lines, and the learning rate, before the first update.
 fn announce(new: &New<'_, LmTask>, listener: &dyn Listener) {
-    let New { recipe, model, data: Data { stream, sets, .. }, lengths, state, .. } = new;
+    let New { spec, model, data: Data { stream, sets, .. }, lengths, state, .. } = new;
     let config = &model.config;
-    listener.say(&format_args!("recipe      {}", recipe.name()));
+    listener.say(&format_args!("recipe      {}", spec.run.recipe.name()));
     listener.say(&format_args!(
         "model       GPT-NeoX {} x {}, {} heads, vocabulary {}, {} parameters",
         config.layers,
@@ -344,16 +316,16 @@ fn announce(new: &New<'_, LmTask>, listener: &dyn Listener) {
         lengths.tokens_per_step,
         count((updates * lengths.tokens_per_step) as f64)
     ));
-    for dropped in recipe.dropped() {
+    for dropped in spec.run.recipe.dropped() {
         listener.say(&format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
     listener.say(&temper_schedule::sparkline(&lengths.schedule, Some(lengths.stop), listener.drawing(), 4).trim_end());
 }
 
 /// A set of few documents says little about a model, and less when the best checkpoint is chosen by it.
-fn warn_of_few(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> Result<(), Problems> {
-    let Some(best) = recipe.opt("checkpoint.keep_best", Recipe::text)? else { return Ok(()) };
-    let few = sets.iter().find(|set| set.name == best && set.source.documents() < FEW_DOCUMENTS);
+fn warn_of_few(spec: &LmSpec, sets: &[EvalSet], listener: &dyn Listener) {
+    let Some(best) = &spec.keep_best else { return };
+    let few = sets.iter().find(|set| set.name == *best && set.source.documents() < FEW_DOCUMENTS);
     if let Some(set) = few {
         let (documents, tokens) = (counted(set.source.documents(), "document"), counted(set.source.len(), "token"));
         listener.warn(
@@ -361,14 +333,12 @@ fn warn_of_few(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> Re
             Some("hold out more (data.validation_fraction), or name a separate validation set (data.validation.NAME.path)"),
         );
     }
-    Ok(())
 }
 
 /// Says which sets the limit of an evaluation cuts inside of a document.
-fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> Result<(), Problems> {
-    let (seq_len, limit) = (recipe.usize("data.seq_len")?, recipe.u64("eval.max_tokens")?);
-    for set in sets.iter().filter(|_| limit > 0) {
-        let windows = EvalWindows::new(&set.source, seq_len, Some(limit))?;
+fn warn_of_cuts(spec: &LmSpec, sets: &[EvalSet], listener: &dyn Listener) -> Result<(), Problems> {
+    for set in sets.iter().filter(|_| spec.max_tokens.is_some()) {
+        let windows = EvalWindows::new(&set.source, spec.seq_len, spec.max_tokens)?;
         if windows.cut() {
             listener.warn(&text::cut_words(&set.name, windows.tokens()), None);
         }
@@ -377,13 +347,13 @@ fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> R
 }
 
 /// Refuses a run that cannot fit into this machine's memory: the system would kill it without an error.
-fn check_memory(recipe: &Recipe, config: &GptNeoxConfig) -> Result<()> {
-    let (pieces, seq) = (pieces(recipe)?, recipe.usize("data.seq_len")?);
-    let needed = Memory::of(config, pieces.micro, seq, pieces.activation_checkpointing).total();
+fn check_memory(spec: &LmSpec, config: &GptNeoxConfig) -> Result<()> {
+    let pieces = &spec.pieces;
+    let needed = Memory::of(config, pieces.micro, spec.seq_len, pieces.activation_checkpointing).total();
     let Some(machine) = machine::memory().filter(|machine| needed > machine.total) else { return Ok(()) };
     let (needed, there) = (count(needed as f64), count(machine.total as f64));
     let why = format!("about {needed}B of memory are needed, this machine has {there}B");
-    Err(recipe.problem("batch.micro", why).hint(
+    Err(spec.problem("batch.micro", why).hint(
         "lower batch.micro (same result, less memory), or set memory.activation_checkpointing = true; `temper plan` \
          shows what the memory is for",
     ))
@@ -400,11 +370,4 @@ pub fn epoch_tokens(stream: &Stream) -> u64 {
     let windows: u64 = stream.windows()[..own].iter().sum();
     let replayed = stream.spec().replay.as_ref().map_or(0.0, |replay| replay.fraction);
     ((windows * stream.spec().seq_len as u64) as f64 / (1.0 - replayed)).round() as u64
-}
-
-/// How an update is cut into pieces.
-pub fn pieces(recipe: &Recipe) -> Result<Pieces> {
-    let batch = recipe.usize("batch.sequences")?;
-    let micro = recipe.opt("batch.micro", Recipe::usize)?.unwrap_or(batch).min(batch);
-    Ok(Pieces { micro, activation_checkpointing: recipe.bool("memory.activation_checkpointing")? })
 }

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use temper_base::numbers::count;
 use temper_base::{Problem, Problems, Result};
 use temper_data::{Documents, Input, TokenSource, Tokenizer};
-use temper_recipe::Recipe;
 use temper_record::run::RunDir;
 use temper_train::run::Limits;
 
 use crate::checks;
+use crate::spec::{LmSpec, ValidationSet};
 use crate::text::{self, Manifest, Named};
 
 /// Bytes of text that are tokenised to estimate the rest.
@@ -41,35 +41,34 @@ pub struct Survey {
 
 impl Survey {
     /// Looks at the data of a recipe; `base` is the run it branches from. What is missing is an error, all of it at once.
-    pub fn of(recipe: &Recipe, base: Option<&RunDir>, tokenizer: Option<&Tokenizer>) -> Result<Self, Problems> {
-        checks::lengths_and_paths(recipe, Limits::default())?;
+    pub fn of(spec: &LmSpec, base: Option<&RunDir>, tokenizer: Option<&Tokenizer>) -> Result<Self, Problems> {
+        checks::lengths_and_paths(spec, Limits::default())?;
         let mut survey = Self::default();
         if let Some(base) = base {
             for set in Manifest::read(base)?.sets {
                 survey.validation.push(Part::of_tokens(&set.name, &set.path, tokenizer)?);
             }
         }
-        for name in recipe.names("data.train") {
-            let own_set = recipe.is_set(&format!("data.validation.{name}.path"));
-            let fraction = if own_set { 0.0 } else { recipe.f64("data.validation_fraction")? };
-            let held_out = match text::look(&recipe.texts(&format!("data.train.{name}.path"))?)? {
+        for source in &spec.texts.sources {
+            let name = &source.name;
+            let held_out = match text::look(&source.paths)? {
                 Named::Tokens(train, validation) => {
                     survey.train.push(Part::of_tokens(name, &train, tokenizer)?);
                     validation.map(|path| Part::of_tokens(name, &path, tokenizer)).transpose()?
                 }
                 Named::Text(inputs) => {
-                    let whole = Part::of_text(name, &inputs, recipe, tokenizer)?;
-                    let (train, held_out) = whole.split(fraction);
+                    let whole = Part::of_text(name, &inputs, spec, tokenizer)?;
+                    let (train, held_out) = whole.split(spec.texts.held_out_of(source));
                     survey.train.push(train);
                     held_out
                 }
             };
-            survey.join(held_out.filter(|_| !own_set));
+            survey.join(held_out.filter(|_| !spec.texts.has_own_set(name)));
         }
-        for name in recipe.names("data.validation") {
-            let part = match text::look(&recipe.texts(&format!("data.validation.{name}.path"))?)? {
+        for ValidationSet { name, paths } in &spec.texts.validation {
+            let part = match text::look(paths)? {
                 Named::Tokens(train, validation) => Part::of_tokens(name, &validation.unwrap_or(train), tokenizer)?,
-                Named::Text(inputs) => Part::of_text(name, &inputs, recipe, tokenizer)?,
+                Named::Text(inputs) => Part::of_text(name, &inputs, spec, tokenizer)?,
             };
             survey.join(Some(part));
         }
@@ -86,9 +85,9 @@ impl Survey {
         self.train.iter().map(|part| part.tokens).sum::<Option<u64>>().filter(|&tokens| tokens > 0)
     }
 
-    /// Tokens of one evaluation, at most `max` of each set (0: all).
-    pub fn evaluated(&self, max: u64) -> Option<u64> {
-        let limit = if max == 0 { u64::MAX } else { max };
+    /// Tokens of one evaluation, at most `max` of each set.
+    pub fn evaluated(&self, max: Option<u64>) -> Option<u64> {
+        let limit = max.unwrap_or(u64::MAX);
         self.validation.iter().map(|part| Some(part.tokens?.min(limit))).sum()
     }
 
@@ -129,8 +128,8 @@ impl Part {
     }
 
     /// Of text: exactly if it is short, by its size if it is not.
-    fn of_text(name: &str, inputs: &[Input], recipe: &Recipe, tokenizer: Option<&Tokenizer>) -> Result<Self> {
-        let mut all = Documents::open(inputs, &text::options(recipe, 0.0)?.read)?;
+    fn of_text(name: &str, inputs: &[Input], spec: &LmSpec, tokenizer: Option<&Tokenizer>) -> Result<Self> {
+        let mut all = Documents::open(inputs, &spec.texts.read)?;
         let (total, counts) = (all.total_bytes(), all.counts());
         let (mut documents, mut bytes, mut tokens, mut whole) = (0u64, 0, 0u64, true);
         for document in all.by_ref() {

@@ -17,15 +17,16 @@ use temper_base::numbers::{count, duration};
 use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::builtin;
 use temper_data::{
-    Documents, Identity, Input, PrepareOptions, ReadOptions, ReplayOrder, ReplaySpec, SourceSpec, StreamSpec,
-    TokenSource, Tokenizer, prepare,
+    Documents, Identity, Input, PrepareOptions, ReadOptions, ReplaySpec, SourceSpec, StreamSpec, TokenSource,
+    Tokenizer, prepare,
 };
-use temper_recipe::{Recipe, is_name};
+use temper_recipe::is_name;
 use temper_record::checkpoint::Checkpoint;
 use temper_record::run::{RunDir, RunRef};
 
 use crate::evaluate::EvalSet;
 use crate::reading;
+use crate::spec::{LmSpec, Replay, Source, ValidationSet};
 use crate::tokenising::Tokenising;
 
 /// What a run trains on and is judged by. Paths inside the run are relative to it.
@@ -199,12 +200,6 @@ pub fn look(paths: &[String]) -> Result<Named> {
     Ok(Named::Text(paths.iter().map(input).collect::<Result<_>>()?))
 }
 
-/// How the recipe wants text to be read and split.
-pub fn options(recipe: &Recipe, validation_fraction: f64) -> Result<PrepareOptions> {
-    let read = reading::options(recipe)?;
-    Ok(PrepareOptions { validation_fraction, seed: recipe.u64("seed")?, read, ..PrepareOptions::default() })
-}
-
 /// Tokenises text of a recipe, telling the listener.
 pub fn tokenise(
     name: &str,
@@ -253,56 +248,52 @@ pub fn tokenise_with(
 
 /// The training sources and validation sets of the recipe, tokenised into `run` where they are text.
 pub fn sources(
-    recipe: &Recipe,
+    spec: &LmSpec,
     tokenizer: &Tokenizer,
     run: &RunDir,
     listener: &dyn Listener,
 ) -> Result<(Vec<SourceSpec>, Vec<SetSpec>), Problems> {
-    let fraction = recipe.f64("data.validation_fraction")?;
     let (mut sources, mut sets) = (Vec::new(), Vec::new());
     let mut trained = HashSet::new();
-    for name in recipe.names("data.train") {
-        let paths = recipe.texts(&format!("data.train.{name}.path"))?;
-        let weight = recipe.f64(&format!("data.train.{name}.weight"))?;
-        if weight > 0.0 {
-            trained.extend(files_of(&paths, true)?);
+    for source in &spec.texts.sources {
+        let Source { name, paths, weight } = source;
+        if *weight > 0.0 {
+            trained.extend(files_of(paths, true)?);
         }
-        let own_set = recipe.is_set(&format!("data.validation.{name}.path"));
-        let (path, validation) = match look(&paths)? {
+        let (path, validation) = match look(paths)? {
             Named::Tokens(train, validation) => {
                 reading::tell_of_tokens(name, std::iter::once(&train).chain(&validation), listener)?;
                 (train, validation)
             }
             Named::Text(inputs) => {
-                let options = options(recipe, if own_set { 0.0 } else { fraction })?;
+                let options = spec.texts.prepare(spec.texts.held_out_of(source));
                 tokenise(name, &inputs, tokenizer, &run.data().join(name), &options, listener)?
             }
         };
         // A source of weight 0 is left out, but still judged by.
-        if weight > 0.0 {
-            sources.push(SourceSpec { name: name.into(), path: whole(&path)?, weight, identity: None });
+        if *weight > 0.0 {
+            sources.push(SourceSpec { name: name.clone(), path: whole(&path)?, weight: *weight, identity: None });
         }
-        if let Some(path) = validation.filter(|_| !own_set) {
-            sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false, identity: None });
+        if let Some(path) = validation.filter(|_| !spec.texts.has_own_set(name)) {
+            sets.push(SetSpec { name: name.clone(), path: whole(&path)?, old: false, identity: None });
         }
     }
-    for name in recipe.names("data.validation") {
-        let paths = recipe.texts(&format!("data.validation.{name}.path"))?;
-        if let Some(file) = files_of(&paths, false)?.iter().find(|file| trained.contains(*file)) {
+    for ValidationSet { name, paths } in &spec.texts.validation {
+        if let Some(file) = files_of(paths, false)?.iter().find(|file| trained.contains(*file)) {
             listener.warn(
                 &format_args!("{name}: this validation set is trained on too: {}", file.display()),
                 Some("its loss says how well the model has learnt this text, and nothing about other texts"),
             );
         }
-        let path = match look(&paths)? {
+        let path = match look(paths)? {
             Named::Tokens(train, validation) => {
                 let path = validation.unwrap_or(train);
                 reading::tell_of_tokens(name, [&path], listener)?;
                 path
             }
-            Named::Text(inputs) => judged_by(name, &inputs, tokenizer, run, &options(recipe, 0.0)?, listener)?,
+            Named::Text(inputs) => judged_by(name, &inputs, tokenizer, run, &spec.texts.prepare(0.0), listener)?,
         };
-        sets.push(SetSpec { name: name.into(), path: whole(&path)?, old: false, identity: None });
+        sets.push(SetSpec { name: name.clone(), path: whole(&path)?, old: false, identity: None });
     }
     Ok((sources, sets))
 }
@@ -342,28 +333,28 @@ fn whole(path: &Path) -> Result<PathBuf> {
 }
 
 /// The replay that the recipe asks for, if it does. `base` is the run that is being branched.
-pub fn replay(recipe: &Recipe, base: Option<(&RunDir, &Checkpoint)>) -> Result<Option<Box<ReplaySpec>>, Problems> {
-    let fraction = recipe.f64("data.replay.fraction")?;
+pub fn replay(spec: &LmSpec, base: Option<(&RunDir, &Checkpoint)>) -> Result<Option<Box<ReplaySpec>>, Problems> {
+    let Replay { fraction, ref from, seen_only, order } = spec.replay;
     if fraction == 0.0 {
         return Ok(None);
     }
-    let (run, checkpoint) = match (recipe.opt("data.replay.from", Recipe::text)?, base) {
+    let (run, checkpoint) = match (from, base) {
         (Some(name), _) => {
-            let name = RunRef::parse(&name)?;
+            let name = RunRef::parse(name)?;
             (name.open()?, name.checkpoint()?)
         }
         (None, Some((run, checkpoint))) => (run.clone(), checkpoint.clone()),
         (None, None) => {
-            return Err(recipe
+            return Err(spec
                 .problem("data.replay.fraction", "there is no earlier run whose data could be replayed")
                 .hint("use `temper branch RUN RECIPE`, or name a run: data.replay.from = \"runs/base\"")
                 .into());
         }
     };
-    let seen = if recipe.bool("data.replay.seen_only")? {
+    let seen = if seen_only {
         let samples = crate::checkpoint::read_state(&checkpoint)?.samples;
         if samples == 0 {
-            return Err(recipe
+            return Err(spec
                 .problem("data.replay.seen_only", format!("{} has not seen a single sample", run.path().display()))
                 .hint("data.replay.seen_only = false replays all of its data")
                 .into());
@@ -371,10 +362,6 @@ pub fn replay(recipe: &Recipe, base: Option<(&RunDir, &Checkpoint)>) -> Result<O
         Some(samples)
     } else {
         None
-    };
-    let order = match recipe.text("data.replay.order")?.as_str() {
-        "reshuffled" => ReplayOrder::Reshuffled,
-        _ => ReplayOrder::Original,
     };
     let stream = Manifest::read(&run)?.stream;
     Ok(Some(Box::new(ReplaySpec { fraction, order, seen, offset: 0, stream })))

@@ -6,9 +6,9 @@ use temper_base::{Problem, Result};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::keys::{KEYS, find_key};
 use crate::library::{Library, Source, nearest};
 use crate::recipe::Origin;
+use crate::schema::Schema;
 use crate::value::Kind;
 
 /// A key as written.
@@ -41,7 +41,7 @@ pub(crate) fn chain(source: Source, text: &str, library: &Library<'_>, problems:
     let mut next = Some((source, text.to_owned()));
     while let Some((source, text)) = next.take() {
         let label = source.label();
-        let items = match items(&text, &label) {
+        let items = match items(&text, &label, library.schema) {
             Ok(items) => items,
             Err(problem) => {
                 problems.push(problem);
@@ -92,7 +92,7 @@ fn same(a: &Source, b: &Source) -> bool {
 }
 
 /// The keys of a TOML text.
-pub(crate) fn items(text: &str, label: &str) -> Result<Vec<Item>> {
+pub(crate) fn items(text: &str, label: &str, schema: &'static Schema) -> Result<Vec<Item>> {
     let line_of = |offset: usize| 1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count();
     let syntax = |error: toml::de::Error| {
         let line = error.span().map_or(1, |span| line_of(span.start));
@@ -103,7 +103,7 @@ pub(crate) fn items(text: &str, label: &str) -> Result<Vec<Item>> {
     let values: toml::Table = toml::from_str(text).map_err(syntax)?;
     let spans = DeTable::parse(text).map_err(syntax)?;
     let mut items = Vec::new();
-    walk(spans.get_ref(), &values, &mut Vec::new(), &mut |path, spanned, value| {
+    walk(schema, spans.get_ref(), &values, &mut Vec::new(), &mut |path, spanned, value| {
         let end = spanned.span().end.min(text.len());
         let rest = text[end..].lines().next().unwrap_or("");
         let comment = rest.trim().strip_prefix('#').unwrap_or("").trim().to_owned();
@@ -116,6 +116,7 @@ pub(crate) fn items(text: &str, label: &str) -> Result<Vec<Item>> {
 
 /// Visits what is not a table, and tables where no table belongs.
 fn walk(
+    schema: &'static Schema,
     spans: &DeTable<'_>,
     values: &toml::Table,
     path: &mut Vec<String>,
@@ -126,10 +127,10 @@ fn walk(
         // A quoted key with a dot must not look like two.
         path.push(key.get_ref().replace('.', "\u{b7}"));
         let joined = path.join(".");
-        let inside = KEYS.iter().any(|key| begins(key.path, path));
+        let inside = schema.keys().any(|key| begins(key.path, path));
         match (spanned.get_ref().as_table(), value.as_table()) {
-            (Some(spans), Some(values)) if !values.is_empty() && find_key(&joined).is_none() => {
-                walk(spans, values, path, visit);
+            (Some(spans), Some(values)) if !values.is_empty() && schema.find(&joined).is_none() => {
+                walk(schema, spans, values, path, visit);
             }
             (Some(_), Some(values)) if values.is_empty() && inside => {}
             _ => visit(joined, spanned, value),
@@ -145,7 +146,7 @@ fn begins(pattern: &str, path: &[String]) -> bool {
 }
 
 /// The layer of `key=value` overrides.
-pub(crate) fn overrides(texts: &[String], problems: &mut Vec<Problem>) -> Layer {
+pub(crate) fn overrides(texts: &[String], schema: &'static Schema, problems: &mut Vec<Problem>) -> Layer {
     let mut items = Vec::new();
     for text in texts {
         let Some((path, raw)) = text.split_once('=') else {
@@ -160,7 +161,7 @@ pub(crate) fn overrides(texts: &[String], problems: &mut Vec<Problem>) -> Layer 
             .filter(|table| table.len() == 1)
             .and_then(|mut table| table.remove("value"));
         // What is not TOML is text without quotes, and where text belongs a number is text.
-        let value = match (parsed, find_key(&path).map(|key| key.kind)) {
+        let value = match (parsed, schema.find(&path).map(|key| key.kind)) {
             (Some(value @ (toml::Value::String(_) | toml::Value::Array(_))), _) => value,
             (Some(_), Some(Kind::Text | Kind::Texts | Kind::Choice(_))) | (None, _) => bare(),
             (Some(value), _) => value,
@@ -171,10 +172,10 @@ pub(crate) fn overrides(texts: &[String], problems: &mut Vec<Problem>) -> Layer 
 }
 
 /// The problem that `path` is no key, with the nearest ones.
-pub(crate) fn unknown(item: &Item) -> Problem {
+pub(crate) fn unknown(item: &Item, schema: &'static Schema) -> Problem {
     let parts: Vec<&str> = item.path.split('.').collect();
     let whole: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
-    let below: Vec<&str> = KEYS.iter().filter(|key| begins(key.path, &whole)).map(|key| key.path).collect();
+    let below: Vec<&str> = schema.keys().filter(|key| begins(key.path, &whole)).map(|key| key.path).collect();
     let place = at(&item.place, &item.path);
     if !below.is_empty() {
         let hint = format!("its keys are {}", below.join(", "));
@@ -190,7 +191,7 @@ pub(crate) fn unknown(item: &Item) -> Problem {
         };
         own.iter().enumerate().map(part).collect::<Vec<_>>().join(".")
     };
-    let candidates: Vec<String> = KEYS.iter().map(|key| named(key.path)).collect();
+    let candidates: Vec<String> = schema.keys().map(|key| named(key.path)).collect();
     let last = parts.last().copied().unwrap_or_default();
     let ends_alike = |candidate: &&String| candidate.rsplit('.').next() == Some(last);
     let suggestions: Vec<&str> = match nearest(&item.path, candidates.iter().map(String::as_str)) {

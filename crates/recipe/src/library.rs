@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 use temper_base::{Problem, Result};
 
-/// The recipes built into a program, as (name, TOML); names look like `rewarm/small`.
+use crate::schema::Schema;
+
+/// The recipes built into a program, as (name, TOML), and the keys that its recipes have; names look like `rewarm/small`.
 #[derive(Debug, Clone, Copy)]
 pub struct Library<'a> {
+    /// The keys.
+    pub schema: &'static Schema,
     /// Name and text of each.
     pub recipes: &'a [(&'a str, &'a str)],
 }

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use temper_base::{Problem, Result};
 use temper_schedule::Length;
 
-use crate::keys::{KEYS, Task, find_key};
 use crate::library::Library;
 use crate::resolve;
+use crate::schema::{Schema, Task};
 use crate::value::{Value, radius};
 
 /// Where a value comes from.
@@ -72,24 +72,6 @@ pub struct Entry {
     pub place: String,
 }
 
-/// What `expect` asks for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Expectation {
-    /// The recipe expects nothing.
-    None,
-    /// The recipe expects something, but not of this run; the text says why.
-    Off(String),
-    /// At the end, `metric` should be within `tolerance` of `mean`.
-    Check {
-        /// The name of the metric.
-        metric: String,
-        /// Its expected value.
-        mean: f64,
-        /// By how much it may differ.
-        tolerance: f64,
-    },
-}
-
 /// A key on which two recipes differ; `None` where it is unset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -107,6 +89,7 @@ pub struct Recipe {
     pub(crate) name: String,
     pub(crate) entries: BTreeMap<String, Entry>,
     pub(crate) dropped: Vec<String>,
+    pub(crate) schema: &'static Schema,
     pub(crate) written: Written,
 }
 
@@ -136,7 +119,7 @@ impl Recipe {
         resolve::recipe(source, &text, overrides, library, false)
     }
 
-    /// As [`Recipe::load`], for a branch: images and target radius may be left out, since the base has them.
+    /// As [`Recipe::load`], for a branch: what a branch has from its base may be left out.
     ///
     /// # Errors
     /// Everything that is wrong with it, at least one entry.
@@ -163,8 +146,8 @@ impl Recipe {
     ///
     /// # Errors
     /// Everything that is wrong with it, at least one entry.
-    pub fn from_resolved(text: &str, place: &str) -> Result<Self, Vec<Problem>> {
-        resolve::resolved(text, place)
+    pub fn from_resolved(text: &str, place: &str, schema: &'static Schema) -> Result<Self, Vec<Problem>> {
+        resolve::resolved(text, place, schema)
     }
 
     /// The name or path it was loaded by.
@@ -177,12 +160,23 @@ impl Recipe {
         self.written.text.as_deref()
     }
 
+    /// The keys that it may have.
+    pub fn schema(&self) -> &'static Schema {
+        self.schema
+    }
+
     /// What it trains.
-    pub fn task(&self) -> Task {
-        match self.get("task").map(|entry| &entry.value) {
-            Some(Value::Text(task)) if task == "certify" => Task::Certify,
-            _ => Task::Lm,
-        }
+    pub fn task(&self) -> &'static Task {
+        let named = match self.get("task").map(|entry| &entry.value) {
+            Some(Value::Text(name)) => self.schema.task(name),
+            _ => None,
+        };
+        named.unwrap_or(self.schema.tasks[0])
+    }
+
+    /// What its author says of it in a line, if anything.
+    pub fn about(&self) -> String {
+        self.shown("about")
     }
 
     /// The value and origin of a key, if it is set.
@@ -190,16 +184,10 @@ impl Recipe {
         self.entries.get(path)
     }
 
-    /// Every set key in the order of [`KEYS`], keys of one section together.
+    /// Every set key in the order of the schema, keys of one section together.
     pub fn entries(&self) -> Vec<(&str, &Entry)> {
-        let rank = |path: &str| {
-            let section = path.rsplit_once('.').map_or("", |(section, _)| section).to_owned();
-            let index = KEYS.iter().position(|key| key.matches(&path.split('.').collect::<Vec<_>>()));
-            let first = index.and_then(|index| KEYS.iter().position(|key| key.section() == KEYS[index].section()));
-            (first, section, index)
-        };
         let mut entries: Vec<_> = self.entries.iter().map(|(path, entry)| (path.as_str(), entry)).collect();
-        entries.sort_by_cached_key(|(path, _)| rank(path));
+        entries.sort_by_cached_key(|(path, _)| self.schema.rank(path));
         entries
     }
 
@@ -255,7 +243,7 @@ impl Recipe {
     }
 
     fn required<T>(&self, key: &str, pick: impl Fn(&Value) -> Option<T>) -> Result<T> {
-        match (self.get(key), find_key(key)) {
+        match (self.get(key), self.schema.find(key)) {
             (Some(entry), _) => pick(&entry.value)
                 .ok_or_else(|| self.problem(key, format!("{} is of another kind than asked for", entry.value))),
             (None, Some(known)) => Err(self.problem(key, "it is not set").hint(format!("{}: {}", key, known.doc))),
@@ -331,6 +319,17 @@ impl Recipe {
         })
     }
 
+    /// The choice of a key: what `from_name` makes of its word.
+    ///
+    /// # Errors
+    /// If the key is not set, or its value is none of the choices.
+    pub fn choice<T>(&self, key: &str, from_name: impl Fn(&str) -> Option<T>) -> Result<T> {
+        self.required(key, |value| match value {
+            Value::Text(text) => from_name(text),
+            _ => None,
+        })
+    }
+
     /// The texts of a key.
     ///
     /// # Errors
@@ -386,7 +385,7 @@ impl Recipe {
 
     /// Gives a key a value unless the user has set it: replaces only a default or nothing. Returns whether it did.
     pub fn fill(&mut self, key: &str, value: Value, origin: Origin) -> bool {
-        debug_assert!(find_key(key).is_some(), "{key}");
+        debug_assert!(self.schema.find(key).is_some(), "{key}");
         let open = self.get(key).is_none_or(|entry| entry.origin == Origin::Default);
         if open {
             self.entries.insert(key.to_owned(), Entry { value, origin, place: String::new() });
@@ -396,7 +395,7 @@ impl Recipe {
 
     /// Gives a key the value that follows from other keys, whatever it was.
     pub fn decide(&mut self, key: &str, value: Value, origin: Origin) {
-        debug_assert!(find_key(key).is_some(), "{key}");
+        debug_assert!(self.schema.find(key).is_some(), "{key}");
         self.entries.insert(key.to_owned(), Entry { value, origin, place: String::new() });
     }
 
@@ -406,23 +405,11 @@ impl Recipe {
         let under = format!("{key}.");
         for (path, entry) in base.entries.iter().filter(|(path, _)| *path == key || path.starts_with(&under)) {
             // A default of the base is the same default here; what a method or a network decided there it decides anew.
-            let anew = find_key(path).is_some_and(|key| key.anew);
+            let anew = self.schema.find(path).is_some_and(|key| key.anew);
             let decided = matches!(entry.origin, Origin::Preset(_)) && anew;
             if entry.origin != Origin::Default && !decided {
                 self.fill(path, entry.value.clone(), Origin::Base(run.to_owned()));
             }
-        }
-    }
-
-    /// What the recipe expects of this run. Overriding a value that affects the result switches it off.
-    pub fn expectation(&self) -> Expectation {
-        let parts = (self.text("expect.metric"), self.f64("expect.mean"), self.f64("expect.tolerance"));
-        let (Ok(metric), Ok(mean), Ok(tolerance)) = parts else { return Expectation::None };
-        let bears = |path: &&str| find_key(path).is_none_or(|key| key.bears);
-        let changed: Vec<&str> = self.overridden().into_iter().filter(bears).collect();
-        match changed.is_empty() {
-            true => Expectation::Check { metric, mean, tolerance },
-            false => Expectation::Off(format!("not checked, since --set changed {}", changed.join(", "))),
         }
     }
 

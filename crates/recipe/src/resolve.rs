@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use temper_base::Problem;
-use temper_schedule::{Length, LrShape, Units, shape_fields};
 
-use crate::keys::{KEYS, Key, Task, alternative, current, find_key};
+use crate::check::Check;
 use crate::layer::{self, Item, Layer, at};
 use crate::library::{Library, Source};
 use crate::recipe::{Entry, Origin, Recipe, Written};
-use crate::value::Value;
+use crate::schema::{Key, Schema};
+use crate::value::{Kind, Value};
 
 pub(crate) fn recipe(
     source: Source,
@@ -23,21 +23,21 @@ pub(crate) fn recipe(
     let mut layers = layer::chain(source, text, library, &mut problems);
     let own = layers.len().saturating_sub(1);
     let whole = problems.is_empty();
-    layers.push(layer::overrides(overrides, &mut problems));
-    let mut recipe = Resolver { whole, branches, ..Resolver::new(name, own, problems) }.run(layers)?;
+    layers.push(layer::overrides(overrides, library.schema, &mut problems));
+    let mut recipe = Resolver { whole, branches, ..Resolver::new(name, own, library.schema, problems) }.run(layers)?;
     recipe.written.text = Some(text.to_owned());
     Ok(recipe)
 }
 
-pub(crate) fn resolved(text: &str, place: &str) -> Result<Recipe, Vec<Problem>> {
-    let items = layer::items(text, place).map_err(|problem| vec![problem])?;
+pub(crate) fn resolved(text: &str, place: &str, schema: &'static Schema) -> Result<Recipe, Vec<Problem>> {
+    let items = layer::items(text, place, schema).map_err(|problem| vec![problem])?;
     let header = text.lines().next().and_then(|line| line.strip_prefix("# Resolved from "));
     let name = header.and_then(|line| line.rsplit_once(';')).map_or(place, |(name, _)| name);
     let comments: BTreeMap<String, Origin> =
         items.iter().filter_map(|item| Some((item.path.clone(), item.comment.parse().ok()?))).collect();
     let layer = Layer { origin: Origin::File(place.to_owned()), items };
     // While it is read, what is missing is missing in this file.
-    let mut recipe = Resolver::new(place.to_owned(), 0, Vec::new()).run(vec![layer])?;
+    let mut recipe = Resolver::new(place.to_owned(), 0, schema, Vec::new()).run(vec![layer])?;
     recipe.name = name.to_owned();
     recipe.written.at = Some(place.to_owned());
     for (path, origin) in comments {
@@ -64,8 +64,9 @@ struct Resolver {
 }
 
 impl Resolver {
-    fn new(name: String, own: usize, problems: Vec<Problem>) -> Self {
-        let recipe = Recipe { name, entries: BTreeMap::new(), dropped: Vec::new(), written: Written::default() };
+    fn new(name: String, own: usize, schema: &'static Schema, problems: Vec<Problem>) -> Self {
+        let (entries, written) = (BTreeMap::new(), Written::default());
+        let recipe = Recipe { name, entries, dropped: Vec::new(), schema, written };
         let (layer_of, refused) = (BTreeMap::new(), BTreeSet::new());
         Self { recipe, own, layer_of, refused, whole: true, branches: false, problems }
     }
@@ -78,15 +79,15 @@ impl Resolver {
         }
         self.check_task();
         self.check_names();
-        self.choose_lr_keys();
+        self.choose_keys();
         self.fill_defaults();
         if self.whole {
-            self.check_required();
+            self.check_by_task();
         }
         // The values of what it extends are in the recipe now.
         self.forget("extends");
         if self.problems.is_empty() {
-            self.check_lr();
+            self.problems = (self.recipe.task().check_sound)(&self.recipe);
         }
         if self.problems.is_empty() { Ok(self.recipe) } else { Err(self.problems) }
     }
@@ -101,8 +102,9 @@ impl Resolver {
 
     /// One key of one layer.
     fn take(&mut self, item: &Item, layer: usize, origin: &Origin) {
-        let path = current(&item.path);
-        if let Some(prefix) = removal(item) {
+        let schema = self.recipe.schema;
+        let path = schema.current(&item.path);
+        if let Some(prefix) = removal(item, schema) {
             let inherited = |key: &String| key.starts_with(&prefix);
             if !self.recipe.entries.keys().any(inherited) {
                 let why = "there is nothing of this name to take away";
@@ -110,8 +112,8 @@ impl Resolver {
             }
             return self.recipe.entries.retain(|key, _| !inherited(key));
         }
-        let Some(key) = find_key(path) else {
-            return self.problems.push(layer::unknown(item));
+        let Some(key) = schema.find(path) else {
+            return self.problems.push(layer::unknown(item, schema));
         };
         if let Some(name) = chosen_name(key, path).filter(|name| !is_name(name)) {
             let why = format!("`{name}` cannot be a name: letters, digits, - and _ can");
@@ -127,7 +129,7 @@ impl Resolver {
         if !key.inherited && layer < self.own {
             return;
         }
-        if let Some(other) = alternative(path) {
+        if let Some(other) = schema.alternative(path) {
             match self.layer_of.get(other) {
                 Some(earlier) if *earlier == layer => {
                     let why = format!("it is given together with {other}");
@@ -154,24 +156,23 @@ impl Resolver {
 
     /// Checks that every key belongs to the task of the recipe.
     fn check_task(&mut self) {
-        let task = self.recipe.task();
-        let paths: Vec<(String, Task)> = self
-            .recipe
-            .entries
-            .keys()
-            .filter_map(|path| Some((path.clone(), find_key(path)?.task.filter(|own| *own != task)?)))
-            .collect();
-        for (path, own) in paths {
-            let why = format!("this is a key of {}, and the recipe has task = \"{}\"", own.words(), task.name());
+        let (schema, task) = (self.recipe.schema, self.recipe.task());
+        let strange = |path: &String| {
+            let own = schema.task(schema.find(path)?.task?)?;
+            (own != task).then(|| (path.clone(), own))
+        };
+        let strange: Vec<_> = self.recipe.entries.keys().filter_map(strange).collect();
+        for (path, own) in strange {
+            let why = format!("this is a key of {}, and the recipe has task = \"{}\"", own.words, task.name);
             let problem = self.recipe.problem(&path, why);
-            self.problems.push(problem.hint(format!("task = \"{}\", or take the key out", own.name())));
+            self.problems.push(problem.hint(format!("task = \"{}\", or take the key out", own.name)));
             self.forget(&path);
         }
     }
 
     /// Checks that every name which the user chose has the keys that it needs.
     fn check_names(&mut self) {
-        for key in KEYS {
+        for key in self.recipe.schema.keys() {
             let Some(why) = key.needed else { continue };
             for path in self.instances(key) {
                 if !self.recipe.is_set(&path) && !self.refused.contains(&path) {
@@ -182,61 +183,55 @@ impl Resolver {
         }
     }
 
-    /// Keys of `lr` that the shape does not have are dropped if inherited by the choice of the shape, an error otherwise.
-    fn choose_lr_keys(&mut self) {
-        let Some(fields) = self.lr_fields() else { return };
-        let chosen = self.layer_of.get("lr.shape").copied().unwrap_or(0);
-        let strange: Vec<String> = self
-            .recipe
-            .entries
-            .keys()
-            .filter(|path| path.strip_prefix("lr.").is_some_and(|field| !fields.contains(&field)))
-            .cloned()
-            .collect();
-        for path in strange {
-            if self.layer_of.get(&path).is_some_and(|layer| *layer < chosen) {
-                self.forget(&path);
-                self.recipe.dropped.push(path);
-                continue;
+    /// Where a key chooses which others its section has, the others are dropped if inherited by that choice, an error otherwise.
+    fn choose_keys(&mut self) {
+        for chooser in self.recipe.schema.keys().filter(|key| key.chooses.is_some()) {
+            let Some(fields) = self.chosen_fields(chooser) else { continue };
+            let chosen = self.layer_of.get(chooser.path).copied().unwrap_or(0);
+            let field = |path: &str| path.strip_prefix(chooser.section())?.strip_prefix('.').map(str::to_owned);
+            let strange = |path: &&String| field(path).is_some_and(|field| !fields.contains(&field.as_str()));
+            let strange: Vec<String> = self.recipe.entries.keys().filter(strange).cloned().collect();
+            for path in strange {
+                if self.layer_of.get(&path).is_some_and(|layer| *layer < chosen) {
+                    self.forget(&path);
+                    self.recipe.dropped.push(path);
+                    continue;
+                }
+                let field = field(&path).unwrap_or_default();
+                let has = |choice: &&&str| fields_of(chooser, choice).is_some_and(|own| own.contains(&field.as_str()));
+                let Kind::Choice(choices) = chooser.kind else { continue };
+                let homes: Vec<&str> = choices.iter().filter(has).copied().collect();
+                let why = format!("{} = \"{}\" has no such key", chooser.path, self.choice(chooser));
+                let problem = self.recipe.problem(&path, why);
+                self.problems.push(problem.hint(format!("it belongs to {} = {}", chooser.path, homes.join(", "))));
             }
-            let field = path.trim_start_matches("lr.");
-            let has = |shape: &&&str| shape_fields(shape).is_some_and(|[_, own]| own.contains(&field));
-            let homes: Vec<&str> = LrShape::NAMES.iter().filter(has).copied().collect();
-            let shape = self.lr_shape();
-            let problem = self
-                .recipe
-                .problem(&path, format!("a schedule of lr.shape = \"{shape}\" has no such key"))
-                .hint(format!("it belongs to lr.shape = {}", homes.join(", ")));
-            self.problems.push(problem);
         }
     }
 
-    fn lr_shape(&self) -> String {
-        match self.recipe.get("lr.shape").map(|entry| &entry.value) {
-            Some(Value::Text(shape)) => shape.clone(),
-            _ => "cosine".to_owned(),
+    /// What is chosen by a key, be it by its default.
+    fn choice(&self, chooser: &Key) -> String {
+        match self.recipe.get(chooser.path).map(|entry| &entry.value) {
+            Some(Value::Text(choice)) => choice.clone(),
+            _ => chooser.default.unwrap_or_default().trim_matches('"').to_owned(),
         }
     }
 
-    /// The fields of the chosen shape; `None` if the choice was refused.
-    fn lr_fields(&self) -> Option<Vec<&'static str>> {
-        let shape = self.lr_shape();
-        if self.refused.contains("lr.shape") {
-            return None;
-        }
-        shape_fields(&shape).map(|lists| lists.concat())
+    /// The keys that the section of `chooser` has; `None` if it chooses none, or the choice was refused.
+    fn chosen_fields(&self, chooser: &Key) -> Option<Vec<&'static str>> {
+        if self.refused.contains(chooser.path) { None } else { fields_of(chooser, &self.choice(chooser)) }
     }
 
     fn fill_defaults(&mut self) {
-        let (fields, task) = (self.lr_fields(), self.recipe.task());
-        for key in KEYS {
-            let Some(default) = key.default_for(task).filter(|_| key.belongs_to(task)) else { continue };
-            let Some(value) = default_value(key, default) else { continue };
-            let belongs = match key.path.strip_prefix("lr.") {
-                Some(field) => fields.as_ref().is_none_or(|fields| fields.contains(&field)),
-                None => true,
+        let (schema, task) = (self.recipe.schema, self.recipe.task());
+        let choosers = schema.keys().filter_map(|key| Some((key.section(), self.chosen_fields(key)?)));
+        let chosen: BTreeMap<&str, Vec<&str>> = choosers.collect();
+        for key in schema.keys().filter(|key| key.belongs_to(task)) {
+            let Some(value) = schema.default_of(key, task).and_then(|default| default_value(key, default)) else {
+                continue;
             };
-            if !belongs || alternative(key.path).is_some_and(|other| self.recipe.is_set(other)) {
+            let field = key.path.rsplit('.').next().unwrap_or_default();
+            let belongs = chosen.get(key.section()).is_none_or(|fields| fields.contains(&field));
+            if !belongs || schema.alternative(key.path).is_some_and(|other| self.recipe.is_set(other)) {
                 continue;
             }
             for path in self.instances(key) {
@@ -256,132 +251,23 @@ impl Resolver {
         }
     }
 
-    fn check_required(&mut self) {
-        let keeps = |recipe: &Recipe, clock: &str| recipe.text(clock).is_ok_and(|choice| choice == "keep");
-        // What is kept of a base run comes from there.
-        if !keeps(&self.recipe, "clocks.schedule") {
-            for key in ["lr.peak", "run.horizon"] {
-                if !self.recipe.is_set(key) && !self.refused.contains(key) {
-                    let doc = find_key(key).map_or("", |key| key.doc);
-                    let problem = self.recipe.problem(key, "it is not set").hint(format!("{key} is {doc}"));
-                    self.problems.push(problem);
-                }
-            }
-        }
-        match self.recipe.task() {
-            Task::Lm => self.check_text(keeps(&self.recipe, "clocks.data")),
-            Task::Certify => {
-                // A branch takes images and target from its base.
-                let branch = self.branches || self.recipe.is_set("base");
-                let [data, schedule] = ["clocks.data", "clocks.schedule"].map(|clock| keeps(&self.recipe, clock));
-                self.check_certify(data || branch, schedule || branch);
-            }
-        }
-        if self.recipe.length("log.every").is_ok_and(|every| every.is_zero()) {
-            let problem = self.recipe.problem("log.every", "must be at least one step");
-            self.problems.push(problem);
-        }
-        let expects = ["expect.metric", "expect.mean", "expect.tolerance"];
-        let (set, unset): (Vec<&str>, Vec<&str>) = expects.iter().partition(|key| self.recipe.is_set(key));
-        if !set.is_empty() && !unset.is_empty() && !expects.iter().any(|key| self.refused.contains(*key)) {
-            let problem = self.recipe.problem(set[0], format!("it needs {} too", unset.join(" and ")));
-            self.problems.push(problem);
-        }
-    }
-
-    fn check_text(&mut self, kept: bool) {
-        let named = |path: &String| path.starts_with("data.train.");
-        let any = self.recipe.entries.keys().any(named) || self.refused.iter().any(named);
-        if !any && !kept {
-            let problem = self.recipe.problem("data.train", "there is nothing to train on");
-            self.problems.push(problem.hint("for example data.train.docs.path = \"corpus/docs\""));
-        }
-    }
-
-    fn check_certify(&mut self, data_kept: bool, target_kept: bool) {
-        let unset = |key: &str| !self.recipe.is_set(key) && !self.refused.contains(key);
-        let mut missing = Vec::new();
-        if unset("data.images") && !data_kept {
-            missing.push(("data.images", "there is nothing to train on", "for example data.images = \"data/mnist\""));
-        }
-        if unset("eps.target") && !target_kept {
-            missing.push(("eps.target", "it is not set", "for example eps.target = \"8/255\""));
-        }
-        for (key, why, hint) in missing {
-            let problem = self.recipe.problem(key, why);
-            self.problems.push(problem.hint(hint));
-        }
-        if self.recipe.is_set("model.graph") && self.recipe.is_set("model.width") {
-            let problem = self.recipe.problem("model.width", "a list of layers has its own widths");
-            self.problems.push(problem.hint("take it out, or give model.name instead of model.graph"));
-        }
-        if let (Ok(floor), Ok(target)) = (self.recipe.f64("eps.floor"), self.recipe.radius("eps.target"))
-            && floor > target
-        {
-            let problem = self.recipe.problem("eps.floor", format!("{floor} is above eps.target, {target}"));
-            self.problems.push(problem.hint("1e-6 is the paper's: just enough for bounds in single precision"));
-        }
-        let attacked = self.recipe.text("method.name").is_ok_and(|name| name == "pgd");
-        let given = |key: &str| self.recipe.bool(key) == Ok(true);
-        if attacked && (given("method.tightness") || given("method.relu_balance")) {
-            let problem =
-                self.recipe.problem("method.name", "the warmup regularisers need bounds, and \"pgd\" has none");
-            self.problems
-                .push(problem.hint("take method.tightness and method.relu_balance out, or choose another method"));
-        }
-        let tokens = |value: &Value| match value {
-            Value::Length(length) => matches!(length, Length::Tokens(_)),
-            Value::Lengths(lengths) => lengths.iter().any(|length| matches!(length, Length::Tokens(_))),
-            _ => false,
-        };
-        let in_tokens: Vec<String> = self
-            .recipe
-            .entries
-            .iter()
-            .filter(|(_, entry)| tokens(&entry.value))
-            .map(|(path, _)| path.clone())
-            .collect();
-        for path in in_tokens {
-            let problem = self.recipe.problem(&path, "images have no tokens");
-            self.problems.push(problem.hint("write for example \"2000 steps\", \"3 epochs\" or \"10%\""));
-        }
-        let statistics = self.recipe.text("batch.statistics").is_ok_and(|choice| choice == "batch");
-        if statistics && self.recipe.usize("batch.accumulate").is_ok_and(|pieces| pieces == 1) {
-            let problem = self.recipe.problem("batch.statistics", "a batch in one piece has its own statistics anyway");
-            self.problems.push(problem.hint("set batch.accumulate above 1, or batch.statistics = \"piece\""));
-        }
-    }
-
-    /// Checks the schedule as far as possible before the data is known: all of it, unless a length is in epochs.
-    fn check_lr(&mut self) {
-        let recipe = &self.recipe;
-        let Ok(horizon) = recipe.length("run.horizon") else { return };
-        let tokens = match recipe.task() {
-            Task::Lm => {
-                recipe.u64("data.seq_len").unwrap_or(1).saturating_mul(recipe.u64("batch.sequences").unwrap_or(1))
-            }
-            Task::Certify => recipe.u64("batch.images").unwrap_or(1),
-        };
-        let units = Units { tokens_per_step: tokens.max(1), tokens_per_epoch: None };
-        let in_epochs = |value: &Value| match value {
-            Value::Length(length) => matches!(length, Length::Epochs(_)),
-            Value::Lengths(lengths) => lengths.iter().any(|length| matches!(length, Length::Epochs(_))),
-            _ => false,
-        };
-        if recipe.entries.iter().any(|(path, entry)| path.starts_with("lr.") && in_epochs(&entry.value)) {
-            return;
-        }
-        let Ok(steps) = horizon.steps(&units, None) else { return };
-        if recipe.is_set("lr.peak") {
-            self.problems.extend(recipe.schedule(&units, steps).err().unwrap_or_default());
-        }
+    fn check_by_task(&mut self) {
+        let (branch, refused) = (self.branches, &self.refused);
+        let mut check = Check { recipe: &self.recipe, branch, refused, problems: Vec::new() };
+        (self.recipe.task().check)(&mut check);
+        self.problems.extend(check.problems);
     }
 }
 
+/// The keys that the section of `chooser` has beside `choice`.
+fn fields_of(chooser: &Key, choice: &str) -> Option<Vec<&'static str>> {
+    chooser.chooses.and_then(|fields| fields(choice))
+}
+
 /// `data.train.NAME.` if the item takes that name away.
-fn removal(item: &Item) -> Option<String> {
+fn removal(item: &Item, schema: &'static Schema) -> Option<String> {
     let (prefix, _) = item.path.rsplit_once('.')?;
-    let chosen = KEYS.iter().any(|key| key.prefix() == Some(prefix));
+    let chosen = schema.keys().any(|key| key.prefix() == Some(prefix));
     (chosen && item.value.as_bool() == Some(false)).then(|| format!("{}.", item.path))
 }
 

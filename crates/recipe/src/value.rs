@@ -133,6 +133,17 @@ impl fmt::Display for Value {
     }
 }
 
+impl Value {
+    /// The lengths that it is, if it is any.
+    pub fn lengths(&self) -> &[Length] {
+        match self {
+            Value::Length(length) => std::slice::from_ref(length),
+            Value::Lengths(lengths) => lengths,
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Texts(_) => &[],
+        }
+    }
+}
+
 /// Why a value is refused, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {

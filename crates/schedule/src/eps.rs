@@ -16,6 +16,15 @@ impl EpsShape {
     /// The names recipes use.
     pub const NAMES: &'static [&'static str] = &["smoothed", "linear", "constant"];
 
+    /// Its name in a recipe.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Smoothed => "smoothed",
+            Self::Linear => "linear",
+            Self::Constant => "constant",
+        }
+    }
+
     /// The shape of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {

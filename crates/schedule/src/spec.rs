@@ -330,6 +330,19 @@ impl Convention {
     /// The names of all.
     pub const NAMES: &'static [&'static str] = &["ours", "neox", "neox-2023", "nanogpt", "llm.c", "hf", "olmo-core"];
 
+    /// Its name in a recipe.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Neox => "neox",
+            Self::Neox2023 => "neox-2023",
+            Self::NanoGpt => "nanogpt",
+            Self::LlmC => "llm.c",
+            Self::Hf => "hf",
+            Self::OlmoCore => "olmo-core",
+        }
+    }
+
     /// The one of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {

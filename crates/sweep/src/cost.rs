@@ -5,21 +5,23 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use burn::tensor::Device;
+use temper::Trains;
 use temper_base::{Listener, Problems, Result};
 use temper_certify as certify;
 use temper_certify::cost::checkpoint_bytes as network_bytes;
 use temper_data::Vocabulary;
 use temper_lm as lm;
 use temper_lm::cost::{Memory, calibrate, checkpoint_bytes};
+use temper_lm::shape;
+use temper_lm::spec::{LmSpec, TextSpec};
 use temper_lm::step::Pieces;
-use temper_lm::{shape, start};
 use temper_model::GptNeoxConfig;
-use temper_recipe::{Recipe, Task};
-use temper_train::lengths::Lengths;
+use temper_recipe::Recipe;
 use temper_train::machine;
+use temper_train::spec::Spec;
 
 use crate::texts;
-use crate::tree::{Node, Parent, Tree};
+use crate::tree::{Node, Parent, Tree, inherit};
 
 /// What one run takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,9 +81,9 @@ pub fn of_tree(
     let mut costs = Vec::new();
     for node in &tree.nodes {
         let base = base_of(tree, node)?;
-        costs.push(match node.recipe.task() {
-            Task::Lm => language_model(node, base, clock.as_deref_mut(), device, listener)?,
-            Task::Certify => classifier(node, base.map(|(base, _)| base), clock.as_deref_mut(), device, listener)?,
+        costs.push(match Trains::of(&node.recipe) {
+            Trains::LanguageModel => language_model(node, base, clock.as_deref_mut(), device, listener)?,
+            Trains::Classifier => classifier(node, base.map(|(base, _)| base), clock.as_deref_mut(), device, listener)?,
         });
     }
     Ok(costs)
@@ -93,11 +95,11 @@ fn base_of(tree: &Tree, node: &Node) -> Result<Option<(Recipe, Option<String>)>,
         None => None,
         Some((Parent::Node(index), _)) => {
             let base = tree.nodes[*index].recipe.clone();
-            let tokenizer = base.opt("data.tokenizer", Recipe::text)?;
+            let tokenizer = lm::spec::tokenizer(&base)?;
             Some((base, tokenizer))
         }
         Some((Parent::Run(path), _)) => {
-            let base = temper_train::run::resolved(&temper_record::RunDir::open(path)?)?;
+            let base = temper::recipe_of(&temper_record::RunDir::open(path)?)?;
             Some((base, Some(texts::tokenizer_of(&path.display().to_string()))))
         }
     })
@@ -107,11 +109,11 @@ fn configuration(recipe: &mut Recipe, base: Option<&(Recipe, Option<String>)>) -
     let Some((base, tokenizer)) = base else {
         return lm::plan::configuration(recipe, None, &mut Vec::new());
     };
-    start::inherit(recipe, base, "base")?;
+    inherit(recipe, base);
     recipe.inherit(base, "model", "base");
     shape::fill_preset(recipe)?;
     let none = || Vocabulary { size: 0, fingerprint: String::new(), eod: 0 };
-    shape::config(recipe, &texts::vocabulary(tokenizer.as_deref()).unwrap_or_else(none))
+    shape::config(&LmSpec::read(recipe)?, &texts::vocabulary(tokenizer.as_deref()).unwrap_or_else(none))
 }
 
 fn language_model(
@@ -123,9 +125,9 @@ fn language_model(
 ) -> Result<Cost, Problems> {
     let mut recipe = node.recipe.clone();
     let config = configuration(&mut recipe, base.as_ref())?;
-    let lengths = Lengths::resolve(&recipe, None, None)?;
-    let (batch, seq) = (recipe.usize("batch.sequences")?, recipe.usize("data.seq_len")?);
-    let pieces = start::pieces(&recipe)?;
+    let spec = LmSpec::read(&recipe)?;
+    let lengths = spec.lengths(None, None)?;
+    let LmSpec { batch, seq_len: seq, pieces, .. } = spec;
     let memory = Memory::of(&config, pieces.micro, seq, pieces.activation_checkpointing).total();
     let amount = lengths.stop * lengths.tokens_per_step;
     let fits = machine::memory().is_none_or(|machine| memory < machine.total);
@@ -138,16 +140,16 @@ fn language_model(
         })
     });
     // A third of an update is its forward pass, which is what an evaluation makes.
-    let sets = recipe.names("data.train").len() + recipe.names("data.validation").len();
-    let sets = sets + base.map_or(0, |(base, _)| base.names("data.train").len());
+    let of_base = base.map(|(base, _)| TextSpec::read(&base)).transpose()?.map_or(0, |texts| texts.sources.len());
+    let sets = spec.texts.sources.len() + spec.texts.validation.len() + of_base;
     let evaluations = 2 + lengths.stop.checked_div(lengths.eval_every).unwrap_or(0);
-    let evaluated = recipe.u64("eval.max_tokens")? * sets as u64 * evaluations;
+    let evaluated = spec.max_tokens.unwrap_or(0) * sets as u64 * evaluations;
     let updates = lengths.stop as f64 + evaluated as f64 / 3.0 / lengths.tokens_per_step as f64;
     // "7%" and "21 steps" may be the same checkpoint.
     let points: BTreeSet<u64> = lengths.keep_at.iter().copied().collect();
-    let kept = recipe.u64("checkpoint.keep_last")? + points.len() as u64;
+    let kept = spec.run.keep_last as u64 + points.len() as u64;
     let kept = kept + lengths.stop.checked_div(lengths.keep_every).unwrap_or(0);
-    let kept = kept + u64::from(recipe.is_set("checkpoint.keep_best"));
+    let kept = kept + u64::from(spec.keep_best.is_some());
     Ok(Cost {
         steps: lengths.stop,
         amount,
@@ -169,18 +171,18 @@ fn classifier(
 ) -> Result<Cost, Problems> {
     let mut recipe = node.recipe.clone();
     if let Some(base) = &base {
-        certify::start::inherit(&mut recipe, base, "base")?;
+        inherit(&mut recipe, base);
     }
     let mut plan = certify::plan::resolve(&mut recipe, None, device, &mut Vec::new())?;
     let memory = plan.memory.total();
     let fits = machine::memory().is_none_or(|machine| memory < machine.total);
     if let Some(clock) = clock.filter(|_| fits) {
-        let kind = format!("{} {} {}", plan.kind(), recipe.text("method.name")?, recipe.u64("batch.images")?);
+        let kind = format!("{} {} {}", plan.kind(), plan.spec.method_name.name(), plan.spec.batch);
         match clock.networks.get(&kind) {
             Some(measured) => plan.take_measured(measured),
             None => {
                 listener.say(&format_args!("timing a few updates of {} ...", node.label));
-                plan.measure(&recipe, device)?;
+                plan.measure(device);
                 clock.networks.insert(kind, plan.measured());
             }
         }

@@ -2,15 +2,18 @@
 //! first weights.
 
 use burn::tensor::Device;
+use temper::Trains;
 use temper::builtin::LIBRARY;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Problems, Result};
 use temper_certify::layers::look;
-use temper_certify::{images, settings, start};
+use temper_certify::spec::{CertifySpec, fill_method};
+use temper_certify::{images, start};
 use temper_model::image::Statistics;
-use temper_recipe::{Recipe, Task};
+use temper_recipe::Recipe;
 use temper_report::text::escape;
 use temper_report::{InitGains, gain_table};
+use temper_train::spec::Spec;
 
 use crate::results::{Measured, metrics};
 use crate::{Chosen, Curve, Sweep};
@@ -24,7 +27,7 @@ const METRICS: [&str; 4] = ["gain/mean", "gain/largest", "after/mean", "after/la
 ///
 /// # Errors
 /// Everything that is wrong with the recipes of the variants, and what a sweep of gains cannot have.
-pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Result<Vec<(usize, u64, Recipe)>, Problems> {
+pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Result<Vec<(usize, u64, CertifySpec)>, Problems> {
     let (mut all, mut problems) = (Vec::new(), Vec::<Problem>::new());
     for metric in metrics(sweep).into_iter().filter(|metric| !METRICS.contains(&metric.as_str())) {
         let problem =
@@ -44,7 +47,7 @@ pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Result<Vec<(usi
         for &seed in seeds {
             let overrides = [variant.set.as_slice(), &[format!("seed={seed}")]].concat();
             match load(&variant.recipe, &overrides) {
-                Ok(recipe) => all.push((index, seed, recipe)),
+                Ok(spec) => all.push((index, seed, spec)),
                 Err(found) => problems
                     .extend(found.0.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>()),
             }
@@ -53,14 +56,14 @@ pub fn recipes(sweep: &Sweep, chosen: &Chosen, seeds: &[u64]) -> Result<Vec<(usi
     if problems.is_empty() { Ok(all) } else { Err(problems.into()) }
 }
 
-fn load(source: &str, overrides: &[String]) -> Result<Recipe, Problems> {
+fn load(source: &str, overrides: &[String]) -> Result<CertifySpec, Problems> {
     let mut recipe = Recipe::load(source, overrides, &LIBRARY)?;
-    if recipe.task() != Task::Certify {
+    if Trains::of(&recipe) != Trains::Classifier {
         let problem = Problem::input("read sweep", source, "gains are those of an image classifier");
         return Err(problem.hint("a recipe of task = \"certify\"").into());
     }
-    settings::fill_method(&mut recipe)?;
-    Ok(recipe)
+    fill_method(&mut recipe)?;
+    CertifySpec::read(&recipe)
 }
 
 /// Measures every variant. The tables of the gains by layer, as HTML, are those of the first seed.
@@ -69,26 +72,26 @@ fn load(source: &str, overrides: &[String]) -> Result<Recipe, Problems> {
 /// Images that cannot be read, and networks that they do not fit.
 pub fn measure(
     chosen: &Chosen,
-    recipes: &[(usize, u64, Recipe)],
+    recipes: &[(usize, u64, CertifySpec)],
     device: &Device,
     meter: &Meter,
 ) -> Result<(Vec<Measured>, String), Problems> {
     let (mut measured, mut tables) = (Vec::new(), Vec::<(String, Vec<String>, Vec<InitGains>)>::new());
     let Some((_, first, any)) = recipes.first() else { return Ok((measured, String::new())) };
-    let mut path = any.text("data.images")?;
+    let mut path = any.images()?;
     let mut data = images::open(any)?;
-    for (n, (index, seed, recipe)) in recipes.iter().enumerate() {
+    for (n, (index, seed, spec)) in recipes.iter().enumerate() {
         let variant = &chosen.variants[*index];
         meter.update(n as u64, format_args!("{} {}, seed {seed}", variant.setting, variant.name));
-        if recipe.text("data.images")? != path {
-            path = recipe.text("data.images")?;
-            data = images::open(recipe)?;
+        if spec.images()? != path {
+            path = spec.images()?;
+            data = images::open(spec)?;
         }
-        let net = start::fresh(recipe, &data, device)?;
-        let rows = look(&net, &data.test, IMAGES, recipe.radius("eps.target")?, Statistics::Batch, device);
+        let net = start::fresh(spec, &data, device)?;
+        let rows = look(&net, &data.test, IMAGES, spec.target()?, Statistics::Batch, device);
         let (before, after): (Vec<f64>, Vec<f64>) = rows.iter().skip(1).map(|row| (row.gain, row.gain_after)).unzip();
         if before.is_empty() {
-            return Err(Problems(vec![recipe.problem("model", "it has one layer with a gain only")]));
+            return Err(Problems(vec![spec.problem("model", "it has one layer with a gain only")]));
         }
         let mean = |gains: &[f64]| (gains.iter().map(|gain| gain.ln()).sum::<f64>() / gains.len() as f64).exp();
         let largest = |gains: &[f64]| gains.iter().copied().fold(f64::NAN, f64::max);

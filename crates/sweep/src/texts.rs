@@ -8,8 +8,10 @@ use std::time::UNIX_EPOCH;
 use temper_base::hash::{Digest, Sha256, feed_file, hex};
 use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::{Documents, Input, PrepareOptions, ReadOptions, Tokenizer};
+use temper_lm::spec::{Source, TextSpec};
 use temper_lm::text;
 use temper_recipe::Recipe;
+use temper_train::spec::weights_from;
 
 use crate::store::Store;
 
@@ -48,52 +50,49 @@ impl Texts {
         tokenizer: Option<&str>,
         store: &Store,
     ) -> Result<Vec<(String, String, String)>, Problems> {
-        let own = recipe.opt("data.tokenizer", Recipe::text)?;
-        let inside = recipe.opt("init.from", Recipe::text)?.map(|from| format!("{from}/tokenizer.json"));
-        let eod = recipe.opt("data.eod", Recipe::text)?;
+        let texts = TextSpec::read(recipe)?;
+        let inside = weights_from(recipe)?.map(|from| format!("{from}/tokenizer.json"));
+        let own = texts.tokenizer.clone();
         let Some(tokenizer) = own.or(tokenizer.map(str::to_owned)).or(inside) else { return Ok(Vec::new()) };
+        let trained = texts.sources.iter().map(|it| (&it.name, &it.paths, it.key(), texts.held_out_of(it)));
+        let judged = texts.validation.iter().map(|it| (&it.name, &it.paths, it.key(), 0.0));
         let mut found = Vec::new();
-        for part in ["train", "validation"] {
-            for name in recipe.names(&format!("data.{part}")) {
-                let key = format!("data.{part}.{name}.path");
-                let paths = recipe.texts(&key)?;
-                let own_set = recipe.is_set(&format!("data.validation.{name}.path"));
-                let fraction = if part == "train" && !own_set { recipe.f64("data.validation_fraction")? } else { 0.0 };
-                let absent: Vec<&String> = paths.iter().filter(|path| !there(path)).collect();
-                for path in &absent {
-                    let problem = recipe.problem(&key, format!("{path}: no such file or directory"));
-                    self.miss(problem.hint(match path.starts_with("corpus/") {
-                        true => "scripts/corpora.py makes it: `temper recipe show rewarm/docs` has the commands",
-                        false => "paths are relative to the current directory; --set replaces one of a variant, --set-base one of the base",
+        for (name, paths, key, fraction) in trained.chain(judged) {
+            let absent: Vec<&String> = paths.iter().filter(|path| !there(path)).collect();
+            for path in &absent {
+                let problem = recipe.problem(&key, format!("{path}: no such file or directory"));
+                self.miss(problem.hint(if path.starts_with("corpus/") {
+                        "scripts/corpora.py makes it: `temper recipe show rewarm/docs` has the commands"
+                    } else {
+                        "paths are relative to the current directory; --set replaces one of a variant, --set-base one of the base"
                     }));
-                }
-                if !absent.is_empty() {
-                    found.push((key, String::new(), format!("text at {}", paths.join(" "))));
+            }
+            if !absent.is_empty() {
+                found.push((key, String::new(), format!("text at {}", paths.join(" "))));
+                continue;
+            }
+            let inputs = match text::look(paths)? {
+                text::Named::Text(inputs) => inputs,
+                // Tokens are used where they are.
+                text::Named::Tokens(train, validation) => {
+                    let parts = std::iter::once(&train).chain(&validation).map(|path| of_tokens(path));
+                    found.push((key, String::new(), parts.collect::<Result<Vec<_>>>()?.join(", ")));
                     continue;
                 }
-                let inputs = match text::look(&paths)? {
-                    text::Named::Text(inputs) => inputs,
-                    // Tokens are used where they are.
-                    text::Named::Tokens(train, validation) => {
-                        let parts = std::iter::once(&train).chain(&validation).map(|path| of_tokens(path));
-                        found.push((key, String::new(), parts.collect::<Result<Vec<_>>>()?.join(", ")));
-                        continue;
-                    }
-                };
-                let mut options = text::options(recipe, fraction)?;
-                options.seed = SPLIT_SEED;
-                let hash = self.hash(&inputs, &tokenizer, eod.as_deref(), &options)?;
-                let folder = store.tokens(name, &hash);
-                let path = format!("{key}={:?}", folder.display().to_string());
-                self.texts.entry(folder).or_insert(Text {
-                    name: name.to_owned(),
-                    inputs,
-                    tokenizer: tokenizer.clone(),
-                    eod: eod.clone(),
-                    options,
-                });
-                found.push((key, path, format!("tokens {hash}")));
-            }
+            };
+            let mut options = texts.prepare(fraction);
+            options.seed = SPLIT_SEED;
+            let hash = self.hash(&inputs, &tokenizer, texts.eod.as_deref(), &options)?;
+            let folder = store.tokens(name, &hash);
+            let path = format!("{key}={:?}", folder.display().to_string());
+            self.texts.entry(folder).or_insert(Text {
+                name: name.to_owned(),
+                inputs,
+                tokenizer: tokenizer.clone(),
+                eod: texts.eod.clone(),
+                options,
+            });
+            found.push((key, path, format!("tokens {hash}")));
         }
         Ok(found)
     }
@@ -223,16 +222,16 @@ fn of_tokens(path: &Path) -> Result<String> {
 /// # Errors
 /// A key that cannot be read.
 pub fn validated(recipe: &Recipe) -> Result<Vec<String>, Problems> {
-    let mut sets: Vec<String> = recipe.names("data.validation").into_iter().map(str::to_owned).collect();
-    for name in recipe.names("data.train") {
-        let paths = recipe.texts(&format!("data.train.{name}.path"))?;
+    let texts = TextSpec::read(recipe)?;
+    let mut sets: Vec<String> = texts.validation.into_iter().map(|set| set.name).collect();
+    for Source { name, paths, .. } in texts.sources {
         let looked = paths.iter().all(|path| there(path)).then(|| text::look(&paths)).transpose()?;
         let held_out = match looked {
             Some(text::Named::Tokens(_, validation)) => validation.is_some(),
-            _ => recipe.f64("data.validation_fraction")? > 0.0,
+            Some(text::Named::Text(_)) | None => texts.validation_fraction > 0.0,
         };
-        if held_out && sets.iter().all(|set| set != name) {
-            sets.push(name.to_owned());
+        if held_out && !sets.contains(&name) {
+            sets.push(name);
         }
     }
     Ok(sets)

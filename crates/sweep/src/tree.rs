@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use temper::Trains;
 use temper::builtin::LIBRARY;
 use temper_base::hash::{Digest, Sha256};
 use temper_base::{Problem, Problems, Result};
 use temper_certify as certify;
+use temper_certify::spec::CertifySpec;
 use temper_lm as lm;
-use temper_recipe::{Recipe, Task, Value, find_key};
+use temper_lm::spec::{LmSpec, TextSpec, keep_best};
+use temper_recipe::{Recipe, Refers, Value};
 use temper_record::run::{At, RunRef};
 use temper_record::{CERTIFY, LM, RunSeries, metric};
 use temper_train::lengths::Lengths;
+use temper_train::spec::{self, Spec};
 
 use crate::file::Base;
 use crate::store::{self, State, Store};
@@ -178,14 +182,15 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Resu
             let hint = "complete it with `temper resume`: while a run still trains, its variants would begin at different places";
             return wrong("this run is not complete", hint);
         }
-        let recipe = temper_train::run::resolved(&dir)?;
+        let recipe = temper::recipe_of(&dir)?;
         let info = RunSeries::without_steps(&dir)?.info;
         let tokens_per_step = lengths(&recipe)?.tokens_per_step;
         let trunk = || Trunk {
             parent: Parent::Run(named.dir.clone()),
             hash: format!("run {} of {}", named.dir.display(), info.time),
             recipe: recipe.clone(),
-            tokenizer: (recipe.task() == Task::Lm).then(|| texts::tokenizer_of(&named.dir.display().to_string())),
+            tokenizer: (Trains::of(&recipe) == Trains::LanguageModel)
+                .then(|| texts::tokenizer_of(&named.dir.display().to_string())),
             stop: info.steps,
             tokens_per_step,
         };
@@ -200,7 +205,7 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Resu
         trunks.push(Trunk {
             parent: Parent::Node(node),
             hash: tree.nodes[node].hash.clone(),
-            tokenizer: recipe.opt("data.tokenizer", Recipe::text)?,
+            tokenizer: lm::spec::tokenizer(&recipe)?,
             stop: lengths.stop,
             tokens_per_step: lengths.tokens_per_step,
             recipe,
@@ -214,9 +219,20 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Resu
 /// # Errors
 /// Lengths that do not resolve.
 pub fn lengths(recipe: &Recipe) -> Result<Lengths, Problems> {
-    match recipe.task() {
-        Task::Lm => Lengths::resolve(recipe, None, None),
-        Task::Certify => certify::start::lengths(recipe, certify::images::size(recipe)?.train, None),
+    match Trains::of(recipe) {
+        Trains::LanguageModel => LmSpec::read(recipe)?.lengths(None, None),
+        Trains::Classifier => {
+            let spec = CertifySpec::read(recipe)?;
+            spec.lengths(certify::images::size(&spec)?.train, None)
+        }
+    }
+}
+
+/// What a branch takes over from the recipe of its base.
+pub(crate) fn inherit(recipe: &mut Recipe, base: &Recipe) {
+    match Trains::of(recipe) {
+        Trains::LanguageModel => lm::spec::inherit(recipe, base, "base"),
+        Trains::Classifier => certify::spec::inherit(recipe, base, "base"),
     }
 }
 
@@ -232,10 +248,7 @@ fn branch(
         let load = if base.is_some() { Recipe::load_branch } else { Recipe::load };
         let mut recipe = load(&variant.recipe, &overrides, &LIBRARY)?;
         if let Some(trunk) = base {
-            match recipe.task() {
-                Task::Lm => lm::start::inherit(&mut recipe, &trunk.recipe, "base")?,
-                Task::Certify => certify::start::inherit(&mut recipe, &trunk.recipe, "base")?,
-            }
+            inherit(&mut recipe, &trunk.recipe);
         }
         for (key, factor) in &variant.scale {
             let number = recipe.f64(key).map_err(|problem| {
@@ -272,7 +285,9 @@ fn branch(
         format!("{}: {}", variant.setting, variant.name)
     };
     let unmarked = |(trunk, point): &(&Trunk, Point)| {
-        *point == Point::Best && trunk.recipe.task() == Task::Lm && !trunk.recipe.is_set("checkpoint.keep_best")
+        *point == Point::Best
+            && Trains::of(&trunk.recipe) == Trains::LanguageModel
+            && keep_best(&trunk.recipe).is_ok_and(|set| set.is_none())
     };
     if parent.as_ref().is_some_and(unmarked) {
         let place = format!("variant {:?}: from", variant.name);
@@ -303,20 +318,19 @@ fn add(
     overrides.push(format!("seed={seed}"));
     let load = if parent.is_some() { Recipe::load_branch } else { Recipe::load };
     let plain = load(source, &overrides, &LIBRARY)?;
-    if parent.is_none() && plain.is_set("base") {
-        let base = plain.text("base")?;
+    if parent.is_none()
+        && let Some(base) = spec::base(&plain)?
+    {
         return Err(plain
             .problem("base", format!("this recipe continues a run of {base}, and the sweep gives it none"))
             .hint(format!("base = {{ recipe = {base:?} }} in the sweep's size"))
             .into());
     }
-    let replaced = match plain.task() {
-        Task::Lm => tree.texts.prepared(&plain, tokenizer, store)?,
-        Task::Certify => {
+    let replaced = match Trains::of(&plain) {
+        Trains::LanguageModel => tree.texts.prepared(&plain, tokenizer, store)?,
+        Trains::Classifier => {
             // A branch may have its images from its base, which is in the tree too.
-            if (parent.is_none() || plain.is_set("data.images"))
-                && let Some(problem) = certify::images::missing(&plain)?
-            {
+            if let Some(problem) = certify::images::missing_of(&plain)? {
                 tree.texts.miss(problem);
             }
             Vec::new()
@@ -325,27 +339,27 @@ fn add(
     let mut hash = Sha256::new();
     hash.update("run 1\n");
     for (key, entry) in plain.entries() {
+        let known = plain.schema().find(key);
         let value = match replaced.iter().find(|(replaced, _, _)| replaced == key) {
             Some((_, _, stands)) => stands.clone(),
-            None => match (&entry.value, key) {
-                (Value::Text(name), "data.tokenizer") => {
-                    tree.texts.tokenizer(name, plain.opt("data.eod", Recipe::text)?.as_deref())
+            None => match (&entry.value, known.and_then(|known| known.refers_to)) {
+                (Value::Text(name), Some(Refers::Tokenizer)) => {
+                    tree.texts.tokenizer(name, TextSpec::read(&plain)?.eod.as_deref())
                 }
-                (Value::Text(path), "data.images" | "init.from") => tree.texts.content_of(Path::new(path))?,
-                (Value::Text(run), "data.replay.from") => identity(run),
+                (Value::Text(path), Some(Refers::Content)) => tree.texts.content_of(Path::new(path))?,
+                (Value::Text(run), Some(Refers::Run)) => identity(run),
                 (value, _) => value.to_string(),
             },
         };
-        // The order of a sum decides its last bits.
-        if find_key(key).is_none_or(|key| key.bears) || key == "batch.micro" {
+        if known.is_none_or(|known| known.last_bits) {
             // Under the name that the first version gave it, so that stores stay valid.
-            let key = if key == "data.bad_lines" { "data.invalid_utf8" } else { key };
+            let key = known.and_then(|known| known.formerly).unwrap_or(key);
             hash.update(format!("{key}={value}\n"));
         }
     }
     if let Some((trunk, point)) = &parent {
         hash.update(format!("branch of {} at {point:?}\n", trunk.hash));
-        if let (Point::Best, Some(set)) = (point, trunk.recipe.opt("checkpoint.keep_best", Recipe::text)?) {
+        if let (Point::Best, Some(set)) = (point, keep_best(&trunk.recipe)?) {
             hash.update(format!("best on {set}\n"));
         }
     }
@@ -374,7 +388,7 @@ fn add(
 
 /// Has the base keep the checkpoints that variants branch from: by its recipe as well, so that `temper resume` does too.
 fn keep_checkpoints(base: &mut Node, steps: &[u64]) -> Result<(), Problems> {
-    let own = base.recipe.opt("checkpoint.keep_at", Recipe::lengths)?.unwrap_or_default();
+    let own = spec::keep_at(&base.recipe)?;
     let points: Vec<String> = own
         .iter()
         .map(|point| format!("\"{point}\""))
@@ -419,7 +433,7 @@ fn identity(run: &str) -> String {
 
 /// Metrics that an evaluation of a run records, and the sets that it is evaluated on.
 fn recorded(node: &Recipe, base: Option<&Trunk>) -> Result<(Vec<String>, Vec<&'static str>), Problems> {
-    if node.task() == Task::Certify {
+    if Trains::of(node) == Trains::Classifier {
         let mut sets = vec!["test".to_owned()];
         let holdout = node.f64("data.holdout")? > 0.0;
         sets.extend(holdout.then(|| "validation".to_owned()));

@@ -2,8 +2,11 @@
 
 use temper_recipe::Library;
 
+use crate::schema::SCHEMA;
+
 /// The built-in recipes by name.
 pub const LIBRARY: Library<'static> = Library {
+    schema: &SCHEMA,
     recipes: &[
         ("demo/english", include_str!("../../../recipes/demo/english.toml")),
         ("demo/rewarmed", include_str!("../../../recipes/demo/rewarmed.toml")),

@@ -6,17 +6,18 @@
 
 pub mod builtin;
 mod device;
+mod schema;
 
 use std::path::Path;
 
 use temper_certify::task::CertifyTask;
 use temper_lm::task::LmTask;
-use temper_recipe::Task;
 use temper_record::run::RunRef;
 use temper_schedule::Length;
 use temper_train::start;
 
 pub use device::device;
+pub use schema::{SCHEMA, Trains};
 pub use temper_base::listener::{Listener, Silent};
 pub use temper_base::{Problem, Problems};
 pub use temper_recipe::Recipe;
@@ -40,14 +41,22 @@ pub fn branch_recipe(name_or_path: &str, overrides: &[String]) -> Result<Recipe,
     Ok(Recipe::load_branch(name_or_path, overrides, &builtin::LIBRARY)?)
 }
 
+/// The resolved recipe of a run.
+///
+/// # Errors
+/// A run without one, or one that cannot be read.
+pub fn recipe_of(run: &RunDir) -> Result<Recipe, Problems> {
+    temper_train::run::resolved(run, &SCHEMA)
+}
+
 /// A new run in the folder `out`: fresh weights, or those that `init.from` names.
 ///
 /// # Errors
 /// Everything that keeps the run from beginning. The folder is left as it was found.
 pub fn train(recipe: Recipe, out: &Path, session: Session) -> Result<Box<dyn Run>, Problems> {
-    Ok(match recipe.task() {
-        Task::Lm => Box::new(start::train::<LmTask>(recipe, out, session)?),
-        Task::Certify => Box::new(start::train::<CertifyTask>(recipe, out, session)?),
+    Ok(match Trains::of(&recipe) {
+        Trains::LanguageModel => Box::new(start::train::<LmTask>(recipe, out, session)?),
+        Trains::Classifier => Box::new(start::train::<CertifyTask>(recipe, out, session)?),
     })
 }
 
@@ -56,9 +65,9 @@ pub fn train(recipe: Recipe, out: &Path, session: Session) -> Result<Box<dyn Run
 /// # Errors
 /// Everything that keeps the run from beginning. The folder is left as it was found.
 pub fn branch(recipe: Recipe, base: &str, out: &Path, session: Session) -> Result<Box<dyn Run>, Problems> {
-    Ok(match recipe.task() {
-        Task::Lm => Box::new(start::branch::<LmTask>(recipe, base, out, session)?),
-        Task::Certify => Box::new(start::branch::<CertifyTask>(recipe, base, out, session)?),
+    Ok(match Trains::of(&recipe) {
+        Trains::LanguageModel => Box::new(start::branch::<LmTask>(recipe, base, out, session)?),
+        Trains::Classifier => Box::new(start::branch::<CertifyTask>(recipe, base, out, session)?),
     })
 }
 
@@ -68,11 +77,14 @@ pub fn branch(recipe: Recipe, base: &str, out: &Path, session: Session) -> Resul
 /// # Errors
 /// A checkpoint that is damaged, data that has changed, an end that is behind it.
 pub fn resume(name: &str, until: Option<Length>, session: Session) -> Result<Option<Box<dyn Run>>, Problems> {
-    let task = temper_train::run::resolved(&RunRef::parse(name)?.open()?)?.task();
-    Ok(match task {
-        Task::Lm => start::resume::<LmTask>(name, until, session)?.map(|run| Box::new(run) as Box<dyn Run>),
-        Task::Certify => start::resume::<CertifyTask>(name, until, session)?.map(|run| Box::new(run) as Box<dyn Run>),
+    Ok(match Trains::of(&recipe_of(&RunRef::parse(name)?.open()?)?) {
+        Trains::LanguageModel => start::resume::<LmTask>(name, until, &SCHEMA, session)?.map(boxed),
+        Trains::Classifier => start::resume::<CertifyTask>(name, until, &SCHEMA, session)?.map(boxed),
     })
+}
+
+fn boxed<R: Run + 'static>(run: R) -> Box<dyn Run> {
+    Box::new(run)
 }
 
 /// The program of the README compiles.

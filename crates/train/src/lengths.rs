@@ -1,8 +1,9 @@
 //! Every length of a recipe in updates.
 
-use temper_base::{Problem, Problems, Result};
-use temper_recipe::{Recipe, Task};
+use temper_base::{Problem, Problems};
 use temper_schedule::{Length, Schedule, Units};
+
+use crate::spec::RunSpec;
 
 /// The lengths of a run, in updates; 0 where the recipe says "never".
 #[derive(Debug, Clone)]
@@ -35,65 +36,49 @@ pub struct Lengths {
     pub schedule: Schedule,
 }
 
-/// Tokens of an update; a thousand times more than anyone has had.
-const LARGEST: u64 = 1 << 36;
-
 impl Lengths {
-    /// Resolves them. `epoch` is the number of tokens of the training data, where known; `max_steps`
-    /// stops earlier still.
-    pub fn resolve(recipe: &Recipe, epoch: Option<u64>, max_steps: Option<u64>) -> Result<Self, Problems> {
-        let tokens_per_step = match recipe.task() {
-            Task::Lm => {
-                let (sequences, seq_len) = (recipe.u64("batch.sequences")?, recipe.u64("data.seq_len")?);
-                let tokens = sequences.saturating_mul(seq_len);
-                if tokens > LARGEST {
-                    let why = format!("{sequences} sequences of {seq_len} tokens are more than an update can have");
-                    return Err(recipe.problem("batch.sequences", why).into());
-                }
-                tokens
-            }
-            Task::Certify => recipe.u64("batch.images")?,
-        };
+    /// Resolves them, for updates of `tokens_per_step` tokens or images. `epoch` is how many the training data has, where known;
+    /// `max_steps` stops earlier still.
+    ///
+    /// # Errors
+    /// Every length that cannot be counted in updates, and what is wrong with the learning rate.
+    pub fn resolve(
+        spec: &RunSpec,
+        tokens_per_step: u64,
+        epoch: Option<u64>,
+        max_steps: Option<u64>,
+    ) -> Result<Self, Problems> {
         let units = Units { tokens_per_step, tokens_per_epoch: epoch };
         let mut problems: Vec<Problem> = Vec::new();
-        let mut steps = |key: &str, length: temper_base::Result<Length>, horizon: Option<u64>| {
-            let resolved = length.and_then(|length| {
-                length.steps(&units, horizon).map_err(|error| {
-                    recipe.problem(key, error).hint(match epoch {
-                        Some(_) => "write for example \"2000 steps\", \"300 Mtok\", \"3 epochs\"",
-                        None => "without the data, epochs cannot be counted: give steps or tokens",
-                    })
-                })
-            });
-            resolved.unwrap_or_else(|problem| {
-                problems.push(problem);
+        let mut steps = |key: &str, length: Length, horizon: Option<u64>| {
+            length.steps(&units, horizon).unwrap_or_else(|error| {
+                problems.push(spec.problem(key, error).hint(match epoch {
+                    Some(_) => "write for example \"2000 steps\", \"300 Mtok\", \"3 epochs\"",
+                    None => "without the data, epochs cannot be counted: give steps or tokens",
+                }));
                 1
             })
         };
-        let horizon = steps("run.horizon", recipe.length("run.horizon"), None);
-        let mut every = |key: &str| match recipe.opt(key, Recipe::length).transpose() {
-            None => 0,
-            Some(length) => steps(key, length, Some(horizon)),
-        };
-        let stop = if recipe.is_set("run.stop") { every("run.stop") } else { horizon };
-        let (eval_every, checkpoint_every) = (every("eval.every"), every("checkpoint.every"));
-        let (keep_every, log_every) = (every("checkpoint.keep_every"), every("log.every"));
-        let points = recipe.opt("checkpoint.keep_at", Recipe::lengths)?.unwrap_or_default();
-        let keep_at = points.into_iter().map(|point| steps("checkpoint.keep_at", Ok(point), Some(horizon))).collect();
+        let horizon = steps("run.horizon", spec.horizon, None);
+        let mut of_run = |key: &str, length: Length| steps(key, length, Some(horizon));
+        let planned = spec.stop.map_or(horizon, |stop| of_run("run.stop", stop));
+        let eval_every = of_run("eval.every", spec.eval_every);
+        let checkpoint_every = of_run("checkpoint.every", spec.checkpoint_every);
+        let keep_every = spec.keep_every.map_or(0, |every| of_run("checkpoint.keep_every", every));
+        let log_every = of_run("log.every", spec.log_every);
+        let keep_at = spec.keep_at.iter().map(|point| of_run("checkpoint.keep_at", *point)).collect();
         if !problems.is_empty() {
             return Err(problems.into());
         }
-        let schedule = recipe.schedule(&units, horizon)?;
-        let planned = stop;
+        let schedule = spec.schedule(&units, horizon)?;
         let stop = max_steps.map_or(planned, |max| planned.min(max));
-        let cut = stop < planned;
         Ok(Self {
             tokens_per_step,
             horizon,
             stop,
             planned,
             units,
-            cut,
+            cut: stop < planned,
             beyond: max_steps.filter(|max| *max > planned),
             eval_every,
             checkpoint_every,

@@ -1,7 +1,7 @@
 //! What all training has in common, whatever is trained: the loop, the second half of an update, the optimiser, checkpoints, and the run around them, from a
 //! recipe's lengths to its end.
 //!
-//! Reading order: [`trainer`], [`apply`], [`group`], [`optimizer`], [`checkpoint`], [`start`], [`run`], [`lengths`], [`plan`]. Nothing here knows a model or a command
+//! Reading order: [`trainer`], [`apply`], [`group`], [`optimizer`], [`checkpoint`], [`spec`], [`start`], [`run`], [`lengths`], [`plan`]. Nothing here knows a model or a command
 //! line.
 
 pub mod apply;
@@ -12,5 +12,6 @@ pub mod machine;
 pub mod optimizer;
 pub mod plan;
 pub mod run;
+pub mod spec;
 pub mod start;
 pub mod trainer;

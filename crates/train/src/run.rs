@@ -9,7 +9,7 @@ use temper_base::files::write_whole;
 use temper_base::listener::{Caller, Listener};
 use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
-use temper_recipe::{Expectation, Recipe};
+use temper_recipe::{Recipe, Schema};
 use temper_record::begun;
 use temper_record::checkpoint::{Checkpoint, discard_after};
 use temper_record::env::{Env, now};
@@ -21,7 +21,8 @@ use temper_schedule::Length;
 
 use crate::checkpoint::State;
 use crate::lengths::Lengths;
-use crate::optimizer;
+use crate::spec::expectation::Expectation;
+use crate::spec::{self, RunSpec};
 use crate::trainer::{End, Settings, Task, Trainer, Watch};
 
 /// What the command line adds to a recipe.
@@ -49,7 +50,7 @@ pub struct Started<T> {
     /// The loop.
     pub trainer: Trainer<T>,
     /// Where everything comes from.
-    pub recipe: Recipe,
+    pub spec: RunSpec,
     /// Its lengths in updates.
     pub lengths: Lengths,
     /// Whether nothing has been recorded yet but the start.
@@ -57,57 +58,6 @@ pub struct Started<T> {
     /// Held while it lasts.
     #[allow(dead_code, reason = "dropping it gives the run free")]
     pub lock: RunLock,
-}
-
-/// The five clocks of a branch: `true` keeps.
-#[derive(Debug, Clone, Copy)]
-pub struct Clocks {
-    /// Weights.
-    pub weights: bool,
-    /// Moments of the optimiser.
-    pub moments: bool,
-    /// Position in the schedule.
-    pub schedule: bool,
-    /// Position in the data.
-    pub data: bool,
-    /// Random state.
-    pub rng: bool,
-}
-
-impl Clocks {
-    /// Reads them.
-    pub fn read(recipe: &Recipe) -> Result<Self> {
-        let keep = |clock: &str| Ok(recipe.text(&format!("clocks.{clock}"))? == "keep");
-        let clocks = Self {
-            weights: keep("weights")?,
-            moments: keep("moments")?,
-            schedule: keep("schedule")?,
-            data: keep("data")?,
-            rng: keep("rng")?,
-        };
-        if clocks.moments && !clocks.weights {
-            return Err(recipe
-                .problem("clocks.moments", "the moments of other weights cannot be kept with fresh ones")
-                .hint("clocks.moments = \"reset\""));
-        }
-        Ok(clocks)
-    }
-
-    /// In words.
-    pub fn sentence(self) -> String {
-        let names = [
-            ("weights", self.weights),
-            ("moments", self.moments),
-            ("schedule", self.schedule),
-            ("data position", self.data),
-            ("random state", self.rng),
-        ];
-        let list = |keep: bool| {
-            let names: Vec<_> = names.iter().filter(|(_, kept)| *kept == keep).map(|(name, _)| *name).collect();
-            if names.is_empty() { "nothing".to_string() } else { names.join(", ") }
-        };
-        format!("keeps {}; resets {}", list(true), list(false))
-    }
 }
 
 /// What the first line of a run's record says beyond its recipe.
@@ -126,7 +76,7 @@ pub struct About {
 
 /// An error if the recipe is one that continues another run: `temper train` starts one.
 pub fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
-    let Some(base) = recipe.opt("base", Recipe::text)? else { return Ok(()) };
+    let Some(base) = spec::base(recipe)? else { return Ok(()) };
     let why = format!("this recipe continues a run of {base}; it does not start one");
     let then = format!("temper branch runs/base {} --out {}", pasted(recipe.name()), pasted(out.display()));
     Err(recipe.problem("base", why).hint(format!("temper train {} --out runs/base, then {then}", pasted(base))))
@@ -134,7 +84,7 @@ pub fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
 
 /// An error if the recipe of a branch says where first weights come from: they are the base's.
 pub fn refuse_init(recipe: &Recipe) -> Result<()> {
-    let Some(from) = recipe.opt("init.from", Recipe::text)? else { return Ok(()) };
+    let Some(from) = spec::weights_from(recipe)? else { return Ok(()) };
     let why = format!("a branch begins with the weights of its base, not with those of {from}");
     let train = format!("temper train {} --out DIR", pasted(recipe.name()));
     Err(recipe.problem("init.from", why).hint(format!("leave init.from out, or `{train}` begins there")))
@@ -221,12 +171,12 @@ pub fn until_hint(name: &str, stop: u64, end: u64) -> String {
 }
 
 /// An error if a run is over before it begins.
-pub fn require_updates(recipe: &Recipe, lengths: &Lengths, state: &State) -> Result<()> {
+pub fn require_updates(spec: &RunSpec, lengths: &Lengths, state: &State) -> Result<()> {
     if lengths.stop > state.step {
         return Ok(());
     }
     let why = format!("the run is to end at step {}, but it begins at {}", lengths.stop, state.step);
-    Err(recipe.problem("run.stop", why).hint(match state.step {
+    Err(spec.problem("run.stop", why).hint(match state.step {
         0 => "leave run.stop out, or give it at least \"1 steps\"",
         _ => "with clocks.schedule = \"keep\" the base run's updates count: give a longer run.horizon",
     }))
@@ -301,6 +251,9 @@ pub trait Run {
     /// Its recipe.
     fn recipe(&self) -> &Recipe;
 
+    /// What its recipe expects of it.
+    fn expectation(&self) -> &Expectation;
+
     /// Its lengths in updates.
     fn lengths(&self) -> &Lengths;
 
@@ -321,7 +274,7 @@ pub trait Run {
     /// # Errors
     /// If the recipe expects a metric that the run does not record.
     fn expected(&self) -> Result<Expected, Problems> {
-        Ok(match self.recipe().expectation() {
+        Ok(match self.expectation().clone() {
             Expectation::None => Expected::Nothing,
             Expectation::Off(why) => Expected::NotChecked(why),
             Expectation::Check { .. } if self.lengths().cut => {
@@ -366,7 +319,11 @@ pub enum Expected {
 
 impl<T: Task> Run for Started<T> {
     fn recipe(&self) -> &Recipe {
-        &self.recipe
+        &self.spec.recipe
+    }
+
+    fn expectation(&self) -> &Expectation {
+        &self.spec.expectation
     }
 
     fn lengths(&self) -> &Lengths {
@@ -404,28 +361,17 @@ pub fn leave_nothing(run: &RunDir) -> bool {
         && fs::remove_dir(run.path()).is_ok()
 }
 
-/// The update rule of the recipe.
-pub fn optimizer_settings(recipe: &Recipe) -> Result<optimizer::Settings> {
-    Ok(optimizer::Settings {
-        beta1: recipe.f64("optimizer.beta1")?,
-        beta2: recipe.f64("optimizer.beta2")?,
-        eps: recipe.f64("optimizer.eps")?,
-        weight_decay: recipe.f64("optimizer.weight_decay")?,
-        clip: recipe.f64("optimizer.clip")?,
-    })
-}
-
 /// When things happen in a run of this recipe.
-pub fn settings(recipe: &Recipe, lengths: &Lengths, limits: Limits) -> Result<Settings> {
-    Ok(Settings {
+pub fn settings(spec: &RunSpec, lengths: &Lengths, limits: Limits) -> Settings {
+    Settings {
         stop: lengths.stop,
         eval_every: lengths.eval_every,
         checkpoint_every: lengths.checkpoint_every,
-        keep_last: recipe.usize("checkpoint.keep_last")?,
+        keep_last: spec.keep_last,
         keep_every: lengths.keep_every,
         keep_at: lengths.keep_at.clone(),
         deadline: limits.deadline,
-    })
+    }
 }
 
 /// The recipe as the user gave it, with the overrides ahead of it.
@@ -439,11 +385,11 @@ fn source_text(recipe: &Recipe) -> String {
 }
 
 /// The resolved recipe of a run.
-pub fn resolved(run: &RunDir) -> Result<Recipe, Problems> {
+pub fn resolved(run: &RunDir, schema: &'static Schema) -> Result<Recipe, Problems> {
     let path = run.resolved();
     let text = std::fs::read_to_string(&path)
         .map_err(|cause| Problem::io("read resolved recipe", &path, &cause).hint("every run has one: restore it"))?;
-    Ok(Recipe::from_resolved(&text, &path.display().to_string())?)
+    Ok(Recipe::from_resolved(&text, &path.display().to_string(), schema)?)
 }
 
 /// The checkpoint that a name means, for commands that only look.

@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use temper_base::{Listener, Problem, Problems, Result};
 use temper_model::Parameters;
-use temper_recipe::{Recipe, Task as Kind};
+use temper_recipe::{Recipe, Schema, Task as Kind};
 use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Parent;
 use temper_record::run::{RunDir, RunRef};
@@ -17,7 +17,9 @@ use temper_schedule::Length;
 use crate::checkpoint::{State, read_optimizer, read_state};
 use crate::lengths::Lengths;
 use crate::optimizer::Optimizer;
-use crate::run::{self, About, Clocks, Session, Started};
+use crate::run::{self, About, Session, Started};
+use crate::spec::Spec;
+use crate::spec::clocks::Clocks;
 use crate::trainer::{Task, Trainer};
 
 /// The run that a branch continues, at the checkpoint that it continues from.
@@ -39,12 +41,14 @@ pub struct Base<'a> {
 /// What a kind of model adds to the starts of a run. The methods stand in the order in which a start calls them.
 pub trait Tower: Task + Sized {
     /// The task of its recipes.
-    const KIND: Kind;
+    const KIND: &'static Kind;
     /// The hint for a branch whose base is a run of another task.
     const OTHER_BASE: &'static str;
     /// How the record calls weights that `init.from` names.
     const IMPORTED: &'static str;
 
+    /// Its recipes as typed values.
+    type Spec: Spec;
     /// What is trained.
     type Model: Parameters;
     /// What is known of a new run before its directory exists.
@@ -57,12 +61,13 @@ pub trait Tower: Task + Sized {
     /// What a branch takes over from the recipe of its base where its own says nothing.
     fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems>;
 
-    /// Refuses everything that can be refused before the run's directory exists, fills in what recipe and base leave open.
-    fn draft(recipe: &mut Recipe, base: Option<&Base>, session: Session) -> Result<Self::Draft, Problems>;
+    /// Fills in what recipe and base leave open, reads the recipe, and refuses everything that can be refused before the run's directory
+    /// exists.
+    fn draft(recipe: Recipe, base: Option<&Base>, session: Session) -> Result<(Self::Spec, Self::Draft), Problems>;
 
     /// The first weights, and what the data is made of. Text is tokenised into the directory of the run.
     fn weights(
-        recipe: &Recipe,
+        spec: &Self::Spec,
         draft: Self::Draft,
         base: Option<&Base>,
         run: &RunDir,
@@ -70,24 +75,24 @@ pub trait Tower: Task + Sized {
     ) -> Result<(Self::Model, Self::Sources), Problems>;
 
     /// The seed of the order of the data.
-    fn seed(recipe: &Recipe, _base: Option<&Base>) -> Result<u64> {
-        recipe.u64("seed")
+    fn seed(spec: &Self::Spec, _base: Option<&Base>) -> Result<u64> {
+        Ok(spec.run().seed)
     }
 
     /// Opens the data.
     fn open(
-        recipe: &Recipe,
+        spec: &Self::Spec,
         sources: Self::Sources,
         model: &mut Self::Model,
         base: Option<&Base>,
     ) -> Result<Self::Data, Problems>;
 
     /// Every length in updates; the run ends no later than after update `stop`.
-    fn lengths(recipe: &Recipe, data: &Self::Data, stop: Option<u64>) -> Result<Lengths, Problems>;
+    fn lengths(spec: &Self::Spec, data: &Self::Data, stop: Option<u64>) -> Result<Lengths, Problems>;
 
     /// The last checks and warnings before anything is recorded.
     fn check(
-        recipe: &Recipe,
+        spec: &Self::Spec,
         data: &mut Self::Data,
         lengths: &Lengths,
         listener: &dyn Listener,
@@ -98,7 +103,7 @@ pub trait Tower: Task + Sized {
 
     /// The phases of the run, as [`run::begin`] takes them.
     fn phases(
-        _recipe: &Recipe,
+        _spec: &Self::Spec,
         _data: &Self::Data,
         _lengths: &Lengths,
     ) -> Result<Vec<(&'static str, u64, u64)>, Problems> {
@@ -113,7 +118,7 @@ pub trait Tower: Task + Sized {
 
     /// What the loop trains, with everything of the recipe that decides its updates.
     fn task(
-        recipe: &Recipe,
+        spec: &Self::Spec,
         model: Self::Model,
         optimizer: Optimizer,
         data: Self::Data,
@@ -128,7 +133,7 @@ pub trait Tower: Task + Sized {
     /// Opens the data of a run that resumes from `checkpoint`, as its manifest says; refuses what has changed. `name` is how the user
     /// named the run.
     fn reopen(
-        recipe: &Recipe,
+        spec: &Self::Spec,
         run: &RunDir,
         checkpoint: &Checkpoint,
         model: &Self::Model,
@@ -139,7 +144,7 @@ pub trait Tower: Task + Sized {
 /// A new run, about to make its first update.
 pub struct New<'a, T: Tower> {
     /// Its recipe, with everything that start and base filled in.
-    pub recipe: &'a Recipe,
+    pub spec: &'a T::Spec,
     /// Its first weights.
     pub model: &'a T::Model,
     /// Its data.
@@ -169,9 +174,9 @@ pub fn branch<T: Tower>(mut recipe: Recipe, name: &str, out: &Path, session: Ses
     let named = RunRef::parse(name)?;
     let (run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
-    let base = run::resolved(&run)?;
+    let base = run::resolved(&run, recipe.schema())?;
     if base.task() != T::KIND {
-        let why = format!("it is a run of task = \"{}\"", base.task().name());
+        let why = format!("it is a run of task = \"{}\"", base.task().name);
         return Err(Problem::input("branch", name, why).hint(T::OTHER_BASE).into());
     }
     run::refuse_init(&recipe)?;
@@ -187,55 +192,55 @@ pub fn branch<T: Tower>(mut recipe: Recipe, name: &str, out: &Path, session: Ses
 ///
 /// # Errors
 /// A checkpoint that is damaged, data that has changed, an end that is behind it.
-pub fn resume<T: Tower>(name: &str, until: Option<Length>, session: Session) -> Result<Option<Started<T>>, Problems> {
+pub fn resume<T: Tower>(
+    name: &str,
+    until: Option<Length>,
+    schema: &'static Schema,
+    session: Session,
+) -> Result<Option<Started<T>>, Problems> {
     let Session { limits, device, listener } = session;
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
     let checkpoint = named.checkpoint()?;
     checkpoint.verify()?;
-    let recipe = run::resolved(&run)?;
+    let spec = T::Spec::read(&run::resolved(&run, schema)?)?;
     let state = read_state(&checkpoint)?;
     let model = T::read_model(&checkpoint, device)?;
-    let optimizer = read_optimizer(&checkpoint, run::optimizer_settings(&recipe)?, &model, state.updates, device)?;
-    let data = T::reopen(&recipe, &run, &checkpoint, &model, name)?;
+    let optimizer = read_optimizer(&checkpoint, spec.run().optimizer, &model, state.updates, device)?;
+    let data = T::reopen(&spec, &run, &checkpoint, &model, name)?;
     let series = RunSeries::without_steps(&run)?;
-    let lengths = run::lengths_on(&run, &series, &state, until, |stop| T::lengths(&recipe, &data, stop))?;
+    let lengths = run::lengths_on(&run, &series, &state, until, |stop| T::lengths(&spec, &data, stop))?;
     if state.step >= lengths.stop && series.done.is_some() {
         return Ok(None);
     }
-    let phases = T::phases(&recipe, &data, &lengths)?;
+    let phases = T::phases(&spec, &data, &lengths)?;
     let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
-    let settings = run::settings(&recipe, &lengths, limits)?;
-    let task = T::task(&recipe, model, optimizer, data, &lengths, series.info.seed, device)?;
+    let settings = run::settings(spec.run(), &lengths, limits);
+    let task = T::task(&spec, model, optimizer, data, &lengths, series.info.seed, device)?;
     let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
-    Ok(Some(Started { trainer, recipe, lengths, fresh: false, lock }))
+    Ok(Some(Started { trainer, spec: spec.run().clone(), lengths, fresh: false, lock }))
 }
 
 /// Begins a run in the folder `out`, which is left as it was found if that fails.
-fn begin<T: Tower>(
-    mut recipe: Recipe,
-    base: Option<&Base>,
-    out: &Path,
-    session: Session,
-) -> Result<Started<T>, Problems> {
-    let draft = T::draft(&mut recipe, base, session)?;
+fn begin<T: Tower>(recipe: Recipe, base: Option<&Base>, out: &Path, session: Session) -> Result<Started<T>, Problems> {
+    let (spec, draft) = T::draft(recipe, base, session)?;
     let (run, lock) = RunDir::create(out)?;
-    let (trainer, lengths) = run::tidy_on_failure(&run, || build(&recipe, draft, base, &run, session))?;
-    Ok(Started { trainer, recipe, lengths, fresh: true, lock })
+    let (trainer, lengths) = run::tidy_on_failure(&run, || build(&spec, draft, base, &run, session))?;
+    Ok(Started { trainer, spec: spec.run().clone(), lengths, fresh: true, lock })
 }
 
 /// Makes weights and data, resolves the lengths, writes what the run directory holds from the beginning, and tells the plan.
 fn build<T: Tower>(
-    recipe: &Recipe,
+    spec: &T::Spec,
     draft: T::Draft,
     base: Option<&Base>,
     run: &RunDir,
     session: Session,
 ) -> Result<(Trainer<T>, Lengths), Problems> {
     let Session { limits, device, listener } = session;
-    let (mut model, sources) = T::weights(recipe, draft, base, run, session)?;
-    let settings = run::optimizer_settings(recipe)?;
+    let (mut model, sources) = T::weights(spec, draft, base, run, session)?;
+    let settings = spec.run().optimizer;
     let optimizer = match base.filter(|base| base.clocks.moments) {
         Some(base) => read_optimizer(&base.checkpoint, settings, &model, base.state.updates, device)?,
         None => Optimizer::new(settings, &model, device),
@@ -245,26 +250,26 @@ fn build<T: Tower>(
         let (name, step) = (base.name, base.state.step);
         listener.say(&format_args!("branch of {name} at step {step}: {}", base.clocks.sentence()));
     }
-    let seed = T::seed(recipe, base)?;
-    let mut data = T::open(recipe, sources, &mut model, base)?;
-    let lengths = T::lengths(recipe, &data, limits.max_steps.map(|n| state.step.saturating_add(n)))?;
-    run::require_updates(recipe, &lengths, &state)?;
-    T::check(recipe, &mut data, &lengths, listener)?;
+    let seed = T::seed(spec, base)?;
+    let mut data = T::open(spec, sources, &mut model, base)?;
+    let lengths = T::lengths(spec, &data, limits.max_steps.map(|n| state.step.saturating_add(n)))?;
+    run::require_updates(spec.run(), &lengths, &state)?;
+    T::check(spec, &mut data, &lengths, listener)?;
     T::write_manifest(&data, run)?;
-    let settings = run::settings(recipe, &lengths, limits)?;
+    let settings = run::settings(spec.run(), &lengths, limits);
     let parent = base.map(Base::parent);
     let start = match base {
         Some(_) => "branch",
-        None if recipe.is_set("init.from") => T::IMPORTED,
+        None if spec.run().from.is_some() => T::IMPORTED,
         None => "fresh",
     };
-    let about = About { task: T::KIND.name(), seed, parameters: T::parameters(&model), start, parent };
-    let phases = T::phases(recipe, &data, &lengths)?;
-    let recorder = run::begin(run, recipe, &lengths, &state, about, &phases, listener)?;
+    let about = About { task: T::KIND.name, seed, parameters: T::parameters(&model), start, parent };
+    let phases = T::phases(spec, &data, &lengths)?;
+    let recorder = run::begin(run, &spec.run().recipe, &lengths, &state, about, &phases, listener)?;
     let kept_weights = base.is_some_and(|base| base.clocks.weights);
-    let new = New { recipe, model: &model, data: &data, lengths: &lengths, state: &state, kept_weights };
+    let new = New { spec, model: &model, data: &data, lengths: &lengths, state: &state, kept_weights };
     T::announce(&new, listener)?;
-    let task = T::task(recipe, model, optimizer, data, &lengths, seed, device)?;
+    let task = T::task(spec, model, optimizer, data, &lengths, seed, device)?;
     let schedule = lengths.schedule.clone();
     let trainer = Trainer { settings, schedule, task, run: run.clone(), state, recorder };
     trainer.check_weights()?;

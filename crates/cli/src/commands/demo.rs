@@ -22,6 +22,7 @@ use temper_model::Classifier;
 use temper_model::image::{ImageInit, Statistics};
 use temper_record::RunSeries;
 use temper_record::run::RunDir;
+use temper_train::spec::{self, Spec};
 use temper_report::{Extra, InitGains, ReportOptions, final_table, gain_table, report, sentence};
 
 use crate::args::Demo;
@@ -63,7 +64,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
         let sets = [train_on(language), judge_on("english"), judge_on("german"), format!("seed={}", args.seed)];
         let recipe = temper::recipe(&format!("demo/{name}"), &sets)?;
         printer.say(format_args!("\n{}", about(name)));
-        let run = if recipe.is_set("base") {
+        let run = if spec::base(&recipe)?.is_some() {
             temper::branch(recipe, &base.display().to_string(), &out.join(name), session)?
         } else {
             temper::train(recipe, &out.join(name), session)?
@@ -127,10 +128,11 @@ fn tell(series: &[RunSeries], options: &ReportOptions, printer: &Printer) -> Res
 /// The difference gains of the demo's network with both kinds of first weights.
 fn gains(seed: u64, device: &Device) -> Result<Extra, Problems> {
     let mut recipe = temper::recipe("demo/fast", &[format!("seed={seed}")])?;
-    certify::settings::fill_method(&mut recipe)?;
-    let data = certify::images::open(&recipe)?;
-    let eps = recipe.radius("eps.target")?;
-    let config = certify::start::fresh(&recipe, &data, device)?.config;
+    certify::spec::fill_method(&mut recipe)?;
+    let spec = certify::spec::CertifySpec::read(&recipe)?;
+    let data = certify::images::open(&spec)?;
+    let eps = spec.target()?;
+    let config = certify::start::fresh(&spec, &data, device)?.config;
     let mut layers = Vec::new();
     let inits = [("default", ImageInit::Default), ("IBP", ImageInit::Ibp)].map(|(name, init)| {
         let net = Classifier::new(config.clone(), init, seed, device);

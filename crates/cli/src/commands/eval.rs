@@ -19,8 +19,8 @@ use crate::scratch::Scratch;
 
 /// Runs the command.
 pub fn run(args: &Eval, printer: &Printer) -> Outcome {
-    let opened = open::open(&args.model, &temper::device(), printer)?;
-    let trained = opened.run.as_ref().map(|(_, recipe, _)| recipe.usize("data.seq_len")).transpose()?;
+    let opened = open::open(&args.model, &temper::SCHEMA, &temper::device(), printer)?;
+    let trained = opened.run.as_ref().map(|(_, spec, _)| spec.seq_len);
     let longest = opened.model.config.max_seq;
     let seq_len = args.seq_len.map_or(trained.unwrap_or(longest.min(2048)), |n| n as usize);
     if seq_len > longest {

@@ -16,7 +16,7 @@ use crate::problems::Outcome;
 
 /// Runs the command.
 pub fn run(args: &Export, printer: &Printer) -> Outcome {
-    let mut opened = open::open(&args.model, &temper::device(), printer)?;
+    let mut opened = open::open(&args.model, &temper::SCHEMA, &temper::device(), printer)?;
     let dtype = match args.dtype {
         None => opened.dtype,
         Some(Dtype::F32) => tensors::Dtype::F32,

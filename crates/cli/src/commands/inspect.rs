@@ -4,14 +4,17 @@ use std::path::Path;
 
 use serde_json::json;
 use temper::builtin::LIBRARY;
+use temper::{SCHEMA, Trains};
 use temper_base::Problem;
 use temper_certify::layers::{Row, look};
-use temper_certify::{images, open, settings, start};
+use temper_certify::spec::{CertifySpec, fill_method};
+use temper_certify::{images, open, start};
 use temper_model::Classifier;
 use temper_model::image::vanilla_init;
 use temper_model::image::{ImageInit, Statistics};
-use temper_recipe::{Recipe, Task};
+use temper_recipe::Recipe;
 use temper_report::Table;
+use temper_train::spec::Spec;
 
 use crate::args;
 use crate::commands::verify::radius;
@@ -28,10 +31,10 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
                 Problem::input("inspect", "--set", "values can be overridden only for a recipe, not for a run");
             return Err(problem.hint("leave --set out, or name the recipe instead of the run").into());
         }
-        let opened = open::open(&args.run, &device)?;
-        let test = images::judged(&opened.run, &opened.recipe, None, printer)?;
+        let opened = open::open(&args.run, &SCHEMA, &device)?;
+        let test = images::judged(&opened.run, &opened.spec, None, printer)?;
         open::require_fit(&opened.net, &test, &args.run)?;
-        let eps = eps(args, &opened.recipe)?;
+        let eps = eps(args, &opened.spec)?;
         let images = test.len().min(args.images as usize);
         let rows = look(&opened.net, &test, images, eps, Statistics::Running, &device);
         let what = format!("{} at step {}, running statistics", args.run, opened.step);
@@ -39,34 +42,34 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
         return Ok(0);
     }
     let mut recipe = Recipe::load(&args.run, &args.overrides.set, &LIBRARY)?;
-    if recipe.task() != Task::Certify {
+    if Trains::of(&recipe) != Trains::Classifier {
         let problem = Problem::input("inspect", &args.run, "it is a recipe of a language model");
         return Err(problem.hint("name a run or a recipe of certified training").into());
     }
-    settings::fill_method(&mut recipe)?;
-    let data = images::open(&recipe)?;
-    let eps = eps(args, &recipe)?;
-    let own = start::fresh(&recipe, &data, &device)?;
+    fill_method(&mut recipe)?;
+    let spec = CertifySpec::read(&recipe)?;
+    let data = images::open(&spec)?;
+    let eps = eps(args, &spec)?;
+    let own = start::fresh(&spec, &data, &device)?;
     let images = data.test.len().min(args.images as usize);
     let drawn = |init: ImageInit| {
-        let net = Classifier::new(own.config.clone(), init, recipe.u64("seed")?, &device)
+        let net = Classifier::new(own.config.clone(), init, spec.run.seed, &device)
             .normalised(own.mean.clone(), own.std.clone());
-        Ok::<_, Problem>(look(&net, &data.test, images, eps, Statistics::Batch, &device))
+        look(&net, &data.test, images, eps, Statistics::Batch, &device)
     };
     // The initialisation by default, that of the paper, and that of the recipe.
-    let name = recipe.opt("model.name", Recipe::text)?;
-    let vanilla = name.map_or(ImageInit::Default, |name| vanilla_init(&name));
-    let mut columns = vec![("default", drawn(vanilla)?), ("ibp", drawn(ImageInit::Ibp)?)];
-    let (chosen, init) = (recipe.text("init.weights")?, settings::init(&recipe)?);
+    let vanilla = spec.network.name.as_deref().map_or(ImageInit::Default, vanilla_init);
+    let mut columns = vec![("default", drawn(vanilla)), ("ibp", drawn(ImageInit::Ibp))];
+    let init = spec.network.init();
     if init != vanilla && init != ImageInit::Ibp {
-        columns.push((&chosen, drawn(init)?));
+        columns.push((spec.network.first_weights.name(), drawn(init)));
     }
     tell(args, &format!("{}, fresh weights, batch statistics", args.run), eps, images, &columns, printer);
     Ok(0)
 }
 
-fn eps(args: &args::Inspect, recipe: &Recipe) -> temper_base::Result<f64> {
-    args.eps.as_deref().map_or_else(|| recipe.radius("eps.target"), radius)
+fn eps(args: &args::Inspect, spec: &CertifySpec) -> temper_base::Result<f64> {
+    args.eps.as_deref().map_or_else(|| spec.target(), radius)
 }
 
 fn tell(args: &args::Inspect, what: &str, eps: f64, images: usize, columns: &[(&str, Vec<Row>)], printer: &Printer) {

@@ -4,8 +4,9 @@ mod certify;
 mod lm;
 
 use serde_json::{Value, json};
+use temper::Trains;
 use temper::builtin::LIBRARY;
-use temper_recipe::{Entry, Recipe, Task};
+use temper_recipe::{Entry, Recipe};
 use temper_report::Table;
 
 use crate::args::Plan;
@@ -16,9 +17,9 @@ use crate::problems::Outcome;
 pub fn run(args: &Plan, printer: &Printer) -> Outcome {
     let load = if args.from.is_some() { Recipe::load_branch } else { Recipe::load };
     let mut recipe = load(&args.recipe, &args.overrides.set, &LIBRARY)?;
-    match recipe.task() {
-        Task::Lm => lm::run(args, &mut recipe, printer),
-        Task::Certify => certify::run(args, &mut recipe, printer),
+    match Trains::of(&recipe) {
+        Trains::LanguageModel => lm::run(args, &mut recipe, printer),
+        Trains::Classifier => certify::run(args, &mut recipe, printer),
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use temper::SCHEMA;
 use temper::builtin::LIBRARY;
 use temper_base::Problem;
 use temper_base::numbers::count;
 use temper_graph::text::{EXAMPLE, LAYERS, LINES};
 use temper_graph::{BatchNorm, NETWORKS, by_name};
-use temper_recipe::{KEYS, Key, Recipe, nearest};
+use temper_recipe::{Key, Recipe, nearest};
 use temper_report::Table;
 use temper_report::text::columns;
+use temper_train::spec;
 
 use crate::args::RecipeCommand;
 use crate::printer::Printer;
@@ -39,8 +41,8 @@ fn list(printer: &Printer) -> Outcome {
     let width = names.iter().map(|name| columns(name)).max().unwrap_or(0);
     for name in names {
         let recipe = Recipe::load(name, &[], &LIBRARY)?;
-        let about = recipe.text("about").unwrap_or_default();
-        let base = recipe.text("base").map(|base| format!(" (a branch; its base is {base})")).unwrap_or_default();
+        let about = recipe.about();
+        let base = spec::base(&recipe)?.map(|base| format!(" (a branch; its base is {base})")).unwrap_or_default();
         printer.data(format_args!("{name:width$}  {}", format!("{about}{base}").trim_start()).to_string().trim_end());
     }
     super::sweep::list("sweep ", printer)
@@ -116,7 +118,7 @@ fn layers(printer: &Printer) -> u8 {
 
 fn keys(prefix: Option<&str>, printer: &Printer) -> Outcome {
     let prefix = prefix.unwrap_or("").trim_matches('.');
-    let chosen: Vec<&Key> = KEYS.iter().filter(|key| begins(key, prefix)).collect();
+    let chosen: Vec<&Key> = SCHEMA.keys().filter(|key| begins(key, prefix)).collect();
     if chosen.is_empty() {
         let problem = Problem::input("list keys", prefix, "no key begins with this");
         return Err(problem.hint(suggestion(prefix)).into());
@@ -166,14 +168,14 @@ fn begins(key: &Key, prefix: &str) -> bool {
 fn suggestion(prefix: &str) -> String {
     let last = prefix.rsplit('.').next().unwrap_or(prefix);
     let name = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
-    let alike: Vec<&str> = KEYS.iter().map(|key| key.path).filter(|path| name(path).contains(last)).take(3).collect();
+    let alike: Vec<&str> = SCHEMA.keys().map(|key| key.path).filter(|path| name(path).contains(last)).take(3).collect();
     if !alike.is_empty() {
         return format!("did you mean `{}`?", alike.join("`, `"));
     }
-    let near = nearest(prefix, KEYS.iter().flat_map(|key| [key.path, key.section()]).filter(|path| !path.is_empty()));
+    let near = nearest(prefix, SCHEMA.keys().flat_map(|key| [key.path, key.section()]).filter(|path| !path.is_empty()));
     let near = near.or_else(|| {
-        let name = nearest(last, KEYS.iter().map(|key| name(key.path)))?;
-        KEYS.iter().map(|key| key.path).find(|path| path.rsplit('.').next() == Some(name))
+        let name = nearest(last, SCHEMA.keys().map(|key| name(key.path)))?;
+        SCHEMA.keys().map(|key| key.path).find(|path| path.rsplit('.').next() == Some(name))
     });
     match near {
         Some(near) => format!("did you mean `{near}`?"),
@@ -184,7 +186,7 @@ fn suggestion(prefix: &str) -> String {
 /// The key with its default.
 fn left(key: &Key) -> String {
     let path = key.path.replace('*', "NAME");
-    match key.default.or(key.certify_default) {
+    match key.default {
         Some(default) => format!("  {path} = {default}"),
         None => format!("  {path}"),
     }
@@ -194,10 +196,12 @@ fn left(key: &Key) -> String {
 fn entry(key: &Key, width: usize) -> String {
     let left = left(key);
     let mut text = left.clone();
-    let own = match (key.task, key.certify_default) {
-        (Some(task), _) => format!("; task = \"{}\"", task.name()),
-        (None, Some(default)) if key.default.is_some() => format!("; {default} where task = \"certify\""),
-        _ => String::new(),
+    let elsewhere = SCHEMA.tasks.iter().filter(|task| SCHEMA.default_of(key, task) != key.default);
+    let own = match key.task {
+        Some(task) => format!("; task = \"{task}\""),
+        None => elsewhere
+            .filter_map(|task| Some(format!("; {} where task = \"{}\"", SCHEMA.default_of(key, task)?, task.name)))
+            .collect(),
     };
     let unit = if key.unit.is_empty() { String::new() } else { format!(" ({})", key.unit) };
     let takes = format!("{}{unit}{own}", key.kind);

@@ -21,11 +21,11 @@ pub fn run(args: &Sample, printer: &Printer) -> Outcome {
     if !(args.top_p > 0.0 && args.top_p <= 1.0) {
         return Err(wrong("--top-p", "must be above 0 and at most 1"));
     }
-    let opened = open::open(&args.model, &temper::device(), printer)?;
+    let opened = open::open(&args.model, &temper::SCHEMA, &temper::device(), printer)?;
     let tokenizer = open::need_tokenizer(&opened, &args.model)?;
     let config = &opened.model.config;
     let context = match &opened.run {
-        Some((_, recipe, _)) => recipe.usize("data.seq_len")?,
+        Some((_, spec, _)) => spec.seq_len,
         None => config.max_seq,
     };
     let mut prompt = tokenizer.encode(&args.prompt)?;

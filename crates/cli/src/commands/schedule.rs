@@ -4,19 +4,23 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use temper::Trains;
 use temper::builtin::LIBRARY;
 use temper_base::numbers::count;
 use temper_base::numbers::thousands;
 use temper_base::{Problem, Problems, Result, files};
 use temper_certify as certify;
 use temper_certify::images::{self, Size};
-use temper_certify::settings;
+use temper_certify::spec::CertifySpec;
 use temper_lm as lm;
-use temper_recipe::{Origin, Recipe, Task, Value};
+use temper_lm::spec::LmSpec;
+use temper_recipe::{Origin, Recipe};
 use temper_record::metric;
 use temper_report::{ScheduleCurve, Table, schedule_svg};
 use temper_schedule::sparkline::curve;
-use temper_schedule::{EpsSchedule, Length, LengthError, Schedule, Units, sparkline};
+use temper_schedule::{Convention, EpsSchedule, Length, LengthError, Schedule, Units, sparkline};
+use temper_train::spec::clocks::{SCHEDULE, keeps};
+use temper_train::spec::{self, RunSpec, Spec};
 
 use crate::args;
 use crate::printer::Printer;
@@ -31,6 +35,9 @@ const LINES: usize = 4096;
 
 /// The schedule of a recipe, with what it needs to be read.
 struct Plan {
+    spec: RunSpec,
+    /// Sequences of an update and their length, where it trains on text.
+    update: Option<[usize; 2]>,
     /// Tokens of an update; images, where there are no tokens.
     tokens_per_step: u64,
     horizon: u64,
@@ -69,20 +76,21 @@ pub fn run(args: &args::Schedule, printer: &Printer) -> Outcome {
     for key in recipe.dropped() {
         printer.say(format_args!("{key} has no effect: the new lr.shape has no such key"));
     }
-    let plan = match recipe.task() {
-        Task::Lm => {
-            let tokens_per_step = recipe.u64("batch.sequences")?.saturating_mul(recipe.u64("data.seq_len")?);
-            resolve(&recipe, Units { tokens_per_step, tokens_per_epoch: None })?
+    let plan = match Trains::of(&recipe) {
+        Trains::LanguageModel => {
+            let spec: LmSpec = read(&recipe)?;
+            let units = Units { tokens_per_step: spec.tokens_per_step(), tokens_per_epoch: None };
+            Plan { update: Some([spec.batch, spec.seq_len]), ..resolve(&spec.run, units)? }
         }
-        Task::Certify => certified(&recipe, printer)?,
+        Trains::Classifier => certified(&read(&recipe)?, printer)?,
     };
     if args.csv {
         csv(&plan, args.every, printer);
     } else if let Some(path) = &args.svg {
-        files::write_whole(path, svg(&recipe, &plan).as_bytes())?;
+        files::write_whole(path, svg(&plan).as_bytes())?;
         printer.data(path.display());
     } else {
-        printer.data(drawing(&recipe, &plan)?.trim_end());
+        printer.data(drawing(&plan).trim_end());
     }
     Ok(0)
 }
@@ -95,14 +103,14 @@ fn load(name: &str, overrides: &[String]) -> Result<Recipe, Problems> {
         return Err(problem.hint(format!("its recipe is {}", resolved.display())).into());
     }
     let mut recipe = with_base(Recipe::load(name, overrides, &LIBRARY)?, &mut vec![name.to_owned()])?;
-    if recipe.task() == Task::Certify {
-        settings::fill_method(&mut recipe)?;
+    if Trains::of(&recipe) == Trains::Classifier {
+        certify::spec::fill_method(&mut recipe)?;
     }
     Ok(recipe)
 }
 
 fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Result<Recipe, Problems> {
-    let Some(base) = base_of(&recipe) else { return Ok(recipe) };
+    let Some(base) = base_of(&recipe)? else { return Ok(recipe) };
     if seen.contains(&base) {
         let why = format!("the base of a recipe cannot be the recipe itself: {} -> {base}", seen.join(" -> "));
         return Err(recipe.problem("base", why).into());
@@ -111,26 +119,26 @@ fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Result<Recipe, Probl
     let parent = Recipe::load(&base, &[], &LIBRARY).map_err(|problems| named(&recipe, &base, problems))?;
     if parent.task() != recipe.task() {
         let why =
-            format!("{base} is a recipe of {}, and this is one of {}", parent.task().words(), recipe.task().words());
+            format!("{base} is a recipe of {}, and this is one of {}", parent.task().words, recipe.task().words);
         return Err(recipe.problem("base", why).into());
     }
     let parent = with_base(parent, seen)?;
-    match recipe.task() {
-        Task::Lm => lm::start::inherit(&mut recipe, &parent, &base)?,
-        Task::Certify => certify::start::inherit(&mut recipe, &parent, &base)?,
+    match Trains::of(&recipe) {
+        Trains::LanguageModel => lm::spec::inherit(&mut recipe, &parent, &base),
+        Trains::Classifier => certify::spec::inherit(&mut recipe, &parent, &base),
     }
     Ok(recipe)
 }
 
 /// The recipe named by `base`: a file beside the one that names it, or a name.
-fn base_of(recipe: &Recipe) -> Option<String> {
-    let base = recipe.text("base").ok()?;
+fn base_of(recipe: &Recipe) -> Result<Option<String>, Problems> {
+    let Some(base) = spec::base(recipe)? else { return Ok(None) };
     let beside: Option<PathBuf> = match recipe.origin("base") {
         Origin::File(path) => Path::new(&path).parent().map(|folder| folder.join(&base)),
         _ => None,
     };
     let beside = beside.filter(|path| path.is_file()).map(|path| path.display().to_string());
-    Some(beside.unwrap_or(base))
+    Ok(Some(beside.unwrap_or(base)))
 }
 
 /// A base that cannot be found is a problem of the line that names it.
@@ -145,62 +153,61 @@ fn named(recipe: &Recipe, base: &str, problems: Vec<Problem>) -> Problems {
 }
 
 /// The plan of a recipe of certified training. Its images are counted if one of its lengths is in epochs, or if they are here.
-fn certified(recipe: &Recipe, printer: &Printer) -> Result<Plan, Problems> {
+fn certified(spec: &CertifySpec, printer: &Printer) -> Result<Plan, Problems> {
     let epochs = |length: &Length| matches!(length, Length::Epochs(_));
-    let in_epochs = recipe.entries().into_iter().any(|(key, entry)| {
+    let in_epochs = spec.run.recipe.entries().into_iter().any(|(key, entry)| {
         let counts = ["lr.", "eps.", "run."].iter().any(|section| key.starts_with(section));
-        counts
-            && match &entry.value {
-                Value::Length(length) => epochs(length),
-                Value::Lengths(lengths) => lengths.iter().any(epochs),
-                _ => false,
-            }
+        counts && entry.value.lengths().iter().any(epochs)
     });
-    let size = match images::size(recipe) {
+    let size = match images::size(spec) {
         Err(problem) if in_epochs => return Err(problem.into()),
         size => size.ok(),
     };
     if let Some(size) = size.as_ref().filter(|size| !size.here && in_epochs) {
-        printer.say(format_args!("{} is not here: an epoch is that of {}", recipe.text("data.images")?, size.name));
+        printer.say(format_args!("{} is not here: an epoch is that of {}", spec.images()?, size.name));
     }
-    let units = certify::start::units(recipe, size.as_ref().map(|size| size.train))?;
-    let plan = resolve(recipe, units)?;
-    let eps = recipe.eps_schedule(&units, plan.horizon)?;
-    let method = settings::method(recipe)?;
+    let units = spec.units(size.as_ref().map(|size| size.train));
+    let plan = resolve(&spec.run, units)?;
+    let eps = spec.eps_schedule(&units, plan.horizon)?;
+    let method = &spec.method;
     let lambda = if method.tightness || method.relu_balance { method.lambda } else { 0.0 };
     Ok(Plan { radius: Some(Radius { eps, lambda, size }), ..plan })
 }
 
 /// Every length in updates.
-fn resolve(recipe: &Recipe, units: Units) -> Result<Plan, Problems> {
+fn resolve(spec: &RunSpec, units: Units) -> Result<Plan, Problems> {
     let steps = |key: &str, length: Length, horizon: Option<u64>| {
         length.steps(&units, horizon).map_err(|error| match error {
-            LengthError::EpochsOfNothing(_) => recipe
+            LengthError::EpochsOfNothing(_) => spec
                 .problem(key, format!("{length}: only the data says how long an epoch is, and this command reads none"))
                 .hint(format!("give steps or tokens, for example --set \"{key}=2000 steps\"")),
-            error => recipe.problem(key, error),
+            error => spec.problem(key, error),
         })
     };
-    let horizon = recipe.length("run.horizon").map_err(|problem| match keeps_schedule(recipe).unwrap_or(false) {
-        true => problem.hint("clocks.schedule = \"keep\": the schedule is that of the run it branches from, whose recipe `base` can name"),
-        false => problem,
-    })?;
-    let horizon = steps("run.horizon", horizon, None)?;
-    let stop = recipe.opt("run.stop", Recipe::length)?.map(|stop| steps("run.stop", stop, Some(horizon))).transpose();
-    let schedule = recipe.schedule(&units, horizon);
+    let horizon = steps("run.horizon", spec.horizon, None)?;
+    let stop = spec.stop.map(|stop| steps("run.stop", stop, Some(horizon))).transpose();
+    let schedule = spec.schedule(&units, horizon);
     match (stop, schedule) {
         (Ok(stop), Ok(schedule)) => {
             let stop = stop.unwrap_or(horizon).max(1);
-            Ok(Plan { tokens_per_step: units.tokens_per_step, horizon, stop, schedule, radius: None })
+            let (spec, tokens_per_step) = (spec.clone(), units.tokens_per_step);
+            Ok(Plan { spec, tokens_per_step, update: None, horizon, stop, schedule, radius: None })
         }
         (stop, schedule) => {
-            Err(stop.err().into_iter().chain(schedule.err().unwrap_or_default()).collect::<Vec<_>>().into())
+            Err(stop.err().into_iter().chain(schedule.err().map(|problems| problems.0).unwrap_or_default()).collect::<Vec<_>>().into())
         }
     }
 }
 
-fn keeps_schedule(recipe: &Recipe) -> temper_base::Result<bool> {
-    Ok(recipe.text("clocks.schedule")? == "keep")
+/// Reads the recipe. What is missing may be that of a run that it branches from.
+fn read<S: Spec>(recipe: &Recipe) -> Result<S, Problems> {
+    S::read(recipe).map_err(|problems| {
+        if !keeps(recipe, SCHEDULE) {
+            return problems;
+        }
+        let hint = "clocks.schedule = \"keep\": the schedule is that of the run it branches from, whose recipe `base` can name";
+        problems.0.into_iter().map(|problem| problem.hint(hint)).collect::<Vec<_>>().into()
+    })
 }
 
 /// Updates from 1 to `stop`: every `every`th, and the ends of the phases.
@@ -236,7 +243,7 @@ fn csv(plan: &Plan, every: u64, printer: &Printer) {
     }
 }
 
-fn svg(recipe: &Recipe, plan: &Plan) -> String {
+fn svg(plan: &Plan) -> String {
     let points = |value: &dyn Fn(u64) -> f64| -> Vec<(f64, f64)> {
         updates(plan, (plan.stop / POINTS).max(1)).map(|n| (n as f64, value(n))).collect()
     };
@@ -255,32 +262,31 @@ fn svg(recipe: &Recipe, plan: &Plan) -> String {
             bands.iter().map(|band| (band.name.to_string(), band.first as f64, band.last as f64)).collect()
         }
     };
-    schedule_svg(recipe.name(), "updates", &curves, &phases)
+    schedule_svg(plan.spec.recipe.name(), "updates", &curves, &phases)
 }
 
-fn drawing(recipe: &Recipe, plan: &Plan) -> Result<String, Problems> {
+fn drawing(plan: &Plan) -> String {
     let tokens = |n: u64| count(plan.tokens(n) as f64);
     let Plan { horizon, stop, .. } = *plan;
     let unit = if plan.radius.is_some() { "images" } else { "tokens" };
-    let mut text = format!("{}: {}", recipe.name(), recipe.text("lr.shape")?);
-    match recipe.text("lr.convention")?.as_str() {
-        "ours" => text.push('\n'),
-        convention => _ = writeln!(text, ", convention {convention}"),
+    let mut text = format!("{}: {}", plan.spec.recipe.name(), plan.spec.lr.shape.name());
+    match plan.spec.lr.convention {
+        Convention::Ours => text.push('\n'),
+        convention => _ = writeln!(text, ", convention {}", convention.name()),
     }
     _ = writeln!(text, "{} updates ({} {unit})", thousands(horizon), tokens(horizon));
     _ = write!(text, "an update is {} {unit}", thousands(plan.tokens_per_step));
-    match &plan.radius {
-        None => {
-            let (sequences, length) = (recipe.u64("batch.sequences")?, recipe.u64("data.seq_len")?);
-            _ = writeln!(text, ": {} sequences of {}", thousands(sequences), thousands(length));
+    match (&plan.radius, plan.update) {
+        (_, Some([sequences, length])) => {
+            _ = writeln!(text, ": {} sequences of {}", thousands(sequences as u64), thousands(length as u64));
         }
-        Some(Radius { size: Some(size), .. }) => {
+        (Some(Radius { size: Some(size), .. }), None) => {
             let (train, epoch) = (size.train as u64, (size.train as u64).div_ceil(plan.tokens_per_step));
             _ = writeln!(text, ", an epoch {} updates ({} images)", thousands(epoch), thousands(train));
         }
-        Some(_) => text.push('\n'),
+        (Some(_) | None, None) => text.push('\n'),
     }
-    if keeps_schedule(recipe)? {
+    if plan.spec.clocks.schedule {
         text += "a branch continues it at the update where its base run stands (clocks.schedule = \"keep\")\n";
     }
     if stop != horizon {
@@ -311,7 +317,7 @@ fn drawing(recipe: &Recipe, plan: &Plan) -> Result<String, Problems> {
     text += &table.to_text();
     if let Some(Radius { eps, lambda, .. }) = &plan.radius {
         let target = eps.at(stop);
-        _ = write!(text, "\neps: {}, target {}\n\n", recipe.text("eps.shape")?, metric::line("eps", eps.target));
+        _ = write!(text, "\neps: {}, target {}\n\n", eps.shape.name(), metric::line("eps", eps.target));
         _ = writeln!(text, "{}", curve(|n| eps.at(n), target, stop, width, rows));
         let mut table = Table::new().text_column("phase");
         for heading in ["first", "last", "updates", unit, "eps at first", "eps at last", "weight at first"] {
@@ -331,5 +337,5 @@ fn drawing(recipe: &Recipe, plan: &Plan) -> Result<String, Problems> {
         }
         text += &table.to_text();
     }
-    Ok(text)
+    text
 }

@@ -11,7 +11,7 @@ use temper_base::hash::{Digest, Sha256};
 use temper_base::listener::Meter;
 use temper_base::{Problem, Problems, Result};
 use temper_certify::images;
-use temper_recipe::{Task, nearest};
+use temper_recipe::nearest;
 use temper_report::Table;
 use temper_report::text::escape;
 use temper_sweep::{Chosen, Measure, Sweep};
@@ -21,7 +21,7 @@ use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::watch;
-use temper::{Run, Watch};
+use temper::{Run, Trains, Watch};
 use temper_sweep::cost::{self, Clock};
 use temper_sweep::one::{Front, RunLog};
 use temper_sweep::results::{self, Results};
@@ -152,7 +152,7 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
         Some(jobs) => usize::from(jobs).min(left.max(1)),
         None if left <= 1 => 1,
         // Their large batches keep all threads busy.
-        None if tree.nodes.iter().all(|node| node.recipe.task() == Task::Certify) => 1,
+        None if tree.nodes.iter().all(|node| Trains::of(&node.recipe) == Trains::Classifier) => 1,
         None => {
             let mut clock = Clock::default();
             let costs = cost::of_tree(&tree, Some(&mut clock), &device, printer)?;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
+use temper::SCHEMA;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_bounds::attack::Attack;
@@ -39,8 +40,8 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
     let device = temper::device();
-    let opened = open::open(&args.run, &device)?;
-    let test = images::judged(&opened.run, &opened.recipe, args.data.as_deref(), printer)?;
+    let opened = open::open(&args.run, &SCHEMA, &device)?;
+    let test = images::judged(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(&args.run))?;
     if let Some(asked) = args.images.filter(|asked| *asked as usize > test.len()) {
         let why = format!("--images {asked}: the set has {} images; Temper verifies those", test.len());
@@ -49,7 +50,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let test = args.images.map_or(test.clone(), |count| test.first(count as usize));
     let (eps, written) = match &args.eps {
         Some(text) => (radius(text)?, text.clone()),
-        None => (opened.recipe.radius("eps.target")?, opened.recipe.shown("eps.target")),
+        None => (opened.spec.target()?, opened.spec.target_as_written()),
     };
     let bound = if args.bound == "best" { Bound::Best } else { Bound::Ibp };
     let name = folder_name(args, opened.step, &written, &test.fingerprint());
@@ -58,7 +59,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         opened.run.owns("verify")?;
     }
     let folder = args.out.clone().unwrap_or_else(|| opened.run.path().join("verify").join(name));
-    let seed = opened.recipe.u64("seed")?;
+    let seed = opened.spec.run.seed;
     let attack = Attack { steps: args.steps as usize, restarts: args.restarts as usize, seed, ..Attack::default() };
     let mut asked = json!({
         "what": kind.name(), "step": opened.step,
@@ -66,11 +67,12 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         "eps": eps, "bound": args.bound,
     });
     // What decides the one file does not bear on the other.
-    let more = match args.radius {
-        true => json!({ "halvings": args.halvings }),
-        false => json!({
+    let more = if args.radius {
+        json!({ "halvings": args.halvings })
+    } else {
+        json!({
             "attack": args.attack, "steps": args.steps, "restarts": args.restarts, "seed": seed, "method": ATTACK,
-        }),
+        })
     };
     asked.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
     let mut file = Store::open(&folder, kind, &asked)?;

@@ -27,6 +27,8 @@ pub enum BadLines {
     Error,
 }
 
+temper_base::names!(BadLines { Skip = "skip", Error = "error" });
+
 /// What is wrong with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {

@@ -89,6 +89,8 @@ pub enum ReplayOrder {
     Reshuffled,
 }
 
+temper_base::names!(ReplayOrder { Original = "original", Reshuffled = "reshuffled" });
+
 /// Some samples in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {

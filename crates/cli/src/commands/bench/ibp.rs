@@ -8,7 +8,7 @@ use temper_base::numbers::count;
 use temper_base::{Problem, Problems, Result};
 use temper_certify::cost::{Memory, passes};
 use temper_certify::method::EpsAt;
-use temper_certify::settings;
+use temper_certify::spec::CertifySpec;
 use temper_certify::step::{Batch, train_step};
 use temper_graph::{BatchNorm, NetworkConfig, by_name};
 use temper_model::Classifier;
@@ -16,7 +16,7 @@ use temper_model::image::stored;
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_recipe::{Origin, Recipe, Value as Setting};
 use temper_train::optimizer::Optimizer;
-use temper_train::run;
+use temper_train::spec::Spec;
 
 use super::{Work, begin_dump, dump_settings, made_up, measure, require_memory};
 use crate::args::{BenchIbp, Repeat};
@@ -45,18 +45,18 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     let (rows, repeat) = (args.batch as usize, &args.repeat);
     let (width, classes) = (args.width.map(|width| width as usize), args.classes as usize);
     let config = by_name(&args.net, width, BatchNorm::Full, args.image, classes)?;
-    let recipe = recipe(args)?;
-    let (method, accumulation) = (settings::method(&recipe)?, settings::accumulation(&recipe)?);
+    let spec = spec(args)?;
+    let CertifySpec { method, accumulation, .. } = spec;
     let memory = Memory::of(&config, &method, rows, 1, rows)?.total();
     require_memory("ibp", memory, "a smaller --batch or --width needs less")?;
 
     let target = TARGET * args.eps;
     let radius = EpsAt { eps: args.eps, target, weight: method.lambda * (1.0 - args.eps / target) };
     let device = temper::device();
-    let mut net = Classifier::new(config.clone(), settings::init(&recipe)?, repeat.seed, &device);
-    let optimizer_settings = run::optimizer_settings(&recipe)?;
+    let mut net = Classifier::new(config.clone(), spec.network.init(), repeat.seed, &device);
+    let optimizer_settings = spec.run.optimizer;
     let mut optimizer = Optimizer::new(optimizer_settings, &net, &device);
-    let lr = recipe.f64("lr.peak")?;
+    let lr = spec.run.lr.peak;
     let regularised = method.regularised(&radius);
     let described = json!({
         "workload": "ibp", "net": args.net, "width": args.width, "image": args.image, "classes": args.classes,
@@ -98,13 +98,12 @@ fn work(args: &BenchIbp, config: &NetworkConfig, settings: Value, passes: u64) -
 }
 
 /// The recipe with this network and method.
-fn recipe(args: &BenchIbp) -> Result<Recipe, Problems> {
+fn spec(args: &BenchIbp) -> Result<CertifySpec, Problems> {
     let mut recipe = Recipe::from_text("bench ibp", RECIPE, &[], &LIBRARY)?;
     for (key, value) in [("model.name", &args.net), ("method.name", &args.method)] {
         recipe.fill(key, Setting::Text(value.clone()), Origin::Set);
     }
-    settings::fill_method(&mut recipe)?;
-    Ok(recipe)
+    CertifySpec::read(&recipe)
 }
 
 /// Writes the network as a checkpoint holds it (`network.json`, `model.safetensors`), `batches.safetensors` with `pixels`

@@ -9,12 +9,13 @@ use temper_base::{Problem, Problems, Result};
 use temper_data::Vocabulary;
 use temper_lm::cost::Memory;
 use temper_lm::shape;
+use temper_lm::spec::LmSpec;
 use temper_lm::step::{Pieces, train_step};
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Value as Setting};
 use temper_train::optimizer::Optimizer;
-use temper_train::run;
+use temper_train::spec::Spec;
 
 use super::{Work, begin_dump, dump_settings, made_up, measure, require_memory};
 use crate::args::{BenchLm, Repeat};
@@ -32,17 +33,17 @@ run.horizon = "1000 steps"
 /// Runs the command.
 pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
     let (batch, seq, repeat) = (args.batch as usize, args.seq as usize, &args.repeat);
-    let recipe = recipe(args)?;
-    let config = config(args, &recipe)?;
+    let spec = spec(args)?;
+    let config = config(args, &spec)?;
     let pieces = Pieces { micro: batch, activation_checkpointing: false };
     let memory = Memory::of(&config, batch, seq, pieces.activation_checkpointing).total();
     require_memory("lm", memory, "a smaller --batch, --seq, --d-model or --vocab needs less")?;
 
     let device = temper::device();
-    let mut model = GptNeox::new(config.clone(), shape::init(&recipe)?, repeat.seed, &device);
-    let optimizer_settings = run::optimizer_settings(&recipe)?;
+    let mut model = GptNeox::new(config.clone(), spec.init, repeat.seed, &device);
+    let optimizer_settings = spec.run.optimizer;
     let mut optimizer = Optimizer::new(optimizer_settings, &model, &device);
-    let lr = recipe.f64("lr.peak")?;
+    let lr = spec.run.lr.peak;
     let settings = json!({
         "workload": "lm", "layers": config.layers, "d_model": config.d_model, "heads": config.heads,
         "vocab": config.vocab_size, "batch": batch, "seq": seq, "parameters": config.parameters(),
@@ -74,7 +75,7 @@ pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
 }
 
 /// The recipe with this shape.
-fn recipe(args: &BenchLm) -> Result<Recipe, Problems> {
+fn spec(args: &BenchLm) -> Result<LmSpec, Problems> {
     let mut recipe = Recipe::from_text("bench lm", RECIPE, &[], &LIBRARY)?;
     let shape = [
         ("model.layers", args.layers),
@@ -86,13 +87,13 @@ fn recipe(args: &BenchLm) -> Result<Recipe, Problems> {
     for (key, value) in shape {
         recipe.fill(key, Setting::Int(value.into()), Origin::Set);
     }
-    Ok(recipe)
+    LmSpec::read(&recipe)
 }
 
 /// The shape; what makes it impossible names the options.
-fn config(args: &BenchLm, recipe: &Recipe) -> Result<GptNeoxConfig, Problems> {
+fn config(args: &BenchLm, spec: &LmSpec) -> Result<GptNeoxConfig, Problems> {
     let nobody = Vocabulary { size: 0, fingerprint: String::new(), eod: 0 };
-    shape::config(recipe, &nobody).map_err(|mut problems| {
+    shape::config(spec, &nobody).map_err(|mut problems| {
         let shape = format!(
             "--layers {} --d-model {} --heads {} --vocab {} --seq {}",
             args.layers, args.d_model, args.heads, args.vocab, args.seq

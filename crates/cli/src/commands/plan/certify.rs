@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use temper_base::Result;
 use temper_base::numbers::{count, duration};
 use temper_certify::cost::checkpoint_bytes;
 use temper_certify::plan::{self, Plan};
@@ -24,11 +23,11 @@ pub fn run(args: &args::Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome
     let mut warnings = Vec::new();
     let device = temper::device();
     let mut plan = plan::resolve(recipe, args.from.as_deref(), &device, &mut warnings)?;
-    plan::check(recipe, &plan, args.from.as_deref(), &device, &mut warnings)?;
+    plan::check(&plan, args.from.as_deref(), &device, &mut warnings)?;
     // A network that does not fit is not timed.
     if !args.no_calibration && machine::memory().is_none_or(|machine| plan.memory.total() < machine.total) {
         printer.say("timing a few updates of this network on this machine ...");
-        plan.measure(recipe, &device)?;
+        plan.measure(&device);
     }
     if args.json {
         let mut result = as_json(&plan);
@@ -38,7 +37,7 @@ pub fn run(args: &args::Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
         return Ok(0);
     }
-    printer.data(format_args!("{}\n\n{}", values(recipe), text(&plan, recipe)?.trim_end()));
+    printer.data(format_args!("{}\n\n{}", values(recipe), text(&plan).trim_end()));
     for (what, remedy) in &warnings {
         printer.warn(what, Some(remedy));
     }
@@ -83,7 +82,7 @@ fn as_json(plan: &Plan) -> Value {
 }
 
 /// The plan as text.
-fn text(plan: &Plan, recipe: &Recipe) -> Result<String> {
+fn text(plan: &Plan) -> String {
     let Plan { size, lengths, eps, memory, .. } = plan;
     let mut table = Table::new().text_column("phase");
     for name in ["updates", "epochs", "images", "first eps", "last eps", "first lr", "last lr", "an update"] {
@@ -117,7 +116,7 @@ fn text(plan: &Plan, recipe: &Recipe) -> Result<String> {
         ),
     );
     line("pixels", size.normalised.clone());
-    let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_else(|| "model.graph".into());
+    let name = plan.spec.network.title();
     line(
         "model",
         format!(
@@ -188,5 +187,5 @@ fn text(plan: &Plan, recipe: &Recipe) -> Result<String> {
     let rate = sparkline(&lengths.schedule, Some(stop), 64, 4);
     let radius = curve(|n| eps.at(n), eps.at(stop), stop, 64, 4);
     let _ = write!(out, "\nlearning rate\n{}\n\neps\n{}", rate.trim_end(), radius.trim_end());
-    Ok(out)
+    out
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use temper_base::numbers::{count, duration};
 use temper_base::{Listener, Problem};
 use temper_certify as certify;
-use temper_recipe::Recipe;
+use temper_certify::spec::CertifySpec;
 use temper_report::Table;
 use temper_sweep::cost::Cost;
 use temper_sweep::store::{State, state};
@@ -152,7 +152,7 @@ pub fn networks(
     args: &args::Sweep,
     sweep: &Sweep,
     chosen: &Chosen,
-    recipes: &[(usize, u64, Recipe)],
+    recipes: &[(usize, u64, CertifySpec)],
     missing: &[Problem],
     device: &Device,
     printer: &Printer,
@@ -161,9 +161,9 @@ pub fn networks(
     table = table.text_column("first weights");
     for setting in &chosen.size.settings {
         let of = |index: &usize| chosen.variants[*index].setting == setting.name;
-        let here: Vec<&(usize, u64, Recipe)> = recipes.iter().filter(|(index, ..)| of(index)).collect();
-        let Some((_, first, recipe)) = here.first() else { continue };
-        let mut recipe = recipe.clone();
+        let here: Vec<&(usize, u64, CertifySpec)> = recipes.iter().filter(|(index, ..)| of(index)).collect();
+        let Some((_, first, spec)) = here.first() else { continue };
+        let mut recipe = spec.run.recipe.clone();
         let parameters = certify::plan::resolve(&mut recipe, None, device, &mut Vec::new())?.config.parameters();
         let names: Vec<&str> = here
             .iter()

@@ -1,7 +1,12 @@
 //! Reading recipes: what is accepted, where values come from, and every way of getting it wrong.
 
 use temper_base::{Kind as Fault, Problem};
-use temper_recipe::{Expectation, KEYS, Kind, Library, Origin, Recipe, Task, Value, diff, find_key};
+use temper::{SCHEMA, Trains};
+use temper_certify::spec::CertifySpec;
+use temper_recipe::{Kind, Library, Origin, Recipe, Value, diff};
+use temper_train::spec::Spec;
+use temper_train::spec::expectation::Expectation;
+use temper_train::spec::lr;
 use temper_schedule::{Convention, Length, LrShape, Units};
 
 const SMALL: &str = r#"
@@ -41,7 +46,7 @@ const RECIPES: &[(&str, &str)] = &[
     ("loop/b", "extends = 'loop/c'"),
     ("loop/c", "extends = 'loop/a'"),
 ];
-const LIBRARY: Library<'static> = Library { recipes: RECIPES };
+const LIBRARY: Library<'static> = Library { schema: &SCHEMA, recipes: RECIPES };
 
 fn set(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
@@ -86,7 +91,7 @@ horizon = '70 epochs'
 #[test]
 fn tasks_have_their_own_keys() {
     let recipe = Recipe::from_text("c", CERTIFY, &[], &LIBRARY).unwrap();
-    assert_eq!(recipe.task(), Task::Certify);
+    assert_eq!(Trains::of(&recipe), Trains::Classifier);
     assert_eq!(recipe.radius("eps.target").unwrap(), 8.0 / 255.0);
     assert_eq!((recipe.f64("optimizer.beta2").unwrap(), recipe.f64("optimizer.clip").unwrap()), (0.999, 10.0));
     assert!(!recipe.is_set("data.seq_len") && !recipe.is_set("model.preset"));
@@ -166,9 +171,10 @@ fn the_ramp_of_a_recipe() {
         format!("{CERTIFY}[eps]\n").replace("[eps]\ntarget", "[eps]\nstart = '1 epoch'\nlength = '20 epochs'\ntarget");
     let text = text.trim_end().strip_suffix("[eps]").unwrap().to_owned();
     let recipe = Recipe::from_text("c", &text, &[], &LIBRARY).unwrap();
-    let eps = recipe.eps_schedule(&units, 70 * 391).unwrap();
+    let spec = CertifySpec::read(&recipe).unwrap();
+    let eps = spec.eps_schedule(&units, 70 * 391).unwrap();
     assert_eq!((eps.first, eps.last, eps.target), (391, 8211, 8.0 / 255.0));
-    let problems = recipe.eps_schedule(&units, 10 * 391).unwrap_err();
+    let problems = spec.eps_schedule(&units, 10 * 391).unwrap_err().0;
     assert!(problems[0].place.contains("eps.length") && problems[0].why.contains("8211"), "{problems:?}");
 }
 
@@ -181,23 +187,30 @@ fn only(problems: &[String], parts: &[&str]) {
 
 #[test]
 fn the_table_is_sound() {
-    for key in KEYS {
+    for key in SCHEMA.keys() {
         assert!(key.doc.len() > 5 && !key.doc.ends_with('.') && key.doc.len() <= 120, "{}: {}", key.path, key.doc);
-        assert!(std::ptr::eq(find_key(key.path).unwrap(), key), "{} is shadowed", key.path);
+        assert!(std::ptr::eq(SCHEMA.find(key.path).unwrap(), key), "{} is shadowed", key.path);
         // What a key says of others, it says of keys that exist.
         for other in key.resets.iter().chain(&key.instead_of) {
-            assert!(KEYS.iter().any(|key| key.path == *other), "{} names {other}", key.path);
+            assert!(SCHEMA.keys().any(|key| key.path == *other), "{} names {other}", key.path);
         }
-        let twice = |name: &str| KEYS.iter().any(|key| key.path == name);
+        let twice = |name: &str| SCHEMA.keys().any(|key| key.path == name);
         assert!(!key.formerly.is_some_and(twice), "the earlier name of {} is a key", key.path);
+        assert!(SCHEMA.sections.contains(&key.section()), "{} is in no section that is shown", key.path);
+        assert!(key.task.is_none_or(|task| SCHEMA.task(task).is_some()), "{} is of no task", key.path);
         assert!(key.needed.is_none() || key.path.contains(".*."), "nothing stands for a * in {}", key.path);
+    }
+    assert_eq!(SCHEMA.keys().count(), SCHEMA.keys.iter().copied().flatten().map(|keys| keys.len()).sum::<usize>());
+    // The defaults of a task are of keys that all have.
+    for (path, _) in SCHEMA.tasks.iter().flat_map(|task| task.defaults) {
+        assert!(SCHEMA.find(path).is_some_and(|key| key.task.is_none() && key.default.is_some()), "{path}");
     }
     // Every default is a value of its kind: all of them are there in a recipe that says nothing about them.
     let recipe = load("rewarm/german", &["lr.shape=wsd-s", "lr.cycles=2", "clocks.data=reset"]);
     let infinite = load("rewarm/small", &["lr.shape=infinite"]);
     let steps = load("rewarm/small", &["lr.shape=multi-step", "lr.milestones=['50%']"]);
     let certify = Recipe::from_text("c", CERTIFY, &[], &LIBRARY).unwrap();
-    for key in KEYS.iter().filter(|key| key.default.or(key.certify_default).is_some()) {
+    for key in SCHEMA.keys().filter(|key| key.default.is_some()) {
         let path = key.path.replace('*', "docs");
         let everywhere = [&recipe, &infinite, &steps, &certify].into_iter().find(|recipe| recipe.is_set(&path));
         assert!(everywhere.is_some(), "the default of {} cannot be read", key.path);
@@ -205,7 +218,7 @@ fn the_table_is_sound() {
     // The keys of lr are those of the schedules.
     for shape in LrShape::NAMES {
         for field in temper_schedule::shape_fields(shape).unwrap().concat() {
-            assert!(find_key(&format!("lr.{field}")).is_some(), "{field} of {shape} has no key");
+            assert!(SCHEMA.find(&format!("lr.{field}")).is_some(), "{field} of {shape} has no key");
         }
     }
 }
@@ -396,14 +409,14 @@ fn the_spec_is_what_was_written() {
         &LIBRARY,
     )
     .unwrap();
-    let spec = pythia.lr_spec().unwrap();
+    let spec = lr::read(&pythia).unwrap();
     assert_eq!((spec.convention, spec.min, spec.min_ratio), (Convention::Neox2023, Some(3e-5), None));
     let units = Units { tokens_per_step: 1024 * 2048, tokens_per_epoch: None };
     let horizon = pythia.length("run.horizon").unwrap().steps(&units, None).unwrap();
-    let schedule = pythia.schedule(&units, horizon).unwrap();
+    let schedule = lr::schedule(&pythia, &spec, &units, horizon).unwrap();
     assert_eq!((schedule.at(1), schedule.at(1 + 1416), schedule.at(horizon)), (0.0, 3e-4, 3e-5));
 
-    let of = |overrides: &[&str]| load("rewarm/small", overrides).lr_spec().unwrap().shape;
+    let of = |overrides: &[&str]| lr::read(&load("rewarm/small", overrides)).unwrap().shape;
     assert!(matches!(of(&[]), LrShape::Cosine { decay_end: Some(Length::Fraction(0.8)) }));
     assert_eq!(of(&["lr.shape=constant"]), LrShape::Constant);
     assert_eq!(of(&["lr.shape=linear-to-zero"]), LrShape::LinearToZero);
@@ -435,10 +448,10 @@ fn inherited_names_presets_and_expectations() {
     assert_eq!(preset.usize("model.heads").unwrap(), 4);
     // Expectations are those of the recipe itself, of the numbers it has.
     let check = Expectation::Check { metric: "docs/loss".into(), mean: 3.5, tolerance: 0.1 };
-    assert_eq!(load("rewarm/small", &[]).expectation(), check);
-    assert_eq!(load("rewarm/small", &["log.every=1", "checkpoint.every=50"]).expectation(), check);
-    assert_eq!(load("rewarm/german", &[]).expectation(), Expectation::None);
-    let off = load("rewarm/small", &["seed=2", "lr.peak=1e-4", "log.every=1"]).expectation();
+    assert_eq!(Expectation::read(&load("rewarm/small", &[])), check);
+    assert_eq!(Expectation::read(&load("rewarm/small", &["log.every=1", "checkpoint.every=50"])), check);
+    assert_eq!(Expectation::read(&load("rewarm/german", &[])), Expectation::None);
+    let off = Expectation::read(&load("rewarm/small", &["seed=2", "lr.peak=1e-4", "log.every=1"]));
     assert_eq!(off, Expectation::Off("not checked, since --set changed seed, lr.peak".into()));
 }
 
@@ -485,7 +498,7 @@ fn the_resolved_form_reads_back() {
         recipe.fill("model.d_ff", Value::Int(256), Origin::Preset("pythia-14m".into()));
         recipe.fill("model.init_std", Value::Float(0.01), Origin::Base("runs/a b".into()));
         let text = recipe.to_toml();
-        let back = Recipe::from_resolved(&text, "resolved.toml").unwrap_or_else(|p| panic!("{p:#?}\n{text}"));
+        let back = Recipe::from_resolved(&text, "resolved.toml", &SCHEMA).unwrap_or_else(|p| panic!("{p:#?}\n{text}"));
         assert_eq!(diff(&recipe, &back), [], "{text}");
         for (path, entry) in recipe.entries().into_iter() {
             assert_eq!(back.origin(path), entry.origin, "{path}\n{text}");
@@ -557,6 +570,6 @@ fn broken_texts_are_problems() {
 #[test]
 fn kinds_explain_themselves() {
     assert_eq!(Kind::Choice(&["a", "b"]).to_string(), "one of \"a\", \"b\"");
-    assert_eq!(find_key("data.train.de.weight").unwrap().path, "data.train.*.weight");
-    assert!(find_key("data.train.weight").is_none() && find_key("lr").is_none());
+    assert_eq!(SCHEMA.find("data.train.de.weight").unwrap().path, "data.train.*.weight");
+    assert!(SCHEMA.find("data.train.weight").is_none() && SCHEMA.find("lr").is_none());
 }
