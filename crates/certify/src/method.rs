@@ -210,7 +210,7 @@ impl Method {
         let (beta, kappa) = match (self.objective, self.mixing) {
             (Objective::CrownIbp, Mixing::Ramp) => (falls_to(0.0), 0.0),
             (Objective::CrownIbp, Mixing::Zhang { beta_end, kappa_end }) => (falls_to(beta_end), falls_to(kappa_end)),
-            _ => (0.0, 0.0),
+            (Objective::Plain | Objective::Pgd | Objective::Ibp, _) => (0.0, 0.0),
         };
         // As in the reference: a part without effect is not computed.
         (if beta < 1e-5 { 0.0 } else { beta }, kappa)

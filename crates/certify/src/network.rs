@@ -143,34 +143,24 @@ pub fn network(spec: &CertifySpec, input: [usize; 3], classes: usize) -> Result<
 
 /// Writes into the recipe where the batch norms of its network are, if its layers or its name say so.
 pub(crate) fn decide_batch_norm(recipe: &mut Recipe) -> Result<()> {
-    if let Some((norm, origin)) = batch_norm_of_network(recipe)? {
-        refuse_other_batch_norm(recipe, norm, &origin)?;
-        recipe.decide("model.batch_norm", Value::Text(norm.into()), origin);
+    let Some((norm, decided_by)) = batch_norm_of_network(recipe)? else { return Ok(()) };
+    let given = recipe.opt("model.batch_norm", Recipe::text)?;
+    if let Some(given) = given.filter(|given| is_given(recipe, "model.batch_norm") && given != norm) {
+        let why = format!("it is \"{given}\", but by {decided_by} it is \"{norm}\"");
+        return Err(recipe
+            .problem("model.batch_norm", why)
+            .hint("leave it out: the network's name or graph already says where batch norms are"));
     }
+    recipe.decide("model.batch_norm", Value::Text(norm.into()), Origin::Preset(decided_by.into()));
     Ok(())
 }
 
-/// Refuses a recipe that asks for batch norms that its network does not have, or for none where it has some.
-fn refuse_other_batch_norm(recipe: &Recipe, norm: &str, decided_by: &Origin) -> Result<()> {
-    let given = recipe.opt("model.batch_norm", Recipe::text)?;
-    let Some(given) = given.filter(|given| is_given(recipe, "model.batch_norm") && given != norm) else {
-        return Ok(());
-    };
-    let why = match decided_by {
-        Origin::Preset(key) => format!("it is \"{given}\", but by {key} it is \"{norm}\""),
-        _ => format!("it is \"{given}\", but the network has \"{norm}\""),
-    };
-    Err(recipe
-        .problem("model.batch_norm", why)
-        .hint("leave it out: the network's name or graph already says where batch norms are"))
-}
-
-/// Where the network has batch norms, if its layers or its name say so and not the key `model.batch_norm`; and who says it.
-fn batch_norm_of_network(recipe: &Recipe) -> Result<Option<(&'static str, Origin)>> {
+/// Where the network has batch norms, if its layers or its name say so and not the key `model.batch_norm`; and the key that says it.
+fn batch_norm_of_network(recipe: &Recipe) -> Result<Option<(&'static str, &'static str)>> {
     if let Some(lines) = recipe.opt("model.graph", Recipe::texts)? {
-        return Ok(Some((text::batch_norm(&lines), Origin::Preset("model.graph".into()))));
+        return Ok(Some((text::batch_norm(&lines), "model.graph")));
     }
     let name = recipe.opt("model.name", Recipe::text)?.unwrap_or_default();
     let suffix = [("-nobn", "none"), ("-convbn", "conv")].into_iter().find(|(suffix, _)| name.ends_with(suffix));
-    Ok(suffix.map(|(_, norm)| (norm, Origin::Preset("model.name".into()))))
+    Ok(suffix.map(|(_, norm)| (norm, "model.name")))
 }

@@ -294,6 +294,22 @@ pub(crate) fn images(recipe: &Recipe) -> Result<Option<String>> {
     recipe.opt("data.images", Recipe::text)
 }
 
+/// What the evaluations of a recipe have beside the test set.
+pub struct Evaluated {
+    /// Images held out of the training set.
+    pub holdout: bool,
+    /// An attack.
+    pub attacked: bool,
+}
+
+/// What the recipe is evaluated on, be it complete or not.
+///
+/// # Errors
+/// A value of another kind.
+pub fn evaluated(recipe: &Recipe) -> Result<Evaluated> {
+    Ok(Evaluated { holdout: recipe.f64("data.holdout")? > 0.0, attacked: recipe.u64("eval.attack_images")? > 0 })
+}
+
 /// Whether the recipe itself gives this key.
 pub(crate) fn is_given(recipe: &Recipe, key: &str) -> bool {
     matches!(recipe.origin(key), Origin::Recipe(_) | Origin::File(_) | Origin::Set)

@@ -208,6 +208,90 @@ fn one_place_chooses_the_device() {
     assert!(above.len() == 1 && above[0].starts_with("temper/src/device.rs:"), "{above:?}");
 }
 
+/// Where recipes are read: the keys stand there too, and everyone else has typed values.
+const SPECS: [&str; 10] = [
+    "recipe/src/",
+    "train/src/spec.rs",
+    "train/src/spec/",
+    "lm/src/spec.rs",
+    "lm/src/shape.rs",
+    "certify/src/spec.rs",
+    "certify/src/network.rs",
+    "certify/src/method.rs",
+    "certify/src/methods/",
+    "certify/src/radius.rs",
+];
+
+/// A key is looked up by its name where recipes become specs and nowhere else.
+#[test]
+fn keys_are_read_in_the_specs_alone() {
+    let getters = [
+        "text",
+        "texts",
+        "f64",
+        "u64",
+        "usize",
+        "usize_or_auto",
+        "bool",
+        "radius",
+        "length",
+        "lengths",
+        "choice",
+        "opt",
+        "shown",
+        "is_set",
+        "get",
+    ];
+    let places = |key: &str| {
+        let lookups: Vec<String> = getters.iter().map(|getter| format!(".{getter}(\"{key}")).collect();
+        found(&lookups, "src")
+    };
+    let sections = [
+        "task",
+        "model.",
+        "init.",
+        "method.",
+        "eps.",
+        "data.",
+        "batch.",
+        "optimizer.",
+        "lr.",
+        "run.",
+        "eval.",
+        "checkpoint.",
+        "log.",
+        "memory.",
+        "clocks.",
+        "expect.",
+        "base",
+        "seed",
+        "about",
+    ];
+    let all: Vec<String> = sections.iter().flat_map(|section| places(section)).collect();
+    assert!(all.len() > 60, "the look-ups are not found");
+    let elsewhere: Vec<_> = all.iter().filter(|place| !SPECS.iter().any(|spec| place.starts_with(spec))).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+}
+
+/// A word of a recipe that nobody knows is an error and not silently something else.
+#[test]
+fn no_choice_of_a_recipe_is_a_fallback() {
+    let fallbacks = found(&["_ =>".to_owned()], "src");
+    let in_specs = |place: &&String| SPECS[1..].iter().any(|spec| place.starts_with(spec));
+    let silent = |place: &&String| {
+        let (file, line) = place.rsplit_once(':').expect("a line");
+        let line: usize = line.parse().expect("its number");
+        let (name, rest) = file.split_once('/').expect("a crate");
+        let text = read(&root().join("crates").join(name).join(rest));
+        let arm = text.lines().nth(line - 1).expect("the line").trim();
+        !["_ => None,", "_ => return None,"].contains(&arm)
+    };
+    let known: Vec<_> = fallbacks.iter().filter(in_specs).collect();
+    assert!(!known.is_empty(), "the arms are not found");
+    let silent: Vec<_> = known.into_iter().filter(silent).collect();
+    assert!(silent.is_empty(), "{silent:?}");
+}
+
 /// The drawing of ARCHITECTURE.md: every arrow is allowed, and every allowed dependency is an arrow or follows from some.
 #[test]
 fn the_drawing_shows_the_crates() {

@@ -8,7 +8,7 @@ use temper::builtin::LIBRARY;
 use temper_base::hash::{Digest, Sha256};
 use temper_base::{Problem, Problems, Result};
 use temper_certify as certify;
-use temper_certify::spec::CertifySpec;
+use temper_certify::spec::{CertifySpec, Evaluated};
 use temper_lm as lm;
 use temper_lm::spec::{LmSpec, TextSpec, keep_best};
 use temper_recipe::{Recipe, Refers, Value};
@@ -434,10 +434,9 @@ fn identity(run: &str) -> String {
 /// Metrics that an evaluation of a run records, and the sets that it is evaluated on.
 fn recorded(node: &Recipe, base: Option<&Trunk>) -> Result<(Vec<String>, Vec<&'static str>), Problems> {
     if Trains::of(node) == Trains::Classifier {
+        let Evaluated { holdout, attacked } = certify::spec::evaluated(node)?;
         let mut sets = vec!["test".to_owned()];
-        let holdout = node.f64("data.holdout")? > 0.0;
         sets.extend(holdout.then(|| "validation".to_owned()));
-        let attacked = node.u64("eval.attack_images")? > 0;
         let metrics = metric::compared(CERTIFY).map(|metric| metric.name);
         return Ok((sets, metrics.filter(|name| attacked || *name != "pgd_error").collect()));
     }

@@ -1,13 +1,13 @@
 //! Reading recipes: what is accepted, where values come from, and every way of getting it wrong.
 
-use temper_base::{Kind as Fault, Problem};
 use temper::{SCHEMA, Trains};
+use temper_base::{Kind as Fault, Problem};
 use temper_certify::spec::CertifySpec;
 use temper_recipe::{Kind, Library, Origin, Recipe, Value, diff};
+use temper_schedule::{Convention, Length, LrShape, Units};
 use temper_train::spec::Spec;
 use temper_train::spec::expectation::Expectation;
 use temper_train::spec::lr;
-use temper_schedule::{Convention, Length, LrShape, Units};
 
 const SMALL: &str = r#"
 about = "a small model"

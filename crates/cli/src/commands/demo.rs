@@ -22,8 +22,8 @@ use temper_model::Classifier;
 use temper_model::image::{ImageInit, Statistics};
 use temper_record::RunSeries;
 use temper_record::run::RunDir;
-use temper_train::spec::{self, Spec};
 use temper_report::{Extra, InitGains, ReportOptions, final_table, gain_table, report, sentence};
+use temper_train::spec::{self, Spec};
 
 use crate::args::Demo;
 use crate::console::Signals;

@@ -118,8 +118,7 @@ fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Result<Recipe, Probl
     seen.push(base.clone());
     let parent = Recipe::load(&base, &[], &LIBRARY).map_err(|problems| named(&recipe, &base, problems))?;
     if parent.task() != recipe.task() {
-        let why =
-            format!("{base} is a recipe of {}, and this is one of {}", parent.task().words, recipe.task().words);
+        let why = format!("{base} is a recipe of {}, and this is one of {}", parent.task().words, recipe.task().words);
         return Err(recipe.problem("base", why).into());
     }
     let parent = with_base(parent, seen)?;
@@ -193,9 +192,12 @@ fn resolve(spec: &RunSpec, units: Units) -> Result<Plan, Problems> {
             let (spec, tokens_per_step) = (spec.clone(), units.tokens_per_step);
             Ok(Plan { spec, tokens_per_step, update: None, horizon, stop, schedule, radius: None })
         }
-        (stop, schedule) => {
-            Err(stop.err().into_iter().chain(schedule.err().map(|problems| problems.0).unwrap_or_default()).collect::<Vec<_>>().into())
-        }
+        (stop, schedule) => Err(stop
+            .err()
+            .into_iter()
+            .chain(schedule.err().map(|problems| problems.0).unwrap_or_default())
+            .collect::<Vec<_>>()
+            .into()),
     }
 }
 

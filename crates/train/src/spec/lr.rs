@@ -64,15 +64,11 @@ fn fields_of(shape: &str) -> Option<Vec<&'static str>> {
 /// Keys that the shape needs and that are not set.
 pub fn read(recipe: &Recipe) -> Result<LrSpec, Vec<Problem>> {
     let mut problems = Vec::new();
-    match read_keys(recipe, &mut problems) {
-        Some(spec) if problems.is_empty() => Ok(spec),
-        _ => {
-            if problems.is_empty() {
-                problems.push(recipe.problem("lr.shape", "the schedule cannot be read"));
-            }
-            Err(problems)
-        }
+    let spec = read_keys(recipe, &mut problems);
+    if spec.is_none() && problems.is_empty() {
+        problems.push(recipe.problem("lr.shape", "the schedule cannot be read"));
     }
+    spec.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// The learning rate by update, over `horizon_steps` of them.
