@@ -3,8 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use temper::{SCHEMA, Trains};
+use temper_certify::spec::CertifySpec;
 use temper_recipe::{Library, Recipe};
 use temper_schedule::{Units, sparkline};
+use temper_train::spec::{RunSpec, Spec};
 
 const BASE: &str = "lr = { peak = 1e-3, warmup = \"1%\" }\nrun.horizon = \"1000 steps\"\n\
     data = { tokenizer = \"builtin:demo\", train.t.path = \"t.jsonl\" }\nmodel = { layers = 1, d_model = 16, heads = 2 }\n";
@@ -14,11 +17,11 @@ const IMAGES: &str = "task = \"certify\"\nmodel = { name = \"small\", width = 2 
 fuzz_target!(|text: &str| {
     let overrides: Vec<String> = text.lines().map(str::to_owned).collect();
     for base in [BASE, IMAGES] {
-        let Ok(recipe) = Recipe::from_text("fuzz", base, &overrides, &Library { recipes: &[] }) else { continue };
+        let Ok(recipe) = Recipe::from_text("fuzz", base, &overrides, &Library { schema: &SCHEMA, recipes: &[] }) else { continue };
+        let Ok(spec) = RunSpec::read(&recipe) else { continue };
         let units = Units { tokens_per_step: 512, tokens_per_epoch: Some(100_000) };
-        let Ok(horizon) = recipe.length("run.horizon") else { continue };
-        let Ok(horizon) = horizon.steps(&units, None) else { continue };
-        if let Ok(schedule) = recipe.schedule(&units, horizon) {
+        let Ok(horizon) = spec.horizon.steps(&units, None) else { continue };
+        if let Ok(schedule) = spec.schedule(&units, horizon) {
             for phase in schedule.phases() {
                 for n in [phase.first, phase.last, phase.last.saturating_add(1)] {
                     assert!(schedule.at(n).is_finite(), "lr of update {n} in\n{text}");
@@ -27,7 +30,9 @@ fuzz_target!(|text: &str| {
             let _ = sparkline(&schedule, Some(horizon), 60, 4);
             let _ = schedule.bands(horizon);
         }
-        if let Ok(eps) = recipe.eps_schedule(&units, horizon) {
+        if Trains::of(&recipe) == Trains::Classifier
+            && let Ok(eps) = CertifySpec::read(&recipe).and_then(|spec| spec.eps_schedule(&units, horizon))
+        {
             for n in [0, 1, eps.first, eps.last, horizon / 2, horizon] {
                 let radius = eps.at(n);
                 assert!((0.0..=1.0).contains(&radius), "radius {radius} of update {n} in\n{text}");
