@@ -1,5 +1,8 @@
 //! Projected gradient descent in the box of an image (Madry et al. 2018): the other side of a certificate.
 //!
+//! Images stay on the device ([`Batch`], [`Walk`]); one pass of the network reads back a margin and a class of each, which are its
+//! results and say who is left alone.
+//!
 //! Verdicts and evaluations attack with [`search`](crate::search), as hard as the budget allows. Adversarial training needs many
 //! attacks and no strong one: [`adversarial_images`] goes plain steps of one length down from a random point.
 
@@ -7,8 +10,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use temper_base::Result;
 use temper_model::image::{Classifier, Statistics};
 use temper_model::parameter::{Parameter, Parameters};
+use temper_ops::attack::{self as ops, Ends};
+use temper_ops::stack;
 
-use crate::boxes::{Images, clean, ends};
+use crate::boxes::{Images, ends};
 use crate::floats;
 use crate::search::{Stop, search};
 
@@ -51,7 +56,7 @@ impl Default for Attack {
 /// Margin and class of every image without an attack, from the logits `[N, K]`.
 pub fn clean_margins(logits: Tensor<2>, labels: &[u32]) -> Vec<Attacked> {
     let clean = |(margin, class)| Attacked { clean_margin: margin, clean_class: class, margin, class };
-    margins(&floats(logits), labels).into_iter().map(clean).collect()
+    margins(ops::margins(logits, labels)).map(clean).collect()
 }
 
 /// When an image is left alone.
@@ -123,54 +128,43 @@ pub fn adversarial_images(
     attack: &Attack,
     first_index: u64,
     device: &Device,
-) -> Result<Vec<f32>> {
+) -> Result<Tensor<4>> {
     let indices: Vec<u64> = (first_index..).take(labels.len()).collect();
     let images = Images { pixels, shape: net.config.input, labels, indices: &indices };
-    Ok(descend(net, images, eps, attack, device)?.1)
+    let shape = images.check(net.config.input, net.config.classes)?;
+    Ok(descend(net, images, eps, attack, device).reshape(shape))
 }
 
-/// Results, and the image at the smallest margin of each.
-fn descend(
-    net: &Classifier,
-    images: Images,
-    eps: f64,
-    attack: &Attack,
-    device: &Device,
-) -> Result<(Vec<Attacked>, Vec<f32>)> {
-    let shape = images.check(net.config.input, net.config.classes)?;
-    if shape[0] == 0 {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let target = Target { net: &constant(net), device, plain: false };
-    let logits = target.classify(images.pixels, images.labels.len());
-    let result = |(margin, class)| Attacked { clean_margin: margin, clean_class: class, margin, class };
-    let results = margins(&logits, images.labels).into_iter().map(result).collect();
-    let mut best = Best { results, images: images.pixels.to_vec() };
-    let (lower, upper) = inside(images.pixels, eps);
-    let all: Vec<usize> = (0..shape[0]).collect();
+/// The image at the smallest margin of each, `[N, D]`.
+fn descend(net: &Classifier, images: Images, eps: f64, attack: &Attack, device: &Device) -> Tensor<2> {
+    let target = Target { net: &constant(net), plain: false };
+    let mut batch = Batch::new(&target, images, eps, Goal::SmallestMargin, device);
     for start in 0..attack.restarts {
-        let (lower, upper) = (lower.clone(), upper.clone());
-        let mut walk = Walk { places: all.clone(), x: images.pixels.to_vec(), lower, upper };
-        walk.drop_done(&best);
+        let mut walk = batch.walk();
+        if walk.places.is_empty() {
+            break;
+        }
         if start > 0 || attack.random_first {
-            walk.scatter(attack.seed, start, images.indices);
+            walk.scatter(&batch, attack.seed, &start.to_string());
         }
         for _ in 0..attack.steps {
+            let (logits, _, gradient) = target.climbed(walk.x.clone(), |logits| match attack.loss {
+                AttackLoss::CrossEntropy => -picked(activation::log_softmax(logits, 1), &walk.labels),
+                AttackLoss::Margin => -ops::margins(logits, &walk.labels).narrow(0, 0, 1).squeeze_dim::<1>(0),
+            });
+            let (x, seen) = (walk.x.clone(), ops::margins(logits, &walk.labels));
+            walk = walk.see(&mut batch, x, seen);
+            walk.x = ops::step(walk.x, gradient, &walk.ends, (attack.step() * eps) as f32);
+            walk.drop_done(&mut batch);
             if walk.places.is_empty() {
                 break;
             }
-            let labels = walk.of(images.labels);
-            let (seen, gradient) = target.gradient(&walk.x, &labels, attack.loss);
-            best.see(&walk, seen);
-            walk.step(&gradient, (attack.step() * eps) as f32);
-            walk.drop_done(&best);
         }
         if !walk.places.is_empty() {
-            let labels = walk.of(images.labels);
-            best.see(&walk, margins(&target.classify(&walk.x, labels.len()), &labels));
+            walk.end(&target, &mut batch);
         }
     }
-    Ok((best.results, best.images))
+    batch.best
 }
 
 impl Attack {
@@ -191,76 +185,145 @@ pub(crate) fn nearest_rivals(logits: &[f32], labels: &[u32], rank: usize) -> Vec
     logits.chunks(classes).zip(labels).map(rival).collect()
 }
 
-/// The best that was seen of every image.
-struct Best {
-    results: Vec<Attacked>,
-    images: Vec<f32>,
+/// A batch under attack, and the best that was seen of every image. An image is a row, `[N, D]`.
+pub(crate) struct Batch<'a> {
+    pub images: Images<'a>,
+    pub results: Vec<Attacked>,
+    /// The images at the smallest margins.
+    pub best: Tensor<2>,
+    /// Logits of the clean images, `[N, K]`.
+    pub logits: Vec<f32>,
+    clean: Tensor<2>,
+    ends: Ends,
+    goal: Goal,
 }
 
-impl Best {
-    fn see(&mut self, walk: &Walk, seen: Vec<(f32, u32)>) {
-        let len = self.images.len() / self.results.len();
-        for (row, (place, (margin, class))) in walk.places.iter().zip(seen).enumerate() {
-            let best = &mut self.results[*place];
-            if margin < best.margin || margin.is_nan() {
-                (best.margin, best.class) = (margin, class);
-                self.images[place * len..][..len].copy_from_slice(&walk.x[row * len..][..len]);
-            }
-        }
+impl<'a> Batch<'a> {
+    /// The clean images, of which there is one at least.
+    pub fn new(target: &Target, images: Images<'a>, eps: f64, goal: Goal, device: &Device) -> Self {
+        let (n, len) = (images.labels.len(), images.pixels.len() / images.labels.len());
+        let rows = |pixels: Vec<f32>| Tensor::<2>::from_data(TensorData::new(pixels, [n, len]), device);
+        let (lower, upper) = inside(images.pixels, eps);
+        let (clean, ends) = (rows(images.pixels.to_vec()), Ends { lower: rows(lower), upper: rows(upper) });
+        let logits = target.classify(clean.clone());
+        let results = clean_margins(logits.clone(), images.labels);
+        Self { images, results, best: clean.clone(), logits: floats(logits), clean, ends, goal }
+    }
+
+    /// The images that are not done, where they are clean.
+    pub fn walk(&self) -> Walk {
+        let places: Vec<usize> = (0..self.results.len()).filter(|place| !self.done(*place)).collect();
+        let margins: Vec<f32> = self.results.iter().map(|result| result.margin).collect();
+        let margins = Tensor::from_floats(margins.as_slice(), &self.best.device());
+        let labels = self.images.labels.to_vec();
+        let (x, best, ends) = (self.clean.clone(), self.best.clone(), self.ends.clone());
+        let mut walk = Walk { places: (0..labels.len()).collect(), labels, x, ends, best, margins };
+        walk.keep(&places);
+        walk
+    }
+
+    /// Whether nothing more is to be found of an image.
+    fn done(&self, place: usize) -> bool {
+        let result = &self.results[place];
+        result.margin.is_nan() || (self.goal == Goal::Misclassify && result.found())
+    }
+
+    /// Takes over the best of these images.
+    fn put(&mut self, places: &[usize], best: Tensor<2>) {
+        let mut from: Vec<usize> = (0..self.results.len()).collect();
+        places.iter().enumerate().for_each(|(row, place)| from[*place] = self.results.len() + row);
+        self.best = Tensor::cat(vec![self.best.clone(), best], 0).select(0, numbers(&from, &self.best.device()));
     }
 }
 
-/// The images that are under attack.
-struct Walk {
+/// Those images of a batch that are on their way.
+pub(crate) struct Walk {
     /// Their places in the batch.
-    places: Vec<usize>,
-    /// Where they are, in pixels.
-    x: Vec<f32>,
-    /// The ends of their boxes.
-    lower: Vec<f32>,
-    upper: Vec<f32>,
+    pub places: Vec<usize>,
+    pub labels: Vec<u32>,
+    /// Where they are.
+    pub x: Tensor<2>,
+    pub ends: Ends,
+    /// The images at the smallest margins, and these, `[N]`.
+    best: Tensor<2>,
+    margins: Tensor<1>,
 }
 
 impl Walk {
-    /// One value an image of those under attack.
-    fn of(&self, values: &[u32]) -> Vec<u32> {
-        self.places.iter().map(|place| values[*place]).collect()
+    /// Puts every image somewhere into its box, uniformly: a function of seed, number of the image and what it is for.
+    pub fn scatter(&mut self, batch: &Batch, seed: u64, purpose: &str) {
+        let shape = self.x.dims();
+        let numbers = |place: &usize| random(seed, batch.images.indices[*place], purpose, shape[1]);
+        let at: Vec<f32> = self.places.iter().flat_map(numbers).collect();
+        let at = Tensor::from_data(TensorData::new(at, shape), &self.x.device());
+        let Ends { lower, upper } = self.ends.clone();
+        self.x = ((upper.clone() - lower.clone()) * at + lower.clone()).max_pair(lower).min_pair(upper);
     }
 
-    /// Puts every image somewhere into its box, uniformly: a function of seed, number of the image and of the start.
-    fn scatter(&mut self, seed: u64, start: usize, indices: &[u64]) {
-        let len = self.x.len() / self.places.len().max(1);
-        for (row, place) in self.places.iter().enumerate() {
-            let at = temper_model::init::uniform(seed, &format!("attack.{}.{start}", indices[*place]), 0.5, len);
-            for (i, at) in (row * len..).zip(at) {
-                let (l, u) = (self.lower[i], self.upper[i]);
-                self.x[i] = (l + (u - l) * (at + 0.5)).clamp(l, u);
+    /// Keeps of `x` what is better than everything before; `seen` are its margins and classes.
+    pub fn see(mut self, batch: &mut Batch, x: Tensor<2>, seen: Tensor<2>) -> Self {
+        let margin = margin(&seen);
+        // A margin that is not a number counts as better.
+        let better = margin.clone().greater_equal(self.margins.clone()).bool_not();
+        self.best = ops::replace(self.best, &x, &better);
+        self.margins = self.margins.mask_where(better, margin);
+        for (place, (margin, class)) in self.places.iter().zip(margins(seen)) {
+            let result = &mut batch.results[*place];
+            if margin < result.margin || margin.is_nan() {
+                (result.margin, result.class) = (margin, class);
             }
         }
+        self
     }
 
-    /// A step along the sign of the gradient (0 for a gradient of 0), and back into the box.
-    fn step(&mut self, gradient: &[f32], step: f32) {
-        let ends = self.lower.iter().zip(&self.upper);
-        for ((x, g), (lower, upper)) in self.x.iter_mut().zip(gradient).zip(ends) {
-            let sign = f32::from(*g > 0.0) - f32::from(*g < 0.0);
-            *x = (*x + step * sign).clamp(*lower, *upper);
+    /// Drops the images that are done; returns the rows that stay, where those are fewer than before and not none.
+    pub fn drop_done(&mut self, batch: &mut Batch) -> Option<Vec<usize>> {
+        let stays = |row: &usize| !batch.done(self.places[*row]);
+        let rows: Vec<usize> = (0..self.places.len()).filter(stays).collect();
+        if rows.len() == self.places.len() {
+            return None;
+        }
+        batch.put(&self.places, self.best.clone());
+        self.keep(&rows);
+        (!rows.is_empty()).then_some(rows)
+    }
+
+    /// Only these rows. With none, the tensors stay as they were.
+    fn keep(&mut self, rows: &[usize]) {
+        let all = rows.len() == self.places.len();
+        self.places = rows.iter().map(|row| self.places[*row]).collect();
+        self.labels = rows.iter().map(|row| self.labels[*row]).collect();
+        if !rows.is_empty() && !all {
+            let rows = numbers(rows, &self.x.device());
+            for tensor in [&mut self.x, &mut self.ends.lower, &mut self.ends.upper, &mut self.best] {
+                *tensor = tensor.clone().select(0, rows.clone());
+            }
+            self.margins = self.margins.clone().select(0, rows);
         }
     }
 
-    /// Drops the images for which nothing is left to find.
-    fn drop_done(&mut self, best: &Best) {
-        let done = |result: &Attacked| result.margin.is_nan();
-        let keep: Vec<usize> = (0..self.places.len()).filter(|row| !done(&best.results[self.places[*row]])).collect();
-        if keep.len() == self.places.len() {
-            return;
-        }
-        let len = self.x.len() / self.places.len();
-        for values in [&mut self.lower, &mut self.upper, &mut self.x] {
-            *values = keep.iter().flat_map(|row| &values[row * len..][..len]).copied().collect();
-        }
-        self.places = keep.iter().map(|row| self.places[*row]).collect();
+    /// A last pass where the images are.
+    pub fn end(self, target: &Target, batch: &mut Batch) {
+        let (x, seen) = (self.x.clone(), ops::margins(target.classify(self.x.clone()), &self.labels));
+        self.see(batch, x, seen).close(batch);
     }
+
+    /// Hands the best over.
+    pub fn close(self, batch: &mut Batch) {
+        batch.put(&self.places, self.best);
+    }
+}
+
+/// Uniform numbers from 0 to 1 for an image.
+pub(crate) fn random(seed: u64, index: u64, purpose: &str, len: usize) -> Vec<f32> {
+    let centred = temper_model::init::uniform(seed, &format!("attack.{index}.{purpose}"), 0.5, len);
+    centred.into_iter().map(|at| at + 0.5).collect()
+}
+
+/// Numbers of rows, on the device.
+pub(crate) fn numbers(rows: &[usize], device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
+    Tensor::from_data(TensorData::from(rows.as_slice()), device)
 }
 
 /// The single precision pixels next to the ends of the box of each, inside it.
@@ -292,42 +355,38 @@ pub(crate) fn constant(net: &Classifier) -> Classifier {
 /// The network under attack.
 pub(crate) struct Target<'a> {
     pub net: &'a Classifier,
-    pub device: &'a Device,
     /// Logits by plain sums: what is reported rests on them.
     pub plain: bool,
 }
 
 impl Target<'_> {
-    /// Logits of `count` images, `[N, K]`.
-    pub fn classify(&self, pixels: &[f32], count: usize) -> Vec<f32> {
-        floats(self.logits(self.images(pixels, count)))
+    /// Logits `[N, K]` of images `[N, D]`.
+    pub fn classify(&self, x: Tensor<2>) -> Tensor<2> {
+        self.logits(self.images(x))
     }
 
-    /// Margin and class of every image, and the gradient of what is climbed for the pixels, up to the scale of each
-    /// channel. Every image has its own: what the others of the batch do is nothing to it.
-    fn gradient(&self, pixels: &[f32], labels: &[u32], loss: AttackLoss) -> (Vec<(f32, u32)>, Vec<f32>) {
-        let x = self.images(pixels, labels.len()).autodiff().require_grad();
+    /// The same, what is climbed, `[N]`, and its gradient for the pixels, up to the scale of each channel. Every image has its own: what the
+    /// others of the batch do is nothing to it.
+    pub fn climbed(
+        &self,
+        x: Tensor<2>,
+        heights: impl FnOnce(Tensor<2>) -> Tensor<1>,
+    ) -> (Tensor<2>, Tensor<1>, Tensor<2>) {
+        let shape = x.dims();
+        let x = self.images(x).autodiff().require_grad();
         let logits = self.logits(x.clone());
-        let values = floats(logits.clone());
-        let climbed = match loss {
-            AttackLoss::CrossEntropy => -pick(activation::log_softmax(logits, 1), labels),
-            AttackLoss::Margin => {
-                let rows = values.chunks(self.net.config.classes).zip(labels);
-                let rivals: Vec<u32> = rows.map(|(row, label)| rival(row, *label)).collect();
-                pick(logits.clone(), &rivals) - pick(logits, labels)
-            }
-        };
-        let mut tape = climbed.backward();
+        let heights = heights(logits.clone());
+        let mut tape = heights.clone().sum().backward();
         let gradient = x.grad_remove(&mut tape).expect("the logits depend on the image");
-        (margins(&values, labels), floats(gradient))
+        (logits.inner(), heights.inner(), gradient.reshape(shape))
     }
 
-    pub fn images(&self, pixels: &[f32], count: usize) -> Tensor<5> {
-        let [c, h, w] = self.net.config.input;
-        clean(pixels, [count, c, h, w], &self.net.mean, &self.net.std, self.device)
+    fn images(&self, x: Tensor<2>) -> Tensor<5> {
+        let ([n, _], [c, h, w]) = (x.dims(), self.net.config.input);
+        stack::clean(x.reshape([n, c, h, w]), &self.net.mean, &self.net.std)
     }
 
-    pub fn logits(&self, x: Tensor<5>) -> Tensor<2> {
+    fn logits(&self, x: Tensor<5>) -> Tensor<2> {
         let trace = match self.plain {
             true => self.net.trace_plain(x, Statistics::Running),
             false => self.net.trace(x, Statistics::Running),
@@ -336,37 +395,21 @@ impl Target<'_> {
     }
 }
 
-/// The sum of one value a row.
-fn pick(rows: Tensor<2>, classes: &[u32]) -> Tensor<1> {
-    picked(rows, classes).sum()
-}
-
 /// One value a row, `[N]`.
-pub(crate) fn one_a_row(rows: Tensor<2>, classes: &[u32]) -> Tensor<1> {
-    picked(rows, classes).squeeze_dim::<1>(1)
+fn picked(rows: Tensor<2>, classes: &[u32]) -> Tensor<1> {
+    let classes: Vec<usize> = classes.iter().map(|class| *class as usize).collect();
+    let classes = numbers(&classes, &rows.device());
+    rows.gather(1, classes.unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1)
 }
 
-fn picked(rows: Tensor<2>, classes: &[u32]) -> Tensor<2> {
-    let classes: Vec<i32> = classes.iter().map(|class| *class as i32).collect();
-    let classes = Tensor::<1, Int>::from_data(TensorData::from(classes.as_slice()), &rows.device());
-    rows.gather(1, classes.unsqueeze_dim::<2>(1))
+/// The first row of [`ops::margins`], `[N]`.
+pub(crate) fn margin(seen: &Tensor<2>) -> Tensor<1> {
+    seen.clone().narrow(0, 0, 1).squeeze_dim::<1>(0)
 }
 
-/// The class with the largest logit but the label's.
-fn rival(logits: &[f32], label: u32) -> u32 {
-    let others = (0..logits.len() as u32).filter(|class| *class != label);
-    let larger = |a: u32, b: u32| if logits[b as usize] > logits[a as usize] { b } else { a };
-    others.reduce(larger).expect("a classifier tells two classes apart")
-}
-
-/// Margin and class of every row of `logits` `[N, K]`. A logit that is not finite makes the margin NaN.
-pub(crate) fn margins(logits: &[f32], labels: &[u32]) -> Vec<(f32, u32)> {
-    let rows = logits.chunks(logits.len() / labels.len().max(1)).zip(labels);
-    let margin = |(row, label): (&[f32], &u32)| {
-        let rival = rival(row, *label);
-        let margin = row[*label as usize] - row[rival as usize];
-        let finite = row.iter().all(|logit| logit.is_finite());
-        (if finite { margin } else { f32::NAN }, if margin > 0.0 { *label } else { rival })
-    };
-    rows.map(margin).collect()
+/// Margin and class of every image, read from [`ops::margins`].
+pub(crate) fn margins(seen: Tensor<2>) -> impl Iterator<Item = (f32, u32)> {
+    let seen = floats(seen);
+    let classes = seen[seen.len() / 2..].iter().map(|class| *class as u32).collect::<Vec<_>>();
+    seen.into_iter().zip(classes)
 }

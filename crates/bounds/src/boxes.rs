@@ -2,6 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use temper_base::{Problem, Result};
+use temper_ops::stack;
+
+pub use temper_ops::stack::ends;
 
 /// A batch of labelled images of a data set.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,11 @@ impl Images<'_> {
     }
 }
 
+/// A batch on the device, `[N, C, H, W]`.
+pub fn images(pixels: &[f32], shape: [usize; 4], device: &Device) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(pixels.to_vec(), shape), device)
+}
+
 /// The stack `[3, N, C, H, W]` of a batch and its boxes. `pixels` are in [0, 1], `[N, C, H, W]`; the box is cut to
 /// [0, 1] before the normalisation with `mean` and `std`, one value a channel.
 ///
@@ -62,40 +70,10 @@ pub fn boxes_each(
     std: &[f32],
     device: &Device,
 ) -> Tensor<5> {
-    let [images, c, h, w] = shape;
-    let n = pixels.len();
-    let mut values = vec![0.0f32; 3 * n];
-    let (clean, rest) = values.split_at_mut(n);
-    let (centre, radius) = rest.split_at_mut(n);
-    let outputs = clean.iter_mut().zip(centre).zip(radius);
-    let places = channels(shape).zip((0..images).flat_map(|image| std::iter::repeat_n(image, c * h * w)));
-    for ((&pixel, (channel, image)), ((clean, centre), radius)) in pixels.iter().zip(places).zip(outputs) {
-        let (mean, std) = (f64::from(mean[channel]), f64::from(std[channel]));
-        let [lower, upper] = ends(pixel, eps[image]);
-        *clean = ((f64::from(pixel) - mean) / std) as f32;
-        *centre = ((0.5 * (lower + upper) - mean) / std) as f32;
-        *radius = (0.5 * (upper - lower) / std) as f32;
-    }
-    Tensor::from_data(TensorData::new(values, [3, images, c, h, w]), device)
-}
-
-/// The ends of the box of one pixel: within `eps` of it and within [0, 1].
-pub fn ends(pixel: f32, eps: f64) -> [f64; 2] {
-    let pixel = f64::from(pixel);
-    [(pixel - eps).max(0.0), (pixel + eps).min(1.0)]
+    stack::boxes(images(pixels, shape, device), eps, mean, std)
 }
 
 /// The stack `[1, N, C, H, W]` of a batch alone.
 pub fn clean(pixels: &[f32], shape: [usize; 4], mean: &[f32], std: &[f32], device: &Device) -> Tensor<5> {
-    let normalise = |(&pixel, channel): (&f32, usize)| {
-        ((f64::from(pixel) - f64::from(mean[channel])) / f64::from(std[channel])) as f32
-    };
-    let values: Vec<f32> = pixels.iter().zip(channels(shape)).map(normalise).collect();
-    let [n, c, h, w] = shape;
-    Tensor::from_data(TensorData::new(values, [1, n, c, h, w]), device)
-}
-
-/// The channel of every pixel of a batch.
-fn channels([n, c, h, w]: [usize; 4]) -> impl Iterator<Item = usize> {
-    (0..n * c).flat_map(move |plane| std::iter::repeat_n(plane % c, h * w))
+    stack::clean(images(pixels, shape, device), mean, std)
 }

@@ -1,6 +1,6 @@
 //! The losses of certified training (arXiv 2103.17268, section 4).
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 /// The mean over the batch of `-log softmax(logits)[label]`; `logits` is `[N, K]`.
 pub fn cross_entropy(logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
@@ -19,14 +19,14 @@ pub fn robust_loss(margins: Tensor<2>) -> Tensor<1> {
 
 /// The tightness regulariser: how far the mean radius of the intervals before each ReLU exceeds that of the input.
 /// `moments` are those of [`temper_ops::stack::interval_moments`], one a ReLU; `input` is the mean radius of the
-/// input box in normalised units; `tau` the tolerance. `mean over ReLUs of relu(tau - input / max(mean radius,
+/// input box in normalised units, `[1]`; `tau` the tolerance. `mean over ReLUs of relu(tau - input / max(mean radius,
 /// 1e-12)) / tau`.
-pub fn tightness(moments: &[Tensor<1>], input: f64, tau: f64) -> Tensor<1> {
+pub fn tightness(moments: &[Tensor<1>], input: Tensor<1>, tau: f64) -> Tensor<1> {
     let terms = moments.iter().map(|moments| {
         let radius = moments.clone().narrow(0, 0, 1).clamp_min(1e-12);
-        activation::relu(-(radius.recip() * input) + tau)
+        activation::relu(-(radius.recip() * input.clone()) + tau)
     });
-    mean(terms.collect(), moments.len(), tau, moments)
+    mean(terms, moments.len(), tau)
 }
 
 /// The regulariser of the balance between active and inactive ReLUs: for each ReLU, with `a` the ratio of the mean
@@ -37,31 +37,28 @@ pub fn tightness(moments: &[Tensor<1>], input: f64, tau: f64) -> Tensor<1> {
 /// without active ones adds the constant 2, which has no gradient; one whose units are all at the mean adds nothing.
 /// All count in the mean.
 pub fn relu_balance(moments: &[Tensor<1>], tau: f64) -> Tensor<1> {
-    let terms = moments.iter().filter_map(|moments| {
-        let numbers: Vec<f32> = moments.to_data().try_into_vec().expect("f32 values");
-        let [active, inactive] = [numbers[5], numbers[6]];
-        if inactive == 0.0 || numbers[3].max(numbers[4]) == 0.0 {
-            return None;
-        }
-        if active == 0.0 {
-            return Some(moments.zeros_like().narrow(0, 0, 1) + 2.0 * tau);
-        }
+    let terms = moments.iter().map(|moments| {
+        let part = |i: usize| moments.clone().narrow(0, i, 1);
+        let is_zero = |x: Tensor<1>| x.inner().equal_elem(0.0);
+        let nothing = is_zero(part(6)).bool_or(is_zero(part(3).max_pair(part(4))));
+        let none_active = is_zero(part(5));
+        // Where the formula has no value, a division by 1 takes its place, whose gradient is masked away.
+        let no_ratio = nothing.clone().bool_or(none_active.clone());
         // The smaller over the larger is min(q, 1 / q), without a division by zero.
         let ratio = |a: usize, b: usize| {
-            let (smaller, larger) = if numbers[a] <= numbers[b] { (a, b) } else { (b, a) };
-            let ratio = moments.clone().narrow(0, smaller, 1) / moments.clone().narrow(0, larger, 1);
-            activation::relu(-ratio + tau)
+            let (a, b) = (part(a), part(b));
+            let ascending = a.clone().inner().lower_equal(b.clone().inner());
+            let smaller = b.clone().mask_where(ascending.clone(), a.clone());
+            let larger = a.mask_where(ascending, b).mask_fill(no_ratio.clone(), 1.0);
+            activation::relu(-(smaller / larger) + tau)
         };
-        Some(ratio(1, 2) + ratio(3, 4))
+        (ratio(1, 2) + ratio(3, 4)).mask_fill(none_active, 2.0 * tau).mask_fill(nothing, 0.0)
     });
-    mean(terms.collect(), moments.len(), tau, moments)
+    mean(terms, moments.len(), tau)
 }
 
 /// The sum of `terms` over `count * tau`.
-fn mean(terms: Vec<Tensor<1>>, count: usize, tau: f64, like: &[Tensor<1>]) -> Tensor<1> {
-    let sum = terms.into_iter().reduce(|sum, term| sum + term);
-    match sum {
-        Some(sum) => sum / (count as f64 * tau),
-        None => Tensor::zeros([1], &like.first().map_or_else(Default::default, Tensor::device)),
-    }
+fn mean(terms: impl Iterator<Item = Tensor<1>>, count: usize, tau: f64) -> Tensor<1> {
+    let sum = terms.reduce(|sum, term| sum + term);
+    sum.map_or_else(|| Tensor::zeros([1], &Device::default()), |sum| sum / (count as f64 * tau))
 }

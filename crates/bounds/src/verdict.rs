@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use temper_base::Result;
 use temper_model::image::{Classifier, Statistics};
+use temper_ops::attack as ops;
 use temper_verify::{Engine, decide};
 
 use crate::attack::{Attack, Goal, Target, constant, margins};
@@ -94,21 +95,19 @@ impl Engine for Asked<'_> {
         let chosen = Images { pixels: &pixels, labels: &labels, indices: &indices, ..images };
         let found = search(net, chosen, question.eps, &question.attack, Goal::Misclassify, stop, device)?;
         Ok(found.map(|(mut found, best)| {
-            ask_again(net, &mut found, &best, &labels, device);
-            (found, best)
+            ask_again(net, &mut found, &best, &labels);
+            (found, floats(best))
         }))
     }
 }
 
 /// Asks the network once more at the images that an attack found, each by itself: what counts is the answer to the numbers that are
 /// kept, not that in the batch of the attack, whose last bits may differ.
-fn ask_again(net: &Classifier, found: &mut [Attacked], images: &[f32], labels: &[u32], device: &Device) {
-    let target = Target { net: &constant(net), device, plain: true };
-    let size = images.len() / found.len();
-    for ((found, image), label) in found.iter_mut().zip(images.chunks(size)).zip(labels) {
-        if found.found() {
-            (found.margin, found.class) = margins(&target.classify(image, 1), &[*label])[0];
-        }
+fn ask_again(net: &Classifier, found: &mut [Attacked], images: &Tensor<2>, labels: &[u32]) {
+    let target = Target { net: &constant(net), plain: true };
+    for (row, (found, label)) in found.iter_mut().zip(labels).enumerate().filter(|(_, (found, _))| found.found()) {
+        let logits = target.classify(images.clone().narrow(0, row, 1));
+        (found.margin, found.class) = margins(ops::margins(logits, &[*label])).next().expect("one image");
     }
 }
 

@@ -6,6 +6,7 @@ use temper_bounds::attack::{Attack, AttackLoss, adversarial_images};
 use temper_bounds::{boxes, crown, losses};
 use temper_model::image::{Statistics, Trace};
 use temper_model::{Classifier, Parameters};
+use temper_ops::stack;
 use temper_train::apply::{Update, apply};
 use temper_train::group::Alone;
 use temper_train::optimizer::{Gradients, Optimizer};
@@ -151,16 +152,16 @@ fn gradients_in_time(
         if attack_part > 0.0 && !may_begin(done, attack_part * share) {
             return Ok(None);
         }
-        let attacked = match method.objective {
+        let images_of_piece = match method.objective {
             Objective::Pgd if radius.eps > 0.0 => {
                 // The network as it is evaluated, with running statistics; every update draws other random starts.
                 let (steps, seed) = (method.attack_steps, seed ^ (step << 20));
                 let attack =
                     Attack { steps, seed, random_first: true, loss: AttackLoss::CrossEntropy, ..Attack::default() };
                 let first = (index * piece) as u64;
-                Some(adversarial_images(net, pixels, labels, radius.eps, &attack, first, device)?)
+                adversarial_images(net, pixels, labels, radius.eps, &attack, first, device)?
             }
-            _ => None,
+            _ => piece_images(net, pixels, labels, device),
         };
         done += attack_part * share;
         if !may_begin(done, forward_part * share) {
@@ -168,8 +169,7 @@ fn gradients_in_time(
         }
         let mut leaves = net.leaves();
         let statistics = whole.as_deref().map_or(Statistics::Batch, Statistics::Given);
-        let parts =
-            piece_loss(&leaves, attacked.as_deref().unwrap_or(pixels), labels, method, radius, statistics, device);
+        let parts = piece_loss(&leaves, images_of_piece, labels, method, radius, statistics);
         done += forward_part * share;
         if !may_begin(done, 2.0 * forward_part * share) {
             return Ok(None);
@@ -202,7 +202,8 @@ pub fn sample(net: &Classifier, batch: &Batch, method: &Method, radius: &EpsAt, 
     let (all, images) = (batch.labels.len(), images.min(batch.labels.len()));
     let pixels = &batch.pixels[..batch.pixels.len() / all * images];
     let labels = &batch.labels[..images];
-    drop(piece_loss(&net.leaves(), pixels, labels, method, radius, Statistics::Batch, device).loss.backward());
+    let pixels = piece_images(net, pixels, labels, device);
+    drop(piece_loss(&net.leaves(), pixels, labels, method, radius, Statistics::Batch).loss.backward());
     let passes = passes(method, radius, net.config.classes) as f64;
     (1.0 - attack_passes_of_update(method, radius) as f64 / passes) * images as f64 / all as f64
 }
@@ -217,23 +218,26 @@ struct Parts {
     moments: Vec<Tensor<2>>,
 }
 
+/// The images of a piece on the device.
+fn piece_images(net: &Classifier, pixels: &[f32], labels: &[u32], device: &Device) -> Tensor<4> {
+    let [c, h, w] = net.config.input;
+    boxes::images(pixels, [labels.len(), c, h, w], device)
+}
+
 /// The loss exactly as in arXiv 2103.17268, section 4: the robust loss where the radius is above 0 and the clean loss
 /// where it is not, plus the regularisers with their weight.
 fn piece_loss(
     net: &Classifier,
-    pixels: &[f32],
+    pixels: Tensor<4>,
     labels: &[u32],
     method: &Method,
     radius: &EpsAt,
     statistics: Statistics,
-    device: &Device,
 ) -> Parts {
-    let [c, h, w] = net.config.input;
-    let shape = [labels.len(), c, h, w];
     let bounded = method.bounds(radius);
     let x = match bounded {
-        true => boxes::boxes(pixels, shape, method.bound_radius(radius), &net.mean, &net.std, device),
-        false => boxes::clean(pixels, shape, &net.mean, &net.std, device),
+        true => stack::boxes(pixels, &vec![method.bound_radius(radius); labels.len()], &net.mean, &net.std),
+        false => stack::clean(pixels, &net.mean, &net.std),
     };
     let trace = net.trace(x, statistics);
     let clean = losses::cross_entropy(net.logits(&trace), labels);
@@ -248,9 +252,9 @@ fn piece_loss(
     let (mut tightness, mut relu_balance) = (None, None);
     if method.regularised(radius) {
         let radii = trace.values[0].clone().narrow(0, 2, 1);
-        let input = f64::from(radii.mean().into_scalar::<f32>());
+        let input = radii.mean();
         let moments: Vec<_> = net.config.relus().into_iter().map(|(_, value)| trace.interval_moments(value)).collect();
-        tightness = method.tightness.then(|| losses::tightness(&moments, input, method.tau));
+        tightness = method.tightness.then(|| losses::tightness(&moments, input.clone(), method.tau));
         relu_balance = method.relu_balance.then(|| losses::relu_balance(&moments, method.tau));
         for term in [&tightness, &relu_balance].into_iter().flatten() {
             loss = loss + term.clone() * radius.weight;

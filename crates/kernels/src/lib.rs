@@ -21,8 +21,10 @@
 
 pub mod adamw;
 pub mod arch;
+pub mod attack;
 pub mod attention;
 pub mod batch_norm;
+pub mod boxes;
 pub mod channel_affine;
 pub mod channel_moments;
 pub mod conv;

@@ -2,11 +2,12 @@
 //! that is not the CPU, and the oracle of the fused bodies in tests.
 
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
-use burn::tensor::{Int, Tensor, TensorData, activation, module};
+use burn::tensor::{Bool, Int, Tensor, TensorData, activation, module};
 use temper_kernels::adamw::AdamW;
 use temper_kernels::attention::Shape;
 use temper_kernels::gelu::Gelu;
 
+use crate::attack::Ends;
 use crate::attention::Rotary;
 use crate::stack::Conv;
 
@@ -225,4 +226,104 @@ pub fn conv2d_adjoint(x: Tensor<4>, weight: Tensor<4>, conv: Conv, size: [usize;
     let extra = [rest(size[0], height), rest(size[1], width)];
     let options = ConvTransposeOptions::new([conv.stride; 2], [conv.padding; 2], extra, [1; 2], conv.groups);
     module::conv_transpose2d(x, weight, None, options)
+}
+
+/// See [`crate::stack::clean`] and [`crate::stack::boxes`]. In single precision the distances to the ends of a box are exact, the ends
+/// are not.
+pub fn boxes(pixels: Tensor<4>, eps: Option<&[f64]>, mean: &[f32], std: &[f32]) -> Tensor<5> {
+    let device = pixels.device();
+    let channel = |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape([1, values.len(), 1, 1]);
+    let (mean, std) = (channel(mean), channel(std));
+    let normalised = |x: Tensor<4>| (x - mean.clone()) / std.clone();
+    let interval = eps.map(|eps| {
+        let eps: Vec<f32> = eps.iter().map(|eps| *eps as f32).collect();
+        let eps = Tensor::<1>::from_floats(eps.as_slice(), &device).reshape([eps.len(), 1, 1, 1]);
+        let eps = eps.expand(pixels.shape());
+        let (down, up) = (pixels.clone().min_pair(eps.clone()), (-pixels.clone() + 1.0).min_pair(eps));
+        [normalised(pixels.clone() + (up.clone() - down.clone()) * 0.5), (up + down) * 0.5 / std.clone()]
+    });
+    stacked(normalised(pixels), interval)
+}
+
+/// One logit a row, `[N]`.
+fn pick(logits: &Tensor<2>, classes: Tensor<1, Int>) -> Tensor<1> {
+    logits.clone().gather(1, classes.unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1)
+}
+
+/// The class of the largest logit but the label's, `[N]`.
+fn rivals(logits: &Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1, Int> {
+    let own = labels.one_hot::<2>(logits.dims()[1]).bool();
+    logits.clone().inner().mask_fill(own, f32::NEG_INFINITY).argmax(1).squeeze_dim::<1>(1)
+}
+
+/// See [`crate::attack::margins`].
+pub fn attack_margins(logits: Tensor<2>, labels: &[u32]) -> Tensor<2> {
+    let labels = indices(labels, &logits);
+    let rivals = rivals(&logits, labels.clone());
+    let margins = pick(&logits, labels.clone()) - pick(&logits, rivals.clone());
+    // A difference with what is not finite is not a number.
+    let margins = margins + (logits.clone().inner() * 0.0).sum_dim(1).squeeze_dim::<1>(1);
+    let classes = rivals.mask_where(margins.clone().inner().greater_elem(0.0), labels).float();
+    Tensor::stack(vec![margins, classes], 0)
+}
+
+/// See [`crate::attack::heights`].
+pub fn attack_heights(logits: Tensor<2>, labels: &[u32], goals: Option<&[u32]>, over_spread: bool) -> Tensor<1> {
+    let labels = indices(labels, &logits);
+    let goals = goals.map_or_else(|| rivals(&logits, labels.clone()), |goals| indices(goals, &logits));
+    let rise = pick(&logits, goals) - pick(&logits, labels);
+    if !over_spread || logits.dims()[1] < 4 {
+        return rise;
+    }
+    let sorted = logits.sort_descending(1);
+    let rank = |rank: usize| sorted.clone().narrow(1, rank, 1).squeeze_dim::<1>(1);
+    rise / (rank(0) - (rank(2) + rank(3)) * 0.5 + 1e-12)
+}
+
+fn within(x: Tensor<2>, ends: &Ends) -> Tensor<2> {
+    x.max_pair(ends.lower.clone()).min_pair(ends.upper.clone())
+}
+
+/// See [`crate::attack::step`].
+pub fn attack_step(x: Tensor<2>, gradient: Tensor<2>, ends: &Ends, step: f32) -> Tensor<2> {
+    within(x + gradient.sign() * step, ends)
+}
+
+/// See [`crate::attack::climb`].
+pub fn attack_climb(
+    x: Tensor<2>,
+    before: Tensor<2>,
+    gradient: Tensor<2>,
+    ends: &Ends,
+    steps: Tensor<1>,
+    keep: f32,
+) -> Tensor<2> {
+    let there = within(x.clone() + gradient.sign() * steps.unsqueeze_dim::<2>(1), ends);
+    within(x.clone() + (there - x.clone()) * keep + (x - before) * (1.0 - keep), ends)
+}
+
+/// See [`crate::attack::square`].
+pub fn attack_square(x: Tensor<2>, ends: &Ends, draws: &[f32], side: usize, [c, h, w]: [usize; 3]) -> Tensor<2> {
+    let (shape, device) = (x.dims(), x.device());
+    let images = shape[0];
+    let maps = |rows: Tensor<2>| rows.reshape([images, c, h, w]);
+    let draws = Tensor::<2>::from_data(TensorData::new(draws.to_vec(), [images, 2 + c]), &device);
+    // Which of `size` rows or columns are in the square.
+    let inside = |draw: usize, size: usize| {
+        let first =
+            (draws.clone().narrow(1, draw, 1) * (size - side + 1) as f32).floor().clamp_max((size - side) as f32);
+        let at = Tensor::<1, Int>::arange(0..size as i64, &device).float().unsqueeze::<2>() - first; // [N, size]
+        at.clone().greater_equal_elem(0.0).bool_and(at.lower_elem(side as f32))
+    };
+    let rows = inside(0, h).reshape([images, 1, h, 1]).expand([images, c, h, w]);
+    let columns = inside(1, w).reshape([images, 1, 1, w]).expand([images, c, h, w]);
+    let down = draws.clone().narrow(1, 2, c).lower_elem(0.5).reshape([images, c, 1, 1]).expand([images, c, h, w]);
+    let changed = maps(ends.upper.clone()).mask_where(down, maps(ends.lower.clone()));
+    maps(x).mask_where(rows.bool_and(columns), changed).reshape(shape)
+}
+
+/// See [`crate::attack::replace`].
+pub fn attack_replace(to: Tensor<2>, from: &Tensor<2>, which: &Tensor<1, Bool>) -> Tensor<2> {
+    let shape = to.shape();
+    to.mask_where(which.clone().unsqueeze_dim::<2>(1).expand(shape), from.clone())
 }

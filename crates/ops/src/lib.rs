@@ -14,6 +14,7 @@
 pub mod composed;
 mod fused;
 
+pub mod attack;
 mod attention;
 mod cross_entropy;
 mod embedding;

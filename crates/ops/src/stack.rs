@@ -7,6 +7,7 @@
 
 mod affine;
 mod batch_norm;
+mod boxes;
 mod channel_affine;
 mod channel_moments;
 mod conv2d;
@@ -17,6 +18,7 @@ mod relu;
 
 pub use affine::Affine;
 pub use batch_norm::batch_norm;
+pub use boxes::{boxes, clean, ends};
 pub use channel_affine::channel_affine;
 pub use channel_moments::channel_moments;
 pub use conv2d::{Sums, conv2d, conv2d_adjoint};
