@@ -10,7 +10,7 @@ use temper_model::{Classifier, init};
 use temper_train::optimizer::{self, Optimizer};
 
 use super::evaluate::EvalSettings;
-use super::method::{EpsAt, Method, Objective};
+use super::method::{EpsAt, Method};
 use super::step::{Accumulation, Batch, train_step};
 
 /// Passes through the convolutions and linear layers that an image takes in one update, each of
@@ -19,22 +19,15 @@ pub fn passes(method: &Method, radius: &EpsAt, classes: usize) -> u64 {
     // Clean; with bounds, the centre and the radius with |W| as well.
     let slabs = if method.bounds(radius) { 3 } else { 1 };
     let attack = attack_passes_of_update(method, radius);
-    let (crown, _) = method.mix(radius);
-    let linear = match (method.bounds(radius) && crown > 0.0, method.loss_fusion) {
-        (false, _) => 0,
-        (true, true) => 3,
-        (true, false) => 3 * classes as u64,
-    };
+    let bounded = method.objective.bounded().filter(|_| method.bounds(radius));
+    let linear = bounded.map_or(0, |bounded| bounded.linear_passes(radius, classes));
     3 * slabs + attack + linear
 }
 
 /// Of those, the attack's.
 pub fn attack_passes_of_update(method: &Method, radius: &EpsAt) -> u64 {
-    match method.objective {
-        // Every step needs the gradient of its input only.
-        Objective::Pgd if radius.eps > 0.0 => 2 * method.attack_steps as u64,
-        _ => 0,
-    }
+    // Every step needs the gradient of its input only.
+    2 * method.attack_steps(radius) as u64
 }
 
 /// Passes of one evaluation on that many images, attacks included, of which this is the most they can take. Within the
@@ -88,13 +81,9 @@ impl Memory {
         let relus: u64 = config.relus().iter().map(|(_, value)| size(&shapes[*value])).sum();
 
         let regularised = method.tightness || method.relu_balance;
-        let crown = method.objective == Objective::CrownIbp;
-        let bounds = regularised || crown || method.objective == Objective::Ibp;
-        let linear = match (crown, method.loss_fusion) {
-            (false, _) => 0,
-            (true, true) => 1,
-            (true, false) => config.classes as u64,
-        };
+        let bounded = method.objective.bounded();
+        let bounds = regularised || bounded.is_some();
+        let linear = bounded.map_or(0, |bounded| bounded.kept_again(config.classes));
         let bytes = |slabs: u64, rows: usize| move |values: u64| values.saturating_mul(4 * slabs * rows as u64);
         let stacks = bytes(if bounds { 3 } else { 1 }, rows);
         let training = [

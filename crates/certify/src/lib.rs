@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`method`], [`step`] | how a network is trained; one update |
+//! | [`methods`], [`method`], [`step`] | how a network is trained: a method a file, what all have; one update |
 //! | [`evaluate`] | standard, attacked and certified error |
 //! | [`task`] | both as the task of a run |
 //! | [`checkpoint`] | what a checkpoint holds |
@@ -20,6 +20,7 @@ pub mod evaluate;
 pub mod images;
 pub mod layers;
 pub mod method;
+pub mod methods;
 pub mod network;
 pub mod normalisation;
 pub mod open;

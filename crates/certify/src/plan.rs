@@ -173,12 +173,12 @@ pub fn resolve(
     };
     let lengths = spec.lengths(size.train, None)?;
     let eps = spec.radius(size.train, &lengths)?;
-    let (method, batch) = (spec.method, spec.batch as u64);
+    let (method, batch) = (&spec.method, spec.batch as u64);
     let after = |updates: u64| size.images_after(updates, batch);
     let phase = |(name, first, last): (&'static str, u64, u64)| {
         let radius = EpsAt { eps: eps.at(last), target: eps.target, weight: eps.weight(last, method.lambda) };
         let images = after(last) - after(first - 1);
-        let passes = passes(&method, &radius, config.classes);
+        let passes = passes(method, &radius, config.classes);
         Phase { name, first, last, images, radius, passes, measured: None }
     };
     let phases: Vec<Phase> = eps.bands(lengths.stop).into_iter().map(phase).collect();
@@ -227,10 +227,10 @@ pub fn memory(spec: &CertifySpec, config: &NetworkConfig, images: usize, train: 
 impl Plan {
     /// Times a few updates of every phase on this device.
     pub fn measure(&mut self, device: &Device) {
-        let CertifySpec { method, accumulation, batch, .. } = self.spec;
-        let rows = batch.min(self.size.train);
+        let CertifySpec { method, accumulation, batch, .. } = &self.spec;
+        let rows = (*batch).min(self.size.train);
         for phase in &mut self.phases {
-            phase.measured = Some(calibrate(&self.config, &method, &phase.radius, rows, accumulation, device));
+            phase.measured = Some(calibrate(&self.config, method, &phase.radius, rows, *accumulation, device));
         }
     }
 

@@ -14,7 +14,8 @@ use temper_train::lengths::Lengths;
 use temper_train::spec::{self, RunSpec, Spec, clocks};
 
 use crate::evaluate::EvalSettings;
-use crate::method::{self, Method, MethodName, Mixing, Objective};
+use crate::method::{self, Method};
+use crate::methods::{self, METHODS, Named};
 use crate::network::{self, NetworkSpec};
 use crate::normalisation::Normalise;
 use crate::radius::{self, EpsSpec};
@@ -39,7 +40,17 @@ pub static TASK: Task = Task {
 };
 
 /// The keys of certified training.
-pub const KEYS: &[&[Key]] = &[network::KEYS, method::KEYS, radius::KEYS, OWN];
+pub const KEYS: &[&[Key]] = &{
+    let mut keys: [&[Key]; METHODS.len() + 5] = [&[]; METHODS.len() + 5];
+    (keys[0], keys[1]) = (network::KEYS, method::KEYS[0]);
+    let mut i = 0;
+    while i < METHODS.len() {
+        keys[2 + i] = methods::KEYS[i];
+        i += 1;
+    }
+    (keys[2 + i], keys[3 + i], keys[4 + i]) = (method::KEYS[1], radius::KEYS, OWN);
+    keys
+};
 
 /// A key of certified training only.
 pub(crate) const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
@@ -113,8 +124,8 @@ pub struct CertifySpec {
     pub run: RunSpec,
     /// The network and its first weights.
     pub network: NetworkSpec,
-    /// What the method is called.
-    pub method_name: MethodName,
+    /// The method as it is named.
+    pub named: &'static Named,
     /// The method.
     pub method: Method,
     /// Whether running statistics are computed anew before each evaluation.
@@ -153,7 +164,7 @@ pub struct ImagesSpec {
 impl Spec for CertifySpec {
     fn read(recipe: &Recipe) -> Result<Self, Problems> {
         let run = RunSpec::read(recipe)?;
-        let method_name = MethodName::of_recipe(recipe)?;
+        let named = method::named(recipe)?;
         let batch = recipe.usize("batch.images")?;
         let accumulation = Accumulation {
             pieces: recipe.usize("batch.accumulate")?,
@@ -165,8 +176,8 @@ impl Spec for CertifySpec {
         };
         let most = |key: &str| recipe.usize(key).map(|most| Some(most).filter(|most| *most > 0));
         Ok(Self {
-            network: NetworkSpec::read(recipe, method_name.usual_weights())?,
-            method_name,
+            network: NetworkSpec::read(recipe, named.first_weights)?,
+            named,
             method: Method::read(recipe)?,
             precise_batch_norm: recipe.bool("method.precise_batch_norm")?,
             eps: EpsSpec::read(recipe)?,
@@ -260,32 +271,29 @@ impl CertifySpec {
 
     /// The keys that the recipe gives and that count for nothing beside its others, and why. `fresh` says whether the weights
     /// are drawn anew.
-    pub fn without_effect(&self, fresh: bool) -> Vec<(&'static str, &'static str)> {
+    pub fn without_effect(&self, fresh: bool) -> Vec<(&'static str, String)> {
         let method = &self.method;
         let plain = !method.tightness && !method.relu_balance;
-        let crown = method.objective == Objective::CrownIbp;
-        let rules: [(bool, &'static str, &[&'static str]); 9] = [
-            (self.eps.shape == EpsShape::Constant, "eps.shape is \"constant\"", &["eps.start", "eps.length"]),
-            (plain, "method.tightness and method.relu_balance are off", &["method.lambda", "method.tau", "eps.floor"]),
-            (
-                !crown,
-                "method.name is not \"crown-ibp\"",
-                &["method.loss_fusion", "method.mixing", "method.beta_end", "method.kappa_end"],
-            ),
-            (
-                crown && method.mixing == Mixing::Ramp,
-                "method.mixing is \"ramp\"",
-                &["method.beta_end", "method.kappa_end"],
-            ),
-            (method.objective != Objective::Pgd, "method.name is not \"pgd\"", &["method.attack_steps"]),
-            (self.accumulation.pieces == 1, "batch.accumulate is 1", &["batch.statistics"]),
-            (self.eval.attack_images == 0, "eval.attack_images is 0", &["eval.attack_steps", "eval.attack_restarts"]),
-            (!fresh, "the weights are those of the base run", &["init.weights", "data.normalise"]),
-            (self.run.from.is_some(), "init.from gives the weights", &["init.weights"]),
-        ];
-        let idle = rules.iter().filter(|(idle, ..)| *idle);
-        let given = |key: &&&str| is_given(&self.run.recipe, key);
-        idle.flat_map(|(_, why, keys)| keys.iter().filter(given).map(|key| (*key, *why))).collect()
+        let mut rules: Vec<(bool, String, Vec<&'static str>)> = Vec::new();
+        let mut rule = |idle, why: &str, keys: &[&'static str]| rules.push((idle, why.to_owned(), keys.to_vec()));
+        rule(self.eps.shape == EpsShape::Constant, "eps.shape is \"constant\"", &["eps.start", "eps.length"]);
+        let regularisers = ["method.lambda", "method.tau", "eps.floor"];
+        rule(plain, "method.tightness and method.relu_balance are off", &regularisers);
+        for other in METHODS.iter().rev().filter(|other| other.name != self.named.name) {
+            let keys: Vec<_> = other.keys.iter().map(|key| key.path).collect();
+            rule(true, &format!("method.name is not \"{}\"", other.name), &keys);
+        }
+        if let Some((why, keys)) = method.objective.idle_keys() {
+            rule(true, why, keys);
+        }
+        rule(self.accumulation.pieces == 1, "batch.accumulate is 1", &["batch.statistics"]);
+        let attack = ["eval.attack_steps", "eval.attack_restarts"];
+        rule(self.eval.attack_images == 0, "eval.attack_images is 0", &attack);
+        rule(!fresh, "the weights are those of the base run", &["init.weights", "data.normalise"]);
+        rule(self.run.from.is_some(), "init.from gives the weights", &["init.weights"]);
+        let idle = rules.into_iter().filter(|(idle, ..)| *idle);
+        let keys = idle.flat_map(|(_, why, keys)| keys.into_iter().map(move |key| (key, why.clone())));
+        keys.filter(|(key, _)| is_given(&self.run.recipe, key)).collect()
     }
 }
 
@@ -320,12 +328,12 @@ pub(crate) fn is_given(recipe: &Recipe, key: &str) -> bool {
 /// # Errors
 /// A recipe that asks for batch norms that its network does not have, or for none where it has some.
 pub fn fill_method(recipe: &mut Recipe) -> Result<()> {
-    let name = MethodName::of_recipe(recipe)?;
-    let origin = Origin::Preset(name.name().to_owned());
+    let named = method::named(recipe)?;
+    let origin = Origin::Preset(named.name.to_owned());
     for key in ["method.tightness", "method.relu_balance"] {
-        recipe.fill(key, Value::Bool(name.usual_regularisers()), origin.clone());
+        recipe.fill(key, Value::Bool(named.regularised), origin.clone());
     }
-    recipe.fill("init.weights", Value::Text(name.usual_weights().name().into()), origin);
+    recipe.fill("init.weights", Value::Text(named.first_weights.name().into()), origin);
     network::decide_batch_norm(recipe)
 }
 
@@ -359,10 +367,12 @@ fn check(check: &mut Check) {
         check.problem("model.width", "a list of layers has its own widths", hint);
     }
     radius::check(check);
-    let attacked = MethodName::of_recipe(check.recipe) == Ok(MethodName::Pgd);
+    let attacked = |named: &&Named| (named.read)(check.recipe).is_ok_and(|method| method.attack_steps() > 0);
     let given = |key: &str| check.recipe.bool(key) == Ok(true);
-    if attacked && (given("method.tightness") || given("method.relu_balance")) {
-        let why = "the warmup regularisers need bounds, and \"pgd\" has none";
+    if let Some(named) = method::named(check.recipe).ok().filter(attacked)
+        && (given("method.tightness") || given("method.relu_balance"))
+    {
+        let why = format!("the warmup regularisers need bounds, and \"{}\" has none", named.name);
         let hint = "take method.tightness and method.relu_balance out, or choose another method";
         check.problem("method.name", why, hint);
     }

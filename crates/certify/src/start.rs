@@ -135,7 +135,7 @@ impl Tower for CertifyTask {
             batch: spec.batch,
             flip: spec.images.flip,
             crop: spec.images.crop,
-            method: spec.method,
+            method: spec.method.clone(),
             eps,
             accumulation: spec.accumulation,
             precise_batch_norm: spec.precise_batch_norm,
@@ -342,11 +342,7 @@ fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), P
         None => "best checkpoint by certified error on the test set itself: its error is a little optimistic".into(),
     };
     listener.say(&format_args!("evaluation  {} test images; {chosen}", data.test.len()));
-    listener.say(&format_args!(
-        "method      {}, first weights {}",
-        spec.method_name.name(),
-        spec.network.first_weights.name()
-    ));
+    listener.say(&format_args!("method      {}, first weights {}", spec.named.name, spec.network.first_weights.name()));
     let accumulation = spec.accumulation;
     if accumulation.pieces > 1 {
         let statistics = if accumulation.whole_batch_statistics {

@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Tensor};
 use temper_base::Result;
 use temper_bounds::attack::{Attack, AttackLoss, adversarial_images};
-use temper_bounds::{boxes, crown, losses};
-use temper_model::image::{Statistics, Trace};
+use temper_bounds::{boxes, losses};
+use temper_model::image::Statistics;
 use temper_model::{Classifier, Parameters};
 use temper_ops::stack;
 use temper_train::apply::{Update, apply};
@@ -13,7 +13,8 @@ use temper_train::optimizer::{Gradients, Optimizer};
 use temper_train::trainer::MayBegin;
 
 use super::cost::{attack_passes_of_update, passes};
-use super::method::{EpsAt, Method, Objective};
+use super::method::{EpsAt, Method};
+use super::methods::Bounds;
 
 /// Images with their labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +100,7 @@ pub fn train_step_in_time(
 
 /// The mean loss of the batch and its gradients, summed over pieces in which every image weighs the same. The running
 /// statistics of batch norms move with every piece, as in PyTorch. `step` and `seed` decide the random starts of
-/// [`Objective::Pgd`].
+/// an attack.
 #[allow(clippy::too_many_arguments)]
 pub fn loss_and_gradients(
     net: &mut Classifier,
@@ -131,10 +132,8 @@ fn gradients_in_time(
     let images = batch.labels.len();
     let size = batch.pixels.len() / images;
     let piece = images.div_ceil(accumulation.pieces.max(1));
-    let whole = match accumulation.whole_batch_statistics && accumulation.pieces > 1 {
-        true => Some(clean_moments(net, batch, device)),
-        false => None,
-    };
+    let whole =
+        (accumulation.whole_batch_statistics && accumulation.pieces > 1).then(|| clean_moments(net, batch, device));
     if let Some(moments) = &whole {
         net.update_running(moments, &net.batch_norm_counts(images));
     }
@@ -152,16 +151,16 @@ fn gradients_in_time(
         if attack_part > 0.0 && !may_begin(done, attack_part * share) {
             return Ok(None);
         }
-        let images_of_piece = match method.objective {
-            Objective::Pgd if radius.eps > 0.0 => {
-                // The network as it is evaluated, with running statistics; every update draws other random starts.
-                let (steps, seed) = (method.attack_steps, seed ^ (step << 20));
-                let attack =
-                    Attack { steps, seed, random_first: true, loss: AttackLoss::CrossEntropy, ..Attack::default() };
-                let first = (index * piece) as u64;
-                adversarial_images(net, pixels, labels, radius.eps, &attack, first, device)?
-            }
-            _ => piece_images(net, pixels, labels, device),
+        let steps = method.attack_steps(radius);
+        let images_of_piece = if steps > 0 {
+            // The network as it is evaluated, with running statistics; every update draws other random starts.
+            let seed = seed ^ (step << 20);
+            let attack =
+                Attack { steps, seed, random_first: true, loss: AttackLoss::CrossEntropy, ..Attack::default() };
+            let first = (index * piece) as u64;
+            adversarial_images(net, pixels, labels, radius.eps, &attack, first, device)?
+        } else {
+            piece_images(net, pixels, labels, device)
         };
         done += attack_part * share;
         if !may_begin(done, forward_part * share) {
@@ -235,17 +234,18 @@ fn piece_loss(
     statistics: Statistics,
 ) -> Parts {
     let bounded = method.bounds(radius);
-    let x = match bounded {
-        true => stack::boxes(pixels, &vec![method.bound_radius(radius); labels.len()], &net.mean, &net.std),
-        false => stack::clean(pixels, &net.mean, &net.std),
+    let x = if bounded {
+        stack::boxes(pixels, &vec![method.bound_radius(radius); labels.len()], &net.mean, &net.std)
+    } else {
+        stack::clean(pixels, &net.mean, &net.std)
     };
     let trace = net.trace(x, statistics);
     let clean = losses::cross_entropy(net.logits(&trace), labels);
-    let robust = (bounded && radius.eps > 0.0 && matches!(method.objective, Objective::Ibp | Objective::CrownIbp))
-        .then(|| robust_loss(net, &trace, labels, method, radius));
-    let (_, kappa) = method.mix(radius);
+    let objective = method.objective.bounded().filter(|_| radius.eps > 0.0);
+    let robust = objective.map(|objective| objective.robust_loss(&Bounds { net, trace: &trace, labels, radius }));
+    let clean_part = objective.map_or(0.0, |objective| objective.clean_part(radius));
     let mut loss = match &robust {
-        Some(robust) if kappa > 0.0 => robust.clone() * (1.0 - kappa) + clean.clone() * kappa,
+        Some(robust) if clean_part > 0.0 => robust.clone() * (1.0 - clean_part) + clean.clone() * clean_part,
         Some(robust) => robust.clone(),
         None => clean.clone(),
     };
@@ -261,18 +261,6 @@ fn piece_loss(
         }
     }
     Parts { loss, clean, robust, tightness, relu_balance, moments: trace.moments }
-}
-
-fn robust_loss(net: &Classifier, trace: &Trace, labels: &[u32], method: &Method, radius: &EpsAt) -> Tensor<1> {
-    let (beta, _) = method.mix(radius);
-    if beta > 0.0 && method.loss_fusion {
-        return crown::fused_loss(net, trace, labels, beta);
-    }
-    let margins = net.margins(trace, labels);
-    losses::robust_loss(match beta > 0.0 {
-        true => crown::margins(net, trace, labels) * beta + margins * (1.0 - beta),
-        false => margins,
-    })
 }
 
 /// Mean and biased variance of every batch norm for the clean images of the whole batch, off the tape.

@@ -18,7 +18,7 @@ use temper_train::trainer::{MayBegin, Task};
 use super::checkpoint;
 use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
-use super::method::{EpsAt, Method, Objective};
+use super::method::{EpsAt, Method};
 use super::step::{self, Accumulation, Batch, train_step_in_time};
 
 /// Images that begin to say how fast this machine is, where nothing else does; batch norms need two.
@@ -94,7 +94,7 @@ impl Task for CertifyTask {
         state.updates = self.optimizer.updates;
         let mut values = Values::new().with("loss", metrics.loss).with("lr", lr).with("eps", radius.eps);
         values.set("grad_norm", metrics.grad_norm);
-        let attacked = self.method.objective == Objective::Pgd && radius.eps > 0.0;
+        let attacked = self.method.attack_steps(&radius) > 0;
         values.set(if attacked { "adversarial_loss" } else { "clean_loss" }, metrics.clean_loss);
         let terms = [
             ("robust_loss", metrics.robust_loss),

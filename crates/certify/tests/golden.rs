@@ -5,11 +5,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use temper_certify::method::{EpsAt, Method, Mixing, Objective};
+use temper_certify::method::{EpsAt, Method};
+use temper_certify::methods::{CrownIbp, Ibp, Mixing, Objective, Pgd, Plain};
 use temper_certify::step::{Accumulation, Batch, loss_and_gradients, train_step, train_step_in_time};
 use temper_graph::{NetworkConfig, Op};
 use temper_model::{Classifier, Parameters};
@@ -18,17 +20,15 @@ use temper_train::optimizer::{Optimizer, Settings};
 const NETS: [&str; 3] = ["cnn7", "wide_resnet", "resnext"];
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: 10.0 };
 const WHOLE: Accumulation = Accumulation { pieces: 1, whole_batch_statistics: false };
-const FAST: Method = Method {
-    objective: Objective::Ibp,
-    tightness: true,
-    relu_balance: true,
-    lambda: 0.5,
-    tau: 0.5,
-    floor: 1e-6,
-    loss_fusion: true,
-    mixing: Mixing::Ramp,
-    attack_steps: 7,
-};
+
+fn fast() -> Method {
+    Method { objective: Arc::new(Ibp), tightness: true, relu_balance: true, lambda: 0.5, tau: 0.5, floor: 1e-6 }
+}
+
+/// A method without the regularisers.
+fn alone(objective: impl Objective + 'static) -> Method {
+    Method { objective: Arc::new(objective), tightness: false, relu_balance: false, ..fast() }
+}
 
 type Tensors = BTreeMap<String, Vec<f32>>;
 
@@ -113,7 +113,7 @@ fn ten_steps() {
             let radius = EpsAt { eps: number("eps"), target: 0.1, weight: number("weight") };
             let batch = batch(&data, i);
             let outcome =
-                train_step(&mut net, &mut optimizer, &batch, &FAST, &radius, WHOLE, 5e-4, i as u64 + 1, 1, &device);
+                train_step(&mut net, &mut optimizer, &batch, &fast(), &radius, WHOLE, 5e-4, i as u64 + 1, 1, &device);
             let outcome = outcome.unwrap();
             net.visit(&mut |name, mut values| {
                 if let Some(bias) = fixed.get(name) {
@@ -160,7 +160,7 @@ fn accumulation() {
     let run = |batch: &Batch, accumulation: Accumulation| {
         let mut net = load("cnn7", &device);
         let (outcome, gradients) =
-            loss_and_gradients(&mut net, batch, &FAST, &radius, accumulation, 1, 1, &device).unwrap();
+            loss_and_gradients(&mut net, batch, &fast(), &radius, accumulation, 1, 1, &device).unwrap();
         (outcome, gradients.named(&net))
     };
     let whole = batch(&data, 0);
@@ -191,16 +191,15 @@ fn every_method_learns() {
     let device = Device::flex();
     let data = tensors(&folder("cnn7").join("training.safetensors"));
     let batch = batch(&data, 0);
-    let plain = Method { tightness: false, relu_balance: false, ..FAST };
     let zhang = Mixing::Zhang { beta_end: 0.5, kappa_end: 0.5 };
     for (name, method) in [
-        ("plain", Method { objective: Objective::Plain, ..plain }),
-        ("pgd", Method { objective: Objective::Pgd, ..plain }),
-        ("vanilla", plain),
-        ("fast", FAST),
-        ("crown", Method { objective: Objective::CrownIbp, loss_fusion: false, ..plain }),
-        ("fused", Method { objective: Objective::CrownIbp, ..plain }),
-        ("zhang", Method { objective: Objective::CrownIbp, mixing: zhang, loss_fusion: false, ..plain }),
+        ("plain", alone(Plain)),
+        ("pgd", alone(Pgd { attack_steps: 7 })),
+        ("vanilla", alone(Ibp)),
+        ("fast", fast()),
+        ("crown", alone(CrownIbp { loss_fusion: false, mixing: Mixing::Ramp })),
+        ("fused", alone(CrownIbp { loss_fusion: true, mixing: Mixing::Ramp })),
+        ("zhang", alone(CrownIbp { loss_fusion: false, mixing: zhang })),
     ] {
         let mut net = load("cnn7", &device);
         let mut optimizer = Optimizer::new(SETTINGS, &net, &device);
@@ -209,10 +208,7 @@ fn every_method_learns() {
             .map(|n| {
                 let outcome =
                     train_step(&mut net, &mut optimizer, &batch, &method, &radius, WHOLE, 2e-3, n, 1, &device).unwrap();
-                assert_eq!(
-                    outcome.robust_loss.is_some(),
-                    !matches!(method.objective, Objective::Plain | Objective::Pgd)
-                );
+                assert_eq!(outcome.robust_loss.is_some(), !["plain", "pgd"].contains(&name));
                 outcome.loss
             })
             .collect();
@@ -227,8 +223,7 @@ fn a_part_that_is_refused_undoes_the_update() {
     let device = Device::flex();
     let data = tensors(&folder("wide_resnet").join("training.safetensors"));
     let (batch, radius) = (batch(&data, 0), EpsAt { eps: 0.03, target: 0.1, weight: 0.3 });
-    let pgd = Method { objective: Objective::Pgd, tightness: false, relu_balance: false, attack_steps: 2, ..FAST };
-    for method in [FAST, pgd] {
+    for method in [fast(), alone(Pgd { attack_steps: 2 })] {
         for whole_batch_statistics in [false, true] {
             let accumulation = Accumulation { pieces: 2, whole_batch_statistics };
             let parts = RefCell::new(Vec::new());
@@ -302,7 +297,7 @@ fn threads_do_not_matter() {
             for n in 0..3 {
                 let radius = EpsAt { eps: 0.03, target: 0.1, weight: 0.3 };
                 let batch = batch(&data, n);
-                train_step(&mut net, &mut optimizer, &batch, &FAST, &radius, WHOLE, 5e-4, n as u64 + 1, 1, &device)
+                train_step(&mut net, &mut optimizer, &batch, &fast(), &radius, WHOLE, 5e-4, n as u64 + 1, 1, &device)
                     .unwrap();
             }
             let mut bits = Vec::new();

@@ -225,7 +225,7 @@ impl Resolver {
         let (schema, task) = (self.recipe.schema, self.recipe.task());
         let choosers = schema.keys().filter_map(|key| Some((key.section(), self.chosen_fields(key)?)));
         let chosen: BTreeMap<&str, Vec<&str>> = choosers.collect();
-        for key in schema.keys().filter(|key| key.belongs_to(task)) {
+        for key in schema.declared().filter(|key| key.belongs_to(task)) {
             let Some(value) = schema.default_of(key, task).and_then(|default| default_value(key, default)) else {
                 continue;
             };

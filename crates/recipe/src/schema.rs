@@ -211,7 +211,8 @@ impl Schema {
         self.sections.iter().flat_map(|section| self.declared().filter(move |key| key.section() == *section))
     }
 
-    fn declared(&'static self) -> impl Iterator<Item = &'static Key> {
+    /// The keys as they are declared.
+    pub(crate) fn declared(&'static self) -> impl Iterator<Item = &'static Key> {
         self.keys.iter().copied().flatten().copied().flatten()
     }
 

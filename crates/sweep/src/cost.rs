@@ -177,7 +177,7 @@ fn classifier(
     let memory = plan.memory.total();
     let fits = machine::memory().is_none_or(|machine| memory < machine.total);
     if let Some(clock) = clock.filter(|_| fits) {
-        let kind = format!("{} {} {}", plan.kind(), plan.spec.method_name.name(), plan.spec.batch);
+        let kind = format!("{} {} {}", plan.kind(), plan.spec.named.name, plan.spec.batch);
         match clock.networks.get(&kind) {
             Some(measured) => plan.take_measured(measured),
             None => {

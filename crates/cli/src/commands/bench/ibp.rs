@@ -46,8 +46,8 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     let (width, classes) = (args.width.map(|width| width as usize), args.classes as usize);
     let config = by_name(&args.net, width, BatchNorm::Full, args.image, classes)?;
     let spec = spec(args)?;
-    let CertifySpec { method, accumulation, .. } = spec;
-    let memory = Memory::of(&config, &method, rows, 1, rows)?.total();
+    let CertifySpec { ref method, accumulation, .. } = spec;
+    let memory = Memory::of(&config, method, rows, 1, rows)?.total();
     require_memory("ibp", memory, "a smaller --batch or --width needs less")?;
 
     let target = TARGET * args.eps;
@@ -73,10 +73,10 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     let measured = measure(repeat, batch, |step, batch| {
         let seed = repeat.seed;
         let outcome =
-            train_step(&mut net, &mut optimizer, batch, &method, &radius, accumulation, lr, step + 1, seed, &device)?;
+            train_step(&mut net, &mut optimizer, batch, method, &radius, accumulation, lr, step + 1, seed, &device)?;
         Ok(outcome.loss)
     })?;
-    measured.show(work(args, &config, described, passes(&method, &radius, classes)), repeat, printer);
+    measured.show(work(args, &config, described, passes(method, &radius, classes)), repeat, printer);
     Ok(0)
 }
 
