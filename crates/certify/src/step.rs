@@ -152,7 +152,7 @@ fn gradients_in_time(
         if attack_part > 0.0 && !may_begin(done, attack_part * share) {
             return Ok(None);
         }
-        let images_of_piece = match method.objective {
+        let attacked_or_clean = match method.objective {
             Objective::Pgd if radius.eps > 0.0 => {
                 // The network as it is evaluated, with running statistics; every update draws other random starts.
                 let (steps, seed) = (method.attack_steps, seed ^ (step << 20));
@@ -169,7 +169,7 @@ fn gradients_in_time(
         }
         let mut leaves = net.leaves();
         let statistics = whole.as_deref().map_or(Statistics::Batch, Statistics::Given);
-        let parts = piece_loss(&leaves, images_of_piece, labels, method, radius, statistics);
+        let parts = piece_loss(&leaves, attacked_or_clean, labels, method, radius, statistics);
         done += forward_part * share;
         if !may_begin(done, 2.0 * forward_part * share) {
             return Ok(None);
@@ -235,9 +235,10 @@ fn piece_loss(
     statistics: Statistics,
 ) -> Parts {
     let bounded = method.bounds(radius);
-    let x = match bounded {
-        true => stack::boxes(pixels, &vec![method.bound_radius(radius); labels.len()], &net.mean, &net.std),
-        false => stack::clean(pixels, &net.mean, &net.std),
+    let x = if bounded {
+        stack::boxes(pixels, &vec![method.bound_radius(radius); labels.len()], &net.mean, &net.std)
+    } else {
+        stack::clean(pixels, &net.mean, &net.std)
     };
     let trace = net.trace(x, statistics);
     let clean = losses::cross_entropy(net.logits(&trace), labels);
@@ -252,9 +253,8 @@ fn piece_loss(
     let (mut tightness, mut relu_balance) = (None, None);
     if method.regularised(radius) {
         let radii = trace.values[0].clone().narrow(0, 2, 1);
-        let input = radii.mean();
         let moments: Vec<_> = net.config.relus().into_iter().map(|(_, value)| trace.interval_moments(value)).collect();
-        tightness = method.tightness.then(|| losses::tightness(&moments, input.clone(), method.tau));
+        tightness = method.tightness.then(|| losses::tightness(&moments, radii.mean(), method.tau));
         relu_balance = method.relu_balance.then(|| losses::relu_balance(&moments, method.tau));
         for term in [&tightness, &relu_balance].into_iter().flatten() {
             loss = loss + term.clone() * radius.weight;
