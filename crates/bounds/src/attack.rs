@@ -132,6 +132,9 @@ pub fn adversarial_images(
     let indices: Vec<u64> = (first_index..).take(labels.len()).collect();
     let images = Images { pixels, shape: net.config.input, labels, indices: &indices };
     let shape = images.check(net.config.input, net.config.classes)?;
+    if shape[0] == 0 {
+        return Ok(Tensor::zeros(shape, device));
+    }
     Ok(descend(net, images, eps, attack, device).reshape(shape))
 }
 
@@ -387,10 +390,8 @@ impl Target<'_> {
     }
 
     fn logits(&self, x: Tensor<5>) -> Tensor<2> {
-        let trace = match self.plain {
-            true => self.net.trace_plain(x, Statistics::Running),
-            false => self.net.trace(x, Statistics::Running),
-        };
+        let statistics = Statistics::Running;
+        let trace = if self.plain { self.net.trace_plain(x, statistics) } else { self.net.trace(x, statistics) };
         self.net.logits(&trace)
     }
 }

@@ -1,6 +1,6 @@
 //! The losses of certified training (arXiv 2103.17268, section 4).
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Int, Tensor, TensorData, activation};
 
 /// The mean over the batch of `-log softmax(logits)[label]`; `logits` is `[N, K]`.
 pub fn cross_entropy(logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
@@ -60,5 +60,5 @@ pub fn relu_balance(moments: &[Tensor<1>], tau: f64) -> Tensor<1> {
 /// The sum of `terms` over `count * tau`.
 fn mean(terms: impl Iterator<Item = Tensor<1>>, count: usize, tau: f64) -> Tensor<1> {
     let sum = terms.reduce(|sum, term| sum + term);
-    sum.map_or_else(|| Tensor::zeros([1], &Device::default()), |sum| sum / (count as f64 * tau))
+    sum.map_or_else(|| Tensor::zeros([1], &Default::default()), |sum| sum / (count as f64 * tau))
 }

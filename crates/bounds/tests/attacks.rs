@@ -113,7 +113,7 @@ fn adversarial_images_lie_in_the_box_and_lower_the_margin() {
         let eps = 0.1;
         let settings = Attack { steps: 10, restarts: 2, ..STRONG };
         let found = adversarial_images(&golden.net, &golden.pixels, &golden.labels, eps, &settings, 0, &Device::flex());
-        let found = found.unwrap();
+        let found = values(found.unwrap());
         in_the_box(&found, &golden.pixels, eps);
         let margins = margins_of(&golden.net, &found, &golden.labels);
         for (margin, clean) in margins.iter().zip(&golden.clean) {

@@ -26,6 +26,10 @@ fn input_radius(trace: &Trace) -> f64 {
     radii.iter().map(|r| f64::from(*r)).sum::<f64>() / radii.len() as f64
 }
 
+fn tensor(number: f64) -> Tensor<1> {
+    Tensor::from_floats([number as f32], &Device::flex())
+}
+
 fn number(tensor: Tensor<1>) -> f64 {
     f64::from(values(tensor)[0])
 }
@@ -83,7 +87,7 @@ fn losses() {
             check("clean_loss", number(cross_entropy(net.logits(&trace), &labels)), 1e-5);
             // At the floor a width of 1e-6 stands beside values of 1: single precision keeps some per cents of it.
             let tolerance = if case == floor.0 { 1e-2 } else { 1e-4 };
-            check("tightness", number(tightness(&moments, input_radius(&trace), TAU)), tolerance);
+            check("tightness", number(tightness(&moments, tensor(input_radius(&trace)), TAU)), tolerance);
             check("relu_balance", number(relu_balance(&moments, TAU)), tolerance);
             if case == floor.0 {
                 continue;
@@ -144,7 +148,7 @@ fn gradients() {
             let trace = trace(&net, &golden["pixels"], eps, Statistics::Batch);
             let regularisers = || {
                 let moments = moments(&net, &trace);
-                tightness(&moments, input_radius(&trace), TAU) + relu_balance(&moments, TAU)
+                tightness(&moments, tensor(input_radius(&trace)), TAU) + relu_balance(&moments, TAU)
             };
             let loss = match case.split('.').next().unwrap() {
                 "robust" => robust_loss(net.margins(&trace, &labels)) + regularisers() * 0.45,
@@ -184,7 +188,7 @@ fn regularisers_by_case() {
                 })
                 .collect();
             let total = match loss {
-                "tightness" => tightness(&moments, input_width, TAU),
+                "tightness" => tightness(&moments, tensor(input_width), TAU),
                 _ => relu_balance(&moments, TAU),
             };
             let what = format!("{loss} of {}", case["name"]);

@@ -152,7 +152,7 @@ fn gradients_in_time(
             return Ok(None);
         }
         let steps = method.attack_steps(radius);
-        let images_of_piece = if steps > 0 {
+        let attacked_or_clean = if steps > 0 {
             // The network as it is evaluated, with running statistics; every update draws other random starts.
             let seed = seed ^ (step << 20);
             let attack =
@@ -168,7 +168,7 @@ fn gradients_in_time(
         }
         let mut leaves = net.leaves();
         let statistics = whole.as_deref().map_or(Statistics::Batch, Statistics::Given);
-        let parts = piece_loss(&leaves, images_of_piece, labels, method, radius, statistics);
+        let parts = piece_loss(&leaves, attacked_or_clean, labels, method, radius, statistics);
         done += forward_part * share;
         if !may_begin(done, 2.0 * forward_part * share) {
             return Ok(None);
@@ -252,9 +252,8 @@ fn piece_loss(
     let (mut tightness, mut relu_balance) = (None, None);
     if method.regularised(radius) {
         let radii = trace.values[0].clone().narrow(0, 2, 1);
-        let input = radii.mean();
         let moments: Vec<_> = net.config.relus().into_iter().map(|(_, value)| trace.interval_moments(value)).collect();
-        tightness = method.tightness.then(|| losses::tightness(&moments, input.clone(), method.tau));
+        tightness = method.tightness.then(|| losses::tightness(&moments, radii.mean(), method.tau));
         relu_balance = method.relu_balance.then(|| losses::relu_balance(&moments, method.tau));
         for term in [&tightness, &relu_balance].into_iter().flatten() {
             loss = loss + term.clone() * radius.weight;

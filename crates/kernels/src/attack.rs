@@ -141,7 +141,8 @@ fn largest(row: &[f32]) -> [usize; 4] {
     top
 }
 
-/// Moves `x` by `step` along the sign of the gradient (0 for a gradient of 0), and back into the box.
+/// Moves `x` by `step` along the sign of the gradient, and back into the box. The sign of 0 is 0, and so is that of a NaN, which the margin
+/// of its image has told.
 ///
 /// # Panics
 /// If lengths differ; so does every function of images here.

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use temper_kernels::adamw::{self, AdamW};
 use temper_kernels::arch::{self, InstructionSet, found};
+use temper_kernels::attack::{self, Aim};
 use temper_kernels::attention::{self, Rotary};
 use temper_kernels::channel_affine::Dims;
 use temper_kernels::conv::{self, Sums};
@@ -14,7 +15,7 @@ use temper_kernels::cross_entropy::{self, HeadDims};
 use temper_kernels::gelu::{self, Gelu};
 use temper_kernels::gemm::{self, Layout};
 use temper_kernels::linear::{self, Dims as Linear};
-use temper_kernels::{batch_norm, channel_affine, channel_moments, dense, embedding};
+use temper_kernels::{batch_norm, boxes, channel_affine, channel_moments, dense, embedding};
 use temper_kernels::{interval_moments, layer_norm, margins, poison_outputs, relu};
 
 /// What a kernel makes.
@@ -23,12 +24,39 @@ type Results = Vec<Vec<f32>>;
 type Kernel = (&'static str, fn() -> Results);
 
 /// Every public function that returns numbers or replaces some, by module and name.
-const KERNELS: [Kernel; 38] = [
+const KERNELS: [Kernel; 48] = [
     ("adamw::update", || {
         let o = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 3, grad_scale: 0.5 };
         let (mut p, mut m, mut v) = (numbers(1, 1001), numbers(2, 1001), vec![0.5; 1001]);
         adamw::update(&mut p, &numbers(3, 1001), &mut m, &mut v, &o);
         vec![p, m, v]
+    }),
+    ("attack::climb", || {
+        let [mut before, x, gradient, lower, upper] = images();
+        attack::climb(&mut before, &x, &gradient, [&lower, &upper], &numbers(6, 10), 0.75);
+        vec![before]
+    }),
+    ("attack::heights", || AIMS.map(|aim| attack::heights(&numbers(1, 50), aim)).to_vec()),
+    ("attack::heights_backward", || {
+        AIMS.map(|aim| attack::heights_backward(&numbers(2, 10), &numbers(1, 50), aim)).to_vec()
+    }),
+    ("attack::margins", || vec![attack::margins(&numbers(1, 50), &LABELS)]),
+    ("attack::margins_backward", || vec![attack::margins_backward(&numbers(2, 10), &numbers(1, 50), &LABELS)]),
+    ("attack::replace", || {
+        let [mut to, from, ..] = images();
+        attack::replace(&mut to, &from, &[0, 1, 0, 0, 1, 1, 0, 1, 0, 0]);
+        vec![to]
+    }),
+    ("attack::square", || {
+        let [mut x, _, _, lower, upper] = images();
+        let draws: Vec<f32> = numbers(6, 50).iter().map(|draw| draw.abs()).collect();
+        attack::square(&mut x, [&lower, &upper], &draws, 7, [3, 11, 31]);
+        vec![x]
+    }),
+    ("attack::step", || {
+        let [mut x, _, gradient, lower, upper] = images();
+        attack::step(&mut x, &gradient, [&lower, &upper], 0.1);
+        vec![x]
     }),
     ("attention::backward", || {
         let (s, rotary, qkv) = attention_input();
@@ -49,6 +77,8 @@ const KERNELS: [Kernel; 38] = [
         let [w, b] = channels();
         batch_norm::scale_and_shift(&channel_moments::forward(&stack(), DIMS), &w, &b, 1e-5).to_vec()
     }),
+    ("boxes::boxes", || vec![boxes::boxes(&numbers(1, 10 * 5 * 35), &[0.1; 10], &[0.5; 5], &[0.2; 5])]),
+    ("boxes::clean", || vec![boxes::clean(&numbers(1, 10 * 5 * 35), 10, &[0.5; 5], &[0.2; 5])]),
     ("channel_affine::backward", || {
         let (x, [scale, _]) = (stack(), channels());
         let mut g = numbers(4, x.len());
@@ -163,6 +193,17 @@ const KERNELS: [Kernel; 38] = [
 const DIMS: Dims = Dims { slabs: 3, channels: 5, plane: 35 };
 const LINEAR: Linear = Linear { rows: 70, inputs: 300, outputs: 19 };
 const LABELS: [u32; 10] = [0, 4, 1, 1, 3, 2, 0, 4, 4, 2];
+
+const AIMS: [Aim; 2] = [
+    Aim { labels: &LABELS, goals: None, over_spread: true },
+    Aim { labels: &LABELS, goals: Some(&[1, 0, 3, 2, 4, 0, 1, 2, 3, 0]), over_spread: false },
+];
+
+/// Ten images under attack, their gradient, and the ends of their boxes.
+fn images() -> [Vec<f32>; 5] {
+    let part = |seed: u64, by: f32| numbers(seed, 10 * 3 * 11 * 31).iter().map(|v| 0.2 * v + by).collect();
+    [part(1, 0.0), part(2, 0.0), part(3, 0.0), part(4, -0.3), part(5, 0.3)]
+}
 
 /// Two images of every slab; radii of at least zero.
 fn stack() -> Vec<f32> {

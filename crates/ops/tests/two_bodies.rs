@@ -2,6 +2,7 @@
 //! and in every gradient, also on odd shapes and on inputs that are views.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use temper_ops::attack::{self, Ends};
 use temper_ops::{self as ops, AdamW, Gelu, Rotary, Shape, composed};
 
 /// Deterministic values in [-1, 1).
@@ -188,5 +189,90 @@ fn norms_and_non_finite_values() {
         v[23] = bad;
         let x: Tensor<1> = Tensor::from_data(TensorData::new(v, [40]), &Device::flex());
         assert_eq!(ops::first_non_finite(&x), Some(23));
+    }
+}
+
+/// Margins, and what an attack climbs, also where there are too few classes for a spread.
+#[test]
+fn margins_and_heights() {
+    for (images, classes) in [(1, 2), (7, 3), (5, 4), (33, 10)] {
+        let logits = [matrix(1, images, classes) * 3.0];
+        let class = |image: usize, factor: usize| (image * factor % classes) as u32;
+        let labels: Vec<u32> = (0..images).map(|image| class(image, 5)).collect();
+        let goals: Vec<u32> = (0..images).map(|image| class(image * 5 + 1, 1)).collect();
+        compare(
+            &format!("attack margins {images}x{classes}"),
+            &logits,
+            &[],
+            |m, _| attack::margins(m[0].clone(), &labels),
+            |m, _| composed::attack_margins(m[0].clone(), &labels),
+        );
+        for goals in [None, Some(goals.as_slice())] {
+            for over_spread in [false, true] {
+                compare(
+                    &format!("attack heights {images}x{classes} {goals:?} {over_spread}"),
+                    &logits,
+                    &[],
+                    |m, _| attack::heights(m[0].clone(), &labels, goals, over_spread),
+                    |m, _| composed::attack_heights(m[0].clone(), &labels, goals, over_spread),
+                );
+            }
+        }
+    }
+    let infinite = Tensor::<2>::from_floats([[1.0, f32::INFINITY], [2.0, 1.0], [f32::NAN, 0.0]], &Device::flex());
+    for margins in [attack::margins(infinite.clone(), &[0; 3]), composed::attack_margins(infinite, &[0; 3])] {
+        let margins = values(margins);
+        assert!(margins[0].is_nan() && margins[1] == 1.0 && margins[2].is_nan(), "{margins:?}");
+    }
+}
+
+/// What moves the images of an attack, in their boxes, on sizes of several tasks; also where images are shared or views.
+#[test]
+fn steps_of_an_attack() {
+    for (images, [c, h, w]) in [(1, [1, 1, 3]), (5, [2, 6, 4]), (40, [3, 19, 17])] {
+        let shape = [c, h, w];
+        let width = c * h * w;
+        let all = |seed| matrix(seed, images, width);
+        let ends = Ends { lower: all(1) * 0.2 - 0.5, upper: all(2) * 0.2 + 0.5 };
+        let x = all(3).max_pair(ends.lower.clone()).min_pair(ends.upper.clone());
+        let (before, gradient) = (all(4), all(5).mask_fill(all(6).greater_elem(0.8), 0.0));
+        let (steps, which) = (vector(7, images) + 1.0, vector(8, images).greater_elem(0.0));
+        let draws: Vec<f32> = noise(9, images * (2 + c)).iter().map(|draw| draw * 0.5 + 0.5).collect();
+        // A gradient as it comes from a network: a view of something larger.
+        let view = Tensor::cat(vec![all(10), gradient.clone()], 0).narrow(0, images, images);
+        let both = |what: &str, fused: Tensor<2>, composed: Tensor<2>| {
+            check(&format!("{what} {images}x{shape:?}"), &values(fused), &values(composed));
+        };
+        for gradient in [gradient, view] {
+            both(
+                "step",
+                attack::step(x.clone(), gradient.clone(), &ends, 0.3),
+                composed::attack_step(x.clone(), gradient.clone(), &ends, 0.3),
+            );
+            for keep in [1.0, 0.75] {
+                let [x, before, gradient] = [&x, &before, &gradient].map(Tensor::clone);
+                both(
+                    "climb",
+                    attack::climb(x.clone(), before.clone(), gradient.clone(), &ends, steps.clone(), keep),
+                    composed::attack_climb(x, before, gradient, &ends, steps.clone(), keep),
+                );
+            }
+        }
+        for side in [1, h.min(w)] {
+            both(
+                "square",
+                attack::square(x.clone(), &ends, &draws, side, shape),
+                composed::attack_square(x.clone(), &ends, &draws, side, shape),
+            );
+        }
+        both(
+            "replace",
+            attack::replace(x.clone(), &before, &which),
+            composed::attack_replace(x.clone(), &before, &which),
+        );
+        // Whoever shares the images still has them.
+        let kept = values(x.clone());
+        attack::step(x.clone(), before, &ends, 0.3);
+        assert_eq!(values(x), kept);
     }
 }

@@ -250,6 +250,28 @@ fn margins() {
     }
 }
 
+/// Images and their boxes, at the edges of what a pixel can be, for radii down to those that a pixel does not resolve.
+#[test]
+fn boxes() {
+    for [n, c, h, w] in [[1, 1, 1, 1], [3, 3, 5, 7], [9, 1, 28, 28]] {
+        let pixels = (random(1, [n, c, h, w]) * 0.7 + 0.5).clamp(0.0, 1.0);
+        let eps: Vec<f64> = (0..n).map(|image| [0.1, 1e-6, 0.7][image % 3]).collect();
+        let (mean, std) = (&[0.5, 0.1, 0.3][..c], &[0.2, 1.0, 0.7][..c]);
+        let what = format!("{n} {c}x{h}x{w}");
+        let (clean, expected) =
+            (stack::clean(pixels.clone(), mean, std), composed::boxes(pixels.clone(), None, mean, std));
+        check(&format!("clean {what}"), &values(clean), &values(expected));
+        let (boxes, expected) =
+            (stack::boxes(pixels.clone(), &eps, mean, std), composed::boxes(pixels, Some(&eps), mean, std));
+        for slab in 0..3 {
+            for image in 0..n {
+                let part = |stack: &Tensor<5>| values(stack.clone().narrow(0, slab, 1).narrow(1, image, 1));
+                check(&format!("boxes {what}, part {slab} of image {image}"), &part(&boxes), &part(&expected));
+            }
+        }
+    }
+}
+
 /// A stack that is a view of another enters: it must be read in its logical order.
 #[test]
 fn views_are_read_in_logical_order() {
