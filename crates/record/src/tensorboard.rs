@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 
 use crate::event::{Event, Values};
+use crate::metric::SECONDS;
 use crate::run::RunDir;
 use temper_base::files;
 
@@ -49,7 +50,7 @@ impl TensorBoardSink {
         }
         match event {
             Event::Step { step, values, .. } => {
-                self.seconds = values.get("seconds").unwrap_or(self.seconds);
+                self.seconds = values.get(SECONDS).unwrap_or(self.seconds);
                 self.scalars(*step, "train", values)
             }
             Event::Eval { step, set, values, .. } => self.scalars(*step, &format!("eval/{set}"), values),

@@ -2,7 +2,8 @@
 //! the loss on each corpus at the end of each stage.
 
 use temper_base::Result;
-use temper_record::{RunSeries, metric};
+use temper_record::RunSeries;
+use temper_record::metric::{self, Place};
 
 use crate::chart::Band;
 use crate::options::{Placed, ReportOptions, parent_of, sets};
@@ -59,10 +60,10 @@ pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option
         return Ok(None);
     }
     let sets = sets(runs, options)?;
-    let metrics = ["loss", "perplexity"];
+    let metrics = || metric::shown(Place::Stages).map(|metric| metric.name);
     let mut table = Table::new().text_column("data");
     for group in std::iter::once("start".to_owned()).chain(line.iter().map(|i| format!("after {}", runs[*i].name))) {
-        for metric in metrics {
+        for metric in metrics() {
             table = table.number_column(&group, &metric::title(metric));
         }
     }
@@ -73,7 +74,7 @@ pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option
     for set in &sets.names {
         let mut row = vec![heading(set, &sets)];
         for stage in 0..=line.len() {
-            for metric in metrics {
+            for metric in metrics() {
                 let value = match stage {
                     0 => edge(line[0], set, metric, true),
                     // A set that a stage was not evaluated on, the next one evaluates before its first update.
