@@ -265,8 +265,9 @@ fn write_files(
 fn not_empty(directory: &Path) -> Problem {
     let problem = Problem::input(WRITE, directory.display(), "is not empty");
     let begun = directory.join("model.safetensors").exists() && !directory.join("config.json").exists();
-    problem.hint(match begun {
-        true => "it has weights and no config.json, as an export that was ended leaves it: remove it if so",
-        false => "choose another directory: nothing is ever overwritten",
+    problem.hint(if begun {
+        "it has weights and no config.json, as an export that was ended leaves it: remove it if so"
+    } else {
+        "choose another directory: nothing is ever overwritten"
     })
 }

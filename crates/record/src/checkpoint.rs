@@ -306,9 +306,10 @@ impl Checkpoint {
             let place = format!("{}@{step}", run.path().display());
             let unfinished = run.checkpoints().join(dir_name(step)).exists();
             let why = if unfinished { "this checkpoint is unfinished (it has no DONE)" } else { "no such checkpoint" };
-            Problem::input("find checkpoint", place, why).hint(match steps.is_empty() {
-                true => "the run has no finished checkpoint".to_owned(),
-                false => format!("there are: {}", steps.join(", ")),
+            Problem::input("find checkpoint", place, why).hint(if steps.is_empty() {
+                "the run has no finished checkpoint".to_owned()
+            } else {
+                format!("there are: {}", steps.join(", "))
             })
         })
     }

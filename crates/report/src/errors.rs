@@ -191,9 +191,10 @@ pub fn certified_sentence(runs: &[RunSeries], options: &ReportOptions) -> Option
     let (best, others) = ends.split_first()?;
     let decimals = decimals(&ends);
     let share = |end: &End| format!("{:.decimals$} %", end.certified);
-    let of = match best.images.is_finite() {
-        true => format!("of the {} {set} images", best.images),
-        false => format!("of the {set} images"),
+    let of = if best.images.is_finite() {
+        format!("of the {} {set} images", best.images)
+    } else {
+        format!("of the {set} images")
     };
     if others.iter().any(|other| other.eps != best.eps || other.images.to_bits() != best.images.to_bits()) {
         // Nothing here can be compared.
@@ -236,9 +237,10 @@ pub fn certified_sentence(runs: &[RunSeries], options: &ReportOptions) -> Option
             let rest: Vec<String> =
                 others[tied.len()..].iter().map(|end| format!("{} {}", end.names[1], share(end))).collect();
             let rest = if rest.is_empty() { String::new() } else { format!(" ({})", rest.join(", ")) };
-            let (who, verb) = match tied.is_empty() {
-                true => (name.clone(), "certifies"),
-                false => (format!("{name} and {}", tied.join(" and ")), "certify"),
+            let (who, verb) = if tied.is_empty() {
+                (name.clone(), "certifies")
+            } else {
+                (format!("{name} and {}", tied.join(" and ")), "certify")
             };
             format!("{prefix}{who} {verb} the largest share {at}: {}{rest}", share(best))
         }

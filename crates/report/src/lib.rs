@@ -161,11 +161,10 @@ fn check(run: &RunSeries, metric: &str) -> Result<()> {
         _ if !evaluated => &format!("no evaluation has the metric `{metric}`"),
         _ => return Ok(()),
     };
-    let hint = match run.is_certify() {
-        true => "leave this run out: it was stopped before its first evaluation, which comes before step 1",
-        false => {
-            "leave this run out, or give its recipe validation sets: they are evaluated before step 1 and during training"
-        }
+    let hint = if run.is_certify() {
+        "leave this run out: it was stopped before its first evaluation, which comes before step 1"
+    } else {
+        "leave this run out, or give its recipe validation sets: they are evaluated before step 1 and during training"
     };
     Err(Problem::input("report", &run.name, why).hint(hint))
 }

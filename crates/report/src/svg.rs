@@ -94,10 +94,11 @@ impl Drawing for Figure {
         let mut top = self.draw_legend(&mut body, right);
         for (n, panel) in self.panels.iter().enumerate() {
             if !panel.title.is_empty() {
-                let (left, titles) = match self.narrow {
+                let (left, titles) = if self.narrow {
                     // Bold letters are wider.
-                    true => (2.0, lines(&panel.title, NARROW / 1.15, TITLE)),
-                    false => (LEFT, vec![panel.title.clone()]),
+                    (2.0, lines(&panel.title, NARROW / 1.15, TITLE))
+                } else {
+                    (LEFT, vec![panel.title.clone()])
                 };
                 for title in titles {
                     let title = escape(title.trim_end());

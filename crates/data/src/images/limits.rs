@@ -28,9 +28,10 @@ pub(super) fn read(path: &Path, most: impl FnOnce(&[u8]) -> Result<u64>) -> Resu
             .hint("copy or fetch it again")
     };
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(plain)?);
-    match file.fill_buf().map_err(plain)?.starts_with(&[0x1f, 0x8b]) {
-        true => claimed(MultiGzDecoder::new(file), most, damaged),
-        false => claimed(file, most, plain),
+    if file.fill_buf().map_err(plain)?.starts_with(&[0x1f, 0x8b]) {
+        claimed(MultiGzDecoder::new(file), most, damaged)
+    } else {
+        claimed(file, most, plain)
     }
 }
 

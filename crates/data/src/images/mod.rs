@@ -111,10 +111,12 @@ pub fn open(path: &Path) -> Result<Splits> {
     }
     let python = ["cifar-10-batches-py", "data_batch_1"].iter().any(|name| path.join(name).exists());
     let problem = Problem::input(READ, path.display(), "no image data that can be read");
-    Err(match python {
-        true => problem.hint("this is CIFAR-10's Python version: take the binary version"),
-        false if path.join("tiny-imagenet-200.zip").exists() => problem.hint("unpack tiny-imagenet-200.zip first"),
-        false => problem.hint(nearby::hint(path).unwrap_or_else(|| LAYOUTS.to_owned())),
+    Err(if python {
+        problem.hint("this is CIFAR-10's Python version: take the binary version")
+    } else if path.join("tiny-imagenet-200.zip").exists() {
+        problem.hint("unpack tiny-imagenet-200.zip first")
+    } else {
+        problem.hint(nearby::hint(path).unwrap_or_else(|| LAYOUTS.to_owned()))
     })
 }
 
@@ -216,9 +218,10 @@ impl Images {
     pub fn select(&self, indices: &[u32]) -> Self {
         let pixels = indices.iter().flat_map(|&index| self.pixels(index as usize)).copied().collect();
         let labels = indices.iter().map(|&index| self.labels[index as usize]).collect();
-        let files = match self.files.is_empty() {
-            true => Vec::new(),
-            false => indices.iter().map(|&index| self.files[index as usize].clone()).collect(),
+        let files = if self.files.is_empty() {
+            Vec::new()
+        } else {
+            indices.iter().map(|&index| self.files[index as usize].clone()).collect()
         };
         Self {
             name: self.name.clone(),

@@ -145,12 +145,13 @@ pub(super) fn end_of_document(
     if asked.is_none() && others.is_empty() && beside.id.is_none() && beside.text.is_none() && usual.len() > 1 {
         others.push(format!("the vocabulary has `{}` too", usual[1]));
     }
-    let notes = match others.is_empty() {
-        true => vec![],
-        false => vec![Note {
+    let notes = if others.is_empty() {
+        vec![]
+    } else {
+        vec![Note {
             what: format!("`{taken}` ends a document, but {}", others.join(" and ")),
             hint: "--eod TOKEN of `temper data prepare` and data.eod of a recipe choose another".into(),
-        }],
+        }]
     };
     Ok((vocab[taken], notes))
 }

@@ -252,9 +252,10 @@ fn transform<const N: usize>(of: &impl Transform<N, POINTS>, source: &[f32], to:
                 unsafe {
                     let from: [Ptr; N] = std::array::from_fn(|i| {
                         let row = first + (tile * TILE + i) as isize;
-                        match (0..height as isize).contains(&row) {
-                            true => source.add((plane * height + row as usize) * width),
-                            false => zeros,
+                        if (0..height as isize).contains(&row) {
+                            source.add((plane * height + row as usize) * width)
+                        } else {
+                            zeros
                         }
                     });
                     let at = to.add((plane * room + tile) * width);
@@ -280,10 +281,7 @@ pub(crate) fn output(made: &[f32], bias: Option<&[f32]>, to: &mut [Slot], rows: 
                     let at = made.add((plane * room + tile) * width);
                     let to: [PtrMut; TILE] = std::array::from_fn(|i| {
                         let row = first.unsigned_abs() + tile * TILE + i;
-                        match row < height {
-                            true => to.add((plane * height + row) * width),
-                            false => spare,
-                        }
+                        if row < height { to.add((plane * height + row) * width) } else { spare }
                     });
                     along::<V, POINTS, TILE>(&output, std::array::from_fn(|point| at.add(point * apart)), to, width);
                 }
