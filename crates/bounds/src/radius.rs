@@ -14,7 +14,10 @@ pub use temper_verify::CertifiedRadius;
 
 /// The certified radius of every image of a batch between 0 and `largest`, to within `largest / 2^halvings`. Interval
 /// bounds only grow with eps, so that with [`Bound::Ibp`] the radius is the largest up to that; with any bound the
-/// image is certified at the value given. Wrong images for the network are the user's error.
+/// image is certified at the value given.
+///
+/// # Errors
+/// If the images do not fit the network, as [`Images::check`] says.
 pub fn radii(
     net: &Classifier,
     images: Images,
@@ -28,6 +31,9 @@ pub fn radii(
 }
 
 /// The same; `stop` is asked between passes, and `None` comes back once it has said so.
+///
+/// # Errors
+/// As [`radii`].
 pub fn radii_until(
     net: &Classifier,
     images: Images,

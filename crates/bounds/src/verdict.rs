@@ -28,7 +28,10 @@ pub struct Question {
     pub attack_certified: AttackCertified,
 }
 
-/// Decides every image of a batch, in evaluation mode. Wrong images for the network are the user's error.
+/// Decides every image of a batch, in evaluation mode.
+///
+/// # Errors
+/// If the images do not fit the network, as [`Images::check`] says.
 pub fn verify_batch(
     net: &Classifier,
     images: Images,
@@ -40,6 +43,9 @@ pub fn verify_batch(
 }
 
 /// The same with counterexamples. `stop` is asked between passes; `None` once it has said so: the batch is abandoned.
+///
+/// # Errors
+/// As [`verify_batch`].
 pub fn verify_until(
     net: &Classifier,
     images: Images,

@@ -26,6 +26,9 @@ pub const PAPER: ResNext = ResNext { stem: 64, blocks: 1, cardinality: 2, bottle
 pub const TINY: ResNext = ResNext { stem: 16, blocks: 2, cardinality: 2, bottleneck: 8 };
 
 /// Three stages of strides 1, 2, 2; a block gives twice the channels of its grouped convolution.
+///
+/// # Errors
+/// If a number of the shape is of no use, or the network does not fit the image ([`NetworkConfig::shapes`]).
 pub fn resnext(shape: ResNext, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let norm = batch_norm != BatchNorm::None;
     let mut net = Builder::new();

@@ -106,6 +106,9 @@ const IMAGE: &str = "image";
 
 /// The network that `lines` describe, for images of the shape `input` `[C, H, W]`; `place` names their origin in
 /// errors, which also give the number and the text of the line.
+///
+/// # Errors
+/// If a line is no layer, or the layers together are no network ([`NetworkConfig::shapes`]).
 pub fn parse<S: AsRef<str>>(lines: &[S], place: &str, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let problem = |line: Option<usize>, why: String, hint: String| {
         let place = match line {

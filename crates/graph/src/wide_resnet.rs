@@ -8,6 +8,9 @@ use crate::config::{NetworkConfig, Op};
 use crate::names::BatchNorm;
 
 /// `widen` is 8 in the paper, and 10 for TinyImageNet.
+///
+/// # Errors
+/// If `widen` is of no use, or the network does not fit the image ([`NetworkConfig::shapes`]).
 pub fn wide_resnet_8(widen: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let norm = batch_norm != BatchNorm::None;
     let mut net = Builder::new();

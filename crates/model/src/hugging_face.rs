@@ -37,7 +37,11 @@ const BELONG: &str = "weights and config.json must belong to the same GPT-NeoX m
 const EMBED_IN: &str = "gpt_neox.embed_in.weight";
 const EMBED_OUT: &str = "embed_out.weight";
 
-/// Reads a model; a missing or surplus tensor and a wrong shape are errors.
+/// Reads a model.
+///
+/// # Errors
+/// If `config.json` or the weights cannot be read, a tensor is missing, surplus or of another shape, or the configuration describes
+/// another model than the weights.
 pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
     let (mut config, text) = stated_config(directory)?;
     let weights = Weights::find(directory)?;
@@ -62,6 +66,9 @@ pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
 
 /// The configuration of a directory's model, as [`read`] finds it: where `config.json` ties the two tables and the files hold two
 /// that differ, they are not tied. Without weights, what `config.json` says.
+///
+/// # Errors
+/// If `config.json` cannot be read or is not that of a GPT-NeoX, or the tables of weights that are there cannot be read.
 pub fn read_config(directory: &Path) -> Result<(GptNeoxConfig, Vec<Problem>)> {
     let (mut config, _) = stated_config(directory)?;
     let Ok(weights) = Weights::find(directory) else { return Ok((config, Vec::new())) };
@@ -129,6 +136,9 @@ fn ignored(text: &str, dtype: Option<Dtype>, directory: &Path) -> Vec<Problem> {
 }
 
 /// Puts tensors into the model; `place` names their origin in errors.
+///
+/// # Errors
+/// If a tensor is missing, of another shape or not part of the model: all of them at once.
 pub fn assign(model: &mut GptNeox, mut found: BTreeMap<String, Stored>, place: &Path, device: &Device) -> Result<()> {
     let mut faults = Vec::new();
     model.visit(&mut |name, mut parameter| match found.remove(name) {
