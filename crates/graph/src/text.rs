@@ -210,10 +210,8 @@ fn add_line(net: &mut Builder, line: &str) -> Result<(), (String, String)> {
             let why = if kind.is_empty() { "holds no layer".into() } else { format!("{kind} is not a kind of layer") };
             let kinds = LAYERS.map(|layer| layer.kind);
             let (last, others) = kinds.split_last().expect("layers");
-            let hint = format!(
-                "layers are {} and {last}; `temper recipe layers` shows how each is written",
-                others.join(", ")
-            );
+            let hint =
+                format!("layers are {} and {last}; the grammar of layers shows how each is written", others.join(", "));
             return Err((why, hint));
         }
     };
@@ -232,7 +230,7 @@ fn add_line(net: &mut Builder, line: &str) -> Result<(), (String, String)> {
 fn usage(kind: &str) -> String {
     let layer = LAYERS.iter().find(|layer| layer.kind == kind);
     let usage = layer.map_or_else(String::new, Layer::usage);
-    format!("write `{usage} [from NAME]`; `temper recipe layers` shows every layer")
+    format!("write `{usage} [from NAME]`; the grammar of layers shows every layer")
 }
 
 /// The words of a line that are not yet read.
@@ -266,7 +264,7 @@ impl<'a> Words<'a> {
             }
             (None, Some(usual)) => Ok(usual),
             (None, None) => {
-                let hint = "it is a whole number; `temper recipe layers` shows how every layer is written";
+                let hint = "it is a whole number; the grammar of layers shows how every layer is written";
                 Err((format!("{what} is missing"), hint.to_string()))
             }
         }

@@ -238,8 +238,7 @@ pub fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
     } else {
         format!("the verdicts there were asked with {}", differs.join("; with "))
     };
-    Problem::input("write verdicts", question.display(), why)
-        .hint("choose another folder with --out, or remove that one")
+    Problem::input("write verdicts", question.display(), why).hint("choose another folder, or remove that one")
 }
 
 /// Counts the verdicts of lines as [`verdict_line`] writes them.

@@ -129,8 +129,8 @@ pub(super) fn end_of_document(
         return Err((
             why,
             format!(
-                "name the token that ends a document: --eod TOKEN of `temper data prepare`, data.eod of a recipe, or eos_token_id of \
-             the config.json beside it; its special tokens are {names}"
+                "name the token that ends a document: data.eod of a recipe, or eos_token_id of the config.json beside it; its special \
+                 tokens are {names}"
             ),
         ));
     };
@@ -150,7 +150,7 @@ pub(super) fn end_of_document(
     } else {
         vec![Note {
             what: format!("`{taken}` ends a document, but {}", others.join(" and ")),
-            hint: "--eod TOKEN of `temper data prepare` and data.eod of a recipe choose another".into(),
+            hint: "data.eod of a recipe chooses another".into(),
         }]
     };
     Ok((vocab[taken], notes))
