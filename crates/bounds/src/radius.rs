@@ -8,7 +8,7 @@ use temper_verify::{bisect, certifies};
 use crate::boxes::{Images, boxes_each};
 use crate::ibp::Bound;
 use crate::search::Stop;
-use crate::verdict::least;
+use crate::verdict::least_margins;
 
 pub use temper_verify::CertifiedRadius;
 
@@ -51,7 +51,7 @@ pub fn radii_until(
     let certified = |eps: &[f64]| {
         let x = boxes_each(images.pixels, shape, eps, &net.mean, &net.std, device);
         let trace = net.trace_plain(x, Statistics::Running);
-        let least = least(&bound.margins(net, &trace, images.labels), images.labels);
+        let least = least_margins(&bound.margins(net, &trace, images.labels), images.labels);
         least.into_iter().map(certifies).collect::<Vec<bool>>()
     };
     bisect(n, largest, halvings, &|eps| Ok(certified(eps)), stop)

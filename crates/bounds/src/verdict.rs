@@ -83,7 +83,7 @@ impl Engine for Asked<'_> {
         let shape = images.check(net.config.input, net.config.classes)?;
         let x = boxes(images.pixels, shape, question.eps, &net.mean, &net.std, device);
         let trace = net.trace_plain(x, Statistics::Running);
-        Ok(Some(least(&question.bound.margins(net, &trace, images.labels), images.labels)))
+        Ok(Some(least_margins(&question.bound.margins(net, &trace, images.labels), images.labels)))
     }
 
     fn clean(&self) -> Result<Option<Vec<Attacked>>> {
@@ -119,7 +119,7 @@ fn ask_again(net: &Classifier, found: &mut [Attacked], images: &[f32], labels: &
 }
 
 /// The least lower bound of every row of margins `[N, K]` but that of the label; NaN if one of them is NaN.
-pub fn least(margins: &Tensor<2>, labels: &[u32]) -> Vec<f32> {
+pub fn least_margins(margins: &Tensor<2>, labels: &[u32]) -> Vec<f32> {
     let classes = margins.dims()[1];
     let values = floats(margins.clone());
     let row = |(row, label): (&[f32], &u32)| {

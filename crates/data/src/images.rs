@@ -41,7 +41,7 @@ pub use limits::{PICTURE_PIXELS, SET_BYTES};
 pub use order::Epochs;
 
 use crate::permute::Permutation;
-use temper_base::random::key;
+use temper_base::random::key_of;
 
 const READ: &str = "read images";
 /// Sets the draw of a held-out part apart from all others of one seed.
@@ -262,7 +262,7 @@ impl Images {
         }
         let mut held = vec![false; self.len()];
         for (class, images) in of_class.iter().enumerate().filter(|(_, images)| !images.is_empty()) {
-            let order = Permutation::new(images.len() as u64, key(&[seed, HOLD_OUT, class as u64]));
+            let order = Permutation::new(images.len() as u64, key_of(&[seed, HOLD_OUT, class as u64]));
             let count = (images.len() as f64 * fraction).round() as u64;
             (0..count).for_each(|place| held[images[order.get(place) as usize] as usize] = true);
         }

@@ -369,7 +369,7 @@ fn warn_of_cuts(recipe: &Recipe, sets: &[EvalSet], listener: &dyn Listener) -> R
     let (seq_len, limit) = (recipe.usize("data.seq_len")?, recipe.u64("eval.max_tokens")?);
     for set in sets.iter().filter(|_| limit > 0) {
         let windows = EvalWindows::new(&set.source, seq_len, Some(limit))?;
-        if windows.cut() {
+        if windows.is_cut() {
             listener.warn(&text::cut_words(&set.name, windows.tokens()), None);
         }
     }

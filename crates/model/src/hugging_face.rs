@@ -73,7 +73,7 @@ pub fn read_config(directory: &Path) -> Result<(GptNeoxConfig, Vec<Problem>)> {
     let (mut config, _) = stated_config(directory)?;
     let Ok(weights) = Weights::find(directory) else { return Ok((config, Vec::new())) };
     let mut warnings = Vec::new();
-    if config.tie_embeddings && weights.holds(EMBED_OUT) {
+    if config.tie_embeddings && weights.has_tensor(EMBED_OUT) {
         let mut found = weights.read(&|name| name == EMBED_IN || name == EMBED_OUT)?;
         warnings.extend(settle_tie(&mut config, &mut found, directory));
     }

@@ -129,7 +129,7 @@ fn line_of(tokens: u64, values: &Values) -> String {
     for (name, value) in values.iter() {
         line += "  ";
         let shown = metric::line(name, value);
-        line += &match metric::of(name) {
+        line += &match metric::named(name) {
             metric if metric.style == Style::Rate => format!("{shown:>7} {}", metric.short),
             metric if metric.style == Style::Duration => format!("{shown:>7}"),
             metric if metric.style == Style::Count => format!("{name} {shown:>7}"),

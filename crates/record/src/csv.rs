@@ -87,7 +87,7 @@ struct Table {
 
 impl Table {
     fn create(path: PathBuf, keys: &str, names: Vec<String>) -> io::Result<Self> {
-        let mut file = files::afresh(&path)?;
+        let mut file = files::create_afresh(&path)?;
         let header = names.iter().fold(keys.to_owned(), |line, name| line + "," + &quoted(name));
         file.write_all((header + "\n").as_bytes())?;
         Ok(Self { file, names })

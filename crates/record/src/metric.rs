@@ -5,7 +5,7 @@
 //! place among the others in which order. One that is not in it, of another version of Temper say, is read, kept and shown all
 //! the same, under its own name and in five digits.
 
-use temper_base::numbers::{count, digits, duration, percent, radius, word};
+use temper_base::numbers::{count, digits, duration, non_finite_word, percent, radius};
 
 use crate::event::{CERTIFY, LM};
 
@@ -302,7 +302,7 @@ pub fn find(name: &str) -> Option<&'static Metric> {
 }
 
 /// The same, and what can be assumed of one that the table does not have; its name and title are then empty.
-pub fn of(name: &str) -> &'static Metric {
+pub fn named(name: &str) -> &'static Metric {
     const UNKNOWN: &Metric = &row("", "", Plain);
     find(name).unwrap_or(UNKNOWN)
 }
@@ -327,8 +327,8 @@ pub fn title(name: &str) -> String {
 
 /// Its value on a line, at the end of a curve, or beside a unit.
 pub fn line(name: &str, value: f64) -> String {
-    match of(name).style {
-        _ if !value.is_finite() => word(value).to_owned(),
+    match named(name).style {
+        _ if !value.is_finite() => non_finite_word(value).to_owned(),
         Power | Radius => format!("{value:.2e}"),
         Plain => digits(value, 5),
         Percent => percent(value),
@@ -338,8 +338,8 @@ pub fn line(name: &str, value: f64) -> String {
 
 /// Its value in a table.
 pub fn cell(name: &str, value: f64) -> String {
-    match of(name).style {
-        _ if !value.is_finite() => word(value).to_owned(),
+    match named(name).style {
+        _ if !value.is_finite() => non_finite_word(value).to_owned(),
         Decimals => format!("{value:.4}"),
         Plain | Four | Power | Percent => digits(value, 4),
         Radius => radius(value),
@@ -350,7 +350,7 @@ pub fn cell(name: &str, value: f64) -> String {
 
 /// Whether the metric of this name is better at `new` than at `old`.
 pub fn improves(name: &str, new: f64, old: f64) -> bool {
-    match of(name).better {
+    match named(name).better {
         Better::Lower => new < old,
         Better::Higher => new > old,
         Better::Neither => false,

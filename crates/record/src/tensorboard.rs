@@ -31,7 +31,7 @@ impl TensorBoardSink {
     pub fn create(run: &RunDir) -> io::Result<Self> {
         fs::create_dir_all(run.tensorboard())?;
         // TensorBoard takes any file with `tfevents` in its name.
-        let file = files::afresh(&run.tensorboard().join("events.out.tfevents.temper"))?;
+        let file = files::create_afresh(&run.tensorboard().join("events.out.tfevents.temper"))?;
         Ok(Self { file, start: None, seconds: 0.0 })
     }
 

@@ -8,8 +8,8 @@ use temper_record::metric::{
 };
 
 use crate::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach};
-use crate::errors::best;
-use crate::figures::{averaged, bands, few, line, reach, scheduled, tip, x_axis};
+use crate::errors::best_checkpoint;
+use crate::figures::{averaged, bands, few_marks, point_tip, reach_of, scheduled, styled_line, x_axis};
 use crate::grid::{Cell, Grid, Row, Shares};
 use crate::options::{Placed, ReportOptions};
 use crate::scale::Kind;
@@ -22,7 +22,7 @@ fn evaluated(p: &Placed, set: &str, metric: &str) -> Vec<Point> {
     let name = metric::title(metric);
     let points = p.run.evals(set).iter().filter_map(|e| {
         let y = e.values.get(metric)?;
-        let tip = tip(p, e.step, e.tokens, &format!("{set}: {name}"), digits(y, 5));
+        let tip = point_tip(p, e.step, e.tokens, &format!("{set}: {name}"), digits(y, 5));
         Some(Point { x: p.x_of_step(e.step), y, tip: Some(tip) })
     });
     points.collect()
@@ -32,12 +32,12 @@ fn evaluated(p: &Placed, set: &str, metric: &str) -> Vec<Point> {
 fn error_line(placed: &[Placed], p: &Placed, set: &str, metric: &str, ringed: bool) -> Option<Line> {
     let points = evaluated(p, set, metric);
     let value = if p.faint { String::new() } else { metric::line(metric, points.last()?.y) };
-    let best = best(p.run).filter(|_| ringed && !p.faint);
+    let best = best_checkpoint(p.run).filter(|_| ringed && !p.faint);
     let ring = best.and_then(|best| {
         let of_metric = p.run.evals(set).iter().filter(|e| e.values.get(metric).is_some());
         of_metric.map(|e| e.step).position(|step| step == best.step)
     });
-    Some(Line { points, value, ring, marks: Marks::All, reach: reach(placed, p), ..line(p) })
+    Some(Line { points, value, ring, marks: Marks::All, reach: reach_of(placed, p), ..styled_line(p) })
 }
 
 /// How many images of the set were attacked, if it was only a part of them.
@@ -91,7 +91,8 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
             panels.push(Panel { title, height: 200.0, lines: lines.collect(), y: y.clone(), ..Panel::default() });
         }
     }
-    let mut judged: Vec<String> = placed.iter().filter_map(|p| Some(best(p.run)?.set)).filter(|s| s != set).collect();
+    let mut judged: Vec<String> =
+        placed.iter().filter_map(|p| Some(best_checkpoint(p.run)?.set)).filter(|s| s != set).collect();
     judged.sort_unstable();
     judged.dedup();
     for judged in judged {
@@ -288,13 +289,13 @@ fn widths(placed: &[Placed], members: &[&Placed], set: &str, layer: &str) -> Cel
             .filter_map(|e| {
                 // Bounds can overflow; an infinite width has no place.
                 let y = e.values.get(&metric)?;
-                let tip = tip(p, e.step, e.tokens, &format!("{layer}: mean width"), digits(y, 5));
+                let tip = point_tip(p, e.step, e.tokens, &format!("{layer}: mean width"), digits(y, 5));
                 Some(Point { x: p.x_of_step(e.step), y, tip: Some(tip) })
             })
             .collect();
         let value = digits(points.last()?.y, 3);
-        let reach = if reach(placed, p) == Reach::Tail { Reach::Tail } else { Reach::All };
-        Some(Line { points, value, reach, marks: few(p), ..line(p) })
+        let reach = if reach_of(placed, p) == Reach::Tail { Reach::Tail } else { Reach::All };
+        Some(Line { points, value, reach, marks: few_marks(p), ..styled_line(p) })
     });
     Cell::Lines(lines.collect())
 }

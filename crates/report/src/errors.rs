@@ -24,7 +24,7 @@ pub(crate) fn shown_set(runs: &[RunSeries]) -> &str {
 
 /// Which checkpoint is the best: the one that is marked, or where the mark is lost (a copied record) the one the training
 /// loop would have marked: of the evaluations on the first set at the target radius, the first of least certified error.
-pub(crate) fn best(run: &RunSeries) -> Option<Best> {
+pub(crate) fn best_checkpoint(run: &RunSeries) -> Option<Best> {
     if let Some(best) = run.best.as_ref().filter(|best| best.metric == CERTIFIED_ERROR) {
         return Some(best.clone());
     }
@@ -62,7 +62,7 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
     for p in placed(runs, options) {
         let nothing = Values::new();
         let last = p.run.evals(set).last().map_or(&nothing, |point| &point.values);
-        let best = best(p.run);
+        let best = best_checkpoint(p.run);
         let kept = best.as_ref().and_then(|best| at_best(p.run, set, best)).unwrap_or(&nothing);
         let cell =
             |values: &Values, name: &str| values.get(name).map_or("–".to_owned(), |value| metric::line(name, value));
@@ -120,7 +120,7 @@ pub(crate) fn notes(runs: &[RunSeries], options: &ReportOptions) -> Vec<String> 
     )];
     let mut chosen: Vec<(Option<String>, Vec<String>)> = Vec::new();
     for p in &placed {
-        let on = best(p.run).map(|best| best.set);
+        let on = best_checkpoint(p.run).map(|best| best.set);
         match chosen.iter_mut().find(|(set, _)| *set == on) {
             Some((_, names)) => names.push(p.name.clone()),
             None => chosen.push((on, vec![p.name.clone()])),

@@ -169,7 +169,8 @@ fn definitions(options: &ReportOptions) -> String {
     let mut text = String::from(
         "Start is the evaluation before the first update, peak the highest value seen, final the last evaluation, change final minus start.",
     );
-    for definition in options.table.iter().map(|name| metric::of(name).definition).filter(|words| !words.is_empty()) {
+    for definition in options.table.iter().map(|name| metric::named(name).definition).filter(|words| !words.is_empty())
+    {
         text += &format!(" {definition}");
     }
     text

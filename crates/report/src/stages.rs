@@ -12,7 +12,7 @@ use crate::table::Table;
 
 /// The longest line of runs in which each is the only one that continues the one before, from its head. Empty if no run is the
 /// start of another.
-pub(crate) fn chain(runs: &[RunSeries]) -> Vec<usize> {
+pub(crate) fn longest_chain(runs: &[RunSeries]) -> Vec<usize> {
     let parents: Vec<Option<usize>> = (0..runs.len()).map(|i| parent_of(runs, i)).collect();
     let from = |head: usize| {
         let mut line = vec![head];
@@ -33,7 +33,7 @@ pub(crate) fn chain(runs: &[RunSeries]) -> Vec<usize> {
 /// The stages as bands of one axis. None unless all runs are one chain that lies on it from its beginning.
 pub(crate) fn bands(placed: &[Placed]) -> Option<Vec<Band>> {
     let runs: Vec<RunSeries> = placed.iter().map(|p| shell(p.run)).collect();
-    let line = chain(&runs);
+    let line = longest_chain(&runs);
     if line.len() < placed.len() || line.is_empty() || placed.iter().any(|p| p.faint) {
         return None;
     }
@@ -55,7 +55,7 @@ fn shell(run: &RunSeries) -> RunSeries {
 /// # Errors
 /// If `old` or `new` names a set on which no run was evaluated.
 pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option<Table>> {
-    let line = chain(runs);
+    let line = longest_chain(runs);
     if line.is_empty() {
         return Ok(None);
     }

@@ -29,14 +29,14 @@ pub(super) fn read(path: &Path, most: impl FnOnce(&[u8]) -> Result<u64>) -> Resu
     };
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(plain)?);
     if file.fill_buf().map_err(plain)?.starts_with(&[0x1f, 0x8b]) {
-        claimed(MultiGzDecoder::new(file), most, damaged)
+        read_claimed(MultiGzDecoder::new(file), most, damaged)
     } else {
-        claimed(file, most, plain)
+        read_claimed(file, most, plain)
     }
 }
 
 /// The bytes of a stream: as many as `most` makes of the first ones, and one more if there are more.
-pub(super) fn claimed(
+pub(super) fn read_claimed(
     mut source: impl Read,
     most: impl FnOnce(&[u8]) -> Result<u64>,
     failed: impl Fn(io::Error) -> Problem,

@@ -322,7 +322,7 @@ impl Side {
 
     fn write(&mut self, document: Option<Encoded>) -> Result<()> {
         let Some(Encoded { tokens, bytes, lost }) = document else { return Ok(()) };
-        self.writer.lose(lost);
+        self.writer.add_lost(lost);
         self.writer.push(&tokens, bytes)
     }
 
