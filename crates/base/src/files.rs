@@ -201,7 +201,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// If the old file cannot be removed or the new one cannot be made.
-pub fn afresh(path: &Path) -> io::Result<File> {
+pub fn create_afresh(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}

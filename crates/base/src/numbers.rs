@@ -2,7 +2,7 @@
 
 /// A fraction as a percentage, without the sign.
 pub fn percent(value: f64) -> String {
-    if value.is_finite() { format!("{value:.2}") } else { word(value).to_owned() }
+    if value.is_finite() { format!("{value:.2}") } else { non_finite_word(value).to_owned() }
 }
 
 /// A radius in pixel values: `0.3` if it is in whole hundredths, `8/255` if in whole levels, else with three digits.
@@ -20,7 +20,7 @@ pub fn radius(eps: f64) -> String {
 /// A number with that many significant digits; very large and very small ones as powers of ten.
 pub fn digits(value: f64, significant: usize) -> String {
     if !value.is_finite() {
-        return word(value).to_owned();
+        return non_finite_word(value).to_owned();
     }
     let exponent = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
     if !(-4..=8).contains(&exponent) {
@@ -32,7 +32,7 @@ pub fn digits(value: f64, significant: usize) -> String {
 /// A count in three digits: `512`, `49.2k`, `1.64M`, `297G`.
 pub fn count(n: f64) -> String {
     if !n.is_finite() {
-        return word(n).to_owned();
+        return non_finite_word(n).to_owned();
     }
     let (mut n, mut unit) = (n, 0);
     // 999.5 would be shown as 1000.
@@ -52,7 +52,7 @@ pub fn count(n: f64) -> String {
 /// A time span: `8.3s`, `4m07s`, `2h05m`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
-        return word(seconds).to_owned();
+        return non_finite_word(seconds).to_owned();
     }
     let whole = seconds.round() as u64;
     match whole {
@@ -63,7 +63,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// The word that stands for a number that is not finite.
-pub fn word(value: f64) -> &'static str {
+pub fn non_finite_word(value: f64) -> &'static str {
     match value {
         f64::INFINITY => "inf",
         f64::NEG_INFINITY => "-inf",

@@ -20,7 +20,7 @@ pub fn mix(z: u64) -> u64 {
 }
 
 /// One number out of several, in which every bit of each counts.
-pub fn key(parts: &[u64]) -> u64 {
+pub fn key_of(parts: &[u64]) -> u64 {
     parts.iter().fold(0, |key: u64, &part| finalise(key.wrapping_add(STEP) ^ mix(part)))
 }
 

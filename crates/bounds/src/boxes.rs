@@ -22,6 +22,10 @@ pub struct Images<'a> {
 
 impl Images<'_> {
     /// The shape of the batch, after a check that the images are a network's with this input and these classes.
+    ///
+    /// # Errors
+    /// If the images are of another shape than `input`, there are not as many pixels or numbers as the labels ask for, or a label is not
+    /// one of the `classes`.
     pub fn check(&self, input: [usize; 3], classes: usize) -> Result<[usize; 4]> {
         let fail =
             |why: String| Err(Problem::input("bound", "images", why).hint("the network was made for other images"));

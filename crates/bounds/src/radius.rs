@@ -8,13 +8,16 @@ use temper_verify::{bisect, certifies};
 use crate::boxes::{Images, boxes_each};
 use crate::ibp::Bound;
 use crate::search::Stop;
-use crate::verdict::least;
+use crate::verdict::least_margins;
 
 pub use temper_verify::CertifiedRadius;
 
 /// The certified radius of every image of a batch between 0 and `largest`, to within `largest / 2^halvings`. Interval
 /// bounds only grow with eps, so that with [`Bound::Ibp`] the radius is the largest up to that; with any bound the
-/// image is certified at the value given. Wrong images for the network are the user's error.
+/// image is certified at the value given.
+///
+/// # Errors
+/// If the images do not fit the network, as [`Images::check`] says.
 pub fn radii(
     net: &Classifier,
     images: Images,
@@ -28,6 +31,9 @@ pub fn radii(
 }
 
 /// The same; `stop` is asked between passes, and `None` comes back once it has said so.
+///
+/// # Errors
+/// As [`radii`].
 pub fn radii_until(
     net: &Classifier,
     images: Images,
@@ -45,7 +51,7 @@ pub fn radii_until(
     let certified = |eps: &[f64]| {
         let x = boxes_each(images.pixels, shape, eps, &net.mean, &net.std, device);
         let trace = net.trace_plain(x, Statistics::Running);
-        let least = least(&bound.margins(net, &trace, images.labels), images.labels);
+        let least = least_margins(&bound.margins(net, &trace, images.labels), images.labels);
         least.into_iter().map(certifies).collect::<Vec<bool>>()
     };
     bisect(n, largest, halvings, &|eps| Ok(certified(eps)), stop)

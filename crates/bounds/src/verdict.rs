@@ -29,7 +29,10 @@ pub struct Question {
     pub attack_certified: AttackCertified,
 }
 
-/// Decides every image of a batch, in evaluation mode. Wrong images for the network are the user's error.
+/// Decides every image of a batch, in evaluation mode.
+///
+/// # Errors
+/// If the images do not fit the network, as [`Images::check`] says.
 pub fn verify_batch(
     net: &Classifier,
     images: Images,
@@ -41,6 +44,9 @@ pub fn verify_batch(
 }
 
 /// The same with counterexamples. `stop` is asked between passes; `None` once it has said so: the batch is abandoned.
+///
+/// # Errors
+/// As [`verify_batch`].
 pub fn verify_until(
     net: &Classifier,
     images: Images,
@@ -78,7 +84,7 @@ impl Engine for Asked<'_> {
         let shape = images.check(net.config.input, net.config.classes)?;
         let x = boxes(images.pixels, shape, question.eps, &net.mean, &net.std, device);
         let trace = net.trace_plain(x, Statistics::Running);
-        Ok(Some(least(&question.bound.margins(net, &trace, images.labels), images.labels)))
+        Ok(Some(least_margins(&question.bound.margins(net, &trace, images.labels), images.labels)))
     }
 
     fn clean(&self) -> Result<Option<Vec<Attacked>>> {
@@ -112,7 +118,7 @@ fn ask_again(net: &Classifier, found: &mut [Attacked], images: &Tensor<2>, label
 }
 
 /// The least lower bound of every row of margins `[N, K]` but that of the label; NaN if one of them is NaN.
-pub fn least(margins: &Tensor<2>, labels: &[u32]) -> Vec<f32> {
+pub fn least_margins(margins: &Tensor<2>, labels: &[u32]) -> Vec<f32> {
     let classes = margins.dims()[1];
     let values = floats(margins.clone());
     let row = |(row, label): (&[f32], &u32)| {

@@ -15,7 +15,7 @@ use temper_bounds::attack::{Attack, attack_images_until, clean_margins};
 use temper_bounds::boxes::{self, Images};
 use temper_bounds::ibp::{LayerState, layer_states};
 use temper_bounds::losses;
-use temper_bounds::verdict::least;
+use temper_bounds::verdict::least_margins;
 use temper_model::Classifier;
 use temper_model::image::Statistics;
 use temper_record::event::Values;
@@ -207,7 +207,7 @@ impl AtRadius {
 
     /// Adds a batch with these margins. False if it was interrupted.
     fn add(&mut self, seen: &Seen, margins: &Tensor<2>) -> Result<bool> {
-        let bounds = least(margins, &seen.batch.labels);
+        let bounds = least_margins(margins, &seen.batch.labels);
         let open = |clean: &Attacked, bound: f32| clean.clean_margin > 0.0 && !certifies(bound);
         let attacked = seen.settings.attack_images as u64;
         let attacks = |i: usize, clean: &Attacked, bound: f32| open(clean, bound) && seen.indices[i] < attacked;

@@ -17,7 +17,7 @@ use temper_base::listener::{Caller, Listener};
 use temper_base::problem::{shown, visible};
 use temper_base::{Problem, Result};
 
-use crate::remedies::remedy;
+use crate::remedies::{of_warning, remedy};
 
 /// Where words go.
 pub struct Printer {
@@ -120,7 +120,7 @@ impl Printer {
         let what = what.to_string();
         self.above_bar(|| _ = writeln!(io::stderr(), "{}: {}", self.paint("33", "warning"), shown(&what)));
         if let Some(hint) = hint {
-            self.hint(hint);
+            self.hint(&of_warning(hint));
         }
     }
 

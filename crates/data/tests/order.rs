@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use temper_base::random::{finalise, key};
+use temper_base::random::{finalise, key_of};
 use temper_data::permute::Permutation;
 use temper_data::text::mixture::{Mixture, Share};
 
@@ -13,9 +13,9 @@ fn the_order_is_pinned() {
     let step = 0x9e37_79b9_7f4a_7c15u64;
     let outputs = [1u64, 2, 3].map(|i| finalise(1_234_567u64.wrapping_add(step.wrapping_mul(i))));
     assert_eq!(outputs, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
-    assert_eq!(key(&[1, 2, 3]), 0x003f_53a1_fe78_4bbf);
+    assert_eq!(key_of(&[1, 2, 3]), 0x003f_53a1_fe78_4bbf);
     let first = |n: u64, parts: &[u64]| -> Vec<u64> {
-        let order = Permutation::new(n, key(parts));
+        let order = Permutation::new(n, key_of(parts));
         (0..n.min(8)).map(|p| order.get(p)).collect()
     };
     assert_eq!(first(1, &[7]), [0]);
@@ -29,7 +29,7 @@ fn the_order_is_pinned() {
 #[test]
 fn any_size_is_permuted() {
     for n in (1..70).chain([255, 256, 257, 4095, 5000]) {
-        let order = Permutation::new(n, key(&[n]));
+        let order = Permutation::new(n, key_of(&[n]));
         let all: HashSet<u64> = (0..n).map(|p| order.get(p)).collect();
         assert!(all.len() as u64 == n && all.iter().all(|&p| p < n), "{n}");
     }

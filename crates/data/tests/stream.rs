@@ -226,12 +226,12 @@ fn every_token_but_the_first_is_predicted_once() {
         let windows = EvalWindows::new(&source, T, Some(limit)).unwrap();
         assert_eq!((windows.documents(), windows.tokens()), (documents, tokens), "limit {limit}");
         assert_eq!((windows.targets(), windows.bytes()), (tokens - 1, Some(3 * tokens)));
-        assert!(!windows.cut());
+        assert!(!windows.is_cut());
     }
     // Where not even the first document fits, its beginning is taken, and nobody knows its bytes.
     for limit in 2..6 {
         let windows = EvalWindows::new(&source, T, Some(limit)).unwrap();
-        assert_eq!((windows.tokens(), windows.bytes(), windows.cut()), (limit, None, true), "limit {limit}");
+        assert_eq!((windows.tokens(), windows.bytes(), windows.is_cut()), (limit, None, true), "limit {limit}");
         let read: usize = windows.batches(3).map(|batch| batch.unwrap().targets.len()).sum();
         assert_eq!(read as u64, limit - 1);
     }

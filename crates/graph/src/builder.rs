@@ -17,7 +17,7 @@ impl Builder {
     }
 
     /// The value that the next layer reads: the image or the output of the last layer written.
-    pub(crate) fn at(&self) -> usize {
+    pub(crate) fn last_value(&self) -> usize {
         self.at
     }
 

@@ -37,6 +37,9 @@ fn plain(
 
 /// CNN-7 of arXiv 2103.17268 (`cnn_7layer_bn2` of its code); `width` is 64 there. `last_stride` is the stride of the
 /// fifth convolution: 1, and 2 for TinyImageNet.
+///
+/// # Errors
+/// If the image is too small for the convolutions, or the network is no classifier ([`NetworkConfig::shapes`]).
 pub fn cnn7(
     width: usize,
     last_stride: usize,
@@ -50,6 +53,9 @@ pub fn cnn7(
 }
 
 /// CNN-6 of the same code (`cnn_6layer_bn2`); `width` is 32 there.
+///
+/// # Errors
+/// As [`cnn7`].
 pub fn cnn6(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let (w, w2) = (width, 2 * width);
     plain(&[[w, 3, 1, 1], [w, 3, 1, 1], [w2, 3, 2, 1], [w2, 3, 1, 1]], &[256], batch_norm, input, classes)
@@ -57,16 +63,25 @@ pub fn cnn6(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usi
 
 /// A network of 0.2 million parameters at `width` 16 that two processor cores train in minutes: two strided
 /// convolutions and one hidden linear layer.
+///
+/// # Errors
+/// As [`cnn7`].
 pub fn small(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     plain(&[[width, 4, 2, 1], [2 * width, 4, 2, 1]], &[128], batch_norm, input, classes)
 }
 
 /// The small network of Gowal et al. 2018; `width` is 16 there, and there is no batch norm.
+///
+/// # Errors
+/// As [`cnn7`].
 pub fn dm_small(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     plain(&[[width, 4, 2, 0], [2 * width, 4, 1, 0]], &[100], batch_norm, input, classes)
 }
 
 /// Their medium network; `width` is 32 there, and there is no batch norm.
+///
+/// # Errors
+/// As [`cnn7`].
 pub fn dm_medium(width: usize, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let (w, w2) = (width, 2 * width);
     plain(&[[w, 3, 1, 0], [w, 4, 2, 0], [w2, 3, 1, 0], [w2, 4, 2, 0]], &[512, 512], batch_norm, input, classes)

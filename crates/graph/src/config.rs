@@ -200,6 +200,10 @@ fn shape([c, h, w]: [usize; 3]) -> String {
 impl NetworkConfig {
     /// Checks the network and gives the shape `[C, H, W]` of every value: 0 is the image, i + 1 the output of
     /// `nodes[i]`; flat outputs are `[F, 1, 1]`. The error names the layer, what it reads and what it needs.
+    ///
+    /// # Errors
+    /// If an image or the number of classes is of no use, a layer does not fit what it reads, a name is taken or no name, a layer or the
+    /// image is read by nothing, the last layer does not give one logit a class, or the network is too large.
     pub fn shapes(&self) -> Result<Vec<[usize; 3]>> {
         self.check().map_err(|Fault { node, why, hint }| {
             let place = node.map_or("network".into(), |i| format!("layer {}", self.nodes[i].name));
@@ -326,6 +330,9 @@ impl NetworkConfig {
     }
 
     /// Reads and checks the text of a `network.json`; `place` names it in errors. Unknown keys are errors.
+    ///
+    /// # Errors
+    /// If the text is not the JSON of a network, has an unknown key, or describes a network that [`shapes`](Self::shapes) refuses.
     pub fn from_json(text: &str, place: &str) -> Result<Self> {
         let mut config: Self =
             serde_json::from_str(text).map_err(|cause| Problem::input("read network", place, cause))?;

@@ -7,8 +7,9 @@
 //! * [`fold`]: a network without batch norms that gives the same answers.
 //! * [`property`]: a set of inputs, and what outputs may not be.
 
-mod builder;
+#![warn(clippy::missing_errors_doc)]
 
+mod builder;
 pub mod cnn;
 pub mod config;
 pub mod fold;

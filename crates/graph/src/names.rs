@@ -50,7 +50,10 @@ pub const NETWORKS: [Named; 11] = [
 ];
 
 /// The network called `name` for images of the shape `input` `[C, H, W]`. A name may end in `-nobn` or `-convbn`,
-/// which overrules `batch_norm`. An unknown name, and an image that the network does not fit, are errors.
+/// which overrules `batch_norm`.
+///
+/// # Errors
+/// If no network has that name, the width is 0 or over 2^20, or the network does not fit the image ([`NetworkConfig::shapes`]).
 pub fn by_name(
     name: &str,
     width: Option<usize>,

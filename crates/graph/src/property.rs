@@ -28,22 +28,20 @@ impl LinearConstraint {
     }
 }
 
-/// A set of inputs, and what their outputs may not be.
+/// A set of inputs, and what their outputs may not be. There is none that [`new`](Self::new) has not checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Property {
-    /// The inputs.
-    pub input: InputBox,
-    /// Outputs that meet every constraint of one of these groups violate the property.
-    pub violations: Vec<Vec<LinearConstraint>>,
-    /// How many outputs the network has.
-    pub outputs: usize,
+    input: InputBox,
+    violations: Vec<Vec<LinearConstraint>>,
+    outputs: usize,
 }
 
 impl Property {
     /// A property of a network with `outputs` outputs.
     ///
     /// # Errors
-    /// Ends that are not numbers or in the wrong order, and outputs that the network does not have.
+    /// Ends that are not numbers or in the wrong order, outputs that the network does not have, and constraints that no outputs meet,
+    /// since a coefficient or the bound is not a number: they would make any network look verified.
     pub fn new(input: InputBox, violations: Vec<Vec<LinearConstraint>>, outputs: usize) -> Result<Self> {
         let fail = |why: String| Err(Problem::input("build property", "property", why));
         if input.lower.len() != input.upper.len() {
@@ -58,7 +56,28 @@ impl Property {
         if let Some((output, _)) = terms().find(|(output, _)| *output >= outputs) {
             return fail(format!("output {output} of a network with {outputs} outputs"));
         }
+        let unmet = |constraint: &&LinearConstraint| {
+            constraint.bound.is_nan() || constraint.terms.iter().any(|(_, coefficient)| !coefficient.is_finite())
+        };
+        if let Some(LinearConstraint { terms, bound }) = violations.iter().flatten().find(unmet) {
+            return fail(format!("a constraint with the coefficients {terms:?} and the bound {bound}"));
+        }
         Ok(Self { input, violations, outputs })
+    }
+
+    /// The inputs.
+    pub fn input(&self) -> &InputBox {
+        &self.input
+    }
+
+    /// Outputs that meet every constraint of one of these groups violate the property.
+    pub fn violations(&self) -> &[Vec<LinearConstraint>] {
+        &self.violations
+    }
+
+    /// How many outputs the network has.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// No input of the box has another class than `label`: its output is above all others.

@@ -26,6 +26,9 @@ pub const PAPER: ResNext = ResNext { stem: 64, blocks: 1, cardinality: 2, bottle
 pub const TINY: ResNext = ResNext { stem: 16, blocks: 2, cardinality: 2, bottleneck: 8 };
 
 /// Three stages of strides 1, 2, 2; a block gives twice the channels of its grouped convolution.
+///
+/// # Errors
+/// If a number of the shape is of no use, or the network does not fit the image ([`NetworkConfig::shapes`]).
 pub fn resnext(shape: ResNext, batch_norm: BatchNorm, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let norm = batch_norm != BatchNorm::None;
     let mut net = Builder::new();
@@ -37,11 +40,11 @@ pub fn resnext(shape: ResNext, batch_norm: BatchNorm, input: [usize; 3], classes
             let name = |layer: &str| format!("layer{stage}.{i}.{layer}");
             let stride = if stage > 1 && i == 0 { 2 } else { 1 };
             let grouped = Op::Conv { out: inner, kernel: 3, stride, padding: 1, groups: shape.cardinality };
-            let block = net.at();
+            let block = net.last_value();
             let mut shortcut = block;
             if (stride, width) != (1, 2 * inner) {
                 net.layer(name("shortcut.0"), conv(2 * inner, 1, stride, 0)).norm(norm, name("shortcut.1"));
-                shortcut = net.at();
+                shortcut = net.last_value();
             }
             net.read(block).layer(name("conv1"), conv(inner, 1, 1, 0)).norm(norm, name("bn1"));
             net.layer(name("relu1"), Op::Relu).layer(name("conv2"), grouped).norm(norm, name("bn2"));

@@ -106,6 +106,9 @@ const IMAGE: &str = "image";
 
 /// The network that `lines` describe, for images of the shape `input` `[C, H, W]`; `place` names their origin in
 /// errors, which also give the number and the text of the line.
+///
+/// # Errors
+/// If a line is no layer, or the layers together are no network ([`NetworkConfig::shapes`]).
 pub fn parse<S: AsRef<str>>(lines: &[S], place: &str, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let problem = |line: Option<usize>, why: String, hint: String| {
         let place = match line {
@@ -207,10 +210,8 @@ fn add_line(net: &mut Builder, line: &str) -> Result<(), (String, String)> {
             let why = if kind.is_empty() { "holds no layer".into() } else { format!("{kind} is not a kind of layer") };
             let kinds = LAYERS.map(|layer| layer.kind);
             let (last, others) = kinds.split_last().expect("layers");
-            let hint = format!(
-                "layers are {} and {last}; `temper recipe layers` shows how each is written",
-                others.join(", ")
-            );
+            let hint =
+                format!("layers are {} and {last}; the grammar of layers shows how each is written", others.join(", "));
             return Err((why, hint));
         }
     };
@@ -229,7 +230,7 @@ fn add_line(net: &mut Builder, line: &str) -> Result<(), (String, String)> {
 fn usage(kind: &str) -> String {
     let layer = LAYERS.iter().find(|layer| layer.kind == kind);
     let usage = layer.map_or_else(String::new, Layer::usage);
-    format!("write `{usage} [from NAME]`; `temper recipe layers` shows every layer")
+    format!("write `{usage} [from NAME]`; the grammar of layers shows every layer")
 }
 
 /// The words of a line that are not yet read.
@@ -263,7 +264,7 @@ impl<'a> Words<'a> {
             }
             (None, Some(usual)) => Ok(usual),
             (None, None) => {
-                let hint = "it is a whole number; `temper recipe layers` shows how every layer is written";
+                let hint = "it is a whole number; the grammar of layers shows how every layer is written";
                 Err((format!("{what} is missing"), hint.to_string()))
             }
         }

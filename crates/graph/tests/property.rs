@@ -9,7 +9,7 @@ fn unit(n: usize) -> InputBox {
 #[test]
 fn another_class_violates_robustness() {
     let property = Property::robust(unit(4), 1, 3).unwrap();
-    assert_eq!(property.violations.len(), 2);
+    assert_eq!(property.violations().len(), 2);
     for (outputs, violated) in [
         ([0.0, 1.0, 0.5], false),
         ([0.0, 1.0, 1.5], true),
@@ -47,6 +47,10 @@ fn what_is_no_property() {
     assert!(wrong(InputBox { lower: vec![0.0], upper: vec![] }, 0).contains("1 lower ends and 0 upper ends"));
     assert!(wrong(unit(1), 2).contains("output 2 of a network with 2 outputs"));
     assert!(Property::robust(unit(1), 3, 3).is_err());
+    for (coefficient, bound) in [(f64::NAN, 0.0), (f64::INFINITY, 0.0), (1.0, f64::NAN)] {
+        let group = vec![LinearConstraint { terms: vec![(0, coefficient)], bound }];
+        assert!(Property::new(unit(1), vec![group], 2).is_err(), "{coefficient} {bound}");
+    }
 }
 
 #[test]

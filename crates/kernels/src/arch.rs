@@ -23,12 +23,12 @@ static CEILING: AtomicU8 = AtomicU8::new(InstructionSet::Avx512 as u8);
 
 /// For tests and benchmarks: from now on the whole process acts as if the processor had nothing above `ceiling`.
 #[doc(hidden)]
-pub fn pretend(ceiling: InstructionSet) {
+pub fn pretend_at_most(ceiling: InstructionSet) {
     CEILING.store(ceiling as u8, Ordering::Relaxed);
 }
 
 /// The best instruction set of the running processor.
-pub fn found() -> InstructionSet {
+pub fn instruction_set() -> InstructionSet {
     if has_avx512() {
         InstructionSet::Avx512
     } else if has_avx2() {

@@ -5,7 +5,7 @@
 //! instruction set.
 
 use crate::arch::dispatch;
-use crate::output::{self, make};
+use crate::output::{self, make_output};
 use rayon::prelude::*;
 
 /// Numbers that a task works on, or a row where that is longer.
@@ -18,7 +18,7 @@ const CHUNK: usize = 1 << 13;
 /// If the rows are not as many as the labels, or a label is not among at least two classes; so does every function of logits here.
 pub fn margins(logits: &[f32], labels: &[u32]) -> Vec<f32> {
     let images = labels.len();
-    make(2 * images, |out| {
+    make_output(2 * images, |out| {
         let (margins, classes) = out.split_at_mut(images);
         for ((row, &label), (margin, class)) in rows(logits, labels).zip(margins.iter_mut().zip(classes)) {
             let rival = rival(row, label as usize);
@@ -37,7 +37,7 @@ pub fn margins(logits: &[f32], labels: &[u32]) -> Vec<f32> {
 /// # Panics
 /// As [`margins`].
 pub fn margins_backward(g: &[f32], logits: &[f32], labels: &[u32]) -> Vec<f32> {
-    make(logits.len(), |out| {
+    make_output(logits.len(), |out| {
         let out = output::fill(out, 0.0);
         let gradients = out.chunks_exact_mut(logits.len() / labels.len().max(1)).zip(g);
         for ((row, &label), (out, &g)) in rows(logits, labels).zip(gradients) {
@@ -72,7 +72,7 @@ pub fn heights(logits: &[f32], aim: Aim) -> Vec<f32> {
 /// # Panics
 /// As [`margins`].
 pub fn heights_backward(g: &[f32], logits: &[f32], aim: Aim) -> Vec<f32> {
-    make(logits.len(), |out| {
+    make_output(logits.len(), |out| {
         let out = output::fill(out, 0.0);
         let gradients = out.chunks_exact_mut(logits.len() / aim.labels.len().max(1)).zip(g);
         for (part, (out, &g)) in aim.parts(logits).zip(gradients) {

@@ -3,7 +3,7 @@
 
 use crate::arch::dispatch;
 use crate::extent::Shared;
-use crate::output::make;
+use crate::output::make_output;
 use rayon::prelude::*;
 
 /// `(x - mean) / std` of `pixels[images, channels, plane]`, with a mean and a deviation a channel.
@@ -26,7 +26,7 @@ fn forward(pixels: &[f32], images: usize, eps: Option<&[f64]>, mean: &[f32], std
     let (slab, channels) = (pixels.len(), mean.len());
     let plane = slab / (images * channels).max(1);
     assert!(std.len() == channels && images * channels * plane == slab, "boxes: lengths");
-    make(if eps.is_some() { 3 * slab } else { slab }, |y| {
+    make_output(if eps.is_some() { 3 * slab } else { slab }, |y| {
         let out = Shared::new(&mut *y);
         (0..images * channels).into_par_iter().with_min_len((1 << 12) / plane.max(1)).for_each(|i| {
             let (mean, std) = (f64::from(mean[i % channels]), f64::from(std[i % channels]));

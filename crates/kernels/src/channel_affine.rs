@@ -7,7 +7,7 @@
 use crate::arch::{Isa, dispatch};
 use crate::dense::sign;
 use crate::math::{sum, sum_by};
-use crate::output::make;
+use crate::output::make_output;
 use rayon::prelude::*;
 
 /// Sizes of a stack `[slabs, images, channels, plane]`.
@@ -44,7 +44,7 @@ pub fn forward(x: &[f32], scale: &[f32], shift: &[f32], dims: Dims) -> Vec<f32> 
     assert_eq!(shift.len(), scale.len(), "channel_affine: shift");
     let image = dims.channels * dims.plane;
     let plain = dims.plain(x.len());
-    make(x.len(), |y| {
+    make_output(x.len(), |y| {
         y.par_chunks_mut(image).zip(x.par_chunks(image)).enumerate().for_each(|(i, (y, x))| {
             dispatch(
                 #[inline(always)]

@@ -6,7 +6,7 @@
 
 use crate::arch::dispatch;
 use crate::channel_affine::Dims;
-use crate::output::{self, make};
+use crate::output::{self, make_output};
 use rayon::prelude::*;
 
 /// `moments[2, channels]`, mean and biased variance, of the clean activations of the stack
@@ -82,7 +82,7 @@ pub fn backward(x: &[f32], moments: &[f32], g: &[f32], dims: Dims) -> Vec<f32> {
     assert!(moments.len() == 2 * channels && g.len() == 2 * channels, "channel_moments: moments, g");
     let (clean, width) = (x.len() / slabs, channels * plane);
     let count = (clean / channels) as f64;
-    make(x.len(), |dx| {
+    make_output(x.len(), |dx| {
         let (dx_clean, intervals) = dx.split_at_mut(clean);
         dx_clean.par_chunks_mut(width).zip(x[..clean].par_chunks(width)).for_each(|(dx, x)| {
             for (c, (dx, x)) in dx.chunks_exact_mut(plane).zip(x.chunks_exact(plane)).enumerate() {

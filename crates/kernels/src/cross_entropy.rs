@@ -52,7 +52,7 @@ pub fn forward_backward(x: &[f32], w: &[f32], targets: &[u32], scale: f32, dims:
             let logits = &*chunk.softmax(w, Some(scale), nll, room.rows(chunk.rows));
             let dx = &mut dx[c * ROWS * dim..][..chunk.rows * dim];
             let (normal, transposed, stored) = (Layout::Normal, Layout::Transposed, Entries::Stored);
-            gemm::into(chunk.rows, dim, vocab, logits, normal, w, normal, stored, dx);
+            gemm::multiply_into(chunk.rows, dim, vocab, logits, normal, w, normal, stored, dx);
             let sum = gemm::product(
                 vocab,
                 dim,
@@ -109,7 +109,7 @@ impl<'a> Chunk<'a> {
     fn softmax<'b>(&self, w: &[f32], scale: Option<f32>, nll: &mut [f32], room: &'b mut [Slot]) -> &'b mut [f32] {
         let HeadDims { dim, vocab, .. } = self.dims;
         let (normal, transposed) = (Layout::Normal, Layout::Transposed);
-        let logits = gemm::into(self.rows, vocab, dim, self.x, normal, w, transposed, Entries::Stored, room);
+        let logits = gemm::multiply_into(self.rows, vocab, dim, self.x, normal, w, transposed, Entries::Stored, room);
         logits.par_chunks_mut(vocab).zip(nll).zip(self.targets).for_each(|((row, nll), &target)| {
             *nll = softmax(row, target as usize, scale);
         });

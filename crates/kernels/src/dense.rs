@@ -5,7 +5,7 @@
 
 use crate::gemm::{self, Entries, Layout, Onto};
 use crate::linear::{self, Dims};
-use crate::output::make;
+use crate::output::make_output;
 
 /// Splits the values of a stack after clean activations and centres; the second part is empty with one slab.
 fn parts(values: &[f32], slabs: usize) -> (&[f32], &[f32]) {
@@ -26,12 +26,12 @@ fn plain(slabs: usize, dims: Dims) -> Dims {
 pub fn forward(x: &[f32], w: &[f32], bias: &[f32], slabs: usize, dims: Dims) -> Vec<f32> {
     let Dims { rows, inputs, outputs } = dims;
     let (x, radius) = parts(x, slabs);
-    make(slabs * rows * outputs, |y| {
+    make_output(slabs * rows * outputs, |y| {
         let (plain_y, radius_y) = y.split_at_mut(rows * outputs * slabs.min(2));
         linear::forward_into(x, w, Some(bias), plain_y, plain(slabs, dims));
         if slabs == 3 {
             let (normal, transposed) = (Layout::Normal, Layout::Transposed);
-            gemm::into(rows, outputs, inputs, radius, normal, w, transposed, Entries::Magnitude, radius_y);
+            gemm::multiply_into(rows, outputs, inputs, radius, normal, w, transposed, Entries::Magnitude, radius_y);
         }
         // SAFETY: the products wrote both parts; with one slab the second is empty.
         unsafe { y.assume_init_mut() }
@@ -45,12 +45,12 @@ pub fn forward(x: &[f32], w: &[f32], bias: &[f32], slabs: usize, dims: Dims) -> 
 pub fn backward_input(g: &[f32], w: &[f32], slabs: usize, dims: Dims) -> Vec<f32> {
     let Dims { rows, inputs, outputs } = dims;
     let (g, radius) = parts(g, slabs);
-    make(slabs * rows * inputs, |dx| {
+    make_output(slabs * rows * inputs, |dx| {
         let (plain_dx, radius_dx) = dx.split_at_mut(rows * inputs * slabs.min(2));
         linear::backward_input_into(g, w, plain_dx, plain(slabs, dims));
         if slabs == 3 {
             let normal = Layout::Normal;
-            gemm::into(rows, inputs, outputs, radius, normal, w, normal, Entries::Magnitude, radius_dx);
+            gemm::multiply_into(rows, inputs, outputs, radius, normal, w, normal, Entries::Magnitude, radius_dx);
         }
         // SAFETY: as in `forward`.
         unsafe { dx.assume_init_mut() }
@@ -67,7 +67,7 @@ pub fn backward_weight(x: &[f32], g: &[f32], w: &[f32], slabs: usize, dims: Dims
     assert_eq!(w.len(), outputs * inputs, "dense: weight");
     let ((x, x_radius), (g, g_radius)) = (parts(x, slabs), parts(g, slabs));
     let (normal, transposed, stored) = (Layout::Normal, Layout::Transposed, Entries::Stored);
-    make(w.len(), |dw| {
+    make_output(w.len(), |dw| {
         let onto = if slabs == 3 {
             let signed = |row: usize, columns: std::ops::Range<usize>, dw: &mut [f32]| {
                 let w = &w[row * inputs..][columns];

@@ -1,7 +1,7 @@
 //! Embedding lookup and its gradient. Bound by memory: it copies or adds one row for each token.
 
 use crate::norm;
-use crate::output::{self, make};
+use crate::output::{self, make_output};
 use rayon::prelude::*;
 
 /// `out[i] = w[ids[i]]`, rows of `width`.
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// # Panics
 /// If an id is not below the rows of `w`.
 pub fn forward(w: &[f32], ids: &[u32], width: usize) -> Vec<f32> {
-    make(ids.len() * width, |out| {
+    make_output(ids.len() * width, |out| {
         if width > 0 {
             out.par_chunks_mut(width).with_min_len(64).zip(ids).for_each(|(out, &id)| {
                 out.write_copy_of_slice(&w[id as usize * width..][..width]);
@@ -34,14 +34,14 @@ pub fn backward(g: &[f32], ids: &[u32], width: usize, rows: usize) -> Vec<f32> {
         return Vec::new();
     }
     let per_task = rows.div_ceil(64).max(1);
-    make(rows * width, |dw| {
+    make_output(rows * width, |dw| {
         dw.par_chunks_mut(per_task * width).enumerate().for_each(|(task, dw)| {
             let dw = output::fill(dw, 0.0);
             let first = task * per_task;
             let owned = first..first + dw.len() / width;
             for (i, &id) in ids.iter().enumerate() {
                 if owned.contains(&(id as usize)) {
-                    norm::add(&g[i * width..][..width], &mut dw[(id as usize - first) * width..][..width]);
+                    norm::add_to(&g[i * width..][..width], &mut dw[(id as usize - first) * width..][..width]);
                 }
             }
         });

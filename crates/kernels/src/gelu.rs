@@ -6,7 +6,7 @@
 
 use crate::arch::{Isa, dispatch};
 use crate::math::{exp, normal, normal_slope, sigmoid};
-use crate::output::{Slot, make};
+use crate::output::{Slot, make_output};
 use rayon::prelude::*;
 
 /// Which function.
@@ -26,7 +26,7 @@ const CUBIC: f32 = 0.044_715;
 
 /// `y = gelu(x)`, of any shape.
 pub fn forward(kind: Gelu, x: &[f32]) -> Vec<f32> {
-    make(x.len(), |y| {
+    make_output(x.len(), |y| {
         y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| forward_chunk(kind, x, y));
         // SAFETY: x and y have the same chunks, and of each `forward_chunk` wrote all numbers.
         unsafe { y.assume_init_mut() }

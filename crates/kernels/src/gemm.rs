@@ -58,7 +58,7 @@ pub fn gemm(
 
 /// `c[m, n] = op(a)[m, k] * op(b)[k, n]` into room for it.
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn into<'a>(
+pub(crate) fn multiply_into<'a>(
     m: usize,
     n: usize,
     k: usize,
@@ -152,7 +152,7 @@ pub(crate) fn product<'a>(
     if m == 0 || n == 0 {
         return output::fill(c, 0.0);
     }
-    let level = tile::level();
+    let level = tile::best_level();
     let (a, b) = (a_layout.view(a, m, k), b_layout.view(b, k, n));
     let (total, row) = (k, n);
     let (rows, width) = (block_rows(level, m, n), COLUMNS.next_multiple_of(level.nr));
@@ -245,7 +245,7 @@ impl Block<'_> {
         let mut strips = scratch::take(if a.column == 1 { 0 } else { pack::left_len(level, m, DEPTH.min(k)) });
         let mut source = match start {
             Start::Zero => Source::NONE,
-            Start::Accumulate => out.itself(),
+            Start::Accumulate => out.as_source(),
             Start::Bias(bias) => Source { start: Some(Ptr::new(&bias[self.j..])), row: 0 },
         };
         // With k = 0, the start must be written all the same.
@@ -263,7 +263,7 @@ impl Block<'_> {
                     Right { start: packed.add(p * padded + j * steps), panel: level.nr * steps, step: level.nr };
                 level.block(m, n, steps, alpha, left, right, out, source);
             }
-            source = out.itself();
+            source = out.as_source();
         }
     }
 }

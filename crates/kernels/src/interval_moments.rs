@@ -8,7 +8,7 @@
 use crate::arch::{Isa, dispatch};
 use crate::channel_affine::{self, Dims};
 use crate::math::sum;
-use crate::output::{self, Slot, make};
+use crate::output::{self, Slot, make_output};
 use crate::scratch;
 use rayon::prelude::*;
 
@@ -170,7 +170,7 @@ pub fn backward_after(x: &[f32], scale: &[f32], shift: &[f32], sums: &Sums, g: &
 /// # Safety
 /// `fill` must write all of both.
 unsafe fn stack(slab: usize, fill: impl FnOnce(&mut [Slot], &mut [Slot])) -> Vec<f32> {
-    make(3 * slab, |dx| {
+    make_output(3 * slab, |dx| {
         let (clean, intervals) = dx.split_at_mut(slab);
         let (dc, dr) = intervals.split_at_mut(slab);
         output::fill(clean, 0.0);

@@ -8,7 +8,7 @@
 use crate::arch::{Isa, dispatch};
 use crate::math::{sum, sum_by};
 use crate::norm;
-use crate::output::{Slot, make, make_all};
+use crate::output::{Slot, make_all, make_output};
 use crate::scratch;
 use rayon::prelude::*;
 
@@ -88,7 +88,7 @@ pub fn backward(x: &[f32], w: &[f32], mean: &[f32], rstd: &[f32], g: &[f32]) -> 
     let pieces = rows.div_ceil(ROWS);
     let mut partial_w = scratch::zeros(pieces * width);
     let mut partial_b = scratch::zeros(pieces * width);
-    let dx = make(x.len(), |dx| {
+    let dx = make_output(x.len(), |dx| {
         dx.par_chunks_mut(ROWS * width)
             .zip(x.par_chunks(ROWS * width).zip(g.par_chunks(ROWS * width)))
             .zip(mean.par_chunks(ROWS).zip(rstd.par_chunks(ROWS)))

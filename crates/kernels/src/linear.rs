@@ -7,7 +7,7 @@ use crate::extent::Shared;
 use crate::gelu::{self, Gelu};
 use crate::gemm::{self, Entries, Layout, Onto};
 use crate::norm;
-use crate::output::{Slot, make, make_all};
+use crate::output::{Slot, make_all, make_output};
 use crate::scratch;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -31,7 +31,7 @@ const BIAS_ROWS: usize = 64;
 /// # Panics
 /// If a slice is not as long as `dims` says; so does every function here.
 pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, dims: Dims) -> Vec<f32> {
-    make(dims.rows * dims.outputs, |y| forward_into(x, w, bias, y, dims))
+    make_output(dims.rows * dims.outputs, |y| forward_into(x, w, bias, y, dims))
 }
 
 /// [`forward`] into memory that the caller provides.
@@ -84,13 +84,13 @@ fn product<'a>(
 /// # Panics
 /// As [`forward`].
 pub fn backward_input(g: &[f32], w: &[f32], dims: Dims) -> Vec<f32> {
-    make(dims.rows * dims.inputs, |dx| backward_input_into(g, w, dx, dims))
+    make_output(dims.rows * dims.inputs, |dx| backward_input_into(g, w, dx, dims))
 }
 
 /// [`backward_input`] into memory that the caller provides.
 pub(crate) fn backward_input_into<'a>(g: &[f32], w: &[f32], dx: &'a mut [Slot], dims: Dims) -> &'a mut [f32] {
     let normal = Layout::Normal;
-    gemm::into(dims.rows, dims.inputs, dims.outputs, g, normal, w, normal, Entries::Stored, dx)
+    gemm::multiply_into(dims.rows, dims.inputs, dims.outputs, g, normal, w, normal, Entries::Stored, dx)
 }
 
 /// `dw[outputs, inputs] = g[rows, outputs]^T x[rows, inputs]`.
@@ -99,8 +99,8 @@ pub(crate) fn backward_input_into<'a>(g: &[f32], w: &[f32], dx: &'a mut [Slot], 
 /// As [`forward`].
 pub fn backward_weight(g: &[f32], x: &[f32], dims: Dims) -> Vec<f32> {
     let (transposed, normal) = (Layout::Transposed, Layout::Normal);
-    make(dims.outputs * dims.inputs, |dw| {
-        gemm::into(dims.outputs, dims.inputs, dims.rows, g, transposed, x, normal, Entries::Stored, dw)
+    make_output(dims.outputs * dims.inputs, |dw| {
+        gemm::multiply_into(dims.outputs, dims.inputs, dims.rows, g, transposed, x, normal, Entries::Stored, dw)
     })
 }
 
@@ -117,7 +117,7 @@ pub fn backward_bias(g: &[f32], dims: Dims) -> Vec<f32> {
     let mut partial = scratch::zeros(dims.rows.div_ceil(BIAS_ROWS) * width);
     partial.par_chunks_mut(width).zip(g.par_chunks(BIAS_ROWS * width)).for_each(|(sum, rows)| {
         for row in rows.chunks_exact(width) {
-            norm::add(row, sum);
+            norm::add_to(row, sum);
         }
     });
     norm::sum_rows(&partial, width)

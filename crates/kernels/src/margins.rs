@@ -8,7 +8,7 @@ use crate::arch::dispatch;
 use crate::dense::sign;
 use crate::extent::Shared;
 use crate::math::sum_by;
-use crate::output::{self, Slot, make};
+use crate::output::{self, Slot, make_output};
 use crate::scratch;
 use rayon::prelude::*;
 
@@ -23,7 +23,7 @@ const COLUMNS: usize = 64;
 pub fn forward(x: &[f32], w: &[f32], b: &[f32], labels: &[u32]) -> Vec<f32> {
     let Sizes { classes, width, slab } = Sizes::new(w, labels, b.len());
     let (c, r) = intervals(x, slab);
-    make(labels.len() * classes, |y| {
+    make_output(labels.len() * classes, |y| {
         let rows = c.par_chunks(width).zip(r.par_chunks(width)).zip(labels);
         y.par_chunks_mut(classes).zip(rows).for_each(|(y, ((c, r), &label))| {
             let label = label as usize;
@@ -58,7 +58,7 @@ pub fn forward(x: &[f32], w: &[f32], b: &[f32], labels: &[u32]) -> Vec<f32> {
 pub fn backward_input(g: &[f32], w: &[f32], labels: &[u32], classes: usize) -> Vec<f32> {
     let Sizes { width, slab, .. } = Sizes::new(w, labels, classes);
     assert_eq!(g.len(), labels.len() * classes, "margins: g");
-    make(3 * slab, |dx| {
+    make_output(3 * slab, |dx| {
         let (clean, intervals) = dx.split_at_mut(slab);
         let (dc, dr) = intervals.split_at_mut(slab);
         output::fill(clean, 0.0);
@@ -91,7 +91,7 @@ pub fn backward_input(g: &[f32], w: &[f32], labels: &[u32], classes: usize) -> V
 pub fn backward_weight(x: &[f32], g: &[f32], w: &[f32], labels: &[u32], classes: usize) -> [Vec<f32>; 2] {
     let sizes = Sizes::new(w, labels, classes);
     assert_eq!(g.len(), labels.len() * classes, "margins: g");
-    let dw = make(w.len(), |dw| {
+    let dw = make_output(w.len(), |dw| {
         add_images(intervals(x, sizes.slab), g, w, labels, sizes, &Shared::new(&mut *dw));
         // SAFETY: every task wrote its columns of all classes.
         unsafe { dw.assume_init_mut() }

@@ -46,7 +46,7 @@ pub fn first_non_finite(x: &[f32]) -> Option<usize> {
 }
 
 /// `y += x` on the calling thread.
-pub(crate) fn add(x: &[f32], y: &mut [f32]) {
+pub(crate) fn add_to(x: &[f32], y: &mut [f32]) {
     dispatch(
         #[inline(always)]
         |_| {

@@ -1,7 +1,7 @@
 //! Room for what a kernel hands back, which is written once and not cleared first: clearing would take as long as a simple
 //! kernel.
 //!
-//! A kernel gets the room as [`Slot`]s, which can be written and not read. It returns them as numbers, and [`make`] takes
+//! A kernel gets the room as [`Slot`]s, which can be written and not read. It returns them as numbers, and [`make_output`] takes
 //! nothing else for a proof that they were written. Every such step from slots to numbers is a line of `unsafe` that says
 //! which loop wrote all of them. That the loops do is checked in debug builds and under [`poison_outputs`]: slots then begin
 //! as a NaN that no arithmetic makes, and a kernel that leaves one of them panics.
@@ -31,12 +31,12 @@ pub(crate) fn poisoned() -> bool {
 }
 
 /// `len` numbers, all of them written by `fill`, which returns the slots that it was given.
-pub(crate) fn make(len: usize, fill: impl FnOnce(&mut [Slot]) -> &mut [f32]) -> Vec<f32> {
+pub(crate) fn make_output(len: usize, fill: impl FnOnce(&mut [Slot]) -> &mut [f32]) -> Vec<f32> {
     let [numbers] = make_all([len], |[slots]| [fill(slots)]);
     numbers
 }
 
-/// [`make`] for several outputs at once.
+/// [`make_output`] for several outputs at once.
 pub(crate) fn make_all<const N: usize>(
     lengths: [usize; N],
     fill: impl for<'a> FnOnce([&'a mut [Slot]; N]) -> [&'a mut [f32]; N],

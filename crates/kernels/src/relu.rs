@@ -5,7 +5,7 @@
 use crate::arch::dispatch;
 use crate::channel_affine::{self, Dims};
 use crate::extent::Shared;
-use crate::output::{Slot, make};
+use crate::output::{Slot, make_output};
 use crate::scratch;
 use rayon::prelude::*;
 
@@ -23,7 +23,7 @@ fn positive(v: f32) -> f32 {
 /// # Panics
 /// If `slabs` is neither 1 nor 3, or does not divide the length of `x`.
 pub fn forward(x: &[f32], slabs: usize) -> Vec<f32> {
-    make(x.len(), |y| {
+    make_output(x.len(), |y| {
         chunks(x, &mut *y, slabs, clean_forward, interval_forward);
         // SAFETY: the chunks cover every slab, and of each all numbers were written.
         unsafe { y.assume_init_mut() }

@@ -93,7 +93,7 @@ pub fn evaluate_with(
         each(done);
     }
     // Where the tokenizer lost a part of the text, its bytes are not what was predicted.
-    let bytes = windows.bytes().filter(|_| source.lost() == 0);
+    let bytes = windows.bytes().filter(|_| source.lost_characters() == 0);
     Ok(Some(Score { nats, tokens: windows.targets(), bytes }))
 }
 

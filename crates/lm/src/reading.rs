@@ -72,12 +72,12 @@ pub fn tell_of_tokens<'p>(
         if let Some(note) = source.note() {
             listener.warn(&format_args!("{name}: {}: {}", path.display(), note.what), Some(&note.hint));
         }
-        if source.lost() > 0 {
+        if source.lost_characters() > 0 {
             listener.warn(
                 &format_args!(
                     "{name}: {}: {} of the text are not in the tokens: Temper gives no bits per byte",
                     path.display(),
-                    counted(source.lost(), "character")
+                    counted(source.lost_characters(), "character")
                 ),
                 None,
             );

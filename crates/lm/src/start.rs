@@ -339,7 +339,7 @@ fn warn_of_few(spec: &LmSpec, sets: &[EvalSet], listener: &dyn Listener) {
 fn warn_of_cuts(spec: &LmSpec, sets: &[EvalSet], listener: &dyn Listener) -> Result<(), Problems> {
     for set in sets.iter().filter(|_| spec.max_tokens.is_some()) {
         let windows = EvalWindows::new(&set.source, spec.seq_len, spec.max_tokens)?;
-        if windows.cut() {
+        if windows.is_cut() {
             listener.warn(&text::cut_words(&set.name, windows.tokens()), None);
         }
     }

@@ -187,6 +187,10 @@ impl GptNeoxConfig {
     /// Reads `config.json`; `place` names it in errors. The rotary settings may be spelled
     /// `rotary_pct` and `rotary_emb_base`, `partial_rotary_factor` and `rope_theta`, or inside
     /// `rope_parameters`. Nothing has a silent default that differs between library versions.
+    ///
+    /// # Errors
+    /// If the text is not JSON, the model is not a GPT-NeoX, a key is missing, of the wrong kind or given twice with two values, or the
+    /// settings are not supported or contradict each other.
     pub fn from_json(text: &str, place: &str) -> Result<Self> {
         let fail = |why: String| Problem::input("read model configuration", place, why);
         let value: Value = serde_json::from_str(text).map_err(|cause| fail(cause.to_string()))?;

@@ -37,7 +37,11 @@ const BELONG: &str = "weights and config.json must belong to the same GPT-NeoX m
 const EMBED_IN: &str = "gpt_neox.embed_in.weight";
 const EMBED_OUT: &str = "embed_out.weight";
 
-/// Reads a model; a missing or surplus tensor and a wrong shape are errors.
+/// Reads a model.
+///
+/// # Errors
+/// If `config.json` or the weights cannot be read, a tensor is missing, surplus or of another shape, or the configuration describes
+/// another model than the weights.
 pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
     let (mut config, text) = stated_config(directory)?;
     let weights = Weights::find(directory)?;
@@ -62,11 +66,14 @@ pub fn read(directory: &Path, device: &Device) -> Result<Imported> {
 
 /// The configuration of a directory's model, as [`read`] finds it: where `config.json` ties the two tables and the files hold two
 /// that differ, they are not tied. Without weights, what `config.json` says.
+///
+/// # Errors
+/// If `config.json` cannot be read or is not that of a GPT-NeoX, or the tables of weights that are there cannot be read.
 pub fn read_config(directory: &Path) -> Result<(GptNeoxConfig, Vec<Problem>)> {
     let (mut config, _) = stated_config(directory)?;
     let Ok(weights) = Weights::find(directory) else { return Ok((config, Vec::new())) };
     let mut warnings = Vec::new();
-    if config.tie_embeddings && weights.holds(EMBED_OUT) {
+    if config.tie_embeddings && weights.has_tensor(EMBED_OUT) {
         let mut found = weights.read(&|name| name == EMBED_IN || name == EMBED_OUT)?;
         warnings.extend(settle_tie(&mut config, &mut found, directory));
     }
@@ -129,6 +136,9 @@ fn ignored(text: &str, dtype: Option<Dtype>, directory: &Path) -> Vec<Problem> {
 }
 
 /// Puts tensors into the model; `place` names their origin in errors.
+///
+/// # Errors
+/// If a tensor is missing, of another shape or not part of the model: all of them at once.
 pub fn assign(model: &mut GptNeox, mut found: BTreeMap<String, Stored>, place: &Path, device: &Device) -> Result<()> {
     let mut faults = Vec::new();
     model.visit(&mut |name, mut parameter| match found.remove(name) {
@@ -265,8 +275,9 @@ fn write_files(
 fn not_empty(directory: &Path) -> Problem {
     let problem = Problem::input(WRITE, directory.display(), "is not empty");
     let begun = directory.join("model.safetensors").exists() && !directory.join("config.json").exists();
-    problem.hint(match begun {
-        true => "it has weights and no config.json, as an export that was ended leaves it: remove it if so",
-        false => "choose another directory: nothing is ever overwritten",
+    problem.hint(if begun {
+        "it has weights and no config.json, as an export that was ended leaves it: remove it if so"
+    } else {
+        "choose another directory: nothing is ever overwritten"
     })
 }

@@ -9,6 +9,8 @@
 //! * [`tensors`]: safetensors files in and out.
 //! * [`hugging_face`]: a Hugging Face GPT-NeoX directory in and out.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod config;
 pub mod gpt_neox;
 pub mod hugging_face;

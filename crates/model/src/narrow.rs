@@ -53,7 +53,7 @@ pub fn survey(tensors: &[(String, Outgoing)]) -> Result<Losses> {
         return Ok(losses);
     }
     Err(Problem::input("write tensors", "weights", shortened(&faults))
-        .hint("bfloat16 has nearly the range of float32 (--dtype bf16), float32 loses nothing (--dtype f32)"))
+        .hint("bfloat16 has nearly the range of float32, float32 loses nothing"))
 }
 
 /// The values as the type stores them.

@@ -113,12 +113,18 @@ pub struct Stored {
 }
 
 /// The names of the tensors in a safetensors file, in the order of the file.
+///
+/// # Errors
+/// If the file cannot be read or its header is damaged.
 pub fn names(path: &Path) -> Result<Vec<String>> {
     let mut file = File::open(path).map_err(|cause| Problem::io("read tensors", path, &cause))?;
     Ok(read_header(&mut file, path)?.1.offset_keys())
 }
 
 /// Reads the tensors of a safetensors file whose names `wanted` accepts, in the order of the file.
+///
+/// # Errors
+/// If the file cannot be read, its header is damaged or its end is missing, or a wanted tensor is not stored as F32, F16 or BF16.
 pub fn read(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<(String, Stored)>> {
     let io = |cause: io::Error| Problem::io("read tensors", path, &cause);
     let mut file = File::open(path).map_err(io)?;
@@ -199,7 +205,10 @@ pub struct Outgoing<'a> {
 }
 
 /// Writes a safetensors file, one tensor at a time, marked as Hugging Face expects (`format: pt`): for a folder that is renamed
-/// once all of it is there. A finite value that its type cannot hold is an error before anything is written.
+/// once all of it is there.
+///
+/// # Errors
+/// If a finite value is too large for its type, which is known before anything is written; or the machine cannot write.
 pub fn write(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
     let losses = narrow::survey(&tensors)?;
     let io = |cause: io::Error| Problem::io("write tensors", path, &cause);
@@ -210,6 +219,9 @@ pub fn write(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
 }
 
 /// The same for a file that others may look for at once: it is whole or absent, and replaces no file.
+///
+/// # Errors
+/// As [`write`], and if there is a file of that name.
 pub fn write_whole(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
     let losses = narrow::survey(&tensors)?;
     let mut file = AtomicFile::create(path)?;

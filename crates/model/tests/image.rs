@@ -583,9 +583,10 @@ fn every_tensor_has_its_distribution() {
                     let (rows, columns) = (weight[0], fan_in as usize);
                     let at = |row: usize, column: usize| f64::from(values[row * columns + column]);
                     let product = |i: usize, j: usize| -> f64 {
-                        match rows <= columns {
-                            true => (0..columns).map(|k| at(i, k) * at(j, k)).sum(),
-                            false => (0..rows).map(|k| at(k, i) * at(k, j)).sum(),
+                        if rows <= columns {
+                            (0..columns).map(|k| at(i, k) * at(j, k)).sum()
+                        } else {
+                            (0..rows).map(|k| at(k, i) * at(k, j)).sum()
                         }
                     };
                     for i in 0..rows.min(columns) {

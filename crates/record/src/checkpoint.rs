@@ -299,16 +299,17 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If there is none of this step, or none that is finished.
-    pub fn at(run: &RunDir, step: u64) -> Result<Self> {
+    pub fn at_step(run: &RunDir, step: u64) -> Result<Self> {
         let all = Self::list(run)?;
         let steps: Vec<_> = all.iter().map(|c| c.step.to_string()).collect();
         all.into_iter().find(|c| c.step == step).ok_or_else(|| {
             let place = format!("{}@{step}", run.path().display());
             let unfinished = run.checkpoints().join(dir_name(step)).exists();
             let why = if unfinished { "this checkpoint is unfinished (it has no DONE)" } else { "no such checkpoint" };
-            Problem::input("find checkpoint", place, why).hint(match steps.is_empty() {
-                true => "the run has no finished checkpoint".to_owned(),
-                false => format!("there are: {}", steps.join(", ")),
+            Problem::input("find checkpoint", place, why).hint(if steps.is_empty() {
+                "the run has no finished checkpoint".to_owned()
+            } else {
+                format!("there are: {}", steps.join(", "))
             })
         })
     }
@@ -322,7 +323,7 @@ impl Checkpoint {
             Problem::input("find checkpoint", format!("{}@best", run.path().display()), "no checkpoint is marked best")
                 .hint("a language model has one if checkpoint.keep_best asks for it, a classifier once it was evaluated at the target radius; name a checkpoint by its step, or leave the @ out for the last one")
         })?;
-        Self::at(run, best.step)
+        Self::at_step(run, best.step)
     }
 
     /// Updates made before it was taken.

@@ -3,7 +3,7 @@
 use temper_base::numbers::{count, digits, duration};
 
 use crate::event::{CERTIFY, Event, Values};
-use crate::metric::{self, Style};
+use crate::metric::{self, CERTIFIED_ERROR, EPS, EPS_CURRENT, IMAGES_PER_S, Metric, Place, Style};
 
 /// What a run counts its training in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,10 +60,10 @@ pub fn console_line_in(event: &Event, unit: Unit) -> String {
                 info.seed
             )
         }
-        Event::Step { step, tokens, values } if values.get("images_per_s").is_some() => {
+        Event::Step { step, tokens, values } if values.get(IMAGES_PER_S).is_some() => {
             format!("step {step:>8}  {:>7} img{}", count(*tokens as f64), certify_step(values))
         }
-        Event::Eval { step, tokens, set, values } if values.get("certified_error").is_some() => {
+        Event::Eval { step, tokens, set, values } if values.get(CERTIFIED_ERROR).is_some() => {
             format!("eval {step:>8}  {:>7} img{}", count(*tokens as f64), certify_eval(set, values))
         }
         Event::Phase { name, first_step, last_step } => format!("phase  {name}: steps {first_step} to {last_step}"),
@@ -82,46 +82,43 @@ pub fn console_line_in(event: &Event, unit: Unit) -> String {
     }
 }
 
-/// An update of certified training: the metrics that one watches, in an order that keeps the columns still. The weight of the
-/// regularisers comes last, since it is gone after the ramp.
+/// An update of certified training: the metrics that one watches, in an order that keeps the columns still.
 fn certify_step(values: &Values) -> String {
+    let recorded = |place| metric::shown(place).filter_map(|metric| Some((metric, values.get(metric.name)?)));
     let mut line = String::new();
-    for name in ["loss", "eps", "lr"] {
-        if let Some(value) = values.get(name) {
-            line += &format!("  {name} {:>8}", metric::line(name, value));
-        }
+    for (metric, value) in recorded(Place::UpdateLine) {
+        let shown = metric::line(metric.name, value);
+        line += &match metric.style {
+            Style::Rate => format!("  {shown:>6} {}", metric.short),
+            Style::Duration => format!("  {shown:>6}"),
+            _ => format!("  {} {shown:>8}", metric.name),
+        };
     }
-    if let Some(value) = values.get("images_per_s") {
-        line += &format!("  {:>6} img/s", count(value));
-    }
-    if let Some(value) = values.get("seconds") {
-        line += &format!("  {:>6}", duration(value));
-    }
-    if let Some(value) = values.get("weight") {
-        line += &format!("  weight {}", digits(value, 3));
+    for (metric, value) in recorded(Place::UpdateLineEnd) {
+        line += &format!("  {} {}", metric.name, digits(value, 3));
     }
     line
 }
 
-/// An evaluation of certified training: the three errors at the target radius, and what is certified at that of the schedule
-/// while it is smaller.
+/// An evaluation of certified training: the errors at the target radius, and what is certified at that of the schedule while it
+/// is smaller.
 fn certify_eval(set: &str, values: &Values) -> String {
     let mut line = String::new();
-    for name in ["standard_error", "pgd_error", "certified_error"] {
+    for &Metric { name, short, .. } in metric::shown(Place::Errors) {
         let value = values.get(name).map_or("–".to_owned(), |value| metric::line(name, value));
-        line += &format!("  {} {value:>6} %", metric::of(name).short);
+        line += &format!("  {short} {value:>6} %");
     }
     let eps = |name: &str| values.get(name).unwrap_or(f64::NAN);
-    let (target, current) = (eps("eps"), eps("eps_current"));
+    let (target, current) = (eps(EPS), eps(EPS_CURRENT));
     if target.is_finite() {
-        line += &format!("  at eps {}", metric::cell("eps", target));
+        line += &format!("  at eps {}", metric::cell(EPS, target));
     }
     line += &format!("  {set}");
     if current < target {
-        let part = |name| Some(format!("{} {} %", metric::of(name).short, metric::line(name, values.get(name)?)));
-        let now: Vec<String> = ["pgd_error_current", "certified_error_current"].into_iter().filter_map(part).collect();
+        let part = |&Metric { name, short, .. }| Some(format!("{short} {} %", metric::line(name, values.get(name)?)));
+        let now: Vec<String> = metric::shown(Place::CurrentErrors).filter_map(part).collect();
         if !now.is_empty() {
-            line += &format!(" ({} at eps {})", now.join(", "), metric::cell("eps", current));
+            line += &format!(" ({} at eps {})", now.join(", "), metric::cell(EPS, current));
         }
     }
     line
@@ -132,7 +129,7 @@ fn line_of(tokens: u64, values: &Values) -> String {
     for (name, value) in values.iter() {
         line += "  ";
         let shown = metric::line(name, value);
-        line += &match metric::of(name) {
+        line += &match metric::named(name) {
             metric if metric.style == Style::Rate => format!("{shown:>7} {}", metric.short),
             metric if metric.style == Style::Duration => format!("{shown:>7}"),
             metric if metric.style == Style::Count => format!("{name} {shown:>7}"),

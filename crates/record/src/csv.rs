@@ -87,7 +87,7 @@ struct Table {
 
 impl Table {
     fn create(path: PathBuf, keys: &str, names: Vec<String>) -> io::Result<Self> {
-        let mut file = files::afresh(&path)?;
+        let mut file = files::create_afresh(&path)?;
         let header = names.iter().fold(keys.to_owned(), |line, name| line + "," + &quoted(name));
         file.write_all((header + "\n").as_bytes())?;
         Ok(Self { file, names })
@@ -113,12 +113,6 @@ impl Table {
 /// A text as a field of a CSV file (RFC 4180). A spreadsheet takes what begins like a formula for one: an apostrophe before
 /// it makes it text. Numbers need none of this, a sign included.
 pub fn quoted(text: &str) -> String {
-    let text = match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => format!("'{text}"),
-        false => text.to_owned(),
-    };
-    match text.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    }
+    let text = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }

@@ -69,7 +69,7 @@ impl RunDir {
             }
             _ => Problem::io(what, path, &e).hint("choose another directory, or make its parent writable"),
         })?;
-        let run = Self::at(path);
+        let run = Self::unchecked(path);
         if !begun::only_begun(&run) {
             run.check_empty()?;
         }
@@ -83,7 +83,7 @@ impl RunDir {
     }
 
     /// The directory of this name, whatever is in it, and whether there is one.
-    pub fn at(path: &Path) -> Self {
+    pub fn unchecked(path: &Path) -> Self {
         let held = if cfg!(unix) { File::open(path).ok().map(Arc::new) } else { None };
         Self { path: path.to_owned(), held }
     }
@@ -141,7 +141,7 @@ impl RunDir {
         if !MARKS.iter().any(|mark| path.join(mark).exists()) {
             return Err(fail("no run here: it has no metrics.jsonl").hint("training a recipe makes one"));
         }
-        Ok(Self::at(path))
+        Ok(Self::unchecked(path))
     }
 
     /// Takes the right to write this run, until the lock is dropped or the process ends, however it ends. What a killed
@@ -150,7 +150,7 @@ impl RunDir {
     /// # Errors
     /// If another process holds the lock, an entry of the directory leads out of it, or what a killed writer left cannot be put right.
     pub fn lock(&self) -> Result<RunLock> {
-        WRITTEN.iter().try_for_each(|name| self.owns(name))?;
+        WRITTEN.iter().try_for_each(|name| self.require_no_link(name))?;
         let (what, path) = ("lock run", self.path.join(".lock"));
         let mut file = OpenOptions::new()
             .read(true)
@@ -189,7 +189,7 @@ impl RunDir {
     ///
     /// # Errors
     /// If it is such a link.
-    pub fn owns(&self, name: &str) -> Result<()> {
+    pub fn require_no_link(&self, name: &str) -> Result<()> {
         let path = self.path.join(name);
         if !path.is_symlink() {
             return Ok(());
@@ -360,7 +360,7 @@ impl RunRef {
         let run = self.open()?;
         match self.at {
             At::Last => Checkpoint::latest(&run),
-            At::Step(step) => Checkpoint::at(&run, step),
+            At::Step(step) => Checkpoint::at_step(&run, step),
             At::Best => Checkpoint::best(&run),
         }
     }

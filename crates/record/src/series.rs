@@ -81,7 +81,7 @@ impl StepPoint {
         for (name, before) in self.values.iter() {
             match values.get(name) {
                 None => values.set(name, before),
-                Some(_) if metric::of(name).of_the_last => {}
+                Some(_) if metric::named(name).of_the_last => {}
                 Some(after) => values.set(name, (before * n + after * m) / (n + m)),
             }
         }

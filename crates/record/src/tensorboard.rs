@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 
 use crate::event::{Event, Values};
+use crate::metric::SECONDS;
 use crate::run::RunDir;
 use temper_base::files;
 
@@ -30,7 +31,7 @@ impl TensorBoardSink {
     pub fn create(run: &RunDir) -> io::Result<Self> {
         fs::create_dir_all(run.tensorboard())?;
         // TensorBoard takes any file with `tfevents` in its name.
-        let file = files::afresh(&run.tensorboard().join("events.out.tfevents.temper"))?;
+        let file = files::create_afresh(&run.tensorboard().join("events.out.tfevents.temper"))?;
         Ok(Self { file, start: None, seconds: 0.0 })
     }
 
@@ -49,7 +50,7 @@ impl TensorBoardSink {
         }
         match event {
             Event::Step { step, values, .. } => {
-                self.seconds = values.get("seconds").unwrap_or(self.seconds);
+                self.seconds = values.get(SECONDS).unwrap_or(self.seconds);
                 self.scalars(*step, "train", values)
             }
             Event::Eval { step, set, values, .. } => self.scalars(*step, &format!("eval/{set}"), values),

@@ -48,7 +48,7 @@ fn what_was_written_is_read() {
     assert!(done.contains("9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"));
     let named = RunRef::parse(&format!("{}@1000", run.path().display())).unwrap();
     assert_eq!(named.checkpoint().unwrap(), latest);
-    let missing = Checkpoint::at(&run, 7).unwrap_err();
+    let missing = Checkpoint::at_step(&run, 7).unwrap_err();
     assert_eq!(missing.hint.as_deref(), Some("there are: 1000"));
 }
 
@@ -70,7 +70,7 @@ fn damage_is_found_and_named() {
     check(&|dir| fs::write(dir.join("model"), "weights twn").unwrap(), "model", "bit-flipped");
     check(&|dir| fs::remove_file(dir.join("model")).unwrap(), "model", "missing");
     check(&|dir| fs::write(dir.join("DONE"), "{\"format\":1,").unwrap(), "DONE", "truncated");
-    Checkpoint::at(&run, 1).unwrap().verify().unwrap();
+    Checkpoint::at_step(&run, 1).unwrap().verify().unwrap();
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_checkpoint_without_done_is_ignored() {
     let two = save(&run, 2, "two");
     fs::remove_file(two.path().join("DONE")).unwrap();
     assert_eq!(Checkpoint::latest(&run).unwrap().step(), 1);
-    assert!(Checkpoint::at(&run, 2).unwrap_err().why.contains("unfinished"));
+    assert!(Checkpoint::at_step(&run, 2).unwrap_err().why.contains("unfinished"));
     // And it is not in the way when training comes by again.
     save(&run, 2, "two").verify().unwrap();
 }

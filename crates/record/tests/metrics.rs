@@ -53,7 +53,7 @@ fn another_metric_is_read_and_shown() {
         Event::from_line(&line).unwrap()
     };
     assert_eq!(console_line(&step(1, 0.1234567)), "step        1        1 tok  new_score   0.12346    1.00k tok/s");
-    assert_eq!((metric::title("new_score").as_str(), metric::of("new_score").style), ("new score", Style::Plain));
+    assert_eq!((metric::title("new_score").as_str(), metric::named("new_score").style), ("new score", Style::Plain));
     assert_eq!(metric::cell("new_score", 0.1234567), "0.1235");
     let series = RunSeries::from_events("run", [step(1, 1.0), step(2, 2.0)]).unwrap();
     assert_eq!(series.step_metric("new_score"), [(1, 1.0), (2, 2.0)]);

@@ -3,27 +3,26 @@
 use temper_base::numbers;
 use temper_base::numbers::digits;
 use temper_record::event::Values;
-use temper_record::metric;
+use temper_record::metric::{
+    self, ACTIVE, CERTIFIED_ERROR, EPS, IMAGES, INACTIVE, Metric, PGD_ERROR, PGD_IMAGES, Place, UNSTABLE, WIDTH,
+};
 
 use crate::chart::{Axis, Figure, Line, Marks, Names, Panel, Point, Reach};
-use crate::errors::{ERRORS, best};
-use crate::figures::{averaged, bands, few, line, reach, scheduled, tip, x_axis};
+use crate::errors::best_checkpoint;
+use crate::figures::{averaged, bands, few_marks, point_tip, reach_of, scheduled, styled_line, x_axis};
 use crate::grid::{Cell, Grid, Row, Shares};
 use crate::options::{Placed, ReportOptions};
 use crate::scale::Kind;
 use crate::text::{Format, metric_unit};
 
-/// Errors at the radius that the schedule has reached.
-const CURRENT: [&str; 2] = ["pgd_error_current", "certified_error_current"];
-
-const STATES: [&str; 3] = ["active", "unstable", "inactive"];
+const STATES: [&str; 3] = [ACTIVE, UNSTABLE, INACTIVE];
 
 /// A metric of the evaluations on one set.
 fn evaluated(p: &Placed, set: &str, metric: &str) -> Vec<Point> {
     let name = metric::title(metric);
     let points = p.run.evals(set).iter().filter_map(|e| {
         let y = e.values.get(metric)?;
-        let tip = tip(p, e.step, e.tokens, &format!("{set}: {name}"), digits(y, 5));
+        let tip = point_tip(p, e.step, e.tokens, &format!("{set}: {name}"), digits(y, 5));
         Some(Point { x: p.x_of_step(e.step), y, tip: Some(tip) })
     });
     points.collect()
@@ -33,18 +32,18 @@ fn evaluated(p: &Placed, set: &str, metric: &str) -> Vec<Point> {
 fn error_line(placed: &[Placed], p: &Placed, set: &str, metric: &str, ringed: bool) -> Option<Line> {
     let points = evaluated(p, set, metric);
     let value = if p.faint { String::new() } else { metric::line(metric, points.last()?.y) };
-    let best = best(p.run).filter(|_| ringed && !p.faint);
+    let best = best_checkpoint(p.run).filter(|_| ringed && !p.faint);
     let ring = best.and_then(|best| {
         let of_metric = p.run.evals(set).iter().filter(|e| e.values.get(metric).is_some());
         of_metric.map(|e| e.step).position(|step| step == best.step)
     });
-    Some(Line { points, value, ring, marks: Marks::All, reach: reach(placed, p), ..line(p) })
+    Some(Line { points, value, ring, marks: Marks::All, reach: reach_of(placed, p), ..styled_line(p) })
 }
 
 /// How many images of the set were attacked, if it was only a part of them.
 pub(crate) fn part_attacked(values: &Values) -> Option<u64> {
-    let attacked = values.get("pgd_images")?;
-    (values.get("images").is_none_or(|images| attacked < images)).then_some(attacked as u64)
+    let attacked = values.get(PGD_IMAGES)?;
+    (values.get(IMAGES).is_none_or(|images| attacked < images)).then_some(attacked as u64)
 }
 
 /// The errors of every run, one panel each, or all in one panel if there is one run only. Beneath, on the same axis, the
@@ -56,21 +55,23 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
     let attacked = attacked.map_or(String::new(), |images| format!("scaled from the first {images} images"));
     let mut panels: Vec<Panel> = Vec::new();
     if alone {
-        let lines = ERRORS.into_iter().chain(CURRENT).enumerate().flat_map(|(n, metric)| {
+        let target = metric::shown(Place::Errors).map(|metric| (metric, true));
+        let current = metric::shown(Place::CurrentErrors).map(|metric| (metric, false));
+        let lines = target.chain(current).enumerate().flat_map(|(n, (metric, target))| {
             let subjects = placed.iter().filter(|p| !p.faint);
             subjects.filter_map(move |p| {
-                let line = error_line(placed, p, set, metric, metric == "certified_error")?;
-                let (ends, value) = (metric.ends_with("current"), line.value.clone());
-                let value = if ends { String::new() } else { value };
-                let name = metric::of(metric).short.to_owned() + if ends { ", current ε" } else { "" };
-                let marks = if ends { Marks::None } else { Marks::All };
+                let line = error_line(placed, p, set, metric.name, metric.name == CERTIFIED_ERROR)?;
+                let name = metric.short.to_owned() + if target { "" } else { ", current ε" };
+                let value = if target { line.value.clone() } else { String::new() };
+                let marks = if target { Marks::All } else { Marks::None };
                 Some(Line { name, style: n + 1, value, marks, ..line })
             })
         });
         panels.push(Panel {
-            title: match attacked.is_empty() {
-                true => format!("{set}: errors at the target epsilon, %"),
-                false => format!("{set}: errors at the target epsilon, % (PGD: {attacked})"),
+            title: if attacked.is_empty() {
+                format!("{set}: errors at the target epsilon, %")
+            } else {
+                format!("{set}: errors at the target epsilon, % (PGD: {attacked})")
             },
             height: 330.0,
             lines: lines.collect(),
@@ -78,30 +79,24 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
             ..Panel::default()
         });
     } else {
-        let [pgd_current, certified_current] = CURRENT;
-        let titles = [
-            (ERRORS[0], format!("{set}: standard error, %")),
-            (
-                ERRORS[1],
-                match attacked.is_empty() {
-                    true => format!("{set}: PGD error at the target epsilon, %"),
-                    false => format!("{set}: PGD error at the target epsilon, % ({attacked})"),
-                },
-            ),
-            (ERRORS[2], format!("{set}: certified error at the target epsilon, %")),
-            (pgd_current, format!("{set}: PGD error at the current epsilon of the schedule, %")),
-            (certified_current, format!("{set}: certified error at the current epsilon of the schedule, %")),
-        ];
-        for (metric, title) in titles {
-            let lines = placed.iter().filter_map(|p| error_line(placed, p, set, metric, metric == "certified_error"));
+        for metric in metric::shown(Place::Errors).chain(metric::shown(Place::CurrentErrors)) {
+            let Metric { name, heading, unit, .. } = *metric;
+            let title = if name == PGD_ERROR && !attacked.is_empty() {
+                format!("{set}: {heading}, {unit} ({attacked})")
+            } else {
+                format!("{set}: {heading}, {unit}")
+            };
+            let ringed = name == CERTIFIED_ERROR;
+            let lines = placed.iter().filter_map(|p| error_line(placed, p, set, name, ringed));
             panels.push(Panel { title, height: 200.0, lines: lines.collect(), y: y.clone(), ..Panel::default() });
         }
     }
-    let mut judged: Vec<String> = placed.iter().filter_map(|p| Some(best(p.run)?.set)).filter(|s| s != set).collect();
+    let mut judged: Vec<String> =
+        placed.iter().filter_map(|p| Some(best_checkpoint(p.run)?.set)).filter(|s| s != set).collect();
     judged.sort_unstable();
     judged.dedup();
     for judged in judged {
-        let lines = placed.iter().filter_map(|p| error_line(placed, p, &judged, "certified_error", true));
+        let lines = placed.iter().filter_map(|p| error_line(placed, p, &judged, CERTIFIED_ERROR, true));
         panels.push(Panel {
             title: format!("{judged}: certified error at the target epsilon, % (chooses the best checkpoint)"),
             height: 150.0,
@@ -112,7 +107,7 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
     }
     panels.retain(|panel| panel.lines.iter().any(|line| !line.faint && !line.points.is_empty()));
     let first = panels.len();
-    panels.extend(["eps", "weight"].iter().filter_map(|metric| scheduled(placed, metric)));
+    panels.extend(metric::shown(Place::BeneathErrors).filter_map(|metric| scheduled(placed, metric.name)));
     for (n, panel) in panels.iter_mut().enumerate() {
         if n >= first {
             panel.height = 100.0;
@@ -144,21 +139,19 @@ pub(crate) fn errors(placed: &[Placed], set: &str, options: &ReportOptions) -> F
 /// Losses, regularisers, learning rate and gradient norm of the updates.
 pub(crate) fn losses(placed: &[Placed], options: &ReportOptions) -> Option<Figure> {
     let log = || Axis { kind: Kind::Log, ..Axis::default() };
-    let of_updates = |metric: &str, at: &str| {
-        let title = format!("{} of the updates{at}{}", metric::title(metric), metric_unit(metric));
-        averaged(placed, metric, log()).map(|panel| Panel { title, ..panel })
+    let loss = |metric: &Metric| {
+        let title = metric.heading.to_owned() + &metric_unit(metric.name);
+        averaged(placed, metric.name, log()).map(|panel| Panel { title, ..panel })
     };
-    let mut panels: Vec<Panel> = [
-        of_updates("clean_loss", ""),
-        of_updates("robust_loss", ", at their epsilon"),
-        averaged(placed, "tightness", Axis::default()).map(from_zero),
-        averaged(placed, "relu_balance", Axis::default()).map(from_zero),
-        scheduled(placed, "lr"),
-        averaged(placed, "grad_norm", log()),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let regulariser = |metric: &Metric| averaged(placed, metric.name, Axis::default()).map(from_zero);
+    let beneath = |metric: &Metric| {
+        if metric.of_the_last { scheduled(placed, metric.name) } else { averaged(placed, metric.name, log()) }
+    };
+    let mut panels: Vec<Panel> = metric::shown(Place::Losses)
+        .filter_map(loss)
+        .chain(metric::shown(Place::Regularisers).filter_map(regulariser))
+        .chain(metric::shown(Place::BeneathLosses).filter_map(beneath))
+        .collect();
     for panel in panels.iter_mut().skip(2) {
         panel.height = 125.0;
     }
@@ -191,7 +184,7 @@ fn layers(p: &Placed, set: &str) -> Vec<String> {
     let last = p.run.evals(set).last();
     last.iter()
         .flat_map(|e| e.values.iter())
-        .filter_map(|(name, _)| Some(name.strip_prefix("width.")?.to_owned()))
+        .filter_map(|(name, _)| Some(name.strip_prefix(WIDTH)?.strip_prefix('.')?.to_owned()))
         .collect()
 }
 
@@ -241,10 +234,10 @@ fn layer_grid(placed: &[Placed], members: &[&Placed], layers: &[String], set: &s
     let x = x_axis(placed, options);
     let first = members.iter().map(|p| p.span().0).fold(f64::INFINITY, f64::min);
     let x = Axis { range: x.range.map(|(low, high)| (low.max(first), high)), format: Format::Count, ..x };
-    let eps = members.iter().find_map(|p| p.run.evals(set).last()?.values.get("eps"));
-    let eps = eps
-        .filter(|eps| members.iter().all(|p| p.run.evals(set).last().and_then(|e| e.values.get("eps")) == Some(*eps)));
-    let eps = eps.map_or(String::new(), |eps| format!(" ({})", metric::cell("eps", eps)));
+    let eps = members.iter().find_map(|p| p.run.evals(set).last()?.values.get(EPS));
+    let eps =
+        eps.filter(|eps| members.iter().all(|p| p.run.evals(set).last().and_then(|e| e.values.get(EPS)) == Some(*eps)));
+    let eps = eps.map_or(String::new(), |eps| format!(" ({})", metric::cell(EPS, eps)));
     Grid {
         name: "layers".to_owned(),
         title: "ReLUs and widths of the bounds by layer".to_owned(),
@@ -287,7 +280,7 @@ fn states(p: &Placed, set: &str, layer: &str) -> Cell {
 
 /// The widths of one layer of every run.
 fn widths(placed: &[Placed], members: &[&Placed], set: &str, layer: &str) -> Cell {
-    let metric = format!("width.{layer}");
+    let metric = format!("{WIDTH}.{layer}");
     let lines = members.iter().filter_map(|p| {
         let points: Vec<Point> = p
             .run
@@ -296,13 +289,13 @@ fn widths(placed: &[Placed], members: &[&Placed], set: &str, layer: &str) -> Cel
             .filter_map(|e| {
                 // Bounds can overflow; an infinite width has no place.
                 let y = e.values.get(&metric)?;
-                let tip = tip(p, e.step, e.tokens, &format!("{layer}: mean width"), digits(y, 5));
+                let tip = point_tip(p, e.step, e.tokens, &format!("{layer}: mean width"), digits(y, 5));
                 Some(Point { x: p.x_of_step(e.step), y, tip: Some(tip) })
             })
             .collect();
         let value = digits(points.last()?.y, 3);
-        let reach = if reach(placed, p) == Reach::Tail { Reach::Tail } else { Reach::All };
-        Some(Line { points, value, reach, marks: few(p), ..line(p) })
+        let reach = if reach_of(placed, p) == Reach::Tail { Reach::Tail } else { Reach::All };
+        Some(Line { points, value, reach, marks: few_marks(p), ..styled_line(p) })
     });
     Cell::Lines(lines.collect())
 }

@@ -8,7 +8,7 @@ use temper_base::numbers;
 
 use crate::scale::{Kind, Scale};
 use crate::svg::{Drawing, LEFT, NARROW, SIZE, SMALL, WIDTH, element};
-use crate::text::{Format, escape, fitting, pixels, shortened, tick_labels};
+use crate::text::{Format, escape, pixels, shortened, shortened_heading, tick_labels};
 use crate::theme::{STYLES, marker};
 
 /// Height of a row in pixels.
@@ -84,7 +84,7 @@ impl Dots {
             body,
             "<text class=\"title\" x=\"{from:.1}\" y=\"{:.1}\">{}</text>",
             top - 12.0,
-            escape(&fitting(title, to - from + 12.0))
+            escape(&shortened_heading(title, to - from + 12.0))
         );
         let of = |row: &'_ (String, Vec<Vec<f64>>)| -> Vec<f64> {
             row.1.get(column).into_iter().flatten().copied().filter(|value| value.is_finite()).collect()

@@ -4,7 +4,9 @@
 use temper_base::numbers;
 use temper_base::numbers::radius;
 use temper_record::event::Values;
-use temper_record::metric;
+use temper_record::metric::{
+    self, CERTIFIED_ERROR, EPS, EPS_CURRENT, IMAGES, IMAGES_PER_S, LR, Place, SECONDS, STANDARD_ERROR,
+};
 use temper_record::{Best, RunSeries};
 
 use crate::certify::part_attacked;
@@ -12,9 +14,6 @@ use crate::options::{Placed, ReportOptions, placed};
 use crate::summary::last_evaluated;
 use crate::table::Table;
 use crate::text::capital;
-
-/// The three errors, from the least to the largest on any one set of images.
-pub(crate) const ERRORS: [&str; 3] = ["standard_error", "pgd_error", "certified_error"];
 
 /// The set whose errors are shown: `test`, if any of the runs has it.
 pub(crate) fn shown_set(runs: &[RunSeries]) -> &str {
@@ -25,20 +24,20 @@ pub(crate) fn shown_set(runs: &[RunSeries]) -> &str {
 
 /// Which checkpoint is the best: the one that is marked, or where the mark is lost (a copied record) the one the training
 /// loop would have marked: of the evaluations on the first set at the target radius, the first of least certified error.
-pub(crate) fn best(run: &RunSeries) -> Option<Best> {
-    if let Some(best) = run.best.as_ref().filter(|best| best.metric == "certified_error") {
+pub(crate) fn best_checkpoint(run: &RunSeries) -> Option<Best> {
+    if let Some(best) = run.best.as_ref().filter(|best| best.metric == CERTIFIED_ERROR) {
         return Some(best.clone());
     }
     let (set, points) = run.evals.first()?;
     let at_target = points.iter().filter(|p| {
         let eps = |name| p.values.get(name).unwrap_or(f64::NAN);
-        p.step > 0 && eps("eps_current") >= eps("eps")
+        p.step > 0 && eps(EPS_CURRENT) >= eps(EPS)
     });
-    let judged = at_target.filter_map(|p| Some((p.step, p.values.get("certified_error")?)));
+    let judged = at_target.filter_map(|p| Some((p.step, p.values.get(CERTIFIED_ERROR)?)));
     let (step, value) = judged
         .filter(|(_, value)| value.is_finite())
-        .reduce(|a, b| if metric::improves("certified_error", b.1, a.1) { b } else { a })?;
-    Some(Best { step, set: set.clone(), metric: "certified_error".into(), value })
+        .reduce(|a, b| if metric::improves(CERTIFIED_ERROR, b.1, a.1) { b } else { a })?;
+    Some(Best { step, set: set.clone(), metric: CERTIFIED_ERROR.into(), value })
 }
 
 /// The evaluation of the best checkpoint on a set.
@@ -52,29 +51,29 @@ pub fn errors_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
     let set = shown_set(runs);
     let (end, chosen) = (format!("{set} error, %, at the end"), "at the best checkpoint");
     let mut table = Table::new().text_column("run").number_column("", "images").number_column("", "epsilon");
-    let errors = ERRORS.map(|name| metric::of(name).short);
-    for name in errors {
-        table = table.number_column(&end, name);
+    let errors = || metric::shown(Place::Errors);
+    for error in errors() {
+        table = table.number_column(&end, error.short);
     }
-    for name in errors.into_iter().chain(["chosen on", "after"]) {
+    for name in errors().map(|error| error.short).chain(["chosen on", "after"]) {
         table = table.number_column(chosen, name);
     }
     table = table.number_column("training", "images/s").number_column("training", "minutes");
     for p in placed(runs, options) {
         let nothing = Values::new();
         let last = p.run.evals(set).last().map_or(&nothing, |point| &point.values);
-        let best = best(p.run);
+        let best = best_checkpoint(p.run);
         let kept = best.as_ref().and_then(|best| at_best(p.run, set, best)).unwrap_or(&nothing);
         let cell =
             |values: &Values, name: &str| values.get(name).map_or("–".to_owned(), |value| metric::line(name, value));
         let mut row = vec![p.name.clone(), numbers::count(p.run.last_tokens() as f64)];
-        row.push(last.get("eps").map_or("–".to_owned(), |eps| metric::cell("eps", eps)));
-        row.extend(ERRORS.iter().map(|name| cell(last, name)));
-        row.extend(ERRORS.iter().map(|name| cell(kept, name)));
+        row.push(last.get(EPS).map_or("–".to_owned(), |eps| metric::cell(EPS, eps)));
+        row.extend(errors().map(|error| cell(last, error.name)));
+        row.extend(errors().map(|error| cell(kept, error.name)));
         row.push(best.as_ref().map_or("–".to_owned(), |best| best.set.clone()));
         row.push(best.as_ref().map_or("–".to_owned(), |best| images_at(p.run, best.step)));
         row.push(speed(p.run).map_or("–".to_owned(), |speed| format!("{speed:.0}")));
-        let seconds = p.run.done.or_else(|| p.run.steps.iter().rev().find_map(|s| s.values.get("seconds")));
+        let seconds = p.run.done.or_else(|| p.run.steps.iter().rev().find_map(|s| s.values.get(SECONDS)));
         row.push(seconds.map_or("–".to_owned(), |seconds| format!("{:.1}", seconds / 60.0)));
         table.row(row);
     }
@@ -94,7 +93,7 @@ fn speed(run: &RunSeries) -> Option<f64> {
     for step in &run.steps {
         let of_step = step.tokens.saturating_sub(before) as f64;
         before = step.tokens;
-        if let Some(rate) = step.values.get("images_per_s").filter(|rate| rate.is_finite() && *rate > 0.0) {
+        if let Some(rate) = step.values.get(IMAGES_PER_S).filter(|rate| rate.is_finite() && *rate > 0.0) {
             images += of_step;
             seconds += of_step / rate;
         }
@@ -121,7 +120,7 @@ pub(crate) fn notes(runs: &[RunSeries], options: &ReportOptions) -> Vec<String> 
     )];
     let mut chosen: Vec<(Option<String>, Vec<String>)> = Vec::new();
     for p in &placed {
-        let on = best(p.run).map(|best| best.set);
+        let on = best_checkpoint(p.run).map(|best| best.set);
         match chosen.iter_mut().find(|(set, _)| *set == on) {
             Some((_, names)) => names.push(p.name.clone()),
             None => chosen.push((on, vec![p.name.clone()])),
@@ -174,10 +173,10 @@ fn ends<'a>(placed: &'a [Placed<'a>], set: &str, options: &ReportOptions) -> Vec
         Some(End {
             names: [first + &unfinished, label.unwrap_or(&p.name).to_owned() + &unfinished],
             run: p.run,
-            certified: 100.0 - number("certified_error")?,
-            standard: number("standard_error")?,
-            eps: number("eps")?,
-            images: number("images").unwrap_or(f64::NAN),
+            certified: 100.0 - number(CERTIFIED_ERROR)?,
+            standard: number(STANDARD_ERROR)?,
+            eps: number(EPS)?,
+            images: number(IMAGES).unwrap_or(f64::NAN),
         })
     };
     placed.iter().filter(|p| !p.faint).filter_map(end).collect()
@@ -192,9 +191,10 @@ pub fn certified_sentence(runs: &[RunSeries], options: &ReportOptions) -> Option
     let (best, others) = ends.split_first()?;
     let decimals = decimals(&ends);
     let share = |end: &End| format!("{:.decimals$} %", end.certified);
-    let of = match best.images.is_finite() {
-        true => format!("of the {} {set} images", best.images),
-        false => format!("of the {set} images"),
+    let of = if best.images.is_finite() {
+        format!("of the {} {set} images", best.images)
+    } else {
+        format!("of the {set} images")
     };
     if others.iter().any(|other| other.eps != best.eps || other.images.to_bits() != best.images.to_bits()) {
         // Nothing here can be compared.
@@ -237,9 +237,10 @@ pub fn certified_sentence(runs: &[RunSeries], options: &ReportOptions) -> Option
             let rest: Vec<String> =
                 others[tied.len()..].iter().map(|end| format!("{} {}", end.names[1], share(end))).collect();
             let rest = if rest.is_empty() { String::new() } else { format!(" ({})", rest.join(", ")) };
-            let (who, verb) = match tied.is_empty() {
-                true => (name.clone(), "certifies"),
-                false => (format!("{name} and {}", tied.join(" and ")), "certify"),
+            let (who, verb) = if tied.is_empty() {
+                (name.clone(), "certifies")
+            } else {
+                (format!("{name} and {}", tied.join(" and ")), "certify")
             };
             format!("{prefix}{who} {verb} the largest share {at}: {}{rest}", share(best))
         }
@@ -276,7 +277,7 @@ fn same_schedule(a: &RunSeries, b: &RunSeries) -> bool {
         && a.steps.len() == b.steps.len()
         && a.steps.iter().zip(&b.steps).all(|(a, b)| {
             (a.step, a.tokens) == (b.step, b.tokens)
-                && same("eps", &a.values, &b.values)
-                && same("lr", &a.values, &b.values)
+                && same(EPS, &a.values, &b.values)
+                && same(LR, &a.values, &b.values)
         })
 }

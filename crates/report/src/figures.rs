@@ -33,12 +33,12 @@ pub(crate) fn x_axis(placed: &[Placed], options: &ReportOptions) -> Axis {
     }
 }
 
-pub(crate) fn tip(placed: &Placed, step: u64, tokens: u64, what: &str, value: String) -> String {
+pub(crate) fn point_tip(placed: &Placed, step: u64, tokens: u64, what: &str, value: String) -> String {
     format!("{}, step {step} ({} {})\n{what} {value}", placed.name, numbers::count(tokens as f64), counted(placed.run))
 }
 
 /// What the axes follow: everything, except where runs from random weights stand beside continued ones.
-pub(crate) fn reach(placed: &[Placed], p: &Placed) -> Reach {
+pub(crate) fn reach_of(placed: &[Placed], p: &Placed) -> Reach {
     match () {
         _ if p.faint => Reach::Last,
         _ if !p.continued && placed.iter().any(|q| q.continued) => Reach::Tail,
@@ -63,7 +63,7 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
                 .iter()
                 .filter_map(|e| {
                     let y = e.values.get(&options.metric)?;
-                    let tip = Some(tip(
+                    let tip = Some(point_tip(
                         p,
                         e.step,
                         e.tokens,
@@ -75,7 +75,7 @@ pub(crate) fn curves(placed: &[Placed], sets: &Sets, options: &ReportOptions) ->
                 .collect();
             let value = points.last().map(|last| metric::cell(&options.metric, last.y))?;
             let value = if p.faint { String::new() } else { value };
-            Some(Line { points, marks: Marks::All, value, reach: reach(placed, p), ..line(p) })
+            Some(Line { points, marks: Marks::All, value, reach: reach_of(placed, p), ..styled_line(p) })
         });
         panels.push(Panel { title: what + role, height: 250.0, lines: lines.collect(), ..Panel::default() });
     }
@@ -112,8 +112,8 @@ pub(crate) fn scheduled(placed: &[Placed], metric: &str) -> Option<Panel> {
             (!points.is_empty()).then(|| Line {
                 points,
                 reach: if p.faint { Reach::Nothing } else { Reach::All },
-                marks: few(p),
-                ..line(p)
+                marks: few_marks(p),
+                ..styled_line(p)
             })
         })
         .collect();
@@ -139,7 +139,7 @@ pub(crate) fn averaged(placed: &[Placed], metric: &str, y: Axis) -> Option<Panel
                 all.chunks(size).map(|c| Point { x: mean(|p| p.0, c), y: mean(|p| p.1, c), tip: None }).collect();
             let value = points.last().map(|last| metric::cell(metric, last.y))?;
             let value = if p.faint { String::new() } else { value };
-            Some(Line { points, value, reach: reach(placed, p), marks: few(p), ..line(p) })
+            Some(Line { points, value, reach: reach_of(placed, p), marks: few_marks(p), ..styled_line(p) })
         })
         .collect();
     let title = metric::title(metric);
@@ -147,11 +147,11 @@ pub(crate) fn averaged(placed: &[Placed], metric: &str, y: Axis) -> Option<Panel
 }
 
 /// Marks of a dense curve.
-pub(crate) fn few(p: &Placed) -> Marks {
+pub(crate) fn few_marks(p: &Placed) -> Marks {
     if p.faint { Marks::None } else { Marks::Few }
 }
 
-pub(crate) fn line(p: &Placed) -> Line {
+pub(crate) fn styled_line(p: &Placed) -> Line {
     Line { name: p.name.clone(), style: p.style, faint: p.faint, ..Line::default() }
 }
 
@@ -217,9 +217,9 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
                     Some(Point { x, y, tip: Some(tip) })
                 })
                 .collect();
-            let reach = reach(placed, p);
+            let reach = reach_of(placed, p);
             let marks = if p.faint { Marks::None } else { Marks::Way };
-            (!points.is_empty()).then(|| Line { points, marks, reach, ..line(p) })
+            (!points.is_empty()).then(|| Line { points, marks, reach, ..styled_line(p) })
         })
         .collect();
     if lines.is_empty() {
@@ -231,7 +231,7 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
         let format = if values.fold(0.0, f64::max) >= 1e4 { Format::Each } else { Format::Plain };
         Axis { label, kind: Kind::Log, format, ..Axis::default() }
     };
-    let better = match metric::of(metric).better {
+    let better = match metric::named(metric).better {
         Better::Lower => "  ← better",
         Better::Higher => "  → better",
         Better::Neither => "",
@@ -254,7 +254,7 @@ pub(crate) fn plane(placed: &[Placed], sets: &Sets, options: &ReportOptions) -> 
 /// The training itself: loss, gradient norm and speed of the updates, averaged over short stretches.
 pub(crate) fn training(placed: &[Placed], options: &ReportOptions) -> Option<Figure> {
     let panel = |metric: &String| {
-        let format = if metric::of(metric).style == Style::Rate { Format::Count } else { Format::Plain };
+        let format = if metric::named(metric).style == Style::Rate { Format::Count } else { Format::Plain };
         let panel = averaged(placed, metric, Axis { format, ..Axis::default() })?;
         Some(Panel { title: format!("{}{}", metric::title(metric), metric_unit(metric)), ..panel })
     };

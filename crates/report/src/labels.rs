@@ -4,7 +4,7 @@ use crate::text::pixels;
 
 /// Moves places (pixels, downwards) apart so that neighbours are at least `gap` away from each other and all lie within
 /// `low..=high`, as near to where they want to be as their order allows. Answers in the order of the question.
-pub fn apart(wanted: &[f64], gap: f64, (low, high): (f64, f64)) -> Vec<f64> {
+pub fn push_apart(wanted: &[f64], gap: f64, (low, high): (f64, f64)) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]));
     // Blocks of labels that touch; a block sits at the mean of what its members want.
@@ -56,7 +56,7 @@ pub struct Room {
 
 impl Room {
     /// The left end of the text's base line, near `(x, y)` and clear of everything if possible. From then on the place counts as taken.
-    pub fn near(&mut self, text: &str, size: f64, (x, y): (f64, f64)) -> (f64, f64) {
+    pub fn place_near(&mut self, text: &str, size: f64, (x, y): (f64, f64)) -> (f64, f64) {
         let (w, h) = (pixels(text, size), size * 1.15);
         let mut best: Option<(f64, Box4)> = None;
         for (ring, far) in [9.0, 17.0, 28.0, 44.0].into_iter().enumerate() {

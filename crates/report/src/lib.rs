@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 use temper_base::{Problem, Result, files};
 use temper_record::RunSeries;
+use temper_record::metric::CERTIFIED_ERROR;
 
 pub use chart::Figure;
 pub use dots::Dots;
@@ -127,7 +128,7 @@ pub fn report(runs: &[RunSeries], options: &ReportOptions) -> Result<Report> {
             Problem::input("report", "(no runs)", "there is nothing to report").hint("name at least one run directory")
         );
     }
-    runs.iter().try_for_each(|run| check(run, if run.is_certify() { "certified_error" } else { &options.metric }))?;
+    runs.iter().try_for_each(|run| check(run, if run.is_certify() { CERTIFIED_ERROR } else { &options.metric }))?;
     let (images, texts): (Vec<RunSeries>, Vec<RunSeries>) = runs.iter().cloned().partition(RunSeries::is_certify);
     let mut parts = Vec::new();
     if !texts.is_empty() {
@@ -160,11 +161,10 @@ fn check(run: &RunSeries, metric: &str) -> Result<()> {
         _ if !evaluated => &format!("no evaluation has the metric `{metric}`"),
         _ => return Ok(()),
     };
-    let hint = match run.is_certify() {
-        true => "leave this run out: it was stopped before its first evaluation, which comes before step 1",
-        false => {
-            "leave this run out, or give its recipe validation sets: they are evaluated before step 1 and during training"
-        }
+    let hint = if run.is_certify() {
+        "leave this run out: it was stopped before its first evaluation, which comes before step 1"
+    } else {
+        "leave this run out, or give its recipe validation sets: they are evaluated before step 1 and during training"
     };
     Err(Problem::input("report", &run.name, why).hint(hint))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use temper_base::numbers::digits;
 
 use crate::chart::{Line, Marks, Names, Point};
-use crate::labels::{Room, apart};
+use crate::labels::{Room, push_apart};
 use crate::plot::Plot;
 use crate::svg::{SIZE, SMALL, label_of};
 use crate::text::{escape, pixels, shortened};
@@ -19,10 +19,10 @@ impl Plot<'_> {
         }
         for line in self.panel.lines.iter().filter(|l| !l.faint) {
             let Some(first) = line.stretches().next().and_then(|s| s.first()) else { continue };
-            let enters = line.points.iter().find(|p| self.x.holds(p.x) && self.y.holds(p.y));
+            let enters = line.points.iter().find(|p| self.x.contains(p.x) && self.y.contains(p.y));
             if let Some(enters) = enters.filter(|_| first.y > self.y.high()) {
                 let text = format!("{} from {}", shortened(&line.name, 22), digits(first.y, 3));
-                let (x, y) = room.near(&text, SMALL, (self.x.place(enters.x), self.frame[1] + 10.0));
+                let (x, y) = room.place_near(&text, SMALL, (self.x.place(enters.x), self.frame[1] + 10.0));
                 let _ =
                     write!(body, "<text class=\"soft small halo\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escape(&text));
             }
@@ -63,7 +63,7 @@ impl Plot<'_> {
         let [_, top, _, bottom] = self.frame;
         let wanted: Vec<f64> =
             edge.iter().filter_map(|l| l.end()).map(|p| self.y.place(p.y).clamp(top, bottom)).collect();
-        let places = apart(&wanted, 17.0, (top + 4.0, bottom - 2.0));
+        let places = push_apart(&wanted, 17.0, (top + 4.0, bottom - 2.0));
         for ((line, at), from) in edge.iter().zip(places).zip(wanted) {
             let style = line.style % STYLES;
             let end = line.end().map_or(right, |p| self.x.place(p.x));
@@ -103,7 +103,7 @@ impl Plot<'_> {
         };
         let text = format!("{} {arrow} {}", shortened(&line.name, 22), digits(value, 3));
         let at = (x.clamp(left + 4.0, right - 4.0), y.clamp(top + 14.0, bottom - 14.0));
-        let (tx, ty) = room.near(&format!("mm{text}"), SIZE, at);
+        let (tx, ty) = room.place_near(&format!("mm{text}"), SIZE, at);
         let tx = tx + pixels("mm", SIZE);
         let mark = marker(line.style, 4.0);
         let style = line.style % STYLES;
@@ -120,18 +120,20 @@ impl Plot<'_> {
     pub fn draw_starts(&self, body: &mut String, room: &mut Room) {
         let mut seen: Vec<(f64, f64)> = Vec::new();
         for line in self.panel.lines.iter().filter(|l| l.marks == Marks::Way) {
-            let Some(first) = line.points.first().filter(|p| self.x.holds(p.x) && self.y.holds(p.y)) else { continue };
+            let Some(first) = line.points.first().filter(|p| self.x.contains(p.x) && self.y.contains(p.y)) else {
+                continue;
+            };
             let at = self.place(first);
             if seen.iter().all(|s| (s.0 - at.0).hypot(s.1 - at.1) > 12.0) {
                 seen.push(at);
-                let (x, y) = room.near("start", SMALL, at);
+                let (x, y) = room.place_near("start", SMALL, at);
                 let _ = write!(body, "<text class=\"soft small halo\" x=\"{x:.1}\" y=\"{y:.1}\">start</text>");
             }
         }
     }
 
     pub fn draw_name_inside(&self, body: &mut String, line: &Line, room: &mut Room) {
-        let shown = |p: &&Point| p.x.is_finite() && p.y.is_finite() && self.x.holds(p.x) && self.y.holds(p.y);
+        let shown = |p: &&Point| p.x.is_finite() && p.y.is_finite() && self.x.contains(p.x) && self.y.contains(p.y);
         let visible: Vec<&Point> = line.points.iter().filter(shown).collect();
         if let Some(end) = line.end().filter(|p| self.figure.names == Names::Inside && !line.faint && !shown(p)) {
             return self.draw_name_at_frame(body, line, end, room);
@@ -139,7 +141,7 @@ impl Plot<'_> {
         // Context is named in its middle, a subject at its end.
         let Some(p) = (if line.faint { visible.get(visible.len() / 2) } else { visible.last() }) else { return };
         let text = if line.faint { shortened(&line.name, 22) } else { label_of(line) };
-        let (x, y) = room.near(&text, SIZE, self.place(p));
+        let (x, y) = room.place_near(&text, SIZE, self.place(p));
         let class = if line.faint { "soft halo" } else { "halo" };
         let _ = write!(body, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escape(&text));
     }

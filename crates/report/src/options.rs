@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use temper_base::{Problem, Result};
+use temper_record::metric::{self, LOSS, PERPLEXITY, Place};
 use temper_record::{EvalPoint, MEAN_MACRO, MEAN_MICRO, RunSeries, Unit};
 
 use crate::table::Table;
@@ -42,7 +43,7 @@ pub struct ReportOptions {
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        let shown = |place| metric::shown(place).map(|metric| metric.name.to_owned()).collect();
         Self {
             title: "Training report".to_owned(),
             summary: None,
@@ -50,11 +51,11 @@ impl Default for ReportOptions {
             extra: Vec::new(),
             old: None,
             new: None,
-            metric: "loss".to_owned(),
-            plane: "perplexity".to_owned(),
-            beneath: names(&["lr", "eps"]),
-            training: names(&["loss", "grad_norm", "tokens_per_s"]),
-            table: names(&["loss", "perplexity", "bits_per_byte"]),
+            metric: LOSS.to_owned(),
+            plane: PERPLEXITY.to_owned(),
+            beneath: shown(Place::BeneathCurves),
+            training: shown(Place::Training),
+            table: shown(Place::Table),
             x: XAxis::Tokens,
             origin: Origin::Auto,
         }

@@ -1,7 +1,8 @@
 //! The page: one HTML file with everything in it. It loads nothing, runs no script and works from a disk.
 
 use temper_base::Result;
-use temper_record::{RunSeries, metric};
+use temper_record::RunSeries;
+use temper_record::metric::{self, BITS_PER_BYTE, LOSS};
 
 use crate::chart::{Figure, Line, Marks};
 use crate::errors::{errors_table, notes};
@@ -124,13 +125,12 @@ pub fn keys(figure: &Figure) -> String {
 
 /// The sets of which no bits per byte are known though their loss is, and why that can be.
 fn without_bits(runs: &[RunSeries], options: &ReportOptions) -> Result<Option<String>> {
-    if !options.table.iter().any(|metric| metric == "bits_per_byte") {
+    if !options.table.iter().any(|metric| metric == BITS_PER_BYTE) {
         return Ok(None);
     }
     let last =
         |run: &RunSeries, set: &str, metric: &str| run.evals(set).last().and_then(|point| point.values.get(metric));
-    let lacks =
-        |run: &RunSeries, set: &str| last(run, set, "loss").is_some() && last(run, set, "bits_per_byte").is_none();
+    let lacks = |run: &RunSeries, set: &str| last(run, set, LOSS).is_some() && last(run, set, BITS_PER_BYTE).is_none();
     let names = sets(runs, options)?.names;
     let names: Vec<&str> =
         names.iter().map(String::as_str).filter(|set| runs.iter().any(|run| lacks(run, set))).collect();
@@ -169,7 +169,8 @@ fn definitions(options: &ReportOptions) -> String {
     let mut text = String::from(
         "Start is the evaluation before the first update, peak the highest value seen, final the last evaluation, change final minus start.",
     );
-    for definition in options.table.iter().map(|name| metric::of(name).definition).filter(|words| !words.is_empty()) {
+    for definition in options.table.iter().map(|name| metric::named(name).definition).filter(|words| !words.is_empty())
+    {
         text += &format!(" {definition}");
     }
     text

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::chart::{Figure, Line, Marks, Names, Panel, Point};
 use crate::labels::Room;
 use crate::scale::Scale;
-use crate::svg::{SMALL, dashes, faint};
+use crate::svg::{SMALL, dashes, faint_class};
 use crate::text::{escape, tick_labels};
 use crate::theme::{STYLES, marker};
 
@@ -73,7 +73,7 @@ impl Plot<'_> {
         }
         for (value, name) in &self.panel.references {
             let (px, py) = (left + 2.0, self.y.place(*value));
-            let (tx, ty) = room.near(name, SMALL, (px, py));
+            let (tx, ty) = room.place_near(name, SMALL, (px, py));
             let _ = write!(body, "<text class=\"soft small halo\" x=\"{tx:.1}\" y=\"{ty:.1}\">{}</text>", escape(name));
         }
     }
@@ -102,7 +102,7 @@ impl Plot<'_> {
             let at = self.x.place(tick);
             let _ = write!(body, "<path class=\"grid\" d=\"M{at:.1} {top:.1}V{bottom:.1}\"/>");
         }
-        if self.figure.names == Names::Margin && self.x.holds(0.0) && self.x.place(0.0) > left + 1.0 {
+        if self.figure.names == Names::Margin && self.x.contains(0.0) && self.x.place(0.0) > left + 1.0 {
             let at = self.x.place(0.0);
             let _ = write!(body, "<path class=\"axis\" d=\"M{at:.1} {top:.1}V{bottom:.1}\"/>");
         }
@@ -161,7 +161,7 @@ impl Plot<'_> {
             }
         }
         if !path.is_empty() {
-            let _ = write!(body, "<path class=\"curve{} s{style}\" {}d=\"{path}\"/>", faint(line), dashes(line));
+            let _ = write!(body, "<path class=\"curve{} s{style}\" {}d=\"{path}\"/>", faint_class(line), dashes(line));
         }
         if line.marks == Marks::Way {
             self.draw_arrows(body, line);
@@ -203,7 +203,7 @@ impl Plot<'_> {
         let shown: Vec<&Point> = line
             .points
             .iter()
-            .filter(|p| p.x.is_finite() && p.y.is_finite() && self.x.holds(p.x) && self.y.holds(p.y))
+            .filter(|p| p.x.is_finite() && p.y.is_finite() && self.x.contains(p.x) && self.y.contains(p.y))
             .collect();
         let last = shown.len().saturating_sub(1);
         let mark = |body: &mut String, p: &Point, class: char, r: f64| {

@@ -58,7 +58,7 @@ impl Scale {
     }
 
     /// Whether a number lies on the axis.
-    pub fn holds(&self, value: f64) -> bool {
+    pub fn contains(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 
@@ -92,7 +92,7 @@ impl Scale {
         let with = |mantissas: &[f64], skip: i32| -> Vec<f64> {
             let power = |d: i32| if d < 0 { 1.0 / 10.0_f64.powi(-d) } else { 10.0_f64.powi(d) };
             let all = decades.clone().filter(|d| d.rem_euclid(skip) == 0);
-            all.flat_map(|d| mantissas.iter().map(move |m| m * power(d))).filter(|t| self.holds(*t)).collect()
+            all.flat_map(|d| mantissas.iter().map(move |m| m * power(d))).filter(|t| self.contains(*t)).collect()
         };
         let choices: [&[f64]; 5] = [
             &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],

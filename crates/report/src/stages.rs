@@ -2,7 +2,8 @@
 //! the loss on each corpus at the end of each stage.
 
 use temper_base::Result;
-use temper_record::{RunSeries, metric};
+use temper_record::RunSeries;
+use temper_record::metric::{self, Place};
 
 use crate::chart::Band;
 use crate::options::{Placed, ReportOptions, parent_of, sets};
@@ -11,7 +12,7 @@ use crate::table::Table;
 
 /// The longest line of runs in which each is the only one that continues the one before, from its head. Empty if no run is the
 /// start of another.
-pub(crate) fn chain(runs: &[RunSeries]) -> Vec<usize> {
+pub(crate) fn longest_chain(runs: &[RunSeries]) -> Vec<usize> {
     let parents: Vec<Option<usize>> = (0..runs.len()).map(|i| parent_of(runs, i)).collect();
     let from = |head: usize| {
         let mut line = vec![head];
@@ -32,7 +33,7 @@ pub(crate) fn chain(runs: &[RunSeries]) -> Vec<usize> {
 /// The stages as bands of one axis. None unless all runs are one chain that lies on it from its beginning.
 pub(crate) fn bands(placed: &[Placed]) -> Option<Vec<Band>> {
     let runs: Vec<RunSeries> = placed.iter().map(|p| shell(p.run)).collect();
-    let line = chain(&runs);
+    let line = longest_chain(&runs);
     if line.len() < placed.len() || line.is_empty() || placed.iter().any(|p| p.faint) {
         return None;
     }
@@ -54,15 +55,15 @@ fn shell(run: &RunSeries) -> RunSeries {
 /// # Errors
 /// If `old` or `new` names a set on which no run was evaluated.
 pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option<Table>> {
-    let line = chain(runs);
+    let line = longest_chain(runs);
     if line.is_empty() {
         return Ok(None);
     }
     let sets = sets(runs, options)?;
-    let metrics = ["loss", "perplexity"];
+    let metrics = || metric::shown(Place::Stages).map(|metric| metric.name);
     let mut table = Table::new().text_column("data");
     for group in std::iter::once("start".to_owned()).chain(line.iter().map(|i| format!("after {}", runs[*i].name))) {
-        for metric in metrics {
+        for metric in metrics() {
             table = table.number_column(&group, &metric::title(metric));
         }
     }
@@ -73,7 +74,7 @@ pub fn stage_table(runs: &[RunSeries], options: &ReportOptions) -> Result<Option
     for set in &sets.names {
         let mut row = vec![heading(set, &sets)];
         for stage in 0..=line.len() {
-            for metric in metrics {
+            for metric in metrics() {
                 let value = match stage {
                     0 => edge(line[0], set, metric, true),
                     // A set that a stage was not evaluated on, the next one evaluates before its first update.

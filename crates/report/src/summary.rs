@@ -4,7 +4,8 @@ use std::path::Path;
 
 use temper_base::numbers;
 use temper_base::{Problem, Result};
-use temper_record::{RunSeries, env, metric};
+use temper_record::metric::{self, SECONDS};
+use temper_record::{RunSeries, env};
 
 use crate::errors::{certified_sentence, errors_table};
 use crate::options::{Placed, ReportOptions, Sets, counted, placed, sets};
@@ -128,7 +129,7 @@ pub fn facts_table(runs: &[RunSeries], options: &ReportOptions) -> Table {
             (None, "hf") => "Hugging Face directory".to_owned(),
             (None, _) => "random".to_owned(),
         };
-        let seconds = run.done.or_else(|| run.steps.iter().rev().find_map(|s| s.values.get("seconds")));
+        let seconds = run.done.or_else(|| run.steps.iter().rev().find_map(|s| s.values.get(SECONDS)));
         let state = match (&run.stopped, run.done) {
             (_, Some(_)) => "complete".to_owned(),
             (Some(reason), None) => format!("stopped: {reason}"),

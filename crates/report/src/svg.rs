@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::chart::{Figure, Line, Marks, Names};
 use crate::plot::Plot;
 use crate::scale::Scale;
-use crate::text::{escape, fitting, lines, pixels, shortened, tick_labels};
+use crate::text::{escape, lines, pixels, shortened, shortened_heading, tick_labels};
 use crate::theme::{self, STYLES, figure_css, marker};
 
 pub(crate) const WIDTH: f64 = 1000.0;
@@ -94,10 +94,11 @@ impl Drawing for Figure {
         let mut top = self.draw_legend(&mut body, right);
         for (n, panel) in self.panels.iter().enumerate() {
             if !panel.title.is_empty() {
-                let (left, titles) = match self.narrow {
+                let (left, titles) = if self.narrow {
                     // Bold letters are wider.
-                    true => (2.0, lines(&panel.title, NARROW / 1.15, TITLE)),
-                    false => (LEFT, vec![panel.title.clone()]),
+                    (2.0, lines(&panel.title, NARROW / 1.15, TITLE))
+                } else {
+                    (LEFT, vec![panel.title.clone()])
                 };
                 for title in titles {
                     let title = escape(title.trim_end());
@@ -112,7 +113,7 @@ impl Drawing for Figure {
                 top += 20.0;
             }
             let bottom = top + panel.height;
-            let y = panel.y_scale((bottom, top), |at| x.holds(at));
+            let y = panel.y_scale((bottom, top), |at| x.contains(at));
             let plot = Plot {
                 figure: self,
                 panel,
@@ -148,7 +149,7 @@ impl Drawing for Figure {
                 body,
                 "<text class=\"soft small\" x=\"{LEFT}\" y=\"{:.1}\">{}</text>",
                 top + 59.0,
-                escape(&fitting(&self.remark, self.width() - LEFT))
+                escape(&shortened_heading(&self.remark, self.width() - LEFT))
             );
             height += 18.0;
         }
@@ -226,7 +227,12 @@ pub(crate) fn draw_entries<'a>(
             (x, y) = (LEFT, y + 22.0);
         }
         let style = line.style % STYLES;
-        let _ = write!(body, "<path class=\"curve{} s{style}\" {}d=\"M{x:.1} {y:.1}h36\"/>", faint(line), dashes(line));
+        let _ = write!(
+            body,
+            "<path class=\"curve{} s{style}\" {}d=\"M{x:.1} {y:.1}h36\"/>",
+            faint_class(line),
+            dashes(line)
+        );
         if line.marks != Marks::None {
             let _ = write!(
                 body,
@@ -241,7 +247,7 @@ pub(crate) fn draw_entries<'a>(
     y
 }
 
-pub(crate) fn faint(line: &Line) -> &'static str {
+pub(crate) fn faint_class(line: &Line) -> &'static str {
     if line.faint { " faint" } else { "" }
 }
 

@@ -154,14 +154,11 @@ impl Table {
         if self.has_groups() {
             out += "<tr>";
             for (name, _, n) in &groups {
-                match name.is_empty() {
-                    true => out += "<th></th>",
-                    false => {
-                        out += &format!(
-                            "<th class=\"group first\" colspan=\"{n}\" scope=\"colgroup\">{}</th>",
-                            escape(name)
-                        )
-                    }
+                if name.is_empty() {
+                    out += "<th></th>"
+                } else {
+                    out +=
+                        &format!("<th class=\"group first\" colspan=\"{n}\" scope=\"colgroup\">{}</th>", escape(name))
                 }
             }
             out += "</tr>";
@@ -183,10 +180,7 @@ impl Table {
                 // The first column names the block.
                 let cell = if i == 0 && n > 0 && !new { "" } else { cell };
                 let cell = if c.right { cell.replace('-', "−") } else { cell.to_owned() };
-                let class = match !c.right && columns(&cell) > LONG {
-                    true => " class=\"long\"".to_owned(),
-                    false => class(i, c),
-                };
+                let class = if !c.right && columns(&cell) > LONG { " class=\"long\"".to_owned() } else { class(i, c) };
                 let name = if stacked { format!(" data-name=\"{}\"", escape(&c.name)) } else { String::new() };
                 out += &format!("<td{class}{name}>{}</td>", escape(&cell));
             }

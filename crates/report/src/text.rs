@@ -72,7 +72,7 @@ pub fn lines(text: &str, room: f64, size: f64) -> Vec<String> {
 }
 
 /// A heading in bold letters, shortened to that many pixels.
-pub fn fitting(text: &str, room: f64) -> String {
+pub fn shortened_heading(text: &str, room: f64) -> String {
     let most = (4..=text.chars().count()).rev().find(|most| pixels(&shortened(text, *most), 13.0) <= room);
     shortened(text, most.unwrap_or(4))
 }
@@ -155,7 +155,7 @@ pub fn capital(text: &str) -> String {
 
 /// The unit of a metric in brackets, if its title leaves it open.
 pub fn metric_unit(metric: &str) -> String {
-    match metric::of(metric).unit {
+    match metric::named(metric).unit {
         "" => String::new(),
         unit => format!(" ({unit})"),
     }

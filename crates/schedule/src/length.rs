@@ -117,9 +117,10 @@ impl FromStr for Length {
         let digits = number_prefix(&compact);
         let (number, unit) = compact.split_at(digits);
         if number.is_empty() {
-            return Err(error(match unit.starts_with('-') {
-                true => "a length is not negative".to_owned(),
-                false => format!("it does not begin with a number; {EXAMPLES}"),
+            return Err(error(if unit.starts_with('-') {
+                "a length is not negative".to_owned()
+            } else {
+                format!("it does not begin with a number; {EXAMPLES}")
             }));
         }
         let value: f64 = number.parse().map_err(|_| error(format!("`{number}` is not a number")))?;

@@ -82,7 +82,7 @@ impl Job<'_> {
             // Killed before its first checkpoint: nothing is lost that cannot be repeated.
             State::Begun => {
                 // One that was killed while its text was tokenised has nothing yet that makes it a run.
-                let run = RunDir::at(self.path);
+                let run = RunDir::unchecked(self.path);
                 if begun::only_begun(&run) || RunDir::open(self.path).is_ok() {
                     // Taking the lock puts back a checkpoint that a kill between two renames left aside.
                     let lock = run.lock()?;

@@ -218,5 +218,5 @@ pub fn relation(claim: &Claim) -> &'static str {
 
 /// A number. JSON has no NaN and no infinity: as in `metrics.jsonl`, a word stands for them.
 fn number(value: f64) -> Value {
-    if value.is_finite() { value.into() } else { numbers::word(value).into() }
+    if value.is_finite() { value.into() } else { numbers::non_finite_word(value).into() }
 }

@@ -233,12 +233,12 @@ pub fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
             format!("{key} = {before}, now it is {value}")
         })
         .collect();
-    let why = match differs.is_empty() || found.is_null() {
-        true => "the question there cannot be read".into(),
-        false => format!("the verdicts there were asked with {}", differs.join("; with ")),
+    let why = if differs.is_empty() || found.is_null() {
+        "the question there cannot be read".into()
+    } else {
+        format!("the verdicts there were asked with {}", differs.join("; with "))
     };
-    Problem::input("write verdicts", question.display(), why)
-        .hint("choose another folder with --out, or remove that one")
+    Problem::input("write verdicts", question.display(), why).hint("choose another folder, or remove that one")
 }
 
 /// Counts the verdicts of lines as [`verdict_line`] writes them.

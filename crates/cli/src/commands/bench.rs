@@ -28,7 +28,7 @@ const LOSSES: usize = 4;
 pub fn run(command: &BenchCommand, printer: &Printer) -> Outcome {
     let (BenchCommand::Lm(args::BenchLm { repeat, .. }) | BenchCommand::Ibp(args::BenchIbp { repeat, .. })) = command;
     if repeat.no_avx512 {
-        arch::pretend(InstructionSet::Avx2);
+        arch::pretend_at_most(InstructionSet::Avx2);
     }
     match command {
         BenchCommand::Lm(args) => lm::run(args, printer),

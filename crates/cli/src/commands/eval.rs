@@ -36,7 +36,7 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
     for set in &sets {
         printer.say(format_args!("evaluating on {}", set.name));
         let windows = EvalWindows::new(&set.source, seq_len, args.max_tokens)?;
-        if windows.cut() {
+        if windows.is_cut() {
             printer.warn(text::cut_words(&set.name, windows.tokens()), None);
         }
         let meter = Meter::begin(printer, "evaluating", windows.targets());

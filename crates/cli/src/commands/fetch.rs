@@ -136,7 +136,7 @@ impl Places {
         for folder in &self.folders {
             for path in names(file, packed).map(|name| folder.join(name)) {
                 let Ok(bytes) = fs::read(&path) else { continue };
-                if file.is(&bytes) {
+                if file.has_content(&bytes) {
                     return Some((path, bytes));
                 }
                 wrong.push(path);
@@ -163,7 +163,7 @@ fn files(set: &Known, places: &Places, source: &Source, out: &Path, offline: boo
     for file in wanted {
         if let Some(path) = names(file, packed).map(|name| out.join(name)).find(|path| path.exists()) {
             let bytes = fs::read(&path).map_err(|e| Problem::io(FETCH, &path, &e))?;
-            if !file.is(&bytes) {
+            if !file.has_content(&bytes) {
                 let why = format!("this is not the known file of {}", set.title);
                 return Err(Problem::input(FETCH, path.display(), why)
                     .hint("remove it or choose another --out; Temper never overwrites a file"));
@@ -237,7 +237,7 @@ fn from_addresses(
                 meter.update(begin + read, format_args!("{name}, {}B", count(read as f64)));
             })?;
             match bytes {
-                Ok(bytes) if file.is(&bytes) => {
+                Ok(bytes) if file.has_content(&bytes) => {
                     *position += bytes.len() as u64;
                     return Ok((name, bytes));
                 }

@@ -25,7 +25,7 @@ struct Run {
 pub fn run(args: &Report, printer: &Printer) -> Outcome {
     let (runs, series) = read(&args.runs, printer)?;
     if args.out.is_none() {
-        runs[0].dir.owns("report")?;
+        runs[0].dir.require_no_link("report")?;
     }
     let out = args.out.clone().unwrap_or_else(|| runs[0].dir.report());
     // Image classifiers have no old and new data.

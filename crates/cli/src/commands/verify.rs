@@ -56,7 +56,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let name = folder_name(args, opened.step, &written, &test.fingerprint());
     let kind = if args.radius { Kind::Radii } else { Kind::Verdicts };
     if args.out.is_none() {
-        opened.run.owns("verify")?;
+        opened.run.require_no_link("verify")?;
     }
     let folder = args.out.clone().unwrap_or_else(|| opened.run.path().join("verify").join(name));
     let seed = opened.spec.run.seed;

@@ -5,7 +5,7 @@
 //! pixels* (black borders would put false edges at a radius where nothing else is uncertain). How an update is cut
 //! into smaller batches does not change what is drawn.
 
-use temper_base::random::{finalise, key};
+use temper_base::random::{finalise, key_of};
 
 /// Sets the draws of this file apart from all others of one seed.
 const PURPOSE: u64 = 4;
@@ -54,7 +54,7 @@ impl Placement {
 impl Augment {
     /// What happens to image `index` of the data set.
     pub fn draw(&self, index: u32) -> Placement {
-        let key = key(&[self.seed, PURPOSE, self.step, index.into()]);
+        let key = key_of(&[self.seed, PURPOSE, self.step, index.into()]);
         let draw = |what: u64| finalise(key.wrapping_add(what));
         let pad = self.pad as isize;
         // The upper bits of a product spread 64 random bits over 2 pad + 1 places; how unevenly is far below notice.

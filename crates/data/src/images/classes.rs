@@ -92,10 +92,7 @@ fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 /// Sorts the names of class folders: by number where all of them are numbers, otherwise as text.
 pub(super) fn sort(names: &mut [String]) {
     let digits = |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-    match names.iter().all(digits) {
-        true => names.sort_by(|a, b| by_number(a, b)),
-        false => names.sort(),
-    }
+    if names.iter().all(digits) { names.sort_by(|a, b| by_number(a, b)) } else { names.sort() }
 }
 
 /// Numbers of any length; of two ways to write one, the order of the text decides.

@@ -144,9 +144,10 @@ fn content<'a, const D: usize>(path: &Path, bytes: &'a [u8]) -> Result<([usize; 
     if total.and_then(|total| total.checked_add(header)) != Some(bytes.len()) {
         let expected = total.map_or("too many".to_owned(), |total| (total as u128 + header as u128).to_string());
         // No more than one byte too many was read.
-        let (state, more) = match total.is_none_or(|total| bytes.len() - header < total) {
-            true => ("it is cut short", ""),
-            false => ("it is too long", " or more"),
+        let (state, more) = if total.is_none_or(|total| bytes.len() - header < total) {
+            ("it is cut short", "")
+        } else {
+            ("it is too long", " or more")
         };
         return Err(damaged(format!("{state}: {listed} take {expected} bytes, it has {}{more}", bytes.len())));
     }

@@ -44,7 +44,7 @@ pub struct KnownFile {
 
 impl KnownFile {
     /// Whether these bytes are the file, as it is or packed by gzip.
-    pub fn is(&self, bytes: &[u8]) -> bool {
+    pub fn has_content(&self, bytes: &[u8]) -> bool {
         if bytes.len() as u64 == self.bytes {
             return sha256(bytes) == self.sha256;
         }

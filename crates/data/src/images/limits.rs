@@ -28,14 +28,15 @@ pub(super) fn read(path: &Path, most: impl FnOnce(&[u8]) -> Result<u64>) -> Resu
             .hint("copy or fetch it again")
     };
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(plain)?);
-    match file.fill_buf().map_err(plain)?.starts_with(&[0x1f, 0x8b]) {
-        true => claimed(MultiGzDecoder::new(file), most, damaged),
-        false => claimed(file, most, plain),
+    if file.fill_buf().map_err(plain)?.starts_with(&[0x1f, 0x8b]) {
+        read_claimed(MultiGzDecoder::new(file), most, damaged)
+    } else {
+        read_claimed(file, most, plain)
     }
 }
 
 /// The bytes of a stream: as many as `most` makes of the first ones, and one more if there are more.
-pub(super) fn claimed(
+pub(super) fn read_claimed(
     mut source: impl Read,
     most: impl FnOnce(&[u8]) -> Result<u64>,
     failed: impl Fn(io::Error) -> Problem,

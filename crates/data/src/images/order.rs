@@ -1,7 +1,7 @@
 //! The order in which images are trained on: epoch by epoch, each in a different permutation.
 
 use crate::permute::Permutation;
-use temper_base::random::key;
+use temper_base::random::key_of;
 
 /// Sets the draws of this file apart from all others of one seed.
 const PURPOSE: u64 = 3;
@@ -35,7 +35,7 @@ impl Epochs {
     /// The images of a batch, as numbers in the training set.
     pub fn indices(&self, epoch: u64, batch: u64) -> Vec<u32> {
         assert!(batch < self.batches(), "batch {batch} of {}", self.batches());
-        let order = Permutation::new(self.images as u64, key(&[self.seed, PURPOSE, epoch]));
+        let order = Permutation::new(self.images as u64, key_of(&[self.seed, PURPOSE, epoch]));
         let start = batch * self.batch as u64;
         let end = (start + self.batch as u64).min(self.images as u64);
         (start..end).map(|place| order.get(place) as u32).collect()

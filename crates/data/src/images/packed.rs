@@ -81,7 +81,7 @@ pub fn read(place: &str, packed: &[u8]) -> Result<Splits> {
     let damaged = |why: String| problem(why).hint("the file is incomplete or damaged: copy it again");
     let unpacked = |e| damaged(format!("it cannot be unpacked: {e}"));
     let decoder = zstd::Decoder::new(packed).map_err(unpacked)?;
-    let bytes = limits::claimed(decoder, |head| claim(head).map_err(problem), unpacked)?;
+    let bytes = limits::read_claimed(decoder, |head| claim(head).map_err(problem), unpacked)?;
     if !bytes.starts_with(MAGIC) {
         return Err(problem("not packed images (the content does not start with TMPRIMGS)".to_owned()));
     }

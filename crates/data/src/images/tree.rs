@@ -218,24 +218,22 @@ pub(super) fn read_tiny_imagenet(folder: &Path) -> Result<Splits> {
     train.pass_over("class folders that wnids.txt does not name", unnamed);
     let val = folder.join("val");
     let annotations = val.join("val_annotations.txt");
-    let test = match annotations.is_file() && val.join("images").is_dir() {
-        true => annotated(&annotations, &val.join("images"), &class_names)?,
+    let test = if annotations.is_file() && val.join("images").is_dir() {
+        annotated(&annotations, &val.join("images"), &class_names)?
+    } else {
         // Some scripts sort the validation images into class folders.
-        false => {
-            let mut found = if val.is_dir() { class_folders(&val)? } else { Vec::new() };
-            found.sort();
-            same_classes(&class_names, &found, &folder.join("train"), &val)?;
-            in_turns(&val, &class_names)?
-        }
+        let mut found = if val.is_dir() { class_folders(&val)? } else { Vec::new() };
+        found.sort();
+        same_classes(&class_names, &found, &folder.join("train"), &val)?;
+        in_turns(&val, &class_names)?
     };
     let data_set = known("tiny-imagenet").expect("in the table");
     let complete = [class_names.len(), train.files.len(), test.files.len()] == [200, 100_000, 10_000];
     let layout = "TinyImageNet's layout; the test set is its validation set";
-    let note = match complete {
-        true => format!(
-            "{layout}; its 200 classes, 100,000 and 10,000 images are there (single files have no known hashes)"
-        ),
-        false => format!("{layout}, but not its 200 classes, 100,000 and 10,000 images"),
+    let note = if complete {
+        format!("{layout}; its 200 classes, 100,000 and 10,000 images are there (single files have no known hashes)")
+    } else {
+        format!("{layout}, but not its 200 classes, 100,000 and 10,000 images")
     };
     // A few of its files are grey.
     let Splits { train, test } = assemble(folder, data_set.name, class_names, note, [train, test], 3)?;

@@ -204,9 +204,10 @@ pub fn prepare(
 
 /// Whether a corpus is in the folder already. A validation set without training tokens counts unless a writer that was killed left it.
 pub fn in_the_way(out: &Path) -> Vec<Problem> {
-    let hint = match claim::was_finished(out) {
-        true => "the command that was stopped here had finished writing: the corpus in this folder is whole",
-        false => "choose another folder; Temper never overwrites a file",
+    let hint = if claim::was_finished(out) {
+        "the command that was stopped here had finished writing: the corpus in this folder is whole"
+    } else {
+        "choose another folder; Temper never overwrites a file"
     };
     let names = if claim::left_behind(out) { &["train.tokens"][..] } else { &["train.tokens", "validation.tokens"] };
     let problem = |path: PathBuf| Problem::input(WHAT, path.display(), "the file exists already").hint(hint);
@@ -321,7 +322,7 @@ impl Side {
 
     fn write(&mut self, document: Option<Encoded>) -> Result<()> {
         let Some(Encoded { tokens, bytes, lost }) = document else { return Ok(()) };
-        self.writer.lose(lost);
+        self.writer.add_lost(lost);
         self.writer.push(&tokens, bytes)
     }
 

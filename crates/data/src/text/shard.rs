@@ -148,7 +148,7 @@ impl ShardWriter {
     }
 
     /// Notes that this many characters of the text pushed are not in its tokens.
-    pub fn lose(&mut self, characters: u64) {
+    pub fn add_lost(&mut self, characters: u64) {
         self.info.lost += characters;
     }
 

@@ -93,7 +93,7 @@ impl TokenSource {
     }
 
     /// Characters of the text that the ids do not spell; 0 where the format does not say.
-    pub fn lost(&self) -> u64 {
+    pub fn lost_characters(&self) -> u64 {
         match self {
             Self::Shard(s) => s.info().lost,
             Self::Megatron(_) => 0,

@@ -19,7 +19,7 @@ use super::identity::Identity;
 use super::mixture::{Mixture, Share};
 use super::source::{TokenSource, Vocabulary};
 use crate::permute::Permutation;
-use temper_base::random::key;
+use temper_base::random::key_of;
 
 const OPEN: &str = "open data stream";
 
@@ -281,7 +281,7 @@ impl Stream {
         let (source, count) = self.mixture.locate(own);
         let n = self.windows[source];
         let (epoch, position) = (count / n, count % n);
-        let order = Permutation::new(n, key(&[self.spec.seed, 1, source as u64, epoch]));
+        let order = Permutation::new(n, key_of(&[self.spec.seed, 1, source as u64, epoch]));
         Sample { source, epoch, window: order.get(position), replayed: None }
     }
 
@@ -341,7 +341,7 @@ impl Replay {
         match (self.limit, self.order) {
             (None, _) => count,
             (Some(n), ReplayOrder::Original) => count % n,
-            (Some(n), ReplayOrder::Reshuffled) => Permutation::new(n, key(&[seed, 2, count / n])).get(count % n),
+            (Some(n), ReplayOrder::Reshuffled) => Permutation::new(n, key_of(&[seed, 2, count / n])).get(count % n),
         }
     }
 }

@@ -159,11 +159,10 @@ impl Tokenizer {
         let ids = self.encode(text)?;
         let Some(spelling) = &self.spelling else { return Ok((ids, 0)) };
         let known: Vec<u32> = ids.iter().copied().filter(|id| Some(*id) != spelling.unknown).collect();
-        let spelled = match spelling.has_decoder {
-            true => self.decode(&known)?,
-            false => {
-                known.iter().filter_map(|id| self.token(*id)).map(|token| spelling.bare(&token).to_owned()).collect()
-            }
+        let spelled = if spelling.has_decoder {
+            self.decode(&known)?
+        } else {
+            known.iter().filter_map(|id| self.token(*id)).map(|token| spelling.bare(&token).to_owned()).collect()
         };
         Ok((ids, Spelling::count(text).saturating_sub(Spelling::count(&spelled))))
     }

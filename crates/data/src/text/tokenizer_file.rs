@@ -129,8 +129,8 @@ pub(super) fn end_of_document(
         return Err((
             why,
             format!(
-                "name the token that ends a document: --eod TOKEN of `temper data prepare`, data.eod of a recipe, or eos_token_id of \
-             the config.json beside it; its special tokens are {names}"
+                "name the token that ends a document: data.eod of a recipe, or eos_token_id of the config.json beside it; its special \
+                 tokens are {names}"
             ),
         ));
     };
@@ -145,12 +145,13 @@ pub(super) fn end_of_document(
     if asked.is_none() && others.is_empty() && beside.id.is_none() && beside.text.is_none() && usual.len() > 1 {
         others.push(format!("the vocabulary has `{}` too", usual[1]));
     }
-    let notes = match others.is_empty() {
-        true => vec![],
-        false => vec![Note {
+    let notes = if others.is_empty() {
+        vec![]
+    } else {
+        vec![Note {
             what: format!("`{taken}` ends a document, but {}", others.join(" and ")),
-            hint: "--eod TOKEN of `temper data prepare` and data.eod of a recipe choose another".into(),
-        }],
+            hint: "data.eod of a recipe chooses another".into(),
+        }]
     };
     Ok((vocab[taken], notes))
 }

@@ -100,7 +100,7 @@ impl<'s> EvalWindows<'s> {
     }
 
     /// Whether the limit falls inside the first document, so that only its beginning is read.
-    pub fn cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         self.cut
     }
 

@@ -9,7 +9,7 @@ use crate::arch::dispatch;
 use crate::extent::{PtrMut, Shared};
 use crate::gemm::tile::{self, Left, Level, Out, Right, Source};
 use crate::math::{exp2, sum_by};
-use crate::output::{Slot, make};
+use crate::output::{Slot, make_output};
 use crate::scratch::{self, Scratch};
 use rayon::prelude::*;
 use std::f32::consts::LOG2_E;
@@ -35,7 +35,7 @@ pub fn backward(qkv: &[f32], rotary: &Rotary, shape: Shape, out: &[f32], lse: &[
     assert_eq!(lse.len(), shape.lse_len(), "attention: lse");
     assert_eq!(g.len(), out.len(), "attention: g");
     let past = Past { out, lse, g };
-    make(qkv.len(), |dqkv| {
+    make_output(qkv.len(), |dqkv| {
         let shared = Shared::new(&mut *dqkv);
         if !out.is_empty() {
             let heads = shape.batch * shape.heads;
@@ -49,7 +49,7 @@ pub fn backward(qkv: &[f32], rotary: &Rotary, shape: Shape, out: &[f32], lse: &[
 fn head(task: Head, past: Past, number: usize, dqkv: &Shared<Slot>) {
     let shape = task.shape;
     let Shape { seq, head_dim: hd, .. } = shape;
-    let (level, scale) = (tile::level(), shape.scale());
+    let (level, scale) = (tile::best_level(), shape.scale());
     let Past { out, lse, g: gradient } = past;
     let lse = &lse[number * seq..][..seq];
     let [q, k, v] = task.operands(level);
@@ -117,7 +117,7 @@ unsafe fn transposed_sum(
     // SAFETY: the caller's promise.
     unsafe {
         let left = Left { start: s.start.as_const(), strip: level.mr, row: 1, step: s.row };
-        level.block(keys, hd, rows, alpha, left, right, out, out.itself());
+        level.block(keys, hd, rows, alpha, left, right, out, out.as_source());
     }
 }
 

@@ -39,7 +39,7 @@ pub fn forward(qkv: &[f32], rotary: &Rotary, shape: Shape) -> [Vec<f32>; 2] {
 fn head(task: Head, out: &Shared<Slot>, lse: &mut [Slot]) {
     let shape = task.shape;
     let Shape { seq, head_dim: hd, .. } = shape;
-    let level = tile::level();
+    let level = tile::best_level();
     let [q, k, v] = task.operands(level);
     let k = k.transposed(level, seq, hd);
 

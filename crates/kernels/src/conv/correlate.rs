@@ -5,7 +5,7 @@ use super::tile::{self, Correlation, Level};
 use super::window::{Geometry, Window};
 use super::winograd::{self, Rows};
 use crate::extent::{Ptr, PtrMut, Shared};
-use crate::output::{Slot, make};
+use crate::output::{Slot, make_output};
 use crate::scratch::{self, Scratch};
 use rayon::prelude::*;
 
@@ -27,7 +27,7 @@ pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, shape: Shape, sums: S
         let w = w[(g * outputs + o) * taps + (c * k + ky) * k + kx];
         if radius { w.abs() } else { w }
     });
-    make(shape.output_len(), |y| correlate(&whole, x, bias, y, &shape))
+    make_output(shape.output_len(), |y| correlate(&whole, x, bias, y, &shape))
 }
 
 /// Every group of every image of a stack.
@@ -82,7 +82,7 @@ impl Pass {
         value: impl Fn(bool, usize, usize, [usize; 3]) -> f32 + Sync,
     ) -> Self {
         let window = Window::new(geometry, flat_pays(&geometry, outputs));
-        let level = tile::level(window.runs(window.rows).0);
+        let level = tile::level_for(window.runs(window.rows).0);
         let offsets = window.offsets();
         let (mr, taps) = (level.mr, offsets.len());
         let strips = outputs.div_ceil(mr);
@@ -186,7 +186,7 @@ impl Whole {
         sums: Sums,
         value: impl Fn(bool, usize, usize, [usize; 3]) -> f32 + Sync,
     ) -> Self {
-        if sums == Sums::Plain || !winograd::pays(&geometry, outputs) {
+        if sums == Sums::Plain || !winograd::is_worthwhile(&geometry, outputs) {
             return Self { geometry, outputs, passes: vec![Pass::new(shape, geometry, outputs, value)], tiles: 0 };
         }
         let tiles = winograd::tiles(&geometry, outputs);
@@ -202,7 +202,7 @@ impl Whole {
     /// Numbers of the buffers that [`Whole::image`] takes: a window, the transformed input, the transformed output.
     fn buffers(&self) -> [usize; 3] {
         let window = self.passes.iter().map(Pass::buffer).max().unwrap_or(0);
-        let [input, output] = [self.input(0).apart(), self.made(0).apart()];
+        let [input, output] = [self.input(0).point_stride(), self.made(0).point_stride()];
         [window, winograd::POINTS * input, winograd::POINTS * output]
     }
 
@@ -230,10 +230,10 @@ impl Whole {
             let (from, to) = (self.input(tile), self.made(tile));
             winograd::input(of.source, input, from);
             for (point, pass) in self.passes.iter().enumerate() {
-                let source = &input[point * from.apart()..][..from.apart()];
+                let source = &input[point * from.point_stride()..][..from.point_stride()];
                 // SAFETY: every point has its own part of both buffers.
                 unsafe {
-                    let out = PtrMut::of(&mut made[point * to.apart()..][..to.apart()]);
+                    let out = PtrMut::of(&mut made[point * to.point_stride()..][..to.point_stride()]);
                     let of = Part { source, bias: None, ..of };
                     pass.rows(of, from.tiles, (out, self.tiles * width), window);
                 }

@@ -5,7 +5,7 @@ use super::correlate::{Part, Pass, Whole, correlate};
 use super::shape::{Phase, Shape, Sums};
 use crate::arch::dispatch;
 use crate::extent::{PtrMut, Shared};
-use crate::output::{self, Slot, make};
+use crate::output::{self, Slot, make_output};
 use crate::scratch;
 use rayon::prelude::*;
 
@@ -21,7 +21,7 @@ pub fn backward_input(g: &[f32], w: &[f32], shape: Shape, sums: Sums) -> Vec<f32
     }
     let inputs = shape.inputs / shape.groups;
     let phases = || (0..shape.stride * shape.stride).filter_map(|i| shape.phase([i / shape.stride, i % shape.stride]));
-    make(shape.input_len(), |dx| {
+    make_output(shape.input_len(), |dx| {
         if shape.stride == 1 {
             let phase = phases().next().expect("a stride of 1 has one phase");
             let value = |radius, g, c, tap| mirrored(&shape, &phase, w, radius, [g, c], tap);

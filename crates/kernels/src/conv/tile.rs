@@ -58,7 +58,7 @@ static AVX512: Level =
     Level { lanes: 16, mr: 8, panel: 32, correlate: correlate_avx512, sum_weights: sum_weights_avx512 };
 
 /// The widest level of the running processor whose vectors `length` numbers in a row can fill, the narrowest if none.
-pub(crate) fn level(length: usize) -> &'static Level {
+pub(crate) fn level_for(length: usize) -> &'static Level {
     #[cfg(target_arch = "x86_64")]
     {
         if crate::arch::has_avx512() && length >= AVX512.lanes {

@@ -10,7 +10,7 @@ use crate::dense::sign;
 use crate::extent::{Ptr, PtrMut, Shared};
 use crate::gemm::pack::{self, View};
 use crate::math;
-use crate::output::make;
+use crate::output::make_output;
 use crate::scratch::{self, Scratch};
 use rayon::prelude::*;
 
@@ -33,10 +33,10 @@ struct WeightPass {
 
 impl WeightPass {
     fn new(geometry: Geometry, outputs: usize) -> Self {
-        let tiles = if winograd::pays(&geometry, outputs) { winograd::tiles(&geometry, outputs) } else { 0 };
+        let tiles = if winograd::is_worthwhile(&geometry, outputs) { winograd::tiles(&geometry, outputs) } else { 0 };
         let each = if tiles > 0 { winograd::geometry(&geometry, tiles) } else { geometry };
         let window = Window::new(each, false);
-        let level = tile::level(outputs);
+        let level = tile::level_for(outputs);
         let nr = outputs.next_multiple_of(level.lanes).min(level.panel);
         let (offsets, padded) = (window.offsets(), outputs.next_multiple_of(nr));
         Self { geometry, each, window, offsets, level, outputs, nr, padded, tiles }
@@ -46,7 +46,7 @@ impl WeightPass {
     fn buffers(&self) -> [usize; 4] {
         let points = if self.tiles > 0 { winograd::POINTS } else { 0 };
         let panels = self.padded * self.window.rows * self.each.out[1];
-        let [input, gradient] = [self.input(0).apart(), self.gradient(0).apart()];
+        let [input, gradient] = [self.input(0).point_stride(), self.gradient(0).point_stride()];
         [self.window.len(self.level.lanes), panels, points * input, points * gradient]
     }
 
@@ -75,8 +75,8 @@ impl WeightPass {
             winograd::input(x, input, from);
             winograd::gradient(g, gradient, to);
             for (point, sums) in sums.chunks_exact_mut(self.offsets.len() * self.padded).enumerate() {
-                let x = &input[point * from.apart()..][..from.apart()];
-                let g = &gradient[point * to.apart()..][..to.apart()];
+                let x = &input[point * from.point_stride()..][..from.point_stride()];
+                let g = &gradient[point * to.point_stride()..][..to.point_stride()];
                 self.add_rows(x, g, from.tiles, sums, window, panels);
             }
         }
@@ -198,7 +198,7 @@ impl Sums<'_> {
         let (plain, radius) = self.parts(shape.slabs);
         // Every task transposes a block of output channels of a group.
         let blocks = outputs.div_ceil(BLOCK);
-        make(w.len(), |dw| {
+        make_output(w.len(), |dw| {
             let shared = Shared::new(&mut *dw);
             (0..shape.groups * blocks).into_par_iter().for_each(|block| {
                 let (group, first) = (block / blocks, block % blocks * BLOCK);

@@ -40,7 +40,7 @@ const G: [[f64; 3]; POINTS] = {
 };
 
 /// True where a geometry can be made this way, and where that saves a fifth of the products or more.
-pub(crate) fn pays(geometry: &Geometry, outputs: usize) -> bool {
+pub(crate) fn is_worthwhile(geometry: &Geometry, outputs: usize) -> bool {
     let height = geometry.out[0];
     geometry.taps == [3, 3]
         && geometry.step == 1
@@ -105,7 +105,7 @@ impl Rows {
     }
 
     /// From a point to the next among the transformed rows, `[point, plane, tile, column]`.
-    pub fn apart(&self) -> usize {
+    pub fn point_stride(&self) -> usize {
         self.planes * self.room * self.size[1]
     }
 }
@@ -242,7 +242,7 @@ unsafe fn along<V: Vector, const N: usize, const M: usize>(
 
 fn transform<const N: usize>(of: &impl Transform<N, POINTS>, source: &[f32], to: &mut [f32], rows: Rows) {
     let Rows { planes, size: [height, width], first, tiles, room } = rows;
-    let (zeros, apart) = (crate::scratch::zeros(width), rows.apart());
+    let (zeros, apart) = (crate::scratch::zeros(width), rows.point_stride());
     assert!(source.len() >= planes * height * width && to.len() >= POINTS * apart && tiles <= room);
     let (source, to, zeros) = (Ptr::new(source), PtrMut::of(to), Ptr::new(&zeros));
     with_vectors!(width, V => {
@@ -252,9 +252,10 @@ fn transform<const N: usize>(of: &impl Transform<N, POINTS>, source: &[f32], to:
                 unsafe {
                     let from: [Ptr; N] = std::array::from_fn(|i| {
                         let row = first + (tile * TILE + i) as isize;
-                        match (0..height as isize).contains(&row) {
-                            true => source.add((plane * height + row as usize) * width),
-                            false => zeros,
+                        if (0..height as isize).contains(&row) {
+                            source.add((plane * height + row as usize) * width)
+                        } else {
+                            zeros
                         }
                     });
                     let at = to.add((plane * room + tile) * width);
@@ -268,7 +269,7 @@ fn transform<const N: usize>(of: &impl Transform<N, POINTS>, source: &[f32], to:
 /// `A^T m` of every tile, and the bias of its plane; rows outside of the planes of `to` are dropped.
 pub(crate) fn output(made: &[f32], bias: Option<&[f32]>, to: &mut [Slot], rows: Rows) {
     let Rows { planes, size: [height, width], first, tiles, room } = rows;
-    let (mut spare, apart) = (crate::scratch::take(width), rows.apart());
+    let (mut spare, apart) = (crate::scratch::take(width), rows.point_stride());
     assert!(to.len() >= planes * height * width && made.len() >= POINTS * apart && tiles <= room);
     let (made, to, spare) = (Ptr::new(made), PtrMut::new(to), PtrMut::of(&mut spare));
     with_vectors!(width, V => {
@@ -280,10 +281,7 @@ pub(crate) fn output(made: &[f32], bias: Option<&[f32]>, to: &mut [Slot], rows: 
                     let at = made.add((plane * room + tile) * width);
                     let to: [PtrMut; TILE] = std::array::from_fn(|i| {
                         let row = first.unsigned_abs() + tile * TILE + i;
-                        match row < height {
-                            true => to.add((plane * height + row) * width),
-                            false => spare,
-                        }
+                        if row < height { to.add((plane * height + row) * width) } else { spare }
                     });
                     along::<V, POINTS, TILE>(&output, std::array::from_fn(|point| at.add(point * apart)), to, width);
                 }

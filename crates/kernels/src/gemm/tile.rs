@@ -50,7 +50,7 @@ impl Source {
 
 impl Out {
     /// As the source of an accumulation.
-    pub fn itself(self) -> Source {
+    pub fn as_source(self) -> Source {
         Source { start: Some(self.start.as_const()), row: self.row }
     }
 }
@@ -77,7 +77,7 @@ static AVX2: Level = Level { mr: 6, nr: 16, lanes: 8, avx: true, block: block_av
 static AVX512: Level = Level { mr: 8, nr: 48, lanes: 16, avx: true, block: block_avx512 };
 
 /// The best level of the running processor.
-pub(crate) fn level() -> &'static Level {
+pub(crate) fn best_level() -> &'static Level {
     #[cfg(target_arch = "x86_64")]
     {
         if crate::arch::has_avx512() {
@@ -258,7 +258,7 @@ unsafe fn edge<V: Vector, const MR: usize, const NV: usize>(
                 for i in 0..rows {
                     start.add(i * source.row).copy_to(to.start.add(i * WIDEST), columns);
                 }
-                from = to.itself();
+                from = to.as_source();
             }
         }
         match vectors {

@@ -125,7 +125,7 @@ impl Weights {
     }
 
     /// Whether a tensor is there.
-    pub(super) fn holds(&self, name: &str) -> bool {
+    pub(super) fn has_tensor(&self, name: &str) -> bool {
         self.files.iter().any(|(_, names)| names.contains(name))
     }
 }

@@ -35,6 +35,9 @@ pub fn outgoing(net: &Classifier) -> Vec<(String, Outgoing<'static>)> {
 }
 
 /// Reads a safetensors file into the network `config`, as [`from_stored`] does.
+///
+/// # Errors
+/// If the file cannot be read, or its tensors are not the network's, as with [`from_stored`].
 pub fn read(path: &Path, config: NetworkConfig, device: &Device) -> Result<Classifier> {
     // PyTorch counts the batches of every batch norm; nothing needs the count.
     let tensors = tensors::read(path, &|name| !name.ends_with("num_batches_tracked"))?;
@@ -50,6 +53,9 @@ pub fn read(path: &Path, config: NetworkConfig, device: &Device) -> Result<Class
 ///
 /// `module.` and `model.` before all names, and tensors called `num_batches_tracked`, are ignored. Any other tensor
 /// that is missing, left over or of another shape is an error, and so is a running variance below zero.
+///
+/// # Errors
+/// If the network is none ([`NetworkConfig::shapes`]), or its tensors are not those stored, as above.
 pub fn from_stored(
     config: NetworkConfig,
     tensors: Vec<(String, Stored)>,

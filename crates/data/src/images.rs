@@ -41,7 +41,7 @@ pub use limits::{PICTURE_PIXELS, SET_BYTES};
 pub use order::Epochs;
 
 use crate::permute::Permutation;
-use temper_base::random::key;
+use temper_base::random::key_of;
 
 const READ: &str = "read images";
 /// Sets the draw of a held-out part apart from all others of one seed.
@@ -111,10 +111,12 @@ pub fn open(path: &Path) -> Result<Splits> {
     }
     let python = ["cifar-10-batches-py", "data_batch_1"].iter().any(|name| path.join(name).exists());
     let problem = Problem::input(READ, path.display(), "no image data that can be read");
-    Err(match python {
-        true => problem.hint("this is CIFAR-10's Python version: take the binary version"),
-        false if path.join("tiny-imagenet-200.zip").exists() => problem.hint("unpack tiny-imagenet-200.zip first"),
-        false => problem.hint(nearby::hint(path).unwrap_or_else(|| LAYOUTS.to_owned())),
+    Err(if python {
+        problem.hint("this is CIFAR-10's Python version: take the binary version")
+    } else if path.join("tiny-imagenet-200.zip").exists() {
+        problem.hint("unpack tiny-imagenet-200.zip first")
+    } else {
+        problem.hint(nearby::hint(path).unwrap_or_else(|| LAYOUTS.to_owned()))
     })
 }
 
@@ -216,9 +218,10 @@ impl Images {
     pub fn select(&self, indices: &[u32]) -> Self {
         let pixels = indices.iter().flat_map(|&index| self.pixels(index as usize)).copied().collect();
         let labels = indices.iter().map(|&index| self.labels[index as usize]).collect();
-        let files = match self.files.is_empty() {
-            true => Vec::new(),
-            false => indices.iter().map(|&index| self.files[index as usize].clone()).collect(),
+        let files = if self.files.is_empty() {
+            Vec::new()
+        } else {
+            indices.iter().map(|&index| self.files[index as usize].clone()).collect()
         };
         Self {
             name: self.name.clone(),
@@ -259,7 +262,7 @@ impl Images {
         }
         let mut held = vec![false; self.len()];
         for (class, images) in of_class.iter().enumerate().filter(|(_, images)| !images.is_empty()) {
-            let order = Permutation::new(images.len() as u64, key(&[seed, HOLD_OUT, class as u64]));
+            let order = Permutation::new(images.len() as u64, key_of(&[seed, HOLD_OUT, class as u64]));
             let count = (images.len() as f64 * fraction).round() as u64;
             (0..count).for_each(|place| held[images[order.get(place) as usize] as usize] = true);
         }
