@@ -114,7 +114,7 @@ fn values(argument: &str, at: usize, source: &Source, sources: &[Source]) -> BTr
         };
         let shared = |other: &&Source| {
             let sibling = other.path.parent() == source.path.parent();
-            let parent = other.path.ends_with("mod.rs") && source.path.starts_with(other.path.parent().unwrap());
+            let parent = source.path.starts_with(other.path.with_extension(""));
             parent || (sibling && other.text.contains(&format!("pub(super) {line}")))
         };
         let found = in_file(source).or_else(|| sources.iter().filter(shared).find_map(in_file));
