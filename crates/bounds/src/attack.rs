@@ -66,6 +66,9 @@ pub(crate) enum Goal {
 /// Attacks every image of a batch in its box of radius `eps`, in evaluation mode (running statistics), until it is
 /// misclassified. `pixels` is `[N, C, H, W]` in [0, 1]; the images are those numbered from `first_index` on in their
 /// data set, which with the seed decides the random starts. Wrong images for the network are the user's error.
+///
+/// # Errors
+/// If the images do not fit the network, as [`Images::check`] says.
 pub fn attack(
     net: &Classifier,
     pixels: &[f32],
@@ -80,6 +83,9 @@ pub fn attack(
 }
 
 /// [`attack`] for images with any numbers.
+///
+/// # Errors
+/// As [`attack`].
 pub fn attack_images(
     net: &Classifier,
     images: Images,
@@ -91,6 +97,9 @@ pub fn attack_images(
 }
 
 /// [`attack_images`], which asks `stop` between passes: `None` once it has said so.
+///
+/// # Errors
+/// As [`attack`].
 pub fn attack_images_until(
     net: &Classifier,
     images: Images,
@@ -103,6 +112,9 @@ pub fn attack_images_until(
 }
 
 /// The same attack, but every image goes through all steps of all starts: the smallest margins that it finds.
+///
+/// # Errors
+/// As [`attack`].
 pub fn smallest_margins(
     net: &Classifier,
     images: Images,
@@ -115,6 +127,9 @@ pub fn smallest_margins(
 
 /// The images of the smallest margins, `[N, C, H, W]` in [0, 1]: what adversarial training trains on. Arguments as
 /// those of [`attack`].
+///
+/// # Errors
+/// As [`attack`].
 pub fn adversarial_images(
     net: &Classifier,
     pixels: &[f32],
@@ -328,9 +343,10 @@ impl Target<'_> {
     }
 
     pub fn logits(&self, x: Tensor<5>) -> Tensor<2> {
-        let trace = match self.plain {
-            true => self.net.trace_plain(x, Statistics::Running),
-            false => self.net.trace(x, Statistics::Running),
+        let trace = if self.plain {
+            self.net.trace_plain(x, Statistics::Running)
+        } else {
+            self.net.trace(x, Statistics::Running)
         };
         self.net.logits(&trace)
     }

@@ -270,9 +270,12 @@ impl Search<'_> {
         let numbers = 2 + c;
         let mut places = self.open();
         let draws: Vec<Vec<f32>> = (0..self.results.len())
-            .map(|place| match places.contains(&place) {
-                true => self.random(place, "squares", c * w + queries * numbers),
-                false => Vec::new(),
+            .map(|place| {
+                if places.contains(&place) {
+                    self.random(place, "squares", c * w + queries * numbers)
+                } else {
+                    Vec::new()
+                }
             })
             .collect();
         // Vertical stripes to begin with.

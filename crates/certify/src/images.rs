@@ -315,18 +315,12 @@ impl Manifest {
 
     /// An error unless these are the images of the run.
     pub fn require(&self, data: &Data, recipe: &Recipe) -> Result<()> {
-        match self.has_train(data) && self.has_test(&data.test) {
-            true => Ok(()),
-            false => Err(self.changed(recipe)),
-        }
+        if self.has_train(data) && self.has_test(&data.test) { Ok(()) } else { Err(self.changed(recipe)) }
     }
 
     /// An error unless these are the test images of the run.
     pub fn require_test(&self, test: &Images, recipe: &Recipe) -> Result<()> {
-        match self.has_test(test) {
-            true => Ok(()),
-            false => Err(self.changed(recipe)),
-        }
+        if self.has_test(test) { Ok(()) } else { Err(self.changed(recipe)) }
     }
 
     /// Whether these are the images that the run is trained on. The name does not count: a folder can be renamed.

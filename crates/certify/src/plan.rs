@@ -299,16 +299,17 @@ fn look_for_trouble(recipe: &Recipe, plan: &Plan, fresh: bool, warnings: &mut Wa
     }
     let accumulation = settings::accumulation(recipe)?;
     if accumulation.pieces > 1 && plan.config.has_batch_norm() {
-        match accumulation.whole_batch_statistics {
-            false => warn(
+        if !accumulation.whole_batch_statistics {
+            warn(
                 format!("each of the {} pieces of a batch is normalised with its own statistics", accumulation.pieces),
                 "as in the paper's code, but not the numbers of a whole batch; batch.statistics = \"batch\" normalises all with those of \
-                 the batch, through which then no gradient flows",
-            ),
-            true => warn(
+             the batch, through which then no gradient flows",
+            )
+        } else {
+            warn(
                 "no gradient flows through the batch-norm statistics, since they are of the whole batch".into(),
                 "batch.accumulate = 1 trains on whole batches",
-            ),
+            )
         }
     }
     if let Some(problem) = settings::small_last_batch(recipe, &plan.config, size.train)? {

@@ -99,9 +99,10 @@ pub struct Normalisation {
 impl Normalisation {
     fn new(mean: &[f32], std: &[f32], why: &str) -> Self {
         let list = |values: &[f32]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(", ");
-        let because = match mean.iter().all(|mean| *mean == 0.0) && std.iter().all(|std| *std == 1.0) {
-            true => format!("pixels from 0 to 1 as they are: {why}"),
-            false => format!("mean {}, deviation {}: {why}", list(mean), list(std)),
+        let because = if mean.iter().all(|mean| *mean == 0.0) && std.iter().all(|std| *std == 1.0) {
+            format!("pixels from 0 to 1 as they are: {why}")
+        } else {
+            format!("mean {}, deviation {}: {why}", list(mean), list(std))
         };
         Self { mean: mean.to_vec(), std: std.to_vec(), because }
     }

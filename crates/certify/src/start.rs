@@ -369,10 +369,8 @@ fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), P
     for note in data.notes() {
         listener.say(&format_args!("            {note}"));
     }
-    let normalised = match fresh {
-        true => settings::normalisation(recipe, &data.train)?.because,
-        false => "as in the base run".to_owned(),
-    };
+    let normalised =
+        if fresh { settings::normalisation(recipe, &data.train)?.because } else { "as in the base run".to_owned() };
     listener.say(&format_args!("pixels      {normalised}"));
     let chosen = match &data.holdout {
         Some(images) => {
@@ -388,9 +386,10 @@ fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), P
     ));
     let accumulation = settings::accumulation(recipe)?;
     if accumulation.pieces > 1 {
-        let statistics = match accumulation.whole_batch_statistics {
-            true => "with the batch-norm statistics of the whole batch, through which no gradient flows",
-            false => "each with its own batch-norm statistics",
+        let statistics = if accumulation.whole_batch_statistics {
+            "with the batch-norm statistics of the whole batch, through which no gradient flows"
+        } else {
+            "each with its own batch-norm statistics"
         };
         listener.say(&format_args!("batches     in {} pieces, {statistics}", accumulation.pieces));
     }

@@ -130,9 +130,10 @@ fn gradients_in_time(
     let images = batch.labels.len();
     let size = batch.pixels.len() / images;
     let piece = images.div_ceil(accumulation.pieces.max(1));
-    let whole = match accumulation.whole_batch_statistics && accumulation.pieces > 1 {
-        true => Some(clean_moments(net, batch, device)),
-        false => None,
+    let whole = if accumulation.whole_batch_statistics && accumulation.pieces > 1 {
+        Some(clean_moments(net, batch, device))
+    } else {
+        None
     };
     if let Some(moments) = &whole {
         net.update_running(moments, &net.batch_norm_counts(images));
@@ -231,9 +232,10 @@ fn piece_loss(
     let [c, h, w] = net.config.input;
     let shape = [labels.len(), c, h, w];
     let bounded = method.bounds(radius);
-    let x = match bounded {
-        true => boxes::boxes(pixels, shape, method.bound_radius(radius), &net.mean, &net.std, device),
-        false => boxes::clean(pixels, shape, &net.mean, &net.std, device),
+    let x = if bounded {
+        boxes::boxes(pixels, shape, method.bound_radius(radius), &net.mean, &net.std, device)
+    } else {
+        boxes::clean(pixels, shape, &net.mean, &net.std, device)
     };
     let trace = net.trace(x, statistics);
     let clean = losses::cross_entropy(net.logits(&trace), labels);
@@ -265,9 +267,10 @@ fn robust_loss(net: &Classifier, trace: &Trace, labels: &[u32], method: &Method,
         return crown::fused_loss(net, trace, labels, beta);
     }
     let margins = net.margins(trace, labels);
-    losses::robust_loss(match beta > 0.0 {
-        true => crown::margins(net, trace, labels) * beta + margins * (1.0 - beta),
-        false => margins,
+    losses::robust_loss(if beta > 0.0 {
+        crown::margins(net, trace, labels) * beta + margins * (1.0 - beta)
+    } else {
+        margins
     })
 }
 

@@ -420,9 +420,10 @@ impl Recipe {
         let (Ok(metric), Ok(mean), Ok(tolerance)) = parts else { return Expectation::None };
         let bears = |path: &&str| find_key(path).is_none_or(|key| key.bears);
         let changed: Vec<&str> = self.overridden().into_iter().filter(bears).collect();
-        match changed.is_empty() {
-            true => Expectation::Check { metric, mean, tolerance },
-            false => Expectation::Off(format!("not checked, since --set changed {}", changed.join(", "))),
+        if changed.is_empty() {
+            Expectation::Check { metric, mean, tolerance }
+        } else {
+            Expectation::Off(format!("not checked, since --set changed {}", changed.join(", ")))
         }
     }
 

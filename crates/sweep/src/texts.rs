@@ -62,10 +62,9 @@ impl Texts {
                 let absent: Vec<&String> = paths.iter().filter(|path| !there(path)).collect();
                 for path in &absent {
                     let problem = recipe.problem(&key, format!("{path}: no such file or directory"));
-                    self.miss(problem.hint(match path.starts_with("corpus/") {
-                        true => "scripts/corpora.py makes it: `temper recipe show rewarm/docs` has the commands",
-                        false => "paths are relative to the current directory; --set replaces one of a variant, --set-base one of the base",
-                    }));
+                    let made = "scripts/corpora.py makes it: `temper recipe show rewarm/docs` has the commands";
+                    let named = "paths are relative to the current directory; --set replaces one of a variant, --set-base one of the base";
+                    self.miss(problem.hint(if path.starts_with("corpus/") { made } else { named }));
                 }
                 if !absent.is_empty() {
                     found.push((key, String::new(), format!("text at {}", paths.join(" "))));
@@ -195,9 +194,10 @@ impl Texts {
             }
             return Ok(short(all));
         }
-        match path.is_file() {
-            true => self.once(format!("file {}", path.display()), || of_file(path)),
-            false => Ok(path.display().to_string()),
+        if path.is_file() {
+            self.once(format!("file {}", path.display()), || of_file(path))
+        } else {
+            Ok(path.display().to_string())
         }
     }
 }

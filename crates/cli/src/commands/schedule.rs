@@ -181,9 +181,9 @@ fn resolve(recipe: &Recipe, units: Units) -> Result<Plan, Problems> {
             error => recipe.problem(key, error),
         })
     };
-    let horizon = recipe.length("run.horizon").map_err(|problem| match keeps_schedule(recipe).unwrap_or(false) {
-        true => problem.hint("clocks.schedule = \"keep\": the schedule is that of the run it branches from, whose recipe `base` can name"),
-        false => problem,
+    let horizon = recipe.length("run.horizon").map_err(|problem| {
+        let hint = "clocks.schedule = \"keep\": the schedule is that of the run it branches from, whose recipe `base` can name";
+        if keeps_schedule(recipe).unwrap_or(false) { problem.hint(hint) } else { problem }
     })?;
     let horizon = steps("run.horizon", horizon, None)?;
     let stop = recipe.opt("run.stop", Recipe::length)?.map(|stop| steps("run.stop", stop, Some(horizon))).transpose();
