@@ -70,7 +70,10 @@ pub(crate) enum Goal {
 
 /// Attacks every image of a batch in its box of radius `eps`, in evaluation mode (running statistics), until it is
 /// misclassified. `pixels` is `[N, C, H, W]` in [0, 1]; the images are those numbered from `first_index` on in their
-/// data set, which with the seed decides the random starts. Wrong images for the network are the user's error.
+/// data set, which with the seed decides the random starts.
+///
+/// # Errors
+/// If the images do not fit the network, as [`Images::check`] says.
 pub fn attack(
     net: &Classifier,
     pixels: &[f32],
@@ -85,6 +88,9 @@ pub fn attack(
 }
 
 /// [`attack`] for images with any numbers.
+///
+/// # Errors
+/// As [`attack`].
 pub fn attack_images(
     net: &Classifier,
     images: Images,
@@ -96,6 +102,9 @@ pub fn attack_images(
 }
 
 /// [`attack_images`], which asks `stop` between passes: `None` once it has said so.
+///
+/// # Errors
+/// As [`attack`].
 pub fn attack_images_until(
     net: &Classifier,
     images: Images,
@@ -108,6 +117,9 @@ pub fn attack_images_until(
 }
 
 /// The same attack, but every image goes through all steps of all starts: the smallest margins that it finds.
+///
+/// # Errors
+/// As [`attack`].
 pub fn smallest_margins(
     net: &Classifier,
     images: Images,
@@ -120,6 +132,9 @@ pub fn smallest_margins(
 
 /// The images of the smallest margins, `[N, C, H, W]` in [0, 1]: what adversarial training trains on. Arguments as
 /// those of [`attack`].
+///
+/// # Errors
+/// As [`attack`].
 pub fn adversarial_images(
     net: &Classifier,
     pixels: &[f32],

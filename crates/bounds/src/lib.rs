@@ -13,6 +13,8 @@
 //! enough to swallow a radius, a bound can be wrong and certify an image that has another class in its box. On trained networks the
 //! error is 1e-7 to 1e-6 of the margins.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod attack;
 pub mod boxes;
 pub mod crown;

@@ -74,9 +74,10 @@ pub fn evaluate(
         clean_loss += rows as f64 * scalar(losses::cross_entropy(logits.clone(), &batch.labels));
         robust_loss += rows as f64 * scalar(losses::robust_loss(margins.clone()));
         let states = layer_states(net, &trace);
-        match layers.is_empty() {
-            true => layers = states,
-            false => layers.iter_mut().zip(&states).for_each(|(sum, state)| sum.add(state)),
+        if layers.is_empty() {
+            layers = states
+        } else {
+            layers.iter_mut().zip(&states).for_each(|(sum, state)| sum.add(state))
         }
         drop(trace);
         let clean = clean_margins(logits, &batch.labels);

@@ -140,7 +140,7 @@ impl Tower for CertifyTask {
             accumulation: spec.accumulation,
             precise_batch_norm: spec.precise_batch_norm,
             sets,
-            eval: spec.eval.clone(),
+            eval: spec.eval,
             seed,
             device: device.clone(),
             fresh_statistics: None,

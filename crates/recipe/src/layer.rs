@@ -198,9 +198,10 @@ pub(crate) fn unknown(item: &Item, schema: &'static Schema) -> Problem {
         Some(near) => vec![near],
         None => candidates.iter().filter(ends_alike).map(String::as_str).take(3).collect(),
     };
-    let hint = match suggestions.is_empty() {
-        true => "the table of keys lists all".to_owned(),
-        false => format!("did you mean `{}`? the table of keys lists all", suggestions.join("` or `")),
+    let hint = if suggestions.is_empty() {
+        "the table of keys lists all".to_owned()
+    } else {
+        format!("did you mean `{}`? the table of keys lists all", suggestions.join("` or `"))
     };
     Problem::input("read recipe", place, "there is no such key").hint(hint)
 }

@@ -26,7 +26,7 @@ pub use check::Check;
 pub use library::{Library, nearest};
 pub use recipe::{Change, Entry, Origin, Recipe, diff};
 pub use resolve::is_name;
-pub use schema::{KEYS, Key, Refers, Schema, Task};
+pub use schema::{Fields, KEYS, Key, Refers, Schema, Task};
 pub use value::{Kind, Range, Value, radius};
 
 /// The code of the README compiles and runs.

@@ -7,6 +7,9 @@ use crate::check::Check;
 use crate::recipe::Recipe;
 use crate::value::Kind;
 
+/// The keys of a section, without the section, beside a choice; `None` for what is no choice.
+pub type Fields = fn(&str) -> Option<Vec<&'static str>>;
+
 /// One key of a recipe.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -32,8 +35,8 @@ pub struct Key {
     pub instead_of: Option<&'static str>,
     /// Keys that a choice of this one sets anew: what earlier layers gave for them is forgotten.
     pub resets: &'static [&'static str],
-    /// Which keys its section has beside a choice of this one, as `lr.shape` decides; `None` for what is no choice.
-    pub chooses: Option<fn(&str) -> Option<Vec<&'static str>>>,
+    /// Which keys its section has beside a choice of this one, as `lr.shape` decides.
+    pub chooses: Option<Fields>,
     /// Its name in recipes and runs of earlier versions.
     pub formerly: Option<&'static str>,
     /// Whether a recipe has it from those that it extends.
@@ -108,7 +111,7 @@ impl Key {
     }
 
     /// Its choice decides which keys its section has.
-    pub const fn chooses(self, fields: fn(&str) -> Option<Vec<&'static str>>) -> Self {
+    pub const fn chooses(self, fields: Fields) -> Self {
         Self { chooses: Some(fields), ..self }
     }
 

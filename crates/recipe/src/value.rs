@@ -184,13 +184,14 @@ impl Kind {
                 let text = |item: &toml::Value| item.as_str().map(str::to_owned).ok_or_else(wrong);
                 items.iter().map(text).collect::<Result<Vec<_>, _>>().map(Value::Texts)
             }
-            (Kind::Choice(choices), toml::Value::String(text)) => match choices.contains(&text.as_str()) {
-                true => Ok(Value::Text(text.clone())),
-                false => {
+            (Kind::Choice(choices), toml::Value::String(text)) => {
+                if choices.contains(&text.as_str()) {
+                    Ok(Value::Text(text.clone()))
+                } else {
                     let hint = nearest(text, choices.iter().copied()).map(|word| format!("did you mean \"{word}\"?"));
                     Err(Refusal { hint, ..wrong() })
                 }
-            },
+            }
             (Kind::Length | Kind::Horizon, _) => {
                 let length = read_length(value, wrong)?;
                 match (self, length) {

@@ -233,11 +233,10 @@ fn figures(results: &Results, setting: &Setting) -> Vec<Drawn> {
     let courses = metrics.iter().any(|metric| variants.iter().any(|(n, _)| course(results, *n, metric).len() > 1));
     if courses {
         let figure = curves(results, setting, &variants, &ending);
-        let far = match variants.iter().any(|(index, _)| begins_anew(results, *index)) {
-            true => {
-                " Fresh weights do not stretch an axis: a line of theirs may lie beyond the frame, its numbers are in the table."
-            }
-            false => "",
+        let far = if variants.iter().any(|(index, _)| begins_anew(results, *index)) {
+            " Fresh weights do not stretch an axis: a line of theirs may lie beyond the frame, its numbers are in the table."
+        } else {
+            ""
         };
         let caption =
             format!("Mean over the seeds at every evaluation; the area is one standard deviation to both sides.{far}");
@@ -297,9 +296,10 @@ fn curves(results: &Results, setting: &Setting, variants: &[(usize, &str)], endi
             |line: &Line| variants.iter().any(|(index, name)| *name == line.name && begins_anew(results, *index));
         let continued: Vec<&Line> = lines.iter().filter(|line| !fresh(line)).collect();
         // What begins from fresh weights is far off; the axis shows how the others differ.
-        let (others, anew) = match squeezed(if continued.is_empty() { lines.iter().collect() } else { continued }) {
-            true => (Reach::Tail, Reach::Nothing),
-            false => (Reach::All, Reach::Tail),
+        let (others, anew) = if squeezed(if continued.is_empty() { lines.iter().collect() } else { continued }) {
+            (Reach::Tail, Reach::Nothing)
+        } else {
+            (Reach::All, Reach::Tail)
         };
         let all_anew = lines.iter().all(fresh);
         for line in &mut lines {

@@ -194,9 +194,10 @@ impl Texts {
             }
             return Ok(short(all));
         }
-        match path.is_file() {
-            true => self.once(format!("file {}", path.display()), || of_file(path)),
-            false => Ok(path.display().to_string()),
+        if path.is_file() {
+            self.once(format!("file {}", path.display()), || of_file(path))
+        } else {
+            Ok(path.display().to_string())
         }
     }
 }

@@ -349,10 +349,7 @@ fn wrong_types_and_values() {
         ("expect.mean = 1.0", &["needs expect.metric and expect.tolerance too"]),
         ("data.train.never = false", &["nothing of this name"]),
     ] {
-        let text = match line.starts_with("extends") {
-            true => format!("{line}\n{SMALL}"),
-            false => with(line),
-        };
+        let text = if line.starts_with("extends") { format!("{line}\n{SMALL}") } else { with(line) };
         only(&wrong(&text, &[]), parts);
     }
     only(&wrong("seed = 1\n[model\nlayers = 2", &[]), &["my.toml:2", "not valid TOML"]);

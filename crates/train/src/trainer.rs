@@ -223,9 +223,10 @@ impl<T: Task> Trainer<T> {
             }
             let step = self.state.step;
             let last = step == self.settings.stop;
-            let whole = match last || step.is_multiple_of(self.settings.eval_every) {
-                true => self.evaluate(watch, &mut sitting)?,
-                false => true,
+            let whole = if last || step.is_multiple_of(self.settings.eval_every) {
+                self.evaluate(watch, &mut sitting)?
+            } else {
+                true
             };
             for wanted in watch.keep_at() {
                 if !self.settings.keep_at.contains(&wanted) {

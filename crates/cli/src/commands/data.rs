@@ -166,9 +166,10 @@ pub(super) fn leave_nothing(folder: &Path, fresh: bool, whole: Option<&'static s
             }
         }
         remove_if_empty(&folder, fresh);
-        Some(match whole.is_some_and(|name| folder.join(name).exists()) {
-            true => "stopped; all files are there, and complete".into(),
-            false => "stopped; unfinished files are removed".into(),
+        Some(if whole.is_some_and(|name| folder.join(name).exists()) {
+            "stopped; all files are there, and complete".into()
+        } else {
+            "stopped; unfinished files are removed".into()
         })
     })
 }

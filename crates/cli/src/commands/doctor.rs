@@ -119,14 +119,12 @@ fn machine_checks(checks: &mut Vec<Check>, numbers: &mut serde_json::Map<String,
         [] => format!("{cpu}, {}", std::env::consts::ARCH),
         names => format!("{cpu}, {} with {}", std::env::consts::ARCH, names.join(", ")),
     };
-    checks.push(match cfg!(target_arch = "x86_64") && !temper_kernels::arch::has_avx2() {
-        true => Check::note(
-            "processor",
-            format!("{found}; not both AVX2 and FMA"),
-            "training is several times slower than on a processor with AVX2 and FMA (Intel since 2013, AMD since 2015); \
-             a virtual machine may hide them: choose its processor type `host`",
-        ),
-        false => Check::ok("processor", found),
+    checks.push(if cfg!(target_arch = "x86_64") && !temper_kernels::arch::has_avx2() {
+        let remedy = "training is several times slower than on a processor with AVX2 and FMA (Intel since 2013, AMD since 2015); \
+             a virtual machine may hide them: choose its processor type `host`";
+        Check::note("processor", format!("{found}; not both AVX2 and FMA"), remedy)
+    } else {
+        Check::ok("processor", found)
     });
     let (threads, cores) = (env.threads, env.cores);
     let found = format!("{threads} of {cores} {}", if cores == 1 { "core" } else { "cores" });

@@ -118,10 +118,11 @@ impl Places {
             return Ok(Self { folders: folders.collect(), addresses });
         };
         if !from.contains("://") {
-            return match Path::new(from).is_dir() {
-                true => Ok(Self { folders: vec![from.into()], addresses: Vec::new() }),
-                false => Err(Problem::input(FETCH, "--from", format!("{from} is neither a folder nor an address"))
-                    .hint("an address begins with https:// or http://")),
+            return if Path::new(from).is_dir() {
+                Ok(Self { folders: vec![from.into()], addresses: Vec::new() })
+            } else {
+                Err(Problem::input(FETCH, "--from", format!("{from} is neither a folder nor an address"))
+                    .hint("an address begins with https:// or http://"))
             };
         }
         if args.offline {
@@ -201,9 +202,10 @@ fn not_here(set: &Known, places: &Places, source: &Source, missing: &[&KnownFile
     let names = list(missing.iter().map(|file| file.name.to_owned()).collect());
     let folders = list(places.folders.iter().map(|folder| folder.display().to_string()).collect());
     let why = format!("not on this machine: {names}; looked in {folders}");
-    let hint = match places.addresses.is_empty() {
-        true => "another --from may have them".to_owned(),
-        false => format!("leave out --offline, or {}", by_hand(places, source)),
+    let hint = if places.addresses.is_empty() {
+        "another --from may have them".to_owned()
+    } else {
+        format!("leave out --offline, or {}", by_hand(places, source))
     };
     Problem::input(FETCH, set.name, why).hint(hint)
 }

@@ -249,9 +249,10 @@ fn load(name: &str) -> Result<(Sweep, Vec<Problem>), Problems> {
 
 /// The name of its folder: a built-in sweep's own, a file's without folder and ending.
 fn short_name(sweep: &Sweep) -> String {
-    match SWEEPS.iter().any(|(known, _)| *known == sweep.name) {
-        true => sweep.name.clone(),
-        false => Path::new(&sweep.name).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    if SWEEPS.iter().any(|(known, _)| *known == sweep.name) {
+        sweep.name.clone()
+    } else {
+        Path::new(&sweep.name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 

@@ -76,11 +76,10 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     };
     asked.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
     let mut file = Store::open(&folder, kind, &asked)?;
-    let mut stack = match args.radius {
-        true => None,
-        false => {
-            Some(Stack::open(&folder.join("counterexamples.npy"), opened.net.config.input, file.counterexamples())?)
-        }
+    let mut stack = if args.radius {
+        None
+    } else {
+        Some(Stack::open(&folder.join("counterexamples.npy"), opened.net.config.input, file.counterexamples())?)
     };
     let mut done = file.lines.len();
     if done > 0 {
@@ -126,9 +125,10 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let seconds = meter.seconds();
     drop(meter);
     let rate = if done > first { Some((done - first) as f64 / seconds) } else { None };
-    match args.radius {
-        true => tell_radii(args, &file, &asked, rate, printer),
-        false => tell_verdicts(args, &file, &asked, rate, printer),
+    if args.radius {
+        tell_radii(args, &file, &asked, rate, printer)
+    } else {
+        tell_verdicts(args, &file, &asked, rate, printer)
     }
 }
 
