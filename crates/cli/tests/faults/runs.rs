@@ -63,10 +63,12 @@ fn the_first_update_is_not_begun_if_it_cannot_end() {
     for run in ["pieces", "whole"] {
         assert_eq!(folder.losses(run).len(), 0, "{run}");
         assert_eq!(folder.checkpoints(run), [0], "{run}");
-        assert!(folder.events_of(run, "stop").iter().all(|stop| stop["reason"] == "time limit"), "{run}");
+        // On a busy machine the second may be over before the sets are evaluated; the reason then says that too.
+        let stops = folder.events_of(run, "stop");
+        let by_time =
+            |stop: &serde_json::Value| stop["reason"].as_str().is_some_and(|reason| reason.starts_with("time limit"));
+        assert!(!stops.is_empty() && stops.iter().all(by_time), "{run}: {stops:?}");
     }
-    // Nothing was lost: the sets are evaluated, and what is missing are updates.
-    assert_eq!(folder.events_of("pieces", "eval").len(), 1);
 
     // Images that are attacked for a minute before the update.
     folder.write("clothes.toml", CLOTHES);
