@@ -1,6 +1,6 @@
 //! Projected gradient descent in the box of an image (Madry et al. 2018): the other side of a certificate.
 //!
-//! Images stay on the device ([`Batch`], [`Walk`]); one pass of the network reads back a margin and a class of each, which are its
+//! Images stay on the device (`Batch`, `Walk`); one pass of the network reads back a margin and a class of each, which are its
 //! results and say who is left alone.
 //!
 //! Verdicts and evaluations attack with [`search`](crate::search), as hard as the budget allows. Adversarial training needs many

@@ -221,7 +221,7 @@ pub fn write(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
 /// The same for a file that others may look for at once: it is whole or absent, and replaces no file.
 ///
 /// # Errors
-/// As [`write`], and if there is a file of that name.
+/// As [`write`](fn@write), and if there is a file of that name.
 pub fn write_whole(path: &Path, tensors: Vec<(String, Outgoing)>) -> Result<Losses> {
     let losses = narrow::survey(&tensors)?;
     let mut file = AtomicFile::create(path)?;

@@ -6,7 +6,7 @@
 //! two against each other.
 //!
 //! To add an operation: write its arithmetic in `temper-kernels`; here, one file with a struct that
-//! implements [`fused::Fused`] (forward, what to save, backward), a public function that picks the
+//! implements `fused::Fused` (forward, what to save, backward), a public function that picks the
 //! body, and its plain composition in [`composed`]. `layer_norm.rs` is the shortest complete example.
 
 #![warn(clippy::missing_errors_doc)]

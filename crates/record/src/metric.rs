@@ -12,7 +12,7 @@ use crate::event::{CERTIFY, LM};
 /// What is known about a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
-    /// Its name in `metrics.jsonl`. Where [`by_layer`](Self::by_layer) is set, `.` and the name of a layer follow.
+    /// Its name in `metrics.jsonl`. Where `by_layer` is set, `.` and the name of a layer follow.
     pub name: &'static str,
     /// What figures and tables call it.
     pub title: &'static str,

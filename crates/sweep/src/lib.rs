@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`file`] | the format; [`choose`] takes one size of it, every variant with all its overrides |
+//! | [`file`](mod@file) | the format; [`choose`] takes one size of it, every variant with all its overrides |
 //! | [`tree`] | the runs, each known by the hash of what decides its numbers; equal ones are one |
 //! | [`texts`] | what they train on, named by its content and tokenised once |
 //! | [`cost`] | what the tree costs |
