@@ -180,7 +180,8 @@ impl Spec for LmSpec {
         let (batch, seq_len) = (recipe.usize("batch.sequences")?, recipe.usize("data.seq_len")?);
         if tokens_per_step(recipe)? > LARGEST {
             let why = format!("{batch} sequences of {seq_len} tokens are more than an update can have");
-            return Err(recipe.problem("batch.sequences", why).into());
+            let key = if seq_len > batch { "data.seq_len" } else { "batch.sequences" };
+            return Err(recipe.problem(key, why).into());
         }
         Ok(Self {
             run,

@@ -115,6 +115,10 @@ impl Resolver {
         let Some(key) = schema.find(path) else {
             return self.problems.push(layer::unknown(item, schema));
         };
+        if path == "extends" && layer > self.own {
+            let why = "a recipe says itself what it extends: its layers are read before this one";
+            return self.problem(&item.place, path, why, Some("write it into the recipe".to_owned()));
+        }
         if let Some(name) = chosen_name(key, path).filter(|name| !is_name(name)) {
             let why = format!("`{name}` cannot be a name: letters, digits, - and _ can");
             return self.problem(&item.place, path, why, None);

@@ -301,6 +301,12 @@ fn unknown_keys_name_the_nearest() {
     only(&wrong(&with("data.train = 'corpus'"), &[]), &["data.train: this is a table", "data.train.*.path"]);
 }
 
+/// What a recipe extends is read before it; an override comes too late to say so.
+#[test]
+fn overrides_extend_nothing() {
+    only(&wrong(&with(""), &["extends=rewarm/german"]), &["--set extends", "a recipe says itself what it extends"]);
+}
+
 #[test]
 fn all_problems_at_once() {
     let text = "sed = 3\n[model]\nlayers = 'six'\nheads = 0\n[lr]\npeak = 1e-3\nwarmup = '3 weeks'\nmin_ratio = 1.5\n[eval]\nevery = true";
