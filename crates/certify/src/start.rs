@@ -13,7 +13,6 @@ use temper_model::image::stored;
 use temper_recipe::{Recipe, Task};
 use temper_record::checkpoint::Checkpoint;
 use temper_record::run::RunDir;
-use temper_record::series::RunSeries;
 use temper_schedule::EpsShape;
 use temper_train::lengths::Lengths;
 use temper_train::machine;
@@ -72,14 +71,6 @@ impl Tower for CertifyTask {
             require_same_batches(spec, &base.recipe, base.name)?;
         }
         Ok(draft)
-    }
-
-    /// What the base trained with, which its recipe need not say: the base may have kept it from the run it branched from.
-    fn seed(spec: &CertifySpec, base: Option<&Base>) -> Result<u64> {
-        match base.filter(|base| base.clocks.rng) {
-            Some(base) => Ok(RunSeries::without_steps(&base.run)?.info.seed),
-            None => Ok(spec.run.seed),
-        }
     }
 
     fn open(spec: &CertifySpec, data: Data, _: &mut Classifier, _: Option<&Base>) -> Result<Data, Problems> {

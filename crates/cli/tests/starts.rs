@@ -43,6 +43,11 @@ fn a_branch_keeps_what_it_says() {
     run("clocks.data=keep");
     assert_eq!(folder.state("kept", 1)["samples"], base["samples"].as_u64().unwrap() + 4);
     assert!(all_zero(&folder.read(&Folder::checkpoint("kept", 0, "optimizer.safetensors"))));
+    // The seed of its own recipe counts for nothing where the base's random state is kept.
+    let own = [&set("clocks.rng=keep")[..], &["--set".to_owned(), "seed=7".to_owned()]].concat();
+    let _ = fs::remove_dir_all(folder.path("kept"));
+    folder.ok(&own.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(folder.events_of("kept", "start")[0]["seed"], folder.events_of("base", "start")[0]["seed"]);
     run("clocks.weights=reset");
     let weights = |run: &str, step| folder.read(&Folder::checkpoint(run, step, "model.safetensors"));
     assert!(weights("kept", 0) != weights("base", 40));

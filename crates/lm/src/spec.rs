@@ -341,6 +341,14 @@ fn check(check: &mut Check) {
         let why = "there is nothing to train on";
         check.problem("data.train", why, "for example data.train.docs.path = \"corpus/docs\"");
     }
+    let names = check.recipe.names("data.train");
+    let weight = |name: &str| format!("data.train.{name}.weight");
+    if let Some(first) = names.first().map(|name| weight(name))
+        && names.iter().all(|name| check.recipe.f64(&weight(name)) == Ok(0.0))
+    {
+        let why = "nothing is trained on: every source has weight 0";
+        check.problem(&first, why, "a weight above 0, or another source");
+    }
 }
 
 fn check_sound(recipe: &Recipe) -> Vec<Problem> {

@@ -67,6 +67,10 @@ const OWN: &[Key] = &[
     Key::new("log.every", ALength, "distance between log lines").default("\"10 steps\"").free(),
 ];
 
+/// Why a recipe may lack what decides its schedule.
+const OF_BASE: &str =
+    "clocks.schedule = \"keep\": the schedule is that of the run it branches from, whose recipe `base` can name";
+
 /// What a recipe says of its run, whatever it trains.
 #[derive(Debug, Clone)]
 pub struct RunSpec {
@@ -126,7 +130,9 @@ impl RunSpec {
             (Ok(lr), Ok(horizon)) => (lr, horizon),
             (lr, horizon) => {
                 let missing = horizon.err().into_iter().chain(lr.err().unwrap_or_default());
-                return Err(missing.collect::<Vec<_>>().into());
+                let kept = clocks::keeps(recipe, clocks::SCHEDULE);
+                let hinted = |problem: Problem| if kept { problem.hint(OF_BASE) } else { problem };
+                return Err(missing.map(hinted).collect::<Vec<_>>().into());
             }
         };
         Ok(Self {

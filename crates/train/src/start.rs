@@ -18,8 +18,8 @@ use crate::checkpoint::{State, read_optimizer, read_state};
 use crate::lengths::Lengths;
 use crate::optimizer::Optimizer;
 use crate::run::{self, About, Session, Started};
-use crate::spec::Spec;
 use crate::spec::clocks::Clocks;
+use crate::spec::{RunSpec, Spec};
 use crate::trainer::{Task, Trainer};
 
 /// The run that a branch continues, at the checkpoint that it continues from.
@@ -73,11 +73,6 @@ pub trait Tower: Task + Sized {
         run: &RunDir,
         session: Session,
     ) -> Result<(Self::Model, Self::Sources), Problems>;
-
-    /// The seed of the order of the data.
-    fn seed(spec: &Self::Spec, _base: Option<&Base>) -> Result<u64> {
-        Ok(spec.run().seed)
-    }
 
     /// Opens the data.
     fn open(
@@ -250,7 +245,7 @@ fn build<T: Tower>(
         let (name, step) = (base.name, base.state.step);
         listener.say(&format_args!("branch of {name} at step {step}: {}", base.clocks.sentence()));
     }
-    let seed = T::seed(spec, base)?;
+    let seed = seed(spec.run(), base)?;
     let mut data = T::open(spec, sources, &mut model, base)?;
     let lengths = T::lengths(spec, &data, limits.max_steps.map(|n| state.step.saturating_add(n)))?;
     run::require_updates(spec.run(), &lengths, &state)?;
@@ -274,6 +269,15 @@ fn build<T: Tower>(
     let trainer = Trainer { settings, schedule, task, run: run.clone(), state, recorder };
     trainer.check_weights()?;
     Ok((trainer, lengths))
+}
+
+/// The seed of the order of the data. What a base trained with, its recipe need not say: it may have kept it from the run that it
+/// branched from.
+fn seed(spec: &RunSpec, base: Option<&Base>) -> Result<u64> {
+    match base.filter(|base| base.clocks.rng) {
+        Some(base) => Ok(RunSeries::without_steps(&base.run)?.info.seed),
+        None => Ok(spec.seed),
+    }
 }
 
 /// The clocks that a branch begins with.

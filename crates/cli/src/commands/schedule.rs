@@ -19,7 +19,6 @@ use temper_record::metric;
 use temper_report::{ScheduleCurve, Table, schedule_svg};
 use temper_schedule::sparkline::curve;
 use temper_schedule::{Convention, EpsSchedule, Length, LengthError, Schedule, Units, sparkline};
-use temper_train::spec::clocks::{SCHEDULE, keeps};
 use temper_train::spec::{self, RunSpec, Spec};
 
 use crate::args;
@@ -78,11 +77,11 @@ pub fn run(args: &args::Schedule, printer: &Printer) -> Outcome {
     }
     let plan = match Trains::of(&recipe) {
         Trains::LanguageModel => {
-            let spec: LmSpec = read(&recipe)?;
+            let spec = LmSpec::read(&recipe)?;
             let units = Units { tokens_per_step: spec.tokens_per_step(), tokens_per_epoch: None };
             Plan { update: Some([spec.batch, spec.seq_len]), ..resolve(&spec.run, units)? }
         }
-        Trains::Classifier => certified(&read(&recipe)?, printer)?,
+        Trains::Classifier => certified(&CertifySpec::read(&recipe)?, printer)?,
     };
     if args.csv {
         csv(&plan, args.every, printer);
@@ -199,17 +198,6 @@ fn resolve(spec: &RunSpec, units: Units) -> Result<Plan, Problems> {
             .collect::<Vec<_>>()
             .into()),
     }
-}
-
-/// Reads the recipe. What is missing may be that of a run that it branches from.
-fn read<S: Spec>(recipe: &Recipe) -> Result<S, Problems> {
-    S::read(recipe).map_err(|problems| {
-        if !keeps(recipe, SCHEDULE) {
-            return problems;
-        }
-        let hint = "clocks.schedule = \"keep\": the schedule is that of the run it branches from, whose recipe `base` can name";
-        problems.0.into_iter().map(|problem| problem.hint(hint)).collect::<Vec<_>>().into()
-    })
 }
 
 /// Updates from 1 to `stop`: every `every`th, and the ends of the phases.
