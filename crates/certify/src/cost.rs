@@ -64,6 +64,9 @@ pub struct Memory {
 impl Memory {
     /// For pieces of `rows` images, evaluations of `eval_rows` at once, and `images` in training, held-out and test set
     /// together. Agrees with the peaks of real runs to a tenth; CROWN-IBP takes up to a sixth more.
+    ///
+    /// # Errors
+    /// Layers that do not fit together.
     pub fn of(
         config: &NetworkConfig,
         method: &Method,

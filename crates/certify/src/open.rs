@@ -27,6 +27,9 @@ pub struct Opened {
 }
 
 /// Opens `DIR`, `DIR@STEP` or `DIR@best`.
+///
+/// # Errors
+/// A name of no run, a run of a language model, a checkpoint that is missing or damaged.
 pub fn open(name: &str, schema: &'static Schema, device: &Device) -> Result<Opened, Problems> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
@@ -43,6 +46,9 @@ pub fn open(name: &str, schema: &'static Schema, device: &Device) -> Result<Open
 }
 
 /// An error unless the images are of the network's size and classes.
+///
+/// # Errors
+/// Images of another size or another number of classes.
 pub fn require_fit(net: &Classifier, images: &Images, place: &str) -> Result<()> {
     if (net.config.input, net.config.classes) == (images.shape, images.classes()) {
         return Ok(());

@@ -127,6 +127,9 @@ fn require_images(spec: &CertifySpec) -> Result<()> {
 }
 
 /// Resolves a recipe, as a branch of the run `from` if it is given; what base and method decide is in it afterwards. If the data is not here, its name says what it is.
+///
+/// # Errors
+/// Everything that is wrong with the recipe, for this base and these images; a base that cannot be read or is of another task.
 pub fn resolve(
     recipe: &mut Recipe,
     from: Option<&str>,
@@ -219,7 +222,7 @@ pub fn resolve(
 }
 
 /// Memory of a run of this recipe with `images` images in all, of which it trains on `train`.
-pub fn memory(spec: &CertifySpec, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
+pub(crate) fn memory(spec: &CertifySpec, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
     let piece = spec.batch.min(train).div_ceil(spec.accumulation.pieces);
     Memory::of(config, &spec.method, piece, spec.eval.rows.min(images), images)
 }

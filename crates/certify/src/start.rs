@@ -231,7 +231,7 @@ fn tell_match(data: &Data, owner: &str, listener: &dyn Listener) {
 }
 
 /// An error unless the network that a branch keeps is for such images, and is the one that the recipe asks for.
-pub fn require_fit(
+pub(crate) fn require_fit(
     spec: &CertifySpec,
     config: &NetworkConfig,
     base: &str,
@@ -276,6 +276,9 @@ fn check_memory(spec: &CertifySpec, config: &NetworkConfig, data: &Data) -> temp
 }
 
 /// A fresh network for the data.
+///
+/// # Errors
+/// A network that does not fit the images, or a normalisation that does not.
 pub fn fresh(spec: &CertifySpec, data: &Data, device: &Device) -> Result<Classifier, Problems> {
     let config = network(spec, data.train.shape, data.train.classes())?;
     let Normalisation { mean, std, .. } = normalisation(spec, &data.train)?;
@@ -289,7 +292,7 @@ fn state_dict(net: Classifier, path: &Path, device: &Device) -> Result<Classifie
 }
 
 /// A network of these tensors.
-pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<Classifier, Problems> {
+pub(crate) fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<Classifier, Problems> {
     if path.is_dir() {
         return Err(Problem::input("read state dict", path.display(), "it is a folder")
             .hint("init.from names a safetensors file; to start from a run: temper branch RUN RECIPE --out DIR")
@@ -303,7 +306,7 @@ pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Resu
 }
 
 /// A batch is not larger than the training set: an epoch would be one update of fewer images than asked for.
-pub fn check_batch(spec: &CertifySpec, images: usize) -> Result<(), Problems> {
+pub(crate) fn check_batch(spec: &CertifySpec, images: usize) -> Result<(), Problems> {
     let batch = spec.batch;
     if batch <= images {
         return Ok(());

@@ -53,6 +53,9 @@ pub struct StepMetrics {
 }
 
 /// One update, as [`train_step_in_time`] makes it, whatever time it takes.
+///
+/// # Errors
+/// As [`train_step_in_time`].
 #[allow(clippy::too_many_arguments)]
 pub fn train_step(
     net: &mut Classifier,
@@ -71,8 +74,12 @@ pub fn train_step(
     Ok(made.expect("nothing stops it"))
 }
 
-/// One update. A loss or gradient that is not finite is an error before the update. `None` if `may_begin` refused a part
-/// of it; network, running statistics included, and optimiser are then as they were.
+/// One update. `None` if `may_begin` refused a part of it; network, running statistics included, and optimiser are then as
+/// they were.
+///
+/// # Errors
+/// A loss or gradient that is not finite, and where attacked images are trained on, images that do not fit the network. Weights
+/// and optimiser are then as they were.
 #[allow(clippy::too_many_arguments)]
 pub fn train_step_in_time(
     net: &mut Classifier,
@@ -101,6 +108,9 @@ pub fn train_step_in_time(
 /// The mean loss of the batch and its gradients, summed over pieces in which every image weighs the same. The running
 /// statistics of batch norms move with every piece, as in PyTorch. `step` and `seed` decide the random starts of
 /// an attack.
+///
+/// # Errors
+/// Images that do not fit the network, where attacked ones are trained on.
 #[allow(clippy::too_many_arguments)]
 pub fn loss_and_gradients(
     net: &mut Classifier,
@@ -197,7 +207,14 @@ fn gradients_in_time(
 
 /// Forward and backward pass of the first `images` of a batch, whose results are dropped: a part of an update whose time says
 /// how long one takes. Returns the share of the update's arithmetic.
-pub fn sample(net: &Classifier, batch: &Batch, method: &Method, radius: &EpsAt, images: usize, device: &Device) -> f64 {
+pub(crate) fn sample(
+    net: &Classifier,
+    batch: &Batch,
+    method: &Method,
+    radius: &EpsAt,
+    images: usize,
+    device: &Device,
+) -> f64 {
     let (all, images) = (batch.labels.len(), images.min(batch.labels.len()));
     let pixels = &batch.pixels[..batch.pixels.len() / all * images];
     let labels = &batch.labels[..images];

@@ -67,13 +67,11 @@ impl Score {
     }
 }
 
-/// The loss of `model` on one set.
-pub fn evaluate(model: &GptNeox, source: &TokenSource, settings: EvalSettings) -> Result<Score> {
-    Ok(evaluate_with(model, source, settings, &|| false, &|_| {})?.expect("nothing interrupts it"))
-}
-
 /// The loss of `model` on one set; `None` if `interrupted` returned true before a block of a pass. `each` hears after every pass how many tokens
 /// have been predicted.
+///
+/// # Errors
+/// A set with no token to predict, or one that cannot be read.
 pub fn evaluate_with(
     model: &GptNeox,
     source: &TokenSource,

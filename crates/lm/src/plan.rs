@@ -118,6 +118,10 @@ impl Base {
 }
 
 /// The model's configuration, from wherever it will come.
+///
+/// # Errors
+/// A model that the recipe does not describe, one that its base, directory or tokenizer contradicts, a base of another task, and
+/// files of these that cannot be read.
 pub fn configuration(
     recipe: &mut Recipe,
     base: Option<&Base>,

@@ -62,6 +62,9 @@ pub fn tell_skipped(skipped: &[temper_data::Skipped], name: &str, option: &str, 
 }
 
 /// Prints what should be known about token files.
+///
+/// # Errors
+/// A token file that cannot be opened.
 pub fn tell_of_tokens<'p>(
     name: &str,
     paths: impl IntoIterator<Item = &'p PathBuf>,

@@ -365,7 +365,7 @@ fn with_positions(model: GptNeox, max_seq: usize) -> GptNeox {
 }
 
 /// Tokens of one pass through the training data.
-pub fn epoch_tokens(stream: &Stream) -> u64 {
+pub(crate) fn epoch_tokens(stream: &Stream) -> u64 {
     let own = stream.files().len();
     let windows: u64 = stream.windows()[..own].iter().sum();
     let replayed = stream.spec().replay.as_ref().map_or(0.0, |replay| replay.fraction);

@@ -28,6 +28,9 @@ pub struct StepMetrics {
 }
 
 /// One update, as [`train_step_in_time`] makes it, whatever time it takes.
+///
+/// # Errors
+/// A loss or gradient that is not finite. Model and optimiser are then as they were.
 pub fn train_step(
     model: &mut GptNeox,
     optimizer: &mut Optimizer,
@@ -42,8 +45,10 @@ pub fn train_step(
 }
 
 /// One update. `rows` holds sequences of `seq + 1` tokens one after the other; each token but the
-/// first of a row is a target. A loss or gradient that is not finite is an error before the update.
-/// `None` if `may_begin` refused a part of it; model and optimiser are then as they were.
+/// first of a row is a target. `None` if `may_begin` refused a part of it; model and optimiser are then as they were.
+///
+/// # Errors
+/// A loss or gradient that is not finite. Model and optimiser are then as they were.
 #[allow(clippy::too_many_arguments)]
 pub fn train_step_in_time(
     model: &mut GptNeox,
@@ -136,7 +141,7 @@ impl Shares {
 
 /// Floating-point operations of one token of an update: [`GptNeoxConfig::flops_per_token`], and another pass through the blocks where
 /// they are computed again.
-pub fn flops_of_update(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> f64 {
+pub(crate) fn flops_of_update(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> f64 {
     let flops = config.flops_per_token(seq);
     let again = (flops - config.flops_of_head()) / 3.0;
     if activation_checkpointing { flops + again } else { flops }

@@ -61,6 +61,9 @@ impl Manifest {
     }
 
     /// Reads a run's manifest, with paths that can be opened from anywhere.
+    ///
+    /// # Errors
+    /// A manifest that cannot be read, or that Temper does not write.
     pub fn read(run: &RunDir) -> Result<Self> {
         let path = Self::path(run);
         let text = fs::read_to_string(&path)
@@ -120,7 +123,7 @@ impl Manifest {
     }
 
     /// Writes it, with paths inside the run made relative.
-    pub fn write(&self, run: &RunDir) -> Result<()> {
+    pub(crate) fn write(&self, run: &RunDir) -> Result<()> {
         let path = Self::path(run);
         let io = |cause: std::io::Error| Problem::io("write data manifest", &path, &cause);
         let root = run.path().canonicalize().map_err(io)?;
@@ -146,6 +149,9 @@ impl Manifest {
 }
 
 /// The tokenizer called `name`: `builtin:demo` or the path of a `tokenizer.json`. `eod` ends a document, if it is given.
+///
+/// # Errors
+/// A file that cannot be read or is no tokenizer, an unknown built-in name, an `eod` that is not one of its tokens.
 pub fn tokenizer(name: &str, eod: Option<&str>) -> Result<Tokenizer> {
     match name.strip_prefix("builtin:") {
         None => Tokenizer::from_file(Path::new(name), eod)
@@ -176,6 +182,9 @@ pub fn cut_words(name: &str, tokens: u64) -> String {
 }
 
 /// Looks at what `paths` name.
+///
+/// # Errors
+/// A token file that is not there, or a built-in text of an unknown name. Paths of text are not looked at.
 pub fn look(paths: &[String]) -> Result<Named> {
     if let [path] = paths {
         let path = Path::new(path);
@@ -201,6 +210,9 @@ pub fn look(paths: &[String]) -> Result<Named> {
 }
 
 /// Tokenises text of a recipe, telling the listener.
+///
+/// # Errors
+/// Text that cannot be read, lines that `options` refuse, tokens that cannot be written.
 pub fn tokenise(
     name: &str,
     inputs: &[Input],
@@ -213,6 +225,9 @@ pub fn tokenise(
 }
 
 /// Tokenises text, telling the listener; `option` is how bad lines become errors here.
+///
+/// # Errors
+/// As [`tokenise`].
 pub fn tokenise_with(
     name: &str,
     inputs: &[Input],
@@ -247,7 +262,7 @@ pub fn tokenise_with(
 }
 
 /// The training sources and validation sets of the recipe, tokenised into `run` where they are text.
-pub fn sources(
+pub(crate) fn sources(
     spec: &LmSpec,
     tokenizer: &Tokenizer,
     run: &RunDir,
@@ -333,7 +348,7 @@ fn whole(path: &Path) -> Result<PathBuf> {
 }
 
 /// The replay that the recipe asks for, if it does. `base` is the run that is being branched.
-pub fn replay(spec: &LmSpec, base: Option<(&RunDir, &Checkpoint)>) -> Result<Option<Box<ReplaySpec>>, Problems> {
+pub(crate) fn replay(spec: &LmSpec, base: Option<(&RunDir, &Checkpoint)>) -> Result<Option<Box<ReplaySpec>>, Problems> {
     let Replay { fraction, ref from, seen_only, order } = spec.replay;
     if fraction == 0.0 {
         return Ok(None);
@@ -370,7 +385,7 @@ pub fn replay(spec: &LmSpec, base: Option<(&RunDir, &Checkpoint)>) -> Result<Opt
 /// The base run's validation sets as old sets of `run`: linked or copied, so that the run can be
 /// judged by them when the base is gone. A new set of the same name must hold the same tokens, and
 /// then is the old one.
-pub fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Result<Vec<SetSpec>, Problems> {
+pub(crate) fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Result<Vec<SetSpec>, Problems> {
     let old = Manifest::read(base)?.sets;
     let mut sets = Vec::new();
     let mut problems = Vec::new();
@@ -432,7 +447,7 @@ fn same_tokens(a: &Path, b: &Path) -> Result<bool> {
 }
 
 /// Reads all of the validation sets' files and compares them with what is known of them; what is not known yet is recorded.
-pub fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
+pub(crate) fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
     for (set, opened) in sets.iter_mut().zip(opened) {
         set.identity = Some(opened.source.verify_as(set.identity.as_ref())?);
     }
@@ -440,7 +455,7 @@ pub fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
 }
 
 /// Opens the validation sets, which must have the vocabulary of `tokenizer` and be those that the run began with.
-pub fn open_sets(sets: &[SetSpec], tokenizer: &Tokenizer) -> Result<Vec<EvalSet>, Problems> {
+pub(crate) fn open_sets(sets: &[SetSpec], tokenizer: &Tokenizer) -> Result<Vec<EvalSet>, Problems> {
     let mut opened = Vec::new();
     for set in sets {
         let mut source = TokenSource::open(&set.path)?;

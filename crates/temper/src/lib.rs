@@ -4,6 +4,8 @@
 //! [`Run::train`] trains it to its end.
 //! `examples/continue_model.rs` does so in 40 lines. The towers `temper-lm` and `temper-certify` have what belongs to a task alone.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod builtin;
 mod device;
 mod schema;

@@ -125,7 +125,7 @@ impl Optimizer {
     }
 
     /// Puts stored moments in place; names what is missing.
-    pub fn assign(&mut self, mut stored: BTreeMap<String, Stored>, device: &Device) -> Result<(), String> {
+    pub(crate) fn assign(&mut self, mut stored: BTreeMap<String, Stored>, device: &Device) -> Result<(), String> {
         for moments in &mut self.moments {
             for (kind, tensor) in [("exp_avg", &mut moments.mean), ("exp_avg_sq", &mut moments.square)] {
                 let name = format!("{kind}.{}", moments.name);

@@ -61,7 +61,7 @@ pub struct Started<T> {
 }
 
 /// What the first line of a run's record says beyond its recipe.
-pub struct About {
+pub(crate) struct About {
     /// `lm` or `certify`.
     pub task: &'static str,
     /// Seed of the order of the data.
@@ -75,7 +75,7 @@ pub struct About {
 }
 
 /// An error if the recipe is one that continues another run: `temper train` starts one.
-pub fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
+pub(crate) fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
     let Some(base) = spec::base(recipe)? else { return Ok(()) };
     let why = format!("this recipe continues a run of {base}; it does not start one");
     let then = format!("temper branch runs/base {} --out {}", pasted(recipe.name()), pasted(out.display()));
@@ -83,6 +83,9 @@ pub fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
 }
 
 /// An error if the recipe of a branch says where first weights come from: they are the base's.
+///
+/// # Errors
+/// A recipe with `init.from`, or one whose value cannot be read.
 pub fn refuse_init(recipe: &Recipe) -> Result<()> {
     let Some(from) = spec::weights_from(recipe)? else { return Ok(()) };
     let why = format!("a branch begins with the weights of its base, not with those of {from}");
@@ -92,7 +95,7 @@ pub fn refuse_init(recipe: &Recipe) -> Result<()> {
 
 /// The record of a run that resumes from the checkpoint of `state`. It drops what came after that checkpoint.
 /// `info` is how the run began, `phases` are as those of [`begin`]: if the run gets a later end, the record gets the phases up to it.
-pub fn go_on(
+pub(crate) fn go_on(
     run: &RunDir,
     named: &RunRef,
     state: &State,
@@ -121,7 +124,7 @@ pub fn go_on(
 }
 
 /// The update at which a run is to end: `--max-steps` and `--until` may have moved it.
-pub fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
+pub(crate) fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
     match series.info.steps {
         0 => Err(Problem::input("resume", run.metrics().display(), "does not begin with the run's start")
             .hint("the file is damaged: restore it, or branch from the checkpoint")),
@@ -131,7 +134,7 @@ pub fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
 
 /// The lengths of a run that resumes at `state`: to the end given last, or to `--until`. `resolve` knows the units, and is asked
 /// with the update at which the run is to end. The learning rate keeps its horizon whatever the end.
-pub fn lengths_on(
+pub(crate) fn lengths_on(
     run: &RunDir,
     series: &RunSeries,
     state: &State,
@@ -156,6 +159,9 @@ pub fn lengths_on(
 }
 
 /// What to print about a run that has reached its end.
+///
+/// # Errors
+/// A record that cannot be read, or does not begin with the run's start.
 pub fn nothing_left(name: &str, run: &RunDir) -> Result<String, Problems> {
     let series = RunSeries::without_steps(run)?;
     let (stop, end) = (planned(run, &series)?, series.info.end);
@@ -171,6 +177,9 @@ pub fn until_hint(name: &str, stop: u64, end: u64) -> String {
 }
 
 /// An error if a run is over before it begins.
+///
+/// # Errors
+/// An end that is not behind the clock of the schedule.
 pub fn require_updates(spec: &RunSpec, lengths: &Lengths, state: &State) -> Result<()> {
     if lengths.stop > state.step {
         return Ok(());
@@ -185,7 +194,7 @@ pub fn require_updates(spec: &RunSpec, lengths: &Lengths, state: &State) -> Resu
 /// Writes what a run directory holds from the beginning, and the first lines of its record. `phases` (name, first and last update) are
 /// the phases of the run; if there are none, the learning rate's are.
 #[allow(clippy::too_many_arguments)]
-pub fn begin(
+pub(crate) fn begin(
     run: &RunDir,
     recipe: &Recipe,
     lengths: &Lengths,
@@ -344,7 +353,7 @@ impl<T: Task> Run for Started<T> {
 }
 
 /// Runs `make`; if it fails before the run exists, the directory is left as it was found: empty.
-pub fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Result<T, Problems>) -> Result<T, Problems> {
+pub(crate) fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Result<T, Problems>) -> Result<T, Problems> {
     make().inspect_err(|_| _ = leave_nothing(run))
 }
 
@@ -362,7 +371,7 @@ pub fn leave_nothing(run: &RunDir) -> bool {
 }
 
 /// When things happen in a run of this recipe.
-pub fn settings(spec: &RunSpec, lengths: &Lengths, limits: Limits) -> Settings {
+pub(crate) fn settings(spec: &RunSpec, lengths: &Lengths, limits: Limits) -> Settings {
     Settings {
         stop: lengths.stop,
         eval_every: lengths.eval_every,
@@ -385,6 +394,9 @@ fn source_text(recipe: &Recipe) -> String {
 }
 
 /// The resolved recipe of a run.
+///
+/// # Errors
+/// A run without its resolved recipe, or one that the schema does not read.
 pub fn resolved(run: &RunDir, schema: &'static Schema) -> Result<Recipe, Problems> {
     let path = run.resolved();
     let text = std::fs::read_to_string(&path)
@@ -393,6 +405,9 @@ pub fn resolved(run: &RunDir, schema: &'static Schema) -> Result<Recipe, Problem
 }
 
 /// The checkpoint that a name means, for commands that only look.
+///
+/// # Errors
+/// A folder that is no run, or has no such checkpoint.
 pub fn checkpoint_of(name: &str) -> Result<(RunDir, Checkpoint)> {
     let named = RunRef::parse(name)?;
     Ok((named.open()?, named.checkpoint()?))
