@@ -9,7 +9,7 @@ use temper_base::{Problem, Problems, Result};
 use temper_certify::cost::{Memory, passes};
 use temper_certify::method::EpsAt;
 use temper_certify::spec::CertifySpec;
-use temper_certify::step::{Batch, train_step};
+use temper_certify::step::{Batch, Update, train_step};
 use temper_graph::{BatchNorm, NetworkConfig, by_name};
 use temper_model::Classifier;
 use temper_model::image::stored;
@@ -71,10 +71,8 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
         dump(folder, &net, &described, repeat, rows, batch)?;
     }
     let measured = measure(repeat, batch, |step, batch| {
-        let seed = repeat.seed;
-        let outcome =
-            train_step(&mut net, &mut optimizer, batch, method, &radius, accumulation, lr, step + 1, seed, &device)?;
-        Ok(outcome.loss)
+        let update = Update { batch, method, radius: &radius, accumulation, lr, step: step + 1, seed: repeat.seed };
+        Ok(train_step(&mut net, &mut optimizer, update, &device)?.loss)
     })?;
     measured.show(work(args, &config, described, passes(method, &radius, classes)), repeat, printer);
     Ok(0)
