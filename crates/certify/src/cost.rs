@@ -8,6 +8,7 @@ use temper_graph::{NetworkConfig, Op};
 use temper_model::image::ImageInit;
 use temper_model::{Classifier, init};
 use temper_train::optimizer::{self, Optimizer};
+use temper_train::trainer::NO_LIMIT;
 
 use super::evaluate::EvalSettings;
 use super::method::{EpsAt, Method};
@@ -147,7 +148,7 @@ pub fn calibrate(
         let clock = Instant::now();
         // Only the time matters, not what a random network learns from made-up images.
         let update = Update { batch: &batch, method, radius, accumulation, lr: 1e-6, step: step + 1, seed: 0 };
-        let _ = train_step(&mut net, &mut optimizer, update, device);
+        let _ = train_step(&mut net, &mut optimizer, update, NO_LIMIT, device);
         clock.elapsed().as_secs_f64()
     });
     (timed.fold(f64::INFINITY, f64::min) * rows as f64 / measured as f64, measured)

@@ -71,27 +71,13 @@ pub struct Update<'a> {
     pub seed: u64,
 }
 
-/// One update, as [`train_step_in_time`] makes it, whatever time it takes.
-///
-/// # Errors
-/// As [`train_step_in_time`].
-pub fn train_step(
-    net: &mut Classifier,
-    optimizer: &mut Optimizer,
-    update: Update,
-    device: &Device,
-) -> Result<StepMetrics> {
-    let made = train_step_in_time(net, optimizer, update, &|_, _| true, device)?;
-    Ok(made.expect("nothing stops it"))
-}
-
 /// One update. `None` if `may_begin` refused a part of it; network, running statistics included, and optimiser are then as
 /// they were.
 ///
 /// # Errors
 /// A loss or gradient that is not finite, and where attacked images are trained on, images that do not fit the network. Weights
 /// and optimiser are then as they were.
-pub fn train_step_in_time(
+pub fn train_step(
     net: &mut Classifier,
     optimizer: &mut Optimizer,
     update: Update,
@@ -99,7 +85,7 @@ pub fn train_step_in_time(
     device: &Device,
 ) -> Result<Option<StepMetrics>> {
     let running = net.running();
-    let Some((mut metrics, gradients)) = gradients_in_time(net, update, may_begin, device)? else {
+    let Some((mut metrics, gradients)) = loss_and_gradients(net, update, may_begin, device)? else {
         net.set_running(&running);
         return Ok(None);
     };
@@ -110,16 +96,11 @@ pub fn train_step_in_time(
 }
 
 /// The mean loss of the batch and its gradients, summed over pieces in which every image weighs the same. The running
-/// statistics of batch norms move with every piece, as in PyTorch.
+/// statistics of batch norms move with every piece, as in PyTorch. `None` if `may_begin` refused a part of it.
 ///
 /// # Errors
 /// Images that do not fit the network, where attacked ones are trained on.
-pub fn loss_and_gradients(net: &mut Classifier, update: Update, device: &Device) -> Result<(StepMetrics, Gradients)> {
-    let found = gradients_in_time(net, update, &|_, _| true, device)?;
-    Ok(found.expect("nothing stops it"))
-}
-
-fn gradients_in_time(
+pub fn loss_and_gradients(
     net: &mut Classifier,
     update: Update,
     may_begin: &MayBegin,

@@ -19,7 +19,7 @@ use super::checkpoint;
 use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
 use super::method::{EpsAt, Method};
-use super::step::{self, Accumulation, Batch, Update, train_step_in_time};
+use super::step::{self, Accumulation, Batch, Update, train_step};
 
 /// Images that begin to say how fast this machine is, where nothing else does; batch norms need two.
 const SAMPLED: usize = 2;
@@ -77,7 +77,7 @@ impl Task for CertifyTask {
         let (batch, radius) = (self.next_batch(state), self.radius(n));
         let Self { ref method, accumulation, seed, .. } = *self;
         let update = Update { batch: &batch, method, radius: &radius, accumulation, lr, step: n, seed };
-        let metrics = train_step_in_time(&mut self.net, &mut self.optimizer, update, may_begin, &self.device)?;
+        let metrics = train_step(&mut self.net, &mut self.optimizer, update, may_begin, &self.device)?;
         let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += batch.labels.len() as u64;
         state.samples += 1;

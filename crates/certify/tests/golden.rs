@@ -12,10 +12,11 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use temper_certify::method::{EpsAt, Method};
 use temper_certify::methods::{CrownIbp, Ibp, Mixing, Objective, Pgd, Plain};
-use temper_certify::step::{Accumulation, Batch, Update, loss_and_gradients, train_step, train_step_in_time};
+use temper_certify::step::{Accumulation, Batch, Update, loss_and_gradients, train_step};
 use temper_graph::{NetworkConfig, Op};
 use temper_model::{Classifier, Parameters};
 use temper_train::optimizer::{Optimizer, Settings};
+use temper_train::trainer::NO_LIMIT;
 
 const NETS: [&str; 3] = ["cnn7", "wide_resnet", "resnext"];
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: 10.0 };
@@ -118,7 +119,7 @@ fn ten_steps() {
             let radius = EpsAt { eps: number("eps"), target: 0.1, weight: number("weight") };
             let (batch, method) = (batch(&data, i), fast());
             let update = Update { step: i as u64 + 1, ..first_update(&batch, &method, &radius) };
-            let found = train_step(&mut net, &mut optimizer, update, &device).unwrap();
+            let found = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
             net.visit(&mut |name, mut values| {
                 if let Some(bias) = fixed.get(name) {
                     values.set(bias.clone(), &device);
@@ -165,7 +166,7 @@ fn accumulation() {
         let mut net = load("cnn7", &device);
         let method = fast();
         let update = Update { accumulation, ..first_update(batch, &method, &radius) };
-        let (metrics, gradients) = loss_and_gradients(&mut net, update, &device).unwrap();
+        let (metrics, gradients) = loss_and_gradients(&mut net, update, NO_LIMIT, &device).unwrap().unwrap();
         (metrics, gradients.named(&net))
     };
     let whole = batch(&data, 0);
@@ -212,7 +213,7 @@ fn every_method_learns() {
         let losses: Vec<f64> = (1..=8)
             .map(|n| {
                 let update = Update { lr: 2e-3, step: n, ..first_update(&batch, &method, &radius) };
-                let metrics = train_step(&mut net, &mut optimizer, update, &device).unwrap();
+                let metrics = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
                 assert_eq!(metrics.robust_loss.is_some(), !["plain", "pgd"].contains(&name));
                 metrics.loss
             })
@@ -239,7 +240,7 @@ fn a_part_that_is_refused_undoes_the_update() {
                     Some(parts.borrow().len()) != refused
                 };
                 let update = Update { accumulation, ..first_update(&batch, &method, &radius) };
-                train_step_in_time(net, optimizer, update, &may_begin, &device).unwrap()
+                train_step(net, optimizer, update, &may_begin, &device).unwrap()
             };
             let bits = |net: &mut Classifier| {
                 let mut bits = Vec::new();
@@ -291,7 +292,7 @@ fn threads_do_not_matter() {
                 let radius = EpsAt { eps: 0.03, target: 0.1, weight: 0.3 };
                 let (batch, method) = (batch(&data, n), fast());
                 let update = Update { step: n as u64 + 1, ..first_update(&batch, &method, &radius) };
-                train_step(&mut net, &mut optimizer, update, &device).unwrap();
+                train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
             }
             let mut bits = Vec::new();
             let mut add =

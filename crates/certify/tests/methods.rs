@@ -16,6 +16,7 @@ use temper_model::Classifier;
 use temper_recipe::{Key, Kind, Library, Range, Recipe, Schema};
 use temper_train::optimizer::{Optimizer, Settings};
 use temper_train::spec::Spec;
+use temper_train::trainer::NO_LIMIT;
 
 /// The robust loss beside a fixed part of the clean one.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ fn a_method_is_one_file() {
     let radius = EpsAt { eps: 0.02, target: 0.1, weight: 0.0 };
     let accumulation = Accumulation { pieces: 1, whole_batch_statistics: false };
     let update = Update { batch: &batch, method: &method, radius: &radius, accumulation, lr: 1e-3, step: 1, seed: 1 };
-    let made = train_step(&mut net, &mut optimizer, update, &device).unwrap();
+    let made = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
     let expected = 0.75 * made.robust_loss.unwrap() + 0.25 * made.clean_loss;
     assert!((made.loss - expected).abs() < 1e-5, "{made:?}");
 

@@ -24,6 +24,9 @@ use crate::checkpoint::State;
 /// update's arithmetic that is done, the second that of the part.
 pub type MayBegin<'a> = dyn Fn(f64, f64) -> bool + 'a;
 
+/// The answer where no time limit is: every part may begin.
+pub const NO_LIMIT: &MayBegin = &|_, _| true;
+
 /// What a run trains: a model with its optimiser and data.
 pub trait Task {
     /// The name of the metric that says how many tokens or images a second are trained on.

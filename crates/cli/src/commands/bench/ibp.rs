@@ -17,6 +17,7 @@ use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_recipe::{Origin, Recipe, Value as Setting};
 use temper_train::optimizer::Optimizer;
 use temper_train::spec::Spec;
+use temper_train::trainer::NO_LIMIT;
 
 use super::{Work, begin_dump, dump_settings, made_up, measure, require_memory};
 use crate::args::{BenchIbp, Repeat};
@@ -72,7 +73,8 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     }
     let measured = measure(repeat, batch, |step, batch| {
         let update = Update { batch, method, radius: &radius, accumulation, lr, step: step + 1, seed: repeat.seed };
-        Ok(train_step(&mut net, &mut optimizer, update, &device)?.loss)
+        let metrics = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device)?;
+        Ok(metrics.expect("nothing stops it").loss)
     })?;
     measured.show(work(args, &config, described, passes(method, &radius, classes)), repeat, printer);
     Ok(0)
