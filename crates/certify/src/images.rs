@@ -165,7 +165,7 @@ pub(crate) fn size_as(spec: &CertifySpec, classes: Option<Classes>) -> Result<Si
 ///
 /// # Errors
 /// A recipe without `data.images`.
-pub fn missing(spec: &CertifySpec) -> Result<Option<Problem>> {
+pub fn missing_images(spec: &CertifySpec) -> Result<Option<Problem>> {
     Ok(absent(spec.images()?, |why| spec.problem("data.images", why)))
 }
 
@@ -173,7 +173,7 @@ pub fn missing(spec: &CertifySpec) -> Result<Option<Problem>> {
 ///
 /// # Errors
 /// A `data.images` that cannot be read from the recipe.
-pub fn missing_of(recipe: &Recipe) -> Result<Option<Problem>> {
+pub fn missing_images_of(recipe: &Recipe) -> Result<Option<Problem>> {
     let path = spec::images(recipe)?;
     Ok(path.and_then(|path| absent(&path, |why| recipe.problem("data.images", why))))
 }
@@ -239,7 +239,7 @@ pub(crate) fn by_count(images: &Images, owner: &str) -> String {
 ///
 /// # Errors
 /// Images that cannot be read, that are of other classes, or, if they are the run's own, that have changed.
-pub fn judged(run: &RunDir, spec: &CertifySpec, other: Option<&str>, listener: &dyn Listener) -> Result<Images> {
+pub fn judged_images(run: &RunDir, spec: &CertifySpec, other: Option<&str>, listener: &dyn Listener) -> Result<Images> {
     let manifest = Manifest::read(run)?;
     let owner = run.path().display().to_string();
     let classes = manifest.classes(&owner);
@@ -335,12 +335,12 @@ impl Manifest {
 
     /// An error unless these are the images of the run.
     pub(crate) fn require(&self, data: &Data, spec: &CertifySpec) -> Result<()> {
-        if self.has_train(data) && self.has_test(&data.test) { Ok(()) } else { Err(self.changed(spec)) }
+        if self.has_train(data) && self.has_test(&data.test) { Ok(()) } else { Err(self.images_changed(spec)) }
     }
 
     /// An error unless these are the test images of the run.
     pub(crate) fn require_test(&self, test: &Images, spec: &CertifySpec) -> Result<()> {
-        if self.has_test(test) { Ok(()) } else { Err(self.changed(spec)) }
+        if self.has_test(test) { Ok(()) } else { Err(self.images_changed(spec)) }
     }
 
     /// Whether these are the images that the run is trained on. The name does not count: a folder can be renamed.
@@ -356,7 +356,7 @@ impl Manifest {
     }
 
     /// That the images are others now.
-    pub(crate) fn changed(&self, spec: &CertifySpec) -> Problem {
+    pub(crate) fn images_changed(&self, spec: &CertifySpec) -> Problem {
         let why = format!(
             "the images there are no longer those that the run began with ({}, {} and {} of them)",
             self.name, self.train_images, self.test_images

@@ -6,7 +6,7 @@ use temper_data::images::Images;
 use temper_model::Classifier;
 use temper_recipe::Schema;
 use temper_record::run::{RunDir, RunRef};
-use temper_train::run::resolved;
+use temper_train::run::resolved_recipe;
 use temper_train::spec::Spec;
 
 use crate::checkpoint;
@@ -33,7 +33,7 @@ pub struct Opened {
 pub fn open(name: &str, schema: &'static Schema, device: &Device) -> Result<Opened, Problems> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
-    let recipe = resolved(&run, schema)?;
+    let recipe = resolved_recipe(&run, schema)?;
     if *recipe.task() != spec::TASK {
         let problem = Problem::input("open run", name, "it is a language model, not an image classifier");
         return Err(problem.hint("`temper eval` and `temper sample` look at such a run").into());

@@ -13,7 +13,7 @@ use temper_train::checkpoint::{self, State};
 use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
-use temper_train::run::{self, resolved};
+use temper_train::run::{self, resolved_recipe};
 use temper_train::spec::clocks::Clocks;
 use temper_train::spec::{Spec, base as base_of};
 
@@ -120,7 +120,7 @@ fn refuse(plan: &Plan, from: Option<&str>, device: &Device) -> Result<(), Proble
 
 /// Images that the user names must be there. Those of a built-in recipe may still have to be fetched.
 fn require_images(spec: &CertifySpec) -> Result<()> {
-    match images::missing(spec)? {
+    match images::missing_images(spec)? {
         Some(problem) if !spec.images_of_builtin_recipe() => Err(problem),
         _ => Ok(()),
     }
@@ -139,7 +139,7 @@ pub fn resolve(
     let (mut kept_network, mut manifest) = (None, None);
     if let Some(name) = from {
         let (base, checkpoint) = run::checkpoint_of(name)?;
-        let base_recipe = resolved(&base, recipe.schema())?;
+        let base_recipe = resolved_recipe(&base, recipe.schema())?;
         if *base_recipe.task() != spec::TASK {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of a language model");
             return Err(problem

@@ -165,7 +165,7 @@ fn draft_of_own_network(spec: &CertifySpec, session: Session) -> Result<(Classif
     let data = open_for_weights(spec, listener)?;
     let config = network(spec, data.train.shape, data.train.classes())?;
     check_memory(spec, &config, &data)?;
-    let net = fresh(spec, &data, device)?;
+    let net = fresh_network(spec, &data, device)?;
     let net = match &spec.run.from {
         None => net,
         Some(path) => state_dict(net, Path::new(path), device)?,
@@ -183,7 +183,7 @@ fn draft_of_branch(spec: &CertifySpec, base: &Base, session: Session) -> Result<
         require_fit(spec, &net.config, base.name, input, classes)?;
         net
     } else {
-        fresh(spec, &data, device)?
+        fresh_network(spec, &data, device)?
     };
     check_memory(spec, &net.config, &data)?;
     Ok((net, data))
@@ -212,7 +212,7 @@ fn open_for_branch(spec: &CertifySpec, base: &Base, listener: &dyn Listener) -> 
     let same = spec.difference(base_recipe, &["data.images", "data.holdout", "data.max_train"]).is_none();
     if same && !manifest.has_train(&data) {
         if clocks.data {
-            return Err(manifest.changed(spec).into());
+            return Err(manifest.images_changed(spec).into());
         }
         let place = spec.images()?;
         listener.warn(
@@ -279,7 +279,7 @@ fn check_memory(spec: &CertifySpec, config: &NetworkConfig, data: &Data) -> temp
 ///
 /// # Errors
 /// A network that does not fit the images, or a normalisation that does not.
-pub fn fresh(spec: &CertifySpec, data: &Data, device: &Device) -> Result<Classifier, Problems> {
+pub fn fresh_network(spec: &CertifySpec, data: &Data, device: &Device) -> Result<Classifier, Problems> {
     let config = network(spec, data.train.shape, data.train.classes())?;
     let Normalisation { mean, std, .. } = normalisation(spec, &data.train)?;
     Ok(Classifier::new(config, spec.network.init(), spec.run.seed, device).normalised(mean, std))

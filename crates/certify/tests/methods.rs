@@ -96,7 +96,7 @@ fn a_method_is_one_file() {
     // Clean, centre and radius, each with a backward pass of twice the arithmetic.
     assert_eq!(passes(&method, &radius, 10), 9);
     let plain = Method {
-        objective: temper_certify::methods::find("plain").map(|it| (it.read)(&recipe).unwrap()).unwrap(),
+        objective: temper_certify::methods::find_method("plain").map(|it| (it.read)(&recipe).unwrap()).unwrap(),
         ..method.clone()
     };
     let memory = |method: &Method| Memory::of(&config, method, 8, 1, 8).unwrap().activations;

@@ -95,7 +95,11 @@ pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Files> {
 ///
 /// # Errors
 /// If one of the files is no JSON object.
-pub fn complete(mut files: Files, tokenizer: &Tokenizer, config: &GptNeoxConfig) -> Result<(Files, Vec<Problem>)> {
+pub fn complete_files(
+    mut files: Files,
+    tokenizer: &Tokenizer,
+    config: &GptNeoxConfig,
+) -> Result<(Files, Vec<Problem>)> {
     let known = Known::new(tokenizer, config);
     let mut warnings = Vec::new();
     let mut settings = object(&files, CONFIG)?.unwrap_or_default();

@@ -73,7 +73,7 @@ pub(crate) fn branch_tokenizer(spec: &LmSpec, base: &Checkpoint) -> Result<Token
 }
 
 /// Refuses sequences longer than the weights have positions for, unless the recipe allows it, which gives a warning.
-pub(crate) fn positions(spec: &LmSpec, positions: usize, from: &str) -> Result<Option<String>, Problems> {
+pub(crate) fn check_positions(spec: &LmSpec, positions: usize, from: &str) -> Result<Option<String>, Problems> {
     let seq_len = spec.seq_len;
     if seq_len <= positions {
         return Ok(None);

@@ -80,7 +80,7 @@ pub fn open(name: &str, schema: &'static Schema, device: &Device, listener: &dyn
         }
         _ => problem,
     })?;
-    let recipe = run::resolved(&run, schema)?;
+    let recipe = run::resolved_recipe(&run, schema)?;
     if *recipe.task() != spec::TASK {
         let problem = Problem::input("open run", name, "it is an image classifier, not a language model");
         let hint = "`temper verify` and `temper inspect` look at such a run; each of its checkpoints holds the weights as \

@@ -77,7 +77,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
 
 impl Plan {
     /// Whether the run fits into this machine's memory, as far as that is known.
-    pub fn fits(&self) -> bool {
+    pub fn fits_memory(&self) -> bool {
         machine::memory().is_none_or(|machine| self.memory.total() < machine.total)
     }
 
@@ -128,7 +128,7 @@ pub fn configuration(
     warnings: &mut Warnings,
 ) -> Result<GptNeoxConfig, Problems> {
     if let Some(Base { name, run, checkpoint }) = base {
-        let base = run::resolved(run, recipe.schema())?;
+        let base = run::resolved_recipe(run, recipe.schema())?;
         if *base.task() != spec::TASK {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of certified training");
             return Err(problem.hint("a recipe of a language model branches from a run of a language model").into());
@@ -137,8 +137,8 @@ pub fn configuration(
         let config = checkpoint::read_config(checkpoint)?;
         let spec = LmSpec::read(recipe)?;
         if spec.run.clocks.weights {
-            warnings.extend(checks::positions(&spec, config.max_seq, name)?.map(meant));
-            shape::adopt(recipe, &config, &Origin::Base(name.clone()))?;
+            warnings.extend(checks::check_positions(&spec, config.max_seq, name)?.map(meant));
+            shape::adopt_shape(recipe, &config, &Origin::Base(name.clone()))?;
             return Ok(config);
         }
         recipe.inherit(&base, "model", name);
@@ -164,8 +164,8 @@ pub fn configuration(
         }
         let (config, found) = hugging_face::read_config(Path::new(&directory))?;
         warnings.extend(found.into_iter().map(|found| (found.to_string(), found.hint.unwrap_or_default())));
-        shape::adopt(recipe, &config, &Origin::Preset(directory.clone()))?;
-        warnings.extend(checks::positions(&LmSpec::read(recipe)?, config.max_seq, &directory)?.map(meant));
+        shape::adopt_shape(recipe, &config, &Origin::Preset(directory.clone()))?;
+        warnings.extend(checks::check_positions(&LmSpec::read(recipe)?, config.max_seq, &directory)?.map(meant));
         return Ok(config);
     }
     shape::fill_preset(recipe)?;
@@ -225,7 +225,7 @@ fn refuse(spec: &LmSpec, base: Option<&Base>, survey: &Survey, lengths: &Lengths
     run::require_updates(&spec.run, lengths, &state)?;
     // A recipe that continues a run is planned without it too.
     if base.is_some() || base_of(&spec.run.recipe)?.is_none() {
-        text::replay(spec, base.map(|base| (&base.run, &base.checkpoint)))?;
+        text::replay_spec(spec, base.map(|base| (&base.run, &base.checkpoint)))?;
     }
     Ok(())
 }

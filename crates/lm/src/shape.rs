@@ -160,7 +160,7 @@ fn values(config: &GptNeoxConfig) -> Vec<(&'static str, Value)> {
 
 /// Takes the shape of a model that exists (a base run's, a Hugging Face directory's) into the recipe;
 /// a key that asks for another shape is an error.
-pub(crate) fn adopt(recipe: &mut Recipe, config: &GptNeoxConfig, origin: &Origin) -> Result<(), Problems> {
+pub(crate) fn adopt_shape(recipe: &mut Recipe, config: &GptNeoxConfig, origin: &Origin) -> Result<(), Problems> {
     fill(recipe, config, origin);
     let mut problems = Vec::new();
     for (key, value) in values(config) {

@@ -51,7 +51,7 @@ impl Survey {
         }
         for source in &spec.texts.sources {
             let name = &source.name;
-            let held_out = match text::look(&source.paths)? {
+            let held_out = match text::find_data(&source.paths)? {
                 Named::Tokens(train, validation) => {
                     survey.train.push(Part::of_tokens(name, &train, tokenizer)?);
                     validation.map(|path| Part::of_tokens(name, &path, tokenizer)).transpose()?
@@ -66,7 +66,7 @@ impl Survey {
             survey.join(held_out.filter(|_| !spec.texts.has_own_set(name)));
         }
         for ValidationSet { name, paths } in &spec.texts.validation {
-            let part = match text::look(paths)? {
+            let part = match text::find_data(paths)? {
                 Named::Tokens(train, validation) => Part::of_tokens(name, &validation.unwrap_or(train), tokenizer)?,
                 Named::Text(inputs) => Part::of_text(name, &inputs, spec, tokenizer)?,
             };

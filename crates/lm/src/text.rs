@@ -185,7 +185,7 @@ pub fn cut_words(name: &str, tokens: u64) -> String {
 ///
 /// # Errors
 /// A token file that is not there, or a built-in text of an unknown name. Paths of text are not looked at.
-pub fn look(paths: &[String]) -> Result<Named> {
+pub fn find_data(paths: &[String]) -> Result<Named> {
     if let [path] = paths {
         let path = Path::new(path);
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
@@ -251,7 +251,7 @@ pub fn tokenise_with(
         prepared.train.documents,
         duration(seconds),
     ));
-    reading::tell(&prepared, name, option, listener);
+    reading::tell_prepared(&prepared, name, option, listener);
     if prepared.cut_document {
         listener.warn(
             &format_args!("{name} is a single document: it was cut in two for validation"),
@@ -262,7 +262,7 @@ pub fn tokenise_with(
 }
 
 /// The training sources and validation sets of the recipe, tokenised into `run` where they are text.
-pub(crate) fn sources(
+pub(crate) fn sources_and_sets(
     spec: &LmSpec,
     tokenizer: &Tokenizer,
     run: &RunDir,
@@ -275,7 +275,7 @@ pub(crate) fn sources(
         if *weight > 0.0 {
             trained.extend(files_of(paths, true)?);
         }
-        let (path, validation) = match look(paths)? {
+        let (path, validation) = match find_data(paths)? {
             Named::Tokens(train, validation) => {
                 reading::tell_of_tokens(name, std::iter::once(&train).chain(&validation), listener)?;
                 (train, validation)
@@ -300,7 +300,7 @@ pub(crate) fn sources(
                 Some("its loss says how well the model has learnt this text, and nothing about other texts"),
             );
         }
-        let path = match look(paths)? {
+        let path = match find_data(paths)? {
             Named::Tokens(train, validation) => {
                 let path = validation.unwrap_or(train);
                 reading::tell_of_tokens(name, [&path], listener)?;
@@ -315,7 +315,7 @@ pub(crate) fn sources(
 
 /// The files that are read for these paths, as training data or to be judged by.
 fn files_of(paths: &[String], training: bool) -> Result<Vec<PathBuf>> {
-    match look(paths)? {
+    match find_data(paths)? {
         Named::Tokens(train, validation) => Ok(vec![validation.filter(|_| !training).unwrap_or(train)]),
         Named::Text(inputs) => Documents::open(&inputs, &ReadOptions::default())?.files().map(whole).collect(),
     }
@@ -348,7 +348,10 @@ fn whole(path: &Path) -> Result<PathBuf> {
 }
 
 /// The replay that the recipe asks for, if it does. `base` is the run that is being branched.
-pub(crate) fn replay(spec: &LmSpec, base: Option<(&RunDir, &Checkpoint)>) -> Result<Option<Box<ReplaySpec>>, Problems> {
+pub(crate) fn replay_spec(
+    spec: &LmSpec,
+    base: Option<(&RunDir, &Checkpoint)>,
+) -> Result<Option<Box<ReplaySpec>>, Problems> {
     let Replay { fraction, ref from, seen_only, order } = spec.replay;
     if fraction == 0.0 {
         return Ok(None);
@@ -447,7 +450,7 @@ fn same_tokens(a: &Path, b: &Path) -> Result<bool> {
 }
 
 /// Reads all of the validation sets' files and compares them with what is known of them; what is not known yet is recorded.
-pub(crate) fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
+pub(crate) fn identify_sets(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
     for (set, opened) in sets.iter_mut().zip(opened) {
         set.identity = Some(opened.source.verify_as(set.identity.as_ref())?);
     }

@@ -44,7 +44,7 @@ impl Reader<'_> {
     }
 
     /// Reports the keys of a table that are none of these.
-    pub fn only(&mut self, section: &Section, known: &[&str]) {
+    pub fn allow_only(&mut self, section: &Section, known: &[&str]) {
         for (key, item) in section.table {
             let name: &str = key.get_ref();
             if !known.contains(&name) {

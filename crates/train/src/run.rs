@@ -94,8 +94,8 @@ pub fn refuse_init(recipe: &Recipe) -> Result<()> {
 }
 
 /// The record of a run that resumes from the checkpoint of `state`. It drops what came after that checkpoint.
-/// `info` is how the run began, `phases` are as those of [`begin`]: if the run gets a later end, the record gets the phases up to it.
-pub(crate) fn go_on(
+/// `info` is how the run began, `phases` are as those of [`begin_record`]: if the run gets a later end, the record gets the phases up to it.
+pub(crate) fn resume_record(
     run: &RunDir,
     named: &RunRef,
     state: &State,
@@ -113,7 +113,7 @@ pub(crate) fn go_on(
     listener.keep_log(&run.log())?;
     // What the record says from here on: an end given before may have been cut off with what came after the checkpoint.
     let series = RunSeries::without_steps(run)?;
-    let until = (planned(run, &series)? != lengths.stop).then_some(lengths.stop);
+    let until = (planned_end(run, &series)? != lengths.stop).then_some(lengths.stop);
     recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now(), until })?;
     if until.is_some() {
         let known = series.phases.last().map_or(0, |phase| phase.last_step);
@@ -124,7 +124,7 @@ pub(crate) fn go_on(
 }
 
 /// The update at which a run is to end: `--max-steps` and `--until` may have moved it.
-pub(crate) fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
+pub(crate) fn planned_end(run: &RunDir, series: &RunSeries) -> Result<u64> {
     match series.info.steps {
         0 => Err(Problem::input("resume", run.metrics().display(), "does not begin with the run's start")
             .hint("the file is damaged: restore it, or branch from the checkpoint")),
@@ -141,7 +141,7 @@ pub(crate) fn lengths_on(
     until: Option<Length>,
     resolve: impl Fn(Option<u64>) -> Result<Lengths, Problems>,
 ) -> Result<Lengths, Problems> {
-    let Some(until) = until else { return resolve(Some(planned(run, series)?)) };
+    let Some(until) = until else { return resolve(Some(planned_end(run, series)?)) };
     let whole = resolve(None)?;
     let problem = |why: String| Problem::input("resume", format!("--until {until}"), why);
     let stop = until.steps(&whole.units, Some(whole.horizon)).map_err(|error| problem(error.to_string()))?;
@@ -164,7 +164,7 @@ pub(crate) fn lengths_on(
 /// A record that cannot be read, or does not begin with the run's start.
 pub fn nothing_left(name: &str, run: &RunDir) -> Result<String, Problems> {
     let series = RunSeries::without_steps(run)?;
-    let (stop, end) = (planned(run, &series)?, series.info.end);
+    let (stop, end) = (planned_end(run, &series)?, series.info.end);
     Ok(if stop < end { until_hint(name, stop, end) } else { format!("{name}: complete, nothing left to do") })
 }
 
@@ -194,7 +194,7 @@ pub fn require_updates(spec: &RunSpec, lengths: &Lengths, state: &State) -> Resu
 /// Writes what a run directory holds from the beginning, and the first lines of its record. `phases` (name, first and last update) are
 /// the phases of the run; if there are none, the learning rate's are.
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn begin(
+pub(crate) fn begin_record(
     run: &RunDir,
     recipe: &Recipe,
     lengths: &Lengths,
@@ -397,7 +397,7 @@ fn source_text(recipe: &Recipe) -> String {
 ///
 /// # Errors
 /// A run without its resolved recipe, or one that the schema does not read.
-pub fn resolved(run: &RunDir, schema: &'static Schema) -> Result<Recipe, Problems> {
+pub fn resolved_recipe(run: &RunDir, schema: &'static Schema) -> Result<Recipe, Problems> {
     let path = run.resolved();
     let text = std::fs::read_to_string(&path)
         .map_err(|cause| Problem::io("read resolved recipe", &path, &cause).hint("every run has one: restore it"))?;

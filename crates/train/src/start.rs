@@ -126,7 +126,7 @@ pub trait Tower: Task + Sized {
     /// A file that cannot be written.
     fn write_manifest(data: &Self::Data, run: &RunDir) -> Result<()>;
 
-    /// The phases of the run, as [`run::begin`] takes them.
+    /// The phases of the run, each with its first and last update.
     ///
     /// # Errors
     /// A schedule that does not fit the lengths.
@@ -214,7 +214,7 @@ pub fn branch<T: Tower>(mut recipe: Recipe, name: &str, out: &Path, session: Ses
     let named = RunRef::parse(name)?;
     let (run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
-    let base = run::resolved(&run, recipe.schema())?;
+    let base = run::resolved_recipe(&run, recipe.schema())?;
     if base.task() != T::KIND {
         let why = format!("it is a run of task = \"{}\"", base.task().name);
         return Err(Problem::input("branch", name, why).hint(T::OTHER_BASE).into());
@@ -244,7 +244,7 @@ pub fn resume<T: Tower>(
     let lock = run.lock()?;
     let checkpoint = named.checkpoint()?;
     checkpoint.verify()?;
-    let spec = T::Spec::read(&run::resolved(&run, schema)?)?;
+    let spec = T::Spec::read(&run::resolved_recipe(&run, schema)?)?;
     let state = read_state(&checkpoint)?;
     let model = T::read_model(&checkpoint, device)?;
     let optimizer = read_optimizer(&checkpoint, spec.run().optimizer, &model, state.updates, device)?;
@@ -255,7 +255,7 @@ pub fn resume<T: Tower>(
         return Ok(None);
     }
     let phases = T::phases(&spec, &data, &lengths)?;
-    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
+    let recorder = run::resume_record(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
     let settings = run::settings(spec.run(), &lengths, limits);
     let task = T::task(&spec, model, optimizer, data, &lengths, series.info.seed, device)?;
     let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
@@ -305,7 +305,7 @@ fn build<T: Tower>(
     };
     let about = About { task: T::KIND.name, seed, parameters: T::parameters(&model), start, parent };
     let phases = T::phases(spec, &data, &lengths)?;
-    let recorder = run::begin(run, &spec.run().recipe, &lengths, &state, about, &phases, listener)?;
+    let recorder = run::begin_record(run, &spec.run().recipe, &lengths, &state, about, &phases, listener)?;
     let kept_weights = base.is_some_and(|base| base.clocks.weights);
     let new = New { spec, model: &model, data: &data, lengths: &lengths, state: &state, kept_weights };
     T::announce(&new, listener)?;

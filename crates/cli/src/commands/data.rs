@@ -45,7 +45,7 @@ pub fn run(args: &DataCommand, printer: &Printer) -> Outcome {
 fn inputs(names: &[String], problems: &mut Vec<Problem>) -> Vec<Input> {
     let mut inputs = Vec::new();
     for name in names {
-        match text::look(std::slice::from_ref(name)) {
+        match text::find_data(std::slice::from_ref(name)) {
             Ok(Named::Text(texts)) => {
                 // Opening finds the files and reads none.
                 problems.extend(Documents::open(&texts, &ReadOptions::default()).err());
@@ -128,7 +128,7 @@ fn summary(prepared: &Prepared, seconds: f64, printer: &Printer) {
     for shard in &shards {
         printer.data(format_args!("sha256 {}  {}", shard.hash, shard.path.display()));
     }
-    reading::tell(prepared, "prepared", crate::reading::ON_THE_LINE, printer);
+    reading::tell_prepared(prepared, "prepared", crate::reading::ON_THE_LINE, printer);
     if prepared.empty_documents > 0 {
         printer.say(format_args!("left out {}: empty", counted(prepared.empty_documents, "document")));
     }

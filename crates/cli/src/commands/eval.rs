@@ -151,7 +151,7 @@ fn named(
     scratch: &Scratch,
     printer: &Printer,
 ) -> Result<TokenSource, Problems> {
-    let path = match text::look(&[path.to_string()])? {
+    let path = match text::find_data(&[path.to_string()])? {
         text::Named::Tokens(train, validation) => {
             let path = validation.unwrap_or(train);
             reading::tell_of_tokens(name, [&path], printer)?;
