@@ -15,7 +15,7 @@ use temper_train::machine;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
 use temper_train::run::{self, resolved_recipe};
 use temper_train::spec::clocks::Clocks;
-use temper_train::spec::{Spec, base as base_of};
+use temper_train::spec::{Spec, base_of};
 
 use crate::checkpoint as content;
 use crate::cost::{Memory, attack_passes, calibrate, checkpoint_bytes, evaluation_passes, passes};

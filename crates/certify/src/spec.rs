@@ -353,8 +353,8 @@ pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) {
 fn check(check: &mut Check) {
     spec::check(check);
     // A branch takes images and target from its base.
-    let branch = check.branch || spec::base(check.recipe).is_ok_and(|base| base.is_some());
-    let kept = |clock: &str| branch || clocks::keeps(check.recipe, clock);
+    let branch = check.branch || spec::base_of(check.recipe).is_ok_and(|base| base.is_some());
+    let kept = |clock: &str| branch || clocks::keeps_clock(check.recipe, clock);
     let (data_kept, target_kept) = (kept(clocks::DATA), kept(clocks::SCHEDULE));
     if check.missing("data.images") && !data_kept {
         check.problem("data.images", "there is nothing to train on", "for example data.images = \"data/mnist\"");

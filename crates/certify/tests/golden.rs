@@ -167,7 +167,7 @@ fn accumulation() {
         let method = fast();
         let update = Update { accumulation, ..first_update(batch, &method, &radius) };
         let (metrics, gradients) = loss_and_gradients(&mut net, update, NO_LIMIT, &device).unwrap().unwrap();
-        (metrics, gradients.named(&net))
+        (metrics, gradients.with_names(&net))
     };
     let whole = batch(&data, 0);
     let half = whole.labels.len() / 2;

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(words) => return usage(&words),
     };
-    std::panic::set_hook(Box::new(printer::panicked));
+    std::panic::set_hook(Box::new(printer::report_panic));
     let printer = Printer::new(cli.quiet);
     if let Err(problem) = start_threads(cli.threads, &printer) {
         printer.problems(std::slice::from_ref(&problem));

@@ -310,7 +310,7 @@ pub fn last_words(text: &str) {
 }
 
 /// The last words of a bug: one error, where it happened, what to do.
-pub fn panicked(info: &PanicHookInfo) {
+pub fn report_panic(info: &PanicHookInfo) {
     // A panic of another library that becomes an error.
     if temper_data::text::tokenizer_file::is_guarded() {
         return;

@@ -97,7 +97,7 @@ pub fn evaluate_with(
 
 /// The two averages over sets: `mean:micro`, where every token counts the same, and `mean:macro`,
 /// where every set does. The macro perplexity is `exp` of the macro loss.
-pub fn means(scores: &[Score]) -> [(&'static str, Values); 2] {
+pub fn means_of_sets(scores: &[Score]) -> [(&'static str, Values); 2] {
     let all_bytes = scores.iter().map(|score| score.bytes).sum::<Option<u64>>();
     let micro = Score {
         nats: scores.iter().map(|score| score.nats).sum(),

@@ -12,7 +12,7 @@ use temper_recipe::{Origin, Recipe};
 use temper_record::{Checkpoint, RunDir};
 use temper_train::lengths::Lengths;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
-use temper_train::spec::{Spec, base as base_of, weights_from};
+use temper_train::spec::{Spec, base_of, weights_from};
 use temper_train::{machine, run};
 
 use crate::checkpoint::{self, State};

@@ -11,7 +11,7 @@ use temper_train::trainer::{MayBegin, Task};
 
 use crate::checkpoint::{self, State};
 use crate::cost;
-use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};
+use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means_of_sets};
 use crate::step::{Pieces, Update, flops_of_update, train_step};
 
 /// Tokens that begin to say how fast this machine is, where nothing else does.
@@ -96,7 +96,7 @@ impl Task for LmTask {
     }
 
     fn averages(&self) -> Vec<(&'static str, Values)> {
-        if self.scores.len() > 1 { means(&self.scores).into() } else { Vec::new() }
+        if self.scores.len() > 1 { means_of_sets(&self.scores).into() } else { Vec::new() }
     }
 
     fn judged_by(&self, _: &State) -> Option<(String, &'static str)> {

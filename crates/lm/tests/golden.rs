@@ -77,7 +77,7 @@ fn logits_and_gradients() {
             let expected = f64::from(floats["loss"][0]);
             assert!((loss - expected).abs() <= 1e-5 * expected, "{name}: loss {loss}, expected {expected}");
             let mut checked = 0;
-            for (parameter, found) in gradients.named(&model) {
+            for (parameter, found) in gradients.with_names(&model) {
                 let d = difference(&found, &floats[&format!("grad.{parameter}")]);
                 assert!(d <= 1e-4, "{name}, {pieces:?}: gradient of {parameter} differs by {d} of its largest entry");
                 checked += 1;
@@ -137,7 +137,7 @@ fn checkpointed_blocks_are_bitwise_equal() {
         let pieces = Pieces { activation_checkpointing: true, ..WHOLE };
         let (again, blocks) = loss_and_gradients(&model, rows, seq, pieces, NO_LIMIT).unwrap();
         assert_eq!(loss.to_bits(), again.to_bits(), "{name}: loss");
-        for ((parameter, a), (_, b)) in plain.named(&model).into_iter().zip(blocks.named(&model)) {
+        for ((parameter, a), (_, b)) in plain.with_names(&model).into_iter().zip(blocks.with_names(&model)) {
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}: gradient of {parameter}");
         }
     }

@@ -70,7 +70,7 @@ fn load(source: &str, overrides: &[String]) -> Result<CertifySpec, Problems> {
 ///
 /// # Errors
 /// Images that cannot be read, and networks that they do not fit.
-pub fn measure(
+pub fn measure_gains(
     chosen: &Chosen,
     recipes: &[(usize, u64, CertifySpec)],
     device: &Device,

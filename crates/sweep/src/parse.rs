@@ -76,7 +76,7 @@ fn read(reader: &mut Reader, name: &str, top: &Section) -> Sweep {
         sizes: Vec::new(),
     };
     let names: Vec<String> = sweep.variants.iter().map(|(name, _)| name.clone()).collect();
-    for (name, section) in reader.named(top, "size") {
+    for (name, section) in reader.named_tables(top, "size") {
         sweep.sizes.push(size(reader, name, &section, &names));
     }
     if sweep.sizes.is_empty() {
@@ -210,7 +210,7 @@ fn size(reader: &mut Reader, name: String, section: &Section, names: &[String]) 
     let seeds = seeds.map(|seeds| (seeds as u64).clamp(1, 1000));
     file_name(reader, section.start, "size", &name);
     let mut settings = Vec::new();
-    for (name, section) in reader.named(section, "setting") {
+    for (name, section) in reader.named_tables(section, "setting") {
         file_name(reader, section.start, "setting", &name);
         settings.push(Setting {
             name,
@@ -260,7 +260,7 @@ fn base(reader: &mut Reader, section: &Section) -> Option<Base> {
 
 fn overlays(reader: &mut Reader, section: &Section, names: &[String]) -> Vec<(String, Layer)> {
     let mut overlays = Vec::new();
-    for (name, section) in reader.named(section, "variant") {
+    for (name, section) in reader.named_tables(section, "variant") {
         known(reader, section.start, "variant", &name, names, "variant");
         overlays.push((name, layer(reader, &section, &[])));
     }

@@ -44,7 +44,7 @@ impl Texts {
     ///
     /// # Errors
     /// Texts that cannot be read or named, and keys that cannot be read.
-    pub fn prepared(
+    pub fn overrides_for_prepared(
         &mut self,
         recipe: &Recipe,
         tokenizer: Option<&str>,

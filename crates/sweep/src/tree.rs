@@ -319,7 +319,7 @@ fn add(
     let load = if parent.is_some() { Recipe::load_branch } else { Recipe::load };
     let plain = load(source, &overrides, &LIBRARY)?;
     if parent.is_none()
-        && let Some(base) = spec::base(&plain)?
+        && let Some(base) = spec::base_of(&plain)?
     {
         return Err(plain
             .problem("base", format!("this recipe continues a run of {base}, and the sweep gives it none"))
@@ -327,7 +327,7 @@ fn add(
             .into());
     }
     let replaced = match Trains::of(&plain) {
-        Trains::LanguageModel => tree.texts.prepared(&plain, tokenizer, store)?,
+        Trains::LanguageModel => tree.texts.overrides_for_prepared(&plain, tokenizer, store)?,
         Trains::Classifier => {
             // A branch may have its images from its base, which is in the tree too.
             if let Some(problem) = certify::images::missing_images_of(&plain)? {

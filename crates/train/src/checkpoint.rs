@@ -94,6 +94,6 @@ pub(crate) fn read_optimizer(
     let stored: BTreeMap<_, _> = tensors::read(Path::new(&path), &|_| true)?.into_iter().collect();
     let mut optimizer = Optimizer::new(settings, model, device);
     optimizer.updates = updates;
-    optimizer.assign(stored, device).map_err(|why| Problem::input("read checkpoint", path.display(), why))?;
+    optimizer.assign_moments(stored, device).map_err(|why| Problem::input("read checkpoint", path.display(), why))?;
     Ok(optimizer)
 }

@@ -76,7 +76,7 @@ pub(crate) struct About {
 
 /// An error if the recipe is one that continues another run: `temper train` starts one.
 pub(crate) fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
-    let Some(base) = spec::base(recipe)? else { return Ok(()) };
+    let Some(base) = spec::base_of(recipe)? else { return Ok(()) };
     let why = format!("this recipe continues a run of {base}; it does not start one");
     let then = format!("temper branch runs/base {} --out {}", pasted(recipe.name()), pasted(out.display()));
     Err(recipe.problem("base", why).hint(format!("temper train {} --out runs/base, then {then}", pasted(base))))

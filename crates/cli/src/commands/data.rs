@@ -76,7 +76,7 @@ fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
     let options = PrepareOptions {
         validation_fraction: args.validation_fraction,
         seed: args.seed,
-        read: crate::reading::options(&args.text_key, args.bad_lines),
+        read: crate::reading::read_options(&args.text_key, args.bad_lines),
         threads: None,
         overwrite: false,
     };
@@ -192,7 +192,7 @@ fn train_tokenizer(args: &TrainTokenizer, printer: &Printer) -> Outcome {
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    let documents = Documents::open(&inputs, &crate::reading::options(&args.text_key, args.bad_lines))?;
+    let documents = Documents::open(&inputs, &crate::reading::read_options(&args.text_key, args.bad_lines))?;
     reading::tell_notes(documents.notes(), printer);
     let (total, read) = (documents.total_bytes(), documents.counts());
     let seen = Seen::default();

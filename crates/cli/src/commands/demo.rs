@@ -64,7 +64,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
         let sets = [train_on(language), judge_on("english"), judge_on("german"), format!("seed={}", args.seed)];
         let recipe = temper::recipe(&format!("demo/{name}"), &sets)?;
         printer.say(format_args!("\n{}", about(name)));
-        let run = if spec::base(&recipe)?.is_some() {
+        let run = if spec::base_of(&recipe)?.is_some() {
             temper::branch(recipe, &base.display().to_string(), &out.join(name), session)?
         } else {
             temper::train(recipe, &out.join(name), session)?

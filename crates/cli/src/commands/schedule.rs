@@ -19,7 +19,7 @@ use temper_record::metric;
 use temper_report::{ScheduleCurve, Table, schedule_svg};
 use temper_schedule::sparkline::curve;
 use temper_schedule::{Convention, EpsSchedule, Length, LengthError, Schedule, Units, sparkline};
-use temper_train::spec::clocks::{SCHEDULE, keeps};
+use temper_train::spec::clocks::{SCHEDULE, keeps_clock};
 use temper_train::spec::{self, RunSpec, Spec};
 
 use crate::args;
@@ -131,7 +131,7 @@ fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Result<Recipe, Probl
 
 /// The recipe named by `base`: a file beside the one that names it, or a name.
 fn base_of(recipe: &Recipe) -> Result<Option<String>, Problems> {
-    let Some(base) = spec::base(recipe)? else { return Ok(None) };
+    let Some(base) = spec::base_of(recipe)? else { return Ok(None) };
     let beside: Option<PathBuf> = match recipe.origin("base") {
         Origin::File(path) => Path::new(&path).parent().map(|folder| folder.join(&base)),
         _ => None,
@@ -204,7 +204,7 @@ fn resolve(spec: &RunSpec, units: Units) -> Result<Plan, Problems> {
 /// Reads the recipe. What is missing may be that of a run that it branches from.
 fn read<S: Spec>(recipe: &Recipe) -> Result<S, Problems> {
     S::read(recipe).map_err(|problems| {
-        if !keeps(recipe, SCHEDULE) {
+        if !keeps_clock(recipe, SCHEDULE) {
             return problems;
         }
         let hint = "clocks.schedule = \"keep\": the schedule is that of the run it branches from, whose recipe `base` can name";

@@ -276,7 +276,7 @@ fn measure_gains(
     }
     texts::require(&missing)?;
     let meter = Meter::begin(printer, "networks", recipes.len() as u64);
-    let (measured, tables) = gains::measure(chosen, &recipes, &device, &meter)?;
+    let (measured, tables) = gains::measure_gains(chosen, &recipes, &device, &meter)?;
     drop(meter);
     let overrides = given(args);
     let results = Results { sweep, chosen, seeds, overrides: &overrides, measured };
