@@ -9,11 +9,11 @@ use temper_sweep::store::Store;
 fuzz_target!(|data: &[u8]| {
     file("store/runs/.a.keep", data);
     let store = Store::new(&folder().join("store"));
-    let before = store.kept("a");
-    store.keep("a", &[64, 4096]).expect("written");
-    let after = store.kept("a");
+    let before = store.kept_steps("a");
+    store.keep_steps("a", &[64, 4096]).expect("written");
+    let after = store.kept_steps("a");
     assert!(after.starts_with(&before), "nothing is forgotten");
     assert!(after.contains(&64) && after.contains(&4096), "what was asked for is kept");
-    store.keep("a", &after).expect("written");
-    assert_eq!(store.kept("a"), after, "a second time adds nothing");
+    store.keep_steps("a", &after).expect("written");
+    assert_eq!(store.kept_steps("a"), after, "a second time adds nothing");
 });

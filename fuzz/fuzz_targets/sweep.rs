@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use temper_sweep::{Sweep, judge};
+use temper_sweep::{Sweep, judge_claim};
 
 fuzz_target!(|text: &str| {
     let (Some(sweep), _) = Sweep::read("fuzz", text) else { return };
@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     if let Ok(sweep) = Sweep::parse("fuzz", text) {
         assert!(!sweep.sizes.is_empty(), "a sweep without a size was accepted");
         for claim in &sweep.claims {
-            let _ = judge(claim, &[1, 2, 3], |name, seed| Some(name.len() as f64 + seed as f64));
+            let _ = judge_claim(claim, &[1, 2, 3], |name, seed| Some(name.len() as f64 + seed as f64));
         }
     }
 });

@@ -48,8 +48,8 @@ fuzz_target!(|data: &[u8]| {
             let (tokenizer, config) = model();
             let name = ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json"][usize::from(form) - 3];
             let files = beside::Files::from_iter([(name.to_owned(), data.to_vec())]);
-            let Ok((files, _)) = beside::complete(files, tokenizer, config) else { return };
-            let (again, _) = beside::complete(files.clone(), tokenizer, config).expect("what was written is read");
+            let Ok((files, _)) = beside::complete_files(files, tokenizer, config) else { return };
+            let (again, _) = beside::complete_files(files.clone(), tokenizer, config).expect("what was written is read");
             assert_eq!(again, files, "a second time changes nothing");
         }
     }

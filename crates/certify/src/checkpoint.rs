@@ -12,7 +12,7 @@ use temper_train::checkpoint::{State, write_with};
 use temper_train::optimizer::Optimizer;
 
 /// Writes a checkpoint of `run` after `state.step` updates.
-pub fn write(run: &RunDir, state: &State, net: &Classifier, optimizer: &Optimizer) -> Result<Checkpoint> {
+pub(crate) fn write(run: &RunDir, state: &State, net: &Classifier, optimizer: &Optimizer) -> Result<Checkpoint> {
     let network = net.config.to_json();
     write_with(run, state, stored::outgoing(net), optimizer, |writer| {
         writer.write("network.json", |out| out.write_all(network.as_bytes()))
@@ -20,7 +20,7 @@ pub fn write(run: &RunDir, state: &State, net: &Classifier, optimizer: &Optimize
 }
 
 /// The network of a checkpoint, after comparing its files with what was written.
-pub fn read_net(checkpoint: &Checkpoint, device: &Device) -> Result<Classifier> {
+pub(crate) fn read_net(checkpoint: &Checkpoint, device: &Device) -> Result<Classifier> {
     checkpoint.verify_file("model.safetensors")?;
     let text = String::from_utf8_lossy(&checkpoint.read("network.json")?).into_owned();
     let place = checkpoint.path().join("network.json").display().to_string();

@@ -8,10 +8,11 @@ use temper_graph::{NetworkConfig, Op};
 use temper_model::image::ImageInit;
 use temper_model::{Classifier, init};
 use temper_train::optimizer::{self, Optimizer};
+use temper_train::trainer::NO_LIMIT;
 
 use super::evaluate::EvalSettings;
 use super::method::{EpsAt, Method};
-use super::step::{Accumulation, Batch, train_step};
+use super::step::{Accumulation, Batch, Update, train_step};
 
 /// Passes through the convolutions and linear layers that an image takes in one update, each of
 /// [`NetworkConfig::macs`] multiply-adds. A backward pass counts twice: for the input and for the weights.
@@ -64,6 +65,9 @@ pub struct Memory {
 impl Memory {
     /// For pieces of `rows` images, evaluations of `eval_rows` at once, and `images` in training, held-out and test set
     /// together. Agrees with the peaks of real runs to a tenth; CROWN-IBP takes up to a sixth more.
+    ///
+    /// # Errors
+    /// Layers that do not fit together.
     pub fn of(
         config: &NetworkConfig,
         method: &Method,
@@ -143,7 +147,8 @@ pub fn calibrate(
     let timed = (0..3).map(|step| {
         let clock = Instant::now();
         // Only the time matters, not what a random network learns from made-up images.
-        let _ = train_step(&mut net, &mut optimizer, &batch, method, radius, accumulation, 1e-6, step + 1, 0, device);
+        let update = Update { batch: &batch, method, radius, accumulation, lr: 1e-6, step: step + 1, seed: 0 };
+        let _ = train_step(&mut net, &mut optimizer, update, NO_LIMIT, device);
         clock.elapsed().as_secs_f64()
     });
     (timed.fold(f64::INFINITY, f64::min) * rows as f64 / measured as f64, measured)

@@ -40,6 +40,9 @@ pub struct EvalSettings {
 
 /// Evaluates `net` on `batches` of images at the radius `target`, and also at the radius `current` of the schedule where
 /// that is another one. It calls `interrupted` between batches and between the passes of an attack, and returns `None` once that is true.
+///
+/// # Errors
+/// A loss that is no number, errors that are not in their order, images that do not fit the network.
 #[allow(clippy::too_many_arguments)]
 pub fn evaluate(
     net: &Classifier,

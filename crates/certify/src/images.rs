@@ -38,12 +38,15 @@ pub struct Classes<'a> {
 }
 
 /// Opens what `data.images` names, takes only the first images if the recipe limits their number, and holds some out.
+///
+/// # Errors
+/// A recipe without `data.images`, images that cannot be read, a part too small to be held out.
 pub fn open(spec: &CertifySpec) -> Result<Data> {
     open_as(spec, None)
 }
 
 /// The same with the classes of a run: their numbers, and the order that the images had under these.
-pub fn open_as(spec: &CertifySpec, classes: Option<Classes>) -> Result<Data> {
+pub(crate) fn open_as(spec: &CertifySpec, classes: Option<Classes>) -> Result<Data> {
     let path = spec.images()?;
     let Splits { mut train, mut test } = splits(path).map_err(|problem| match problem.hint {
         Some(_) => problem,
@@ -108,12 +111,15 @@ impl Size {
 }
 
 /// How many images a recipe has: from the data if it is here, otherwise those of the known data set of that name.
+///
+/// # Errors
+/// As [`open`], if the images are here; otherwise a path of no known data set.
 pub fn size(spec: &CertifySpec) -> Result<Size> {
     size_as(spec, None)
 }
 
 /// The same with the classes of a run.
-pub fn size_as(spec: &CertifySpec, classes: Option<Classes>) -> Result<Size> {
+pub(crate) fn size_as(spec: &CertifySpec, classes: Option<Classes>) -> Result<Size> {
     let path = spec.images()?;
     if path.starts_with("builtin:") || Path::new(path).exists() {
         let data = open_as(spec, classes)?;
@@ -156,12 +162,18 @@ pub fn size_as(spec: &CertifySpec, classes: Option<Classes>) -> Result<Size> {
 }
 
 /// What to say of images that are not here.
-pub fn missing(spec: &CertifySpec) -> Result<Option<Problem>> {
+///
+/// # Errors
+/// A recipe without `data.images`.
+pub fn missing_images(spec: &CertifySpec) -> Result<Option<Problem>> {
     Ok(absent(spec.images()?, |why| spec.problem("data.images", why)))
 }
 
 /// The same of a recipe that may have its images from the base of its branch.
-pub fn missing_of(recipe: &Recipe) -> Result<Option<Problem>> {
+///
+/// # Errors
+/// A `data.images` that cannot be read from the recipe.
+pub fn missing_images_of(recipe: &Recipe) -> Result<Option<Problem>> {
     let path = spec::images(recipe)?;
     Ok(path.and_then(|path| absent(&path, |why| recipe.problem("data.images", why))))
 }
@@ -178,6 +190,9 @@ fn absent(path: &str, problem: impl Fn(String) -> Problem) -> Option<Problem> {
 }
 
 /// The training and test images that a path or `builtin:NAME` names.
+///
+/// # Errors
+/// A folder that cannot be read or holds no such images, or a built-in name that is unknown.
 pub fn splits(path: &str) -> Result<Splits> {
     match path.strip_prefix("builtin:") {
         None => images::open(Path::new(path)),
@@ -190,7 +205,7 @@ pub fn splits(path: &str) -> Result<Splits> {
 
 impl Data {
     /// What is known about where the images come from.
-    pub fn notes(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &str> {
         let own = self.test.note.as_deref().filter(|note| self.train.note.as_deref() != Some(note));
         self.train.note.as_deref().into_iter().chain(own)
     }
@@ -211,7 +226,7 @@ pub const READ: &str =
     "images are .png, .jpg or .jpeg files in the folder of their class: convert the others, or remove them";
 
 /// The warning about classes that were matched only by their number.
-pub fn by_count(images: &Images, owner: &str) -> String {
+pub(crate) fn by_count(images: &Images, owner: &str) -> String {
     format!(
         "the {} classes of {} are taken in the order of those of {owner}: on one side they have no names",
         images.classes(),
@@ -221,7 +236,10 @@ pub fn by_count(images: &Images, owner: &str) -> String {
 
 /// The test images that a run is judged on: those of the data set `other`, or its own, which must be what they were. Their
 /// classes have the numbers that the run gave them.
-pub fn judged(run: &RunDir, spec: &CertifySpec, other: Option<&str>, listener: &dyn Listener) -> Result<Images> {
+///
+/// # Errors
+/// Images that cannot be read, that are of other classes, or, if they are the run's own, that have changed.
+pub fn judged_images(run: &RunDir, spec: &CertifySpec, other: Option<&str>, listener: &dyn Listener) -> Result<Images> {
     let manifest = Manifest::read(run)?;
     let owner = run.path().display().to_string();
     let classes = manifest.classes(&owner);
@@ -244,7 +262,7 @@ pub fn judged(run: &RunDir, spec: &CertifySpec, other: Option<&str>, listener: &
 }
 
 /// The classes of the run that a file of weights lies in, if it lies in one: `RUN/checkpoints/step-N/model.safetensors`.
-pub fn classes_of_weights(path: &Path) -> Result<Option<(Vec<String>, String)>> {
+pub(crate) fn classes_of_weights(path: &Path) -> Result<Option<(Vec<String>, String)>> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let Some(run) = path.ancestors().nth(3) else { return Ok(None) };
     if path.parent().and_then(Path::parent).and_then(Path::file_name) != Some("checkpoints".as_ref())
@@ -272,7 +290,7 @@ pub struct Manifest {
 
 impl Manifest {
     /// That of these images.
-    pub fn of(data: &Data) -> Self {
+    pub(crate) fn of(data: &Data) -> Self {
         Self {
             name: data.train.name.clone(),
             shape: data.train.shape,
@@ -285,7 +303,7 @@ impl Manifest {
     }
 
     /// Writes it into a run.
-    pub fn write(&self, run: &RunDir) -> Result<()> {
+    pub(crate) fn write(&self, run: &RunDir) -> Result<()> {
         let path = run.path().join("data").join("manifest.json");
         write_whole(&path, self.to_json().as_bytes())
     }
@@ -304,29 +322,29 @@ impl Manifest {
     }
 
     /// Reads that of a run.
-    pub fn read(run: &RunDir) -> Result<Self> {
+    pub(crate) fn read(run: &RunDir) -> Result<Self> {
         let path = run.path().join("data").join("manifest.json");
         let bytes = fs::read(&path).map_err(|cause| Problem::io("read run", &path, &cause))?;
         Self::from_json(&bytes, &path)
     }
 
     /// The classes of the run.
-    pub fn classes<'a>(&'a self, owner: &'a str) -> Classes<'a> {
+    pub(crate) fn classes<'a>(&'a self, owner: &'a str) -> Classes<'a> {
         Classes { names: &self.class_names, owner }
     }
 
     /// An error unless these are the images of the run.
-    pub fn require(&self, data: &Data, spec: &CertifySpec) -> Result<()> {
-        if self.has_train(data) && self.has_test(&data.test) { Ok(()) } else { Err(self.changed(spec)) }
+    pub(crate) fn require(&self, data: &Data, spec: &CertifySpec) -> Result<()> {
+        if self.has_train(data) && self.has_test(&data.test) { Ok(()) } else { Err(self.images_changed(spec)) }
     }
 
     /// An error unless these are the test images of the run.
-    pub fn require_test(&self, test: &Images, spec: &CertifySpec) -> Result<()> {
-        if self.has_test(test) { Ok(()) } else { Err(self.changed(spec)) }
+    pub(crate) fn require_test(&self, test: &Images, spec: &CertifySpec) -> Result<()> {
+        if self.has_test(test) { Ok(()) } else { Err(self.images_changed(spec)) }
     }
 
     /// Whether these are the images that the run is trained on. The name does not count: a folder can be renamed.
-    pub fn has_train(&self, data: &Data) -> bool {
+    pub(crate) fn has_train(&self, data: &Data) -> bool {
         let train = &data.train;
         (&self.class_names, self.shape, self.train_images) == (&train.class_names, train.shape, train.len())
             && self.train_sha256 == train.fingerprint()
@@ -338,7 +356,7 @@ impl Manifest {
     }
 
     /// That the images are others now.
-    pub fn changed(&self, spec: &CertifySpec) -> Problem {
+    pub(crate) fn images_changed(&self, spec: &CertifySpec) -> Problem {
         let why = format!(
             "the images there are no longer those that the run began with ({}, {} and {} of them)",
             self.name, self.train_images, self.test_images

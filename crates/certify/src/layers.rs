@@ -22,7 +22,7 @@ pub struct Row {
 }
 
 /// Looks at the first `count` images.
-pub fn look(
+pub fn look_at_layers(
     net: &Classifier,
     images: &Images,
     count: usize,

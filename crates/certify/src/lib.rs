@@ -5,7 +5,7 @@
 //! | [`methods`], [`method`], [`step`] | how a network is trained: a method a file, what all have; one update |
 //! | [`evaluate`] | standard, attacked and certified error |
 //! | [`task`] | both as the task of a run |
-//! | [`checkpoint`] | what a checkpoint holds |
+//! | `checkpoint` | what a checkpoint holds |
 //! | [`cost`] | memory and time of an update |
 //! | [`spec`] | a recipe as typed values, and its keys |
 //! | [`network`], [`radius`], [`normalisation`] | network and first weights, radius, mean and deviation of a recipe |
@@ -14,7 +14,9 @@
 //! | [`plan`] | what a recipe does and costs |
 //! | [`open`], [`layers`] | a network to look at, and what the intervals do in each of its layers |
 
-pub mod checkpoint;
+#![warn(clippy::missing_errors_doc)]
+
+mod checkpoint;
 pub mod cost;
 pub mod evaluate;
 pub mod images;

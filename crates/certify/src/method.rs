@@ -66,14 +66,14 @@ pub struct EpsAt {
 }
 
 /// The method that a recipe names.
-pub(crate) fn named(recipe: &Recipe) -> Result<&'static Named> {
-    recipe.choice("method.name", methods::find)
+pub(crate) fn named_method(recipe: &Recipe) -> Result<&'static Named> {
+    recipe.choice("method.name", methods::find_method)
 }
 
 impl Method {
     /// Reads it.
     pub(crate) fn read(recipe: &Recipe) -> Result<Self> {
-        let named = named(recipe)?;
+        let named = named_method(recipe)?;
         let regulariser = |key: &str| Ok(recipe.opt(key, Recipe::bool)?.unwrap_or(named.regularised));
         Ok(Self {
             objective: (named.read)(recipe)?,

@@ -114,6 +114,6 @@ pub(crate) const KEYS: [&[Key]; METHODS.len()] = {
 };
 
 /// The method of this name.
-pub fn find(name: &str) -> Option<&'static Named> {
+pub fn find_method(name: &str) -> Option<&'static Named> {
     METHODS.into_iter().find(|method| method.name == name)
 }

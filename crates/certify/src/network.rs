@@ -119,7 +119,7 @@ impl NetworkSpec {
 ///
 /// # Errors
 /// No network, one of an unknown name, layers that do not fit together or do not fit the images.
-pub fn network(spec: &CertifySpec, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
+pub(crate) fn network(spec: &CertifySpec, input: [usize; 3], classes: usize) -> Result<NetworkConfig> {
     let NetworkSpec { name, graph, width, batch_norm, .. } = &spec.network;
     let at = |key: &str, problem: Problem| {
         let found = spec.problem(key, format!("{}: {}", problem.place, problem.why));

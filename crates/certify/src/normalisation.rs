@@ -56,13 +56,13 @@ impl Normalisation {
 }
 
 /// That of a known data set.
-pub fn of_known(known: &Known) -> Normalisation {
+pub(crate) fn of_known(known: &Known) -> Normalisation {
     Normalisation::new(known.mean, known.std, &format!("those of {}, which the images are", known.title))
 }
 
 /// Mean and deviation for training on these images: those of a known data set only where the content is that, or where the
 /// recipe says so. What a folder is called proves nothing.
-pub fn normalisation(spec: &CertifySpec, train: &Images) -> Result<Normalisation> {
+pub(crate) fn normalisation(spec: &CertifySpec, train: &Images) -> Result<Normalisation> {
     let channels = train.shape[0];
     let nothing = |why: &str| Normalisation::new(&vec![0.0; channels], &vec![1.0; channels], why);
     Ok(match spec.images.normalise {

@@ -6,7 +6,7 @@ use temper_data::images::Images;
 use temper_model::Classifier;
 use temper_recipe::Schema;
 use temper_record::run::{RunDir, RunRef};
-use temper_train::run::resolved;
+use temper_train::run::resolved_recipe;
 use temper_train::spec::Spec;
 
 use crate::checkpoint;
@@ -27,10 +27,13 @@ pub struct Opened {
 }
 
 /// Opens `DIR`, `DIR@STEP` or `DIR@best`.
+///
+/// # Errors
+/// A name of no run, a run of a language model, a checkpoint that is missing or damaged.
 pub fn open(name: &str, schema: &'static Schema, device: &Device) -> Result<Opened, Problems> {
     let named = RunRef::parse(name)?;
     let run = named.open()?;
-    let recipe = resolved(&run, schema)?;
+    let recipe = resolved_recipe(&run, schema)?;
     if *recipe.task() != spec::TASK {
         let problem = Problem::input("open run", name, "it is a language model, not an image classifier");
         return Err(problem.hint("`temper eval` and `temper sample` look at such a run").into());
@@ -43,6 +46,9 @@ pub fn open(name: &str, schema: &'static Schema, device: &Device) -> Result<Open
 }
 
 /// An error unless the images are of the network's size and classes.
+///
+/// # Errors
+/// Images of another size or another number of classes.
 pub fn require_fit(net: &Classifier, images: &Images, place: &str) -> Result<()> {
     if (net.config.input, net.config.classes) == (images.shape, images.classes()) {
         return Ok(());

@@ -13,9 +13,9 @@ use temper_train::checkpoint::{self, State};
 use temper_train::lengths::Lengths;
 use temper_train::machine;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
-use temper_train::run::{self, resolved};
+use temper_train::run::{self, resolved_recipe};
 use temper_train::spec::clocks::Clocks;
-use temper_train::spec::{Spec, base as base_of};
+use temper_train::spec::{Spec, base_of};
 
 use crate::checkpoint as content;
 use crate::cost::{Memory, attack_passes, calibrate, checkpoint_bytes, evaluation_passes, passes};
@@ -120,13 +120,16 @@ fn refuse(plan: &Plan, from: Option<&str>, device: &Device) -> Result<(), Proble
 
 /// Images that the user names must be there. Those of a built-in recipe may still have to be fetched.
 fn require_images(spec: &CertifySpec) -> Result<()> {
-    match images::missing(spec)? {
+    match images::missing_images(spec)? {
         Some(problem) if !spec.images_of_builtin_recipe() => Err(problem),
         _ => Ok(()),
     }
 }
 
 /// Resolves a recipe, as a branch of the run `from` if it is given; what base and method decide is in it afterwards. If the data is not here, its name says what it is.
+///
+/// # Errors
+/// Everything that is wrong with the recipe, for this base and these images; a base that cannot be read or is of another task.
 pub fn resolve(
     recipe: &mut Recipe,
     from: Option<&str>,
@@ -136,7 +139,7 @@ pub fn resolve(
     let (mut kept_network, mut manifest) = (None, None);
     if let Some(name) = from {
         let (base, checkpoint) = run::checkpoint_of(name)?;
-        let base_recipe = resolved(&base, recipe.schema())?;
+        let base_recipe = resolved_recipe(&base, recipe.schema())?;
         if *base_recipe.task() != spec::TASK {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of a language model");
             return Err(problem
@@ -219,7 +222,7 @@ pub fn resolve(
 }
 
 /// Memory of a run of this recipe with `images` images in all, of which it trains on `train`.
-pub fn memory(spec: &CertifySpec, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
+pub(crate) fn memory(spec: &CertifySpec, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
     let piece = spec.batch.min(train).div_ceil(spec.accumulation.pieces);
     Memory::of(config, &spec.method, piece, spec.eval.rows.min(images), images)
 }

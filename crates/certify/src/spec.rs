@@ -164,7 +164,7 @@ pub struct ImagesSpec {
 impl Spec for CertifySpec {
     fn read(recipe: &Recipe) -> Result<Self, Problems> {
         let run = RunSpec::read(recipe)?;
-        let named = method::named(recipe)?;
+        let named = method::named_method(recipe)?;
         let batch = recipe.usize("batch.images")?;
         let accumulation = Accumulation {
             pieces: recipe.usize("batch.accumulate")?,
@@ -328,7 +328,7 @@ pub(crate) fn is_given(recipe: &Recipe, key: &str) -> bool {
 /// # Errors
 /// A recipe that asks for batch norms that its network does not have, or for none where it has some.
 pub fn fill_method(recipe: &mut Recipe) -> Result<()> {
-    let named = method::named(recipe)?;
+    let named = method::named_method(recipe)?;
     let origin = Origin::Preset(named.name.to_owned());
     for key in ["method.tightness", "method.relu_balance"] {
         recipe.fill(key, Value::Bool(named.regularised), origin.clone());
@@ -353,8 +353,8 @@ pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) {
 fn check(check: &mut Check) {
     spec::check(check);
     // A branch takes images and target from its base.
-    let branch = check.branch || spec::base(check.recipe).is_ok_and(|base| base.is_some());
-    let kept = |clock: &str| branch || clocks::keeps(check.recipe, clock);
+    let branch = check.branch || spec::base_of(check.recipe).is_ok_and(|base| base.is_some());
+    let kept = |clock: &str| branch || clocks::keeps_clock(check.recipe, clock);
     let (data_kept, target_kept) = (kept(clocks::DATA), kept(clocks::SCHEDULE));
     if check.missing("data.images") && !data_kept {
         check.problem("data.images", "there is nothing to train on", "for example data.images = \"data/mnist\"");
@@ -369,7 +369,7 @@ fn check(check: &mut Check) {
     radius::check(check);
     let attacked = |named: &&Named| (named.read)(check.recipe).is_ok_and(|method| method.attack_steps() > 0);
     let given = |key: &str| check.recipe.bool(key) == Ok(true);
-    if let Some(named) = method::named(check.recipe).ok().filter(attacked)
+    if let Some(named) = method::named_method(check.recipe).ok().filter(attacked)
         && (given("method.tightness") || given("method.relu_balance"))
     {
         let why = format!("the warmup regularisers need bounds, and \"{}\" has none", named.name);

@@ -156,7 +156,7 @@ fn draft_of_own_network(spec: &CertifySpec, session: Session) -> Result<(Classif
     let data = open_for_weights(spec, listener)?;
     let config = network(spec, data.train.shape, data.train.classes())?;
     check_memory(spec, &config, &data)?;
-    let net = fresh(spec, &data, device)?;
+    let net = fresh_network(spec, &data, device)?;
     let net = match &spec.run.from {
         None => net,
         Some(path) => state_dict(net, Path::new(path), device)?,
@@ -174,7 +174,7 @@ fn draft_of_branch(spec: &CertifySpec, base: &Base, session: Session) -> Result<
         require_fit(spec, &net.config, base.name, input, classes)?;
         net
     } else {
-        fresh(spec, &data, device)?
+        fresh_network(spec, &data, device)?
     };
     check_memory(spec, &net.config, &data)?;
     Ok((net, data))
@@ -203,7 +203,7 @@ fn open_for_branch(spec: &CertifySpec, base: &Base, listener: &dyn Listener) -> 
     let same = spec.difference(base_recipe, &["data.images", "data.holdout", "data.max_train"]).is_none();
     if same && !manifest.has_train(&data) {
         if clocks.data {
-            return Err(manifest.changed(spec).into());
+            return Err(manifest.images_changed(spec).into());
         }
         let place = spec.images()?;
         listener.warn(
@@ -222,7 +222,7 @@ fn tell_match(data: &Data, owner: &str, listener: &dyn Listener) {
 }
 
 /// An error unless the network that a branch keeps is for such images, and is the one that the recipe asks for.
-pub fn require_fit(
+pub(crate) fn require_fit(
     spec: &CertifySpec,
     config: &NetworkConfig,
     base: &str,
@@ -267,7 +267,10 @@ fn check_memory(spec: &CertifySpec, config: &NetworkConfig, data: &Data) -> temp
 }
 
 /// A fresh network for the data.
-pub fn fresh(spec: &CertifySpec, data: &Data, device: &Device) -> Result<Classifier, Problems> {
+///
+/// # Errors
+/// A network that does not fit the images, or a normalisation that does not.
+pub fn fresh_network(spec: &CertifySpec, data: &Data, device: &Device) -> Result<Classifier, Problems> {
     let config = network(spec, data.train.shape, data.train.classes())?;
     let Normalisation { mean, std, .. } = normalisation(spec, &data.train)?;
     Ok(Classifier::new(config, spec.network.init(), spec.run.seed, device).normalised(mean, std))
@@ -280,7 +283,7 @@ fn state_dict(net: Classifier, path: &Path, device: &Device) -> Result<Classifie
 }
 
 /// A network of these tensors.
-pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<Classifier, Problems> {
+pub(crate) fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<Classifier, Problems> {
     if path.is_dir() {
         return Err(Problem::input("read state dict", path.display(), "it is a folder")
             .hint("init.from names a safetensors file; to start from a run: temper branch RUN RECIPE --out DIR")
@@ -294,7 +297,7 @@ pub fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Resu
 }
 
 /// A batch is not larger than the training set: an epoch would be one update of fewer images than asked for.
-pub fn check_batch(spec: &CertifySpec, images: usize) -> Result<(), Problems> {
+pub(crate) fn check_batch(spec: &CertifySpec, images: usize) -> Result<(), Problems> {
     let batch = spec.batch;
     if batch <= images {
         return Ok(());

@@ -7,7 +7,7 @@ use temper_bounds::{boxes, losses};
 use temper_model::image::Statistics;
 use temper_model::{Classifier, Parameters};
 use temper_ops::stack;
-use temper_train::apply::{Update, apply};
+use temper_train::apply::{self, apply};
 use temper_train::group::Alone;
 use temper_train::optimizer::{Gradients, Optimizer};
 use temper_train::trainer::MayBegin;
@@ -52,83 +52,61 @@ pub struct StepMetrics {
     pub grad_norm: f64,
 }
 
-/// One update, as [`train_step_in_time`] makes it, whatever time it takes.
-#[allow(clippy::too_many_arguments)]
+/// What an update is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// The images.
+    pub batch: &'a Batch,
+    /// What is trained against.
+    pub method: &'a Method,
+    /// At which radius.
+    pub radius: &'a EpsAt,
+    /// How the batch is cut into pieces.
+    pub accumulation: Accumulation,
+    /// Its learning rate.
+    pub lr: f64,
+    /// Its number, from 1, which with the seed decides the random starts of an attack.
+    pub step: u64,
+    /// The seed of these starts.
+    pub seed: u64,
+}
+
+/// One update. `None` if `may_begin` refused a part of it; network, running statistics included, and optimiser are then as
+/// they were.
+///
+/// # Errors
+/// A loss or gradient that is not finite, and where attacked images are trained on, images that do not fit the network. Weights
+/// and optimiser are then as they were.
 pub fn train_step(
     net: &mut Classifier,
     optimizer: &mut Optimizer,
-    batch: &Batch,
-    method: &Method,
-    radius: &EpsAt,
-    accumulation: Accumulation,
-    lr: f64,
-    step: u64,
-    seed: u64,
-    device: &Device,
-) -> Result<StepMetrics> {
-    let always = &|_, _| true;
-    let made = train_step_in_time(net, optimizer, batch, method, radius, accumulation, lr, step, seed, always, device)?;
-    Ok(made.expect("nothing stops it"))
-}
-
-/// One update. A loss or gradient that is not finite is an error before the update. `None` if `may_begin` refused a part
-/// of it; network, running statistics included, and optimiser are then as they were.
-#[allow(clippy::too_many_arguments)]
-pub fn train_step_in_time(
-    net: &mut Classifier,
-    optimizer: &mut Optimizer,
-    batch: &Batch,
-    method: &Method,
-    radius: &EpsAt,
-    accumulation: Accumulation,
-    lr: f64,
-    step: u64,
-    seed: u64,
+    update: Update,
     may_begin: &MayBegin,
     device: &Device,
 ) -> Result<Option<StepMetrics>> {
     let running = net.running();
-    let found = gradients_in_time(net, batch, method, radius, accumulation, step, seed, may_begin, device)?;
-    let Some((mut metrics, gradients)) = found else {
+    let Some((mut metrics, gradients)) = loss_and_gradients(net, update, may_begin, device)? else {
         net.set_running(&running);
         return Ok(None);
     };
-    let update = Update { step, lr, gentler: "eps.length" };
-    metrics.grad_norm = apply(net, optimizer, &Alone, vec![gradients], metrics.loss, update)?;
+    let Update { lr, step, .. } = update;
+    let number = apply::Update { step, lr, gentler: "eps.length" };
+    metrics.grad_norm = apply(net, optimizer, &Alone, vec![gradients], metrics.loss, number)?;
     Ok(Some(metrics))
 }
 
 /// The mean loss of the batch and its gradients, summed over pieces in which every image weighs the same. The running
-/// statistics of batch norms move with every piece, as in PyTorch. `step` and `seed` decide the random starts of
-/// an attack.
-#[allow(clippy::too_many_arguments)]
+/// statistics of batch norms move with every piece, as in PyTorch. `None` if `may_begin` refused a part of it.
+///
+/// # Errors
+/// Images that do not fit the network, where attacked ones are trained on.
 pub fn loss_and_gradients(
     net: &mut Classifier,
-    batch: &Batch,
-    method: &Method,
-    radius: &EpsAt,
-    accumulation: Accumulation,
-    step: u64,
-    seed: u64,
-    device: &Device,
-) -> Result<(StepMetrics, Gradients)> {
-    let always = &|_, _| true;
-    let found = gradients_in_time(net, batch, method, radius, accumulation, step, seed, always, device)?;
-    Ok(found.expect("nothing stops it"))
-}
-
-#[allow(clippy::too_many_arguments)]
-fn gradients_in_time(
-    net: &mut Classifier,
-    batch: &Batch,
-    method: &Method,
-    radius: &EpsAt,
-    accumulation: Accumulation,
-    step: u64,
-    seed: u64,
+    update: Update,
     may_begin: &MayBegin,
     device: &Device,
 ) -> Result<Option<(StepMetrics, Gradients)>> {
+    let Update { batch, method, radius, accumulation, step, seed, .. } = update;
     let images = batch.labels.len();
     let size = batch.pixels.len() / images;
     let piece = images.div_ceil(accumulation.pieces.max(1));
@@ -197,7 +175,14 @@ fn gradients_in_time(
 
 /// Forward and backward pass of the first `images` of a batch, whose results are dropped: a part of an update whose time says
 /// how long one takes. Returns the share of the update's arithmetic.
-pub fn sample(net: &Classifier, batch: &Batch, method: &Method, radius: &EpsAt, images: usize, device: &Device) -> f64 {
+pub(crate) fn sample(
+    net: &Classifier,
+    batch: &Batch,
+    method: &Method,
+    radius: &EpsAt,
+    images: usize,
+    device: &Device,
+) -> f64 {
     let (all, images) = (batch.labels.len(), images.min(batch.labels.len()));
     let pixels = &batch.pixels[..batch.pixels.len() / all * images];
     let labels = &batch.labels[..images];

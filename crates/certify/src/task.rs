@@ -19,7 +19,7 @@ use super::checkpoint;
 use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
 use super::method::{EpsAt, Method};
-use super::step::{self, Accumulation, Batch, train_step_in_time};
+use super::step::{self, Accumulation, Batch, Update, train_step};
 
 /// Images that begin to say how fast this machine is, where nothing else does; batch norms need two.
 const SAMPLED: usize = 2;
@@ -75,19 +75,9 @@ impl Task for CertifyTask {
 
     fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>> {
         let (batch, radius) = (self.next_batch(state), self.radius(n));
-        let metrics = train_step_in_time(
-            &mut self.net,
-            &mut self.optimizer,
-            &batch,
-            &self.method,
-            &radius,
-            self.accumulation,
-            lr,
-            n,
-            self.seed,
-            may_begin,
-            &self.device,
-        )?;
+        let Self { ref method, accumulation, seed, .. } = *self;
+        let update = Update { batch: &batch, method, radius: &radius, accumulation, lr, step: n, seed };
+        let metrics = train_step(&mut self.net, &mut self.optimizer, update, may_begin, &self.device)?;
         let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += batch.labels.len() as u64;
         state.samples += 1;

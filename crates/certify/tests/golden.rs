@@ -12,10 +12,11 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use temper_certify::method::{EpsAt, Method};
 use temper_certify::methods::{CrownIbp, Ibp, Mixing, Objective, Pgd, Plain};
-use temper_certify::step::{Accumulation, Batch, loss_and_gradients, train_step, train_step_in_time};
+use temper_certify::step::{Accumulation, Batch, Update, loss_and_gradients, train_step};
 use temper_graph::{NetworkConfig, Op};
 use temper_model::{Classifier, Parameters};
 use temper_train::optimizer::{Optimizer, Settings};
+use temper_train::trainer::NO_LIMIT;
 
 const NETS: [&str; 3] = ["cnn7", "wide_resnet", "resnext"];
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: 10.0 };
@@ -23,6 +24,11 @@ const WHOLE: Accumulation = Accumulation { pieces: 1, whole_batch_statistics: fa
 
 fn fast() -> Method {
     Method { objective: Arc::new(Ibp), tightness: true, relu_balance: true, lambda: 0.5, tau: 0.5, floor: 1e-6 }
+}
+
+/// The first update, with the whole batch at once.
+fn first_update<'a>(batch: &'a Batch, method: &'a Method, radius: &'a EpsAt) -> Update<'a> {
+    Update { batch, method, radius, accumulation: WHOLE, lr: 5e-4, step: 1, seed: 1 }
 }
 
 /// A method without the regularisers.
@@ -111,10 +117,9 @@ fn ten_steps() {
         for (i, step) in steps.iter().enumerate() {
             let number = |key: &str| step[key].as_f64().unwrap();
             let radius = EpsAt { eps: number("eps"), target: 0.1, weight: number("weight") };
-            let batch = batch(&data, i);
-            let outcome =
-                train_step(&mut net, &mut optimizer, &batch, &fast(), &radius, WHOLE, 5e-4, i as u64 + 1, 1, &device);
-            let outcome = outcome.unwrap();
+            let (batch, method) = (batch(&data, i), fast());
+            let update = Update { step: i as u64 + 1, ..first_update(&batch, &method, &radius) };
+            let found = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
             net.visit(&mut |name, mut values| {
                 if let Some(bias) = fixed.get(name) {
                     values.set(bias.clone(), &device);
@@ -122,16 +127,16 @@ fn ten_steps() {
             });
             // f32 sums in another order, and ten updates by Adam: 1e-4 of the value.
             for (key, found) in [
-                ("loss", outcome.loss),
-                ("clean_loss", outcome.clean_loss),
-                ("robust_loss", outcome.robust_loss.unwrap()),
-                ("grad_norm", outcome.grad_norm),
+                ("loss", found.loss),
+                ("clean_loss", found.clean_loss),
+                ("robust_loss", found.robust_loss.unwrap()),
+                ("grad_norm", found.grad_norm),
             ] {
                 close(&format!("{name} step {i} {key}"), found, number(key), 1e-4);
             }
             if radius.weight > 0.0 {
-                close(&format!("{name} step {i} tightness"), outcome.tightness.unwrap(), number("tightness"), 1e-4);
-                close(&format!("{name} step {i} balance"), outcome.relu_balance.unwrap(), number("relu_balance"), 1e-3);
+                close(&format!("{name} step {i} tightness"), found.tightness.unwrap(), number("tightness"), 1e-4);
+                close(&format!("{name} step {i} balance"), found.relu_balance.unwrap(), number("relu_balance"), 1e-3);
             }
         }
         let mut compared = 0;
@@ -159,9 +164,10 @@ fn accumulation() {
     let radius = EpsAt { eps: 0.05, target: 0.1, weight: 0.25 };
     let run = |batch: &Batch, accumulation: Accumulation| {
         let mut net = load("cnn7", &device);
-        let (outcome, gradients) =
-            loss_and_gradients(&mut net, batch, &fast(), &radius, accumulation, 1, 1, &device).unwrap();
-        (outcome, gradients.named(&net))
+        let method = fast();
+        let update = Update { accumulation, ..first_update(batch, &method, &radius) };
+        let (metrics, gradients) = loss_and_gradients(&mut net, update, NO_LIMIT, &device).unwrap().unwrap();
+        (metrics, gradients.with_names(&net))
     };
     let whole = batch(&data, 0);
     let half = whole.labels.len() / 2;
@@ -206,10 +212,10 @@ fn every_method_learns() {
         let radius = EpsAt { eps: 0.02, target: 0.1, weight: 0.2 };
         let losses: Vec<f64> = (1..=8)
             .map(|n| {
-                let outcome =
-                    train_step(&mut net, &mut optimizer, &batch, &method, &radius, WHOLE, 2e-3, n, 1, &device).unwrap();
-                assert_eq!(outcome.robust_loss.is_some(), !["plain", "pgd"].contains(&name));
-                outcome.loss
+                let update = Update { lr: 2e-3, step: n, ..first_update(&batch, &method, &radius) };
+                let metrics = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
+                assert_eq!(metrics.robust_loss.is_some(), !["plain", "pgd"].contains(&name));
+                metrics.loss
             })
             .collect();
         assert!(losses[7] < losses[0] - 0.05, "{name}: {losses:?}");
@@ -233,20 +239,8 @@ fn a_part_that_is_refused_undoes_the_update() {
                     parts.borrow_mut().push((done, next));
                     Some(parts.borrow().len()) != refused
                 };
-                let made = train_step_in_time(
-                    net,
-                    optimizer,
-                    &batch,
-                    &method,
-                    &radius,
-                    accumulation,
-                    5e-4,
-                    1,
-                    1,
-                    &may_begin,
-                    &device,
-                );
-                made.unwrap()
+                let update = Update { accumulation, ..first_update(&batch, &method, &radius) };
+                train_step(net, optimizer, update, &may_begin, &device).unwrap()
             };
             let bits = |net: &mut Classifier| {
                 let mut bits = Vec::new();
@@ -296,9 +290,9 @@ fn threads_do_not_matter() {
             let mut optimizer = Optimizer::new(SETTINGS, &net, &device);
             for n in 0..3 {
                 let radius = EpsAt { eps: 0.03, target: 0.1, weight: 0.3 };
-                let batch = batch(&data, n);
-                train_step(&mut net, &mut optimizer, &batch, &fast(), &radius, WHOLE, 5e-4, n as u64 + 1, 1, &device)
-                    .unwrap();
+                let (batch, method) = (batch(&data, n), fast());
+                let update = Update { step: n as u64 + 1, ..first_update(&batch, &method, &radius) };
+                train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
             }
             let mut bits = Vec::new();
             let mut add =

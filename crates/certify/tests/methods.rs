@@ -10,12 +10,13 @@ use temper_certify::method::{EpsAt, Method};
 use temper_certify::methods::{BoundedObjective, Bounds, Named, Objective};
 use temper_certify::network::FirstWeights;
 use temper_certify::spec::{self, CertifySpec};
-use temper_certify::step::{Accumulation, Batch, train_step};
+use temper_certify::step::{Accumulation, Batch, Update, train_step};
 use temper_graph::{BatchNorm, by_name};
 use temper_model::Classifier;
 use temper_recipe::{Key, Kind, Library, Range, Recipe, Schema};
 use temper_train::optimizer::{Optimizer, Settings};
 use temper_train::spec::Spec;
+use temper_train::trainer::NO_LIMIT;
 
 /// The robust loss beside a fixed part of the clean one.
 #[derive(Debug)]
@@ -86,15 +87,16 @@ fn a_method_is_one_file() {
     let pixels = (0..8 * 784).map(|i| (i * 7 % 11) as f32 / 10.0).collect();
     let batch = Batch { pixels, labels: (0..8).collect() };
     let radius = EpsAt { eps: 0.02, target: 0.1, weight: 0.0 };
-    let whole = Accumulation { pieces: 1, whole_batch_statistics: false };
-    let made = train_step(&mut net, &mut optimizer, &batch, &method, &radius, whole, 1e-3, 1, 1, &device).unwrap();
+    let accumulation = Accumulation { pieces: 1, whole_batch_statistics: false };
+    let update = Update { batch: &batch, method: &method, radius: &radius, accumulation, lr: 1e-3, step: 1, seed: 1 };
+    let made = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
     let expected = 0.75 * made.robust_loss.unwrap() + 0.25 * made.clean_loss;
     assert!((made.loss - expected).abs() < 1e-5, "{made:?}");
 
     // Clean, centre and radius, each with a backward pass of twice the arithmetic.
     assert_eq!(passes(&method, &radius, 10), 9);
     let plain = Method {
-        objective: temper_certify::methods::find("plain").map(|it| (it.read)(&recipe).unwrap()).unwrap(),
+        objective: temper_certify::methods::find_method("plain").map(|it| (it.read)(&recipe).unwrap()).unwrap(),
         ..method.clone()
     };
     let memory = |method: &Method| Memory::of(&config, method, 8, 1, 8).unwrap().activations;

@@ -156,12 +156,12 @@ impl Signals {
     }
 
     /// Answers the signal that arrived, unless that was done: before the last words of whatever it ends.
-    pub fn answer(&self) {
+    pub fn answer_signal(&self) {
         self.answer.give();
     }
 
     /// The signal that arrived.
-    pub fn seen(&self) -> Option<i32> {
+    pub fn seen_signal(&self) -> Option<i32> {
         match self.seen.load(Ordering::Relaxed) {
             0 => None,
             signal => Some(signal as i32),
@@ -232,10 +232,10 @@ impl<'p> Console<'p> {
         first: u64,
         stop: u64,
     ) -> Self {
-        let before = signals.seen();
+        let before = signals.seen_signal();
         signals.stage.train();
         if before.is_some() {
-            signals.answer();
+            signals.answer_signal();
         }
         printer.begin_bar(stop, "{bar:20} {pos}/{len}  {wide_msg}");
         printer.bar(first, "");
@@ -314,7 +314,7 @@ impl Watch for Console<'_> {
     }
 
     fn signal(&self) -> Option<i32> {
-        self.signals.seen()
+        self.signals.seen_signal()
     }
 }
 

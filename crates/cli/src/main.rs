@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(words) => return usage(&words),
     };
-    std::panic::set_hook(Box::new(printer::panicked));
+    std::panic::set_hook(Box::new(printer::report_panic));
     let printer = Printer::new(cli.quiet);
     if let Err(problem) = start_threads(cli.threads, &printer) {
         printer.problems(std::slice::from_ref(&problem));
@@ -71,7 +71,7 @@ fn usage(words: &clap::Error) -> ExitCode {
     match written {
         // As for all results: a reader that has gone away is not an error, output that cannot be written is one.
         Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe && !words.use_stderr() => {
-            let problem = printer::lost(&cause);
+            let problem = printer::lost_output(&cause);
             Printer::new(false).problems(std::slice::from_ref(&problem));
             ExitCode::from(problem.kind.exit_code())
         }

@@ -86,7 +86,7 @@ impl Printer {
             // A reader that has gone away (`| head`) is not an error. Output that cannot be written is one: results are lost.
             Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
             Err(cause) => {
-                let problem = lost(&cause);
+                let problem = lost_output(&cause);
                 self.problems(std::slice::from_ref(&problem));
                 std::process::exit(problem.kind.exit_code().into());
             }
@@ -251,7 +251,7 @@ impl Listener for Printer {
 }
 
 /// Results that could not be written.
-pub fn lost(cause: &io::Error) -> Problem {
+pub fn lost_output(cause: &io::Error) -> Problem {
     Problem::io("write results", "standard output", cause)
 }
 
@@ -310,7 +310,7 @@ pub fn last_words(text: &str) {
 }
 
 /// The last words of a bug: one error, where it happened, what to do.
-pub fn panicked(info: &PanicHookInfo) {
+pub fn report_panic(info: &PanicHookInfo) {
     // A panic of another library that becomes an error.
     if temper_data::text::tokenizer_file::is_guarded() {
         return;

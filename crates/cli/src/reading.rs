@@ -8,7 +8,7 @@ use crate::args;
 pub const ON_THE_LINE: &str = "--bad-lines error";
 
 /// How the command line wants text to be read.
-pub fn options(text_key: &str, bad_lines: args::BadLines) -> ReadOptions {
+pub fn read_options(text_key: &str, bad_lines: args::BadLines) -> ReadOptions {
     let bad_lines = match bad_lines {
         args::BadLines::Skip => temper_data::BadLines::Skip,
         args::BadLines::Error => temper_data::BadLines::Error,

@@ -18,8 +18,8 @@ pub fn deadline(max_time: Option<Duration>) -> Option<Instant> {
 }
 
 /// Trains to the end or an interrupt, and gives the exit code. `name` prefixes every line.
-pub fn go(mut run: Box<dyn Run>, name: &str, signals: &Signals, printer: &Printer) -> Outcome {
-    let mut console = watch(&*run, name, signals, printer);
+pub fn train_to_end(mut run: Box<dyn Run>, name: &str, signals: &Signals, printer: &Printer) -> Outcome {
+    let mut console = console_of_run(&*run, name, signals, printer);
     let end = run.train(&mut console);
     drop(console);
     let path = run.dir().path().display().to_string();
@@ -33,7 +33,7 @@ pub fn go(mut run: Box<dyn Run>, name: &str, signals: &Signals, printer: &Printe
         }
         End::Stopped(interrupt) => {
             if matches!(interrupt, Interrupt::Signal(_)) {
-                signals.answer();
+                signals.answer_signal();
             }
             let again = pasted(path);
             printer.say(format_args!("stopped after step {}; continue with: temper resume {again}", run.step()));
@@ -46,7 +46,7 @@ pub fn go(mut run: Box<dyn Run>, name: &str, signals: &Signals, printer: &Printe
 }
 
 /// What prints the events of a run. From now on it trains.
-pub fn watch<'p>(run: &dyn Run, name: &str, signals: &Signals, printer: &'p Printer) -> Console<'p> {
+pub fn console_of_run<'p>(run: &dyn Run, name: &str, signals: &Signals, printer: &'p Printer) -> Console<'p> {
     let unit = Unit::of_task(run.recipe().task().name);
     let lengths = run.lengths();
     Console::new(printer, signals.clone(), name, unit, lengths.log_every, run.step(), lengths.stop)

@@ -45,7 +45,7 @@ const AS_IT_IS: [&str; 2] = [CLASS, "TokenizersBackend"];
 const WHAT: &str = "read tokenizer";
 
 /// The files of a Hugging Face directory.
-pub fn of_folder(folder: &Path) -> Result<Files> {
+pub(crate) fn of_folder(folder: &Path) -> Result<Files> {
     let mut files = Files::new();
     for path in NAMES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()) {
         let mut bytes = Vec::new();
@@ -72,7 +72,7 @@ fn of_tokenizer(path: &Path) -> Result<Files> {
 
 /// The files of a run that begins with `tokenizer`: those of the Hugging Face directory `from` if that is its tokenizer, or those
 /// beside the file that was `named`.
-pub fn at_start(tokenizer: &Tokenizer, named: Option<&str>, from: Option<&str>) -> Result<Files> {
+pub(crate) fn at_start(tokenizer: &Tokenizer, named: Option<&str>, from: Option<&str>) -> Result<Files> {
     if let Some(from) = from.map(Path::new)
         && fs::read(from.join("tokenizer.json")).is_ok_and(|own| own == tokenizer.to_json())
     {
@@ -85,7 +85,7 @@ pub fn at_start(tokenizer: &Tokenizer, named: Option<&str>, from: Option<&str>) 
 }
 
 /// The files of a checkpoint, compared with what was written. Checkpoints of older versions have none.
-pub fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Files> {
+pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Files> {
     let there = NAMES.iter().filter(|name| fs::symlink_metadata(checkpoint.path().join(name)).is_ok());
     there.map(|name| Ok((name.to_string(), checkpoint.read(name)?))).collect()
 }
@@ -95,7 +95,11 @@ pub fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Files> {
 ///
 /// # Errors
 /// If one of the files is no JSON object.
-pub fn complete(mut files: Files, tokenizer: &Tokenizer, config: &GptNeoxConfig) -> Result<(Files, Vec<Problem>)> {
+pub fn complete_files(
+    mut files: Files,
+    tokenizer: &Tokenizer,
+    config: &GptNeoxConfig,
+) -> Result<(Files, Vec<Problem>)> {
     let known = Known::new(tokenizer, config);
     let mut warnings = Vec::new();
     let mut settings = object(&files, CONFIG)?.unwrap_or_default();

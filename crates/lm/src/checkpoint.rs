@@ -10,10 +10,10 @@ use temper_record::run::RunDir;
 use temper_train::checkpoint::write_with;
 use temper_train::optimizer::Optimizer;
 
-pub use temper_train::checkpoint::{State, read_optimizer, read_state};
+pub use temper_train::checkpoint::{State, read_state};
 
 /// Writes a checkpoint of a language model's `run` after `state.step` updates. `beside` are the files that belong to the tokenizer.
-pub fn write(
+pub(crate) fn write(
     run: &RunDir,
     state: &State,
     model: &GptNeox,
@@ -32,7 +32,7 @@ pub fn write(
 }
 
 /// The model of a checkpoint, after comparing its file with what was written.
-pub fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<GptNeox> {
+pub(crate) fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<GptNeox> {
     for name in ["config.json", "model.safetensors"] {
         checkpoint.verify_file(name)?;
     }
@@ -40,7 +40,7 @@ pub fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<GptNeox> {
 }
 
 /// The shape of a checkpoint's model.
-pub fn read_config(checkpoint: &Checkpoint) -> Result<GptNeoxConfig> {
+pub(crate) fn read_config(checkpoint: &Checkpoint) -> Result<GptNeoxConfig> {
     let text = String::from_utf8_lossy(&checkpoint.read("config.json")?).into_owned();
     GptNeoxConfig::from_json(&text, &checkpoint.path().join("config.json").display().to_string())
 }

@@ -15,7 +15,7 @@ use crate::text;
 /// The tokenizer of a run that is no branch: the one that the recipe names, or the one beside its first weights (`own`); and what to
 /// warn of. A tokenizer that is not the one beside the weights is refused unless the recipe allows it: where the
 /// vocabularies have one size, every other check lets it pass, and each token means something else.
-pub fn tokenizer(spec: &LmSpec, own: Option<&Path>) -> Result<(Tokenizer, Option<String>), Problems> {
+pub(crate) fn tokenizer(spec: &LmSpec, own: Option<&Path>) -> Result<(Tokenizer, Option<String>), Problems> {
     match (&spec.texts.tokenizer, own) {
         (Some(name), own) => {
             let tokenizer = text::tokenizer(name, spec.texts.eod.as_deref())?;
@@ -56,7 +56,7 @@ fn belongs(spec: &LmSpec, tokenizer: &Tokenizer, own: &Path) -> Result<Option<St
 }
 
 /// The tokenizer of a branch: its base's, whose weights and sets belong to it.
-pub fn branch_tokenizer(spec: &LmSpec, base: &Checkpoint) -> Result<Tokenizer, Problems> {
+pub(crate) fn branch_tokenizer(spec: &LmSpec, base: &Checkpoint) -> Result<Tokenizer, Problems> {
     let eod = spec.texts.eod.as_deref();
     let own = || base.file("tokenizer.json").and_then(|path| Tokenizer::from_file(&path, eod));
     let tokenizer = match &spec.texts.tokenizer {
@@ -73,7 +73,7 @@ pub fn branch_tokenizer(spec: &LmSpec, base: &Checkpoint) -> Result<Tokenizer, P
 }
 
 /// Refuses sequences longer than the weights have positions for, unless the recipe allows it, which gives a warning.
-pub fn positions(spec: &LmSpec, positions: usize, from: &str) -> Result<Option<String>, Problems> {
+pub(crate) fn check_positions(spec: &LmSpec, positions: usize, from: &str) -> Result<Option<String>, Problems> {
     let seq_len = spec.seq_len;
     if seq_len <= positions {
         return Ok(None);
@@ -88,7 +88,7 @@ pub fn positions(spec: &LmSpec, positions: usize, from: &str) -> Result<Option<S
 }
 
 /// Lengths that do not resolve, and paths where there is nothing.
-pub fn lengths_and_paths(spec: &LmSpec, limits: Limits) -> Result<(), Problems> {
+pub(crate) fn lengths_and_paths(spec: &LmSpec, limits: Limits) -> Result<(), Problems> {
     // Epochs need the data; every other length can be checked now.
     let probe = spec.lengths(Some(1 << 40), limits.max_steps);
     let sources = spec.texts.sources.iter().map(|source| (source.key(), &source.paths));
@@ -109,7 +109,7 @@ pub fn lengths_and_paths(spec: &LmSpec, limits: Limits) -> Result<(), Problems> 
 }
 
 /// Refuses to choose the best checkpoint by a validation set that is not among `sets`.
-pub fn keep_best(spec: &LmSpec, sets: &[&str]) -> Result<(), Problems> {
+pub(crate) fn keep_best(spec: &LmSpec, sets: &[&str]) -> Result<(), Problems> {
     match &spec.keep_best {
         Some(best) if !sets.contains(&best.as_str()) => {
             let hint = match sets {

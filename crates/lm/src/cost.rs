@@ -6,8 +6,9 @@ use burn::tensor::Device;
 use temper_model::init::Init;
 use temper_model::{GptNeox, GptNeoxConfig};
 use temper_train::optimizer::{self, Optimizer};
+use temper_train::trainer::NO_LIMIT;
 
-use crate::step::{Pieces, train_step};
+use crate::step::{Pieces, Update, train_step};
 
 /// Memory of a training step in bytes, by part.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,7 +90,8 @@ fn seconds(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Pieces, ste
     let timed = (0..steps).map(|step| {
         let clock = Instant::now();
         // A random model on made-up tokens has a finite loss: nothing can fail here.
-        let _ = train_step(&mut model, &mut optimizer, &tokens, seq, 1e-4, pieces, step + 1);
+        let update = Update { rows: &tokens, seq, pieces, lr: 1e-4, step: step + 1 };
+        let _ = train_step(&mut model, &mut optimizer, update, NO_LIMIT);
         clock.elapsed().as_secs_f64()
     });
     timed.fold(f64::INFINITY, f64::min)

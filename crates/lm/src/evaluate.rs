@@ -67,13 +67,11 @@ impl Score {
     }
 }
 
-/// The loss of `model` on one set.
-pub fn evaluate(model: &GptNeox, source: &TokenSource, settings: EvalSettings) -> Result<Score> {
-    Ok(evaluate_with(model, source, settings, &|| false, &|_| {})?.expect("nothing interrupts it"))
-}
-
 /// The loss of `model` on one set; `None` if `interrupted` returned true before a block of a pass. `each` hears after every pass how many tokens
 /// have been predicted.
+///
+/// # Errors
+/// A set with no token to predict, or one that cannot be read.
 pub fn evaluate_with(
     model: &GptNeox,
     source: &TokenSource,
@@ -99,7 +97,7 @@ pub fn evaluate_with(
 
 /// The two averages over sets: `mean:micro`, where every token counts the same, and `mean:macro`,
 /// where every set does. The macro perplexity is `exp` of the macro loss.
-pub fn means(scores: &[Score]) -> [(&'static str, Values); 2] {
+pub fn means_of_sets(scores: &[Score]) -> [(&'static str, Values); 2] {
     let all_bytes = scores.iter().map(|score| score.bytes).sum::<Option<u64>>();
     let micro = Score {
         nats: scores.iter().map(|score| score.nats).sum(),

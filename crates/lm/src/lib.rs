@@ -13,15 +13,17 @@
 //! | [`text`] | tokenizer, token files and validation sets, and the manifest that a run keeps of them |
 //! | [`reading`], [`tokenising`] | what is reported of text that is read |
 //! | [`beside`] | the files that belong to a tokenizer, through checkpoint, branch and export |
-//! | [`checks`] | what a start and its plan refuse |
+//! | `checks` | what a start and its plan refuse |
 //! | [`start`] | what it adds to the starts of a run: first weights, text, tokenizer |
 //! | [`survey`] | the data of a recipe looked at before anything starts |
 //! | [`plan`] | what a recipe does and costs |
 //! | [`open`] | a model to look at: of a run or of a Hugging Face directory |
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod beside;
 pub mod checkpoint;
-pub mod checks;
+mod checks;
 pub mod cost;
 pub mod evaluate;
 pub mod open;

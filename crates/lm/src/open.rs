@@ -32,6 +32,9 @@ pub struct Opened {
 
 impl Opened {
     /// Fails unless the ids of `source` are the model's: those of its tokenizer, or, if it has none, ids that it has rows for.
+    ///
+    /// # Errors
+    /// Tokens of another vocabulary, or ids that the model has no rows for.
     pub fn require(&self, source: &mut TokenSource) -> Result<()> {
         match (&self.tokenizer, source.vocabulary()) {
             (Some(tokenizer), _) => source.require(tokenizer.vocabulary()),
@@ -50,6 +53,10 @@ impl Opened {
 }
 
 /// Opens `DIR`, `DIR@STEP`, `DIR@best` or a Hugging Face directory.
+///
+/// # Errors
+/// A name of neither run nor Hugging Face directory, a run of an image classifier, files that are missing, damaged or do not
+/// belong together.
 pub fn open(name: &str, schema: &'static Schema, device: &Device, listener: &dyn Listener) -> Result<Opened, Problems> {
     let path = Path::new(name);
     if path.join("config.json").is_file() && !path.join("metrics.jsonl").exists() {
@@ -73,7 +80,7 @@ pub fn open(name: &str, schema: &'static Schema, device: &Device, listener: &dyn
         }
         _ => problem,
     })?;
-    let recipe = run::resolved(&run, schema)?;
+    let recipe = run::resolved_recipe(&run, schema)?;
     if *recipe.task() != spec::TASK {
         let problem = Problem::input("open run", name, "it is an image classifier, not a language model");
         let hint = "`temper verify` and `temper inspect` look at such a run; each of its checkpoints holds the weights as \
@@ -89,6 +96,9 @@ pub fn open(name: &str, schema: &'static Schema, device: &Device, listener: &dyn
 }
 
 /// The tokenizer, or what to do without one.
+///
+/// # Errors
+/// A model without one.
 pub fn need_tokenizer<'o>(opened: &'o Opened, name: &str) -> Result<&'o Tokenizer> {
     opened.tokenizer.as_ref().ok_or_else(|| {
         Problem::input("read tokenizer", name, "the directory has no tokenizer.json")

@@ -12,7 +12,7 @@ use temper_recipe::{Origin, Recipe};
 use temper_record::{Checkpoint, RunDir};
 use temper_train::lengths::Lengths;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
-use temper_train::spec::{Spec, base as base_of, weights_from};
+use temper_train::spec::{Spec, base_of, weights_from};
 use temper_train::{machine, run};
 
 use crate::checkpoint::{self, State};
@@ -77,7 +77,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
 
 impl Plan {
     /// Whether the run fits into this machine's memory, as far as that is known.
-    pub fn fits(&self) -> bool {
+    pub fn fits_memory(&self) -> bool {
         machine::memory().is_none_or(|machine| self.memory.total() < machine.total)
     }
 
@@ -118,13 +118,17 @@ impl Base {
 }
 
 /// The model's configuration, from wherever it will come.
+///
+/// # Errors
+/// A model that the recipe does not describe, one that its base, directory or tokenizer contradicts, a base of another task, and
+/// files of these that cannot be read.
 pub fn configuration(
     recipe: &mut Recipe,
     base: Option<&Base>,
     warnings: &mut Warnings,
 ) -> Result<GptNeoxConfig, Problems> {
     if let Some(Base { name, run, checkpoint }) = base {
-        let base = run::resolved(run, recipe.schema())?;
+        let base = run::resolved_recipe(run, recipe.schema())?;
         if *base.task() != spec::TASK {
             let problem = Problem::input("plan", format!("--from {name}"), "it is a run of certified training");
             return Err(problem.hint("a recipe of a language model branches from a run of a language model").into());
@@ -133,8 +137,8 @@ pub fn configuration(
         let config = checkpoint::read_config(checkpoint)?;
         let spec = LmSpec::read(recipe)?;
         if spec.run.clocks.weights {
-            warnings.extend(checks::positions(&spec, config.max_seq, name)?.map(meant));
-            shape::adopt(recipe, &config, &Origin::Base(name.clone()))?;
+            warnings.extend(checks::check_positions(&spec, config.max_seq, name)?.map(meant));
+            shape::adopt_shape(recipe, &config, &Origin::Base(name.clone()))?;
             return Ok(config);
         }
         recipe.inherit(&base, "model", name);
@@ -160,8 +164,8 @@ pub fn configuration(
         }
         let (config, found) = hugging_face::read_config(Path::new(&directory))?;
         warnings.extend(found.into_iter().map(|found| (found.to_string(), found.hint.unwrap_or_default())));
-        shape::adopt(recipe, &config, &Origin::Preset(directory.clone()))?;
-        warnings.extend(checks::positions(&LmSpec::read(recipe)?, config.max_seq, &directory)?.map(meant));
+        shape::adopt_shape(recipe, &config, &Origin::Preset(directory.clone()))?;
+        warnings.extend(checks::check_positions(&LmSpec::read(recipe)?, config.max_seq, &directory)?.map(meant));
         return Ok(config);
     }
     shape::fill_preset(recipe)?;
@@ -221,7 +225,7 @@ fn refuse(spec: &LmSpec, base: Option<&Base>, survey: &Survey, lengths: &Lengths
     run::require_updates(&spec.run, lengths, &state)?;
     // A recipe that continues a run is planned without it too.
     if base.is_some() || base_of(&spec.run.recipe)?.is_none() {
-        text::replay(spec, base.map(|base| (&base.run, &base.checkpoint)))?;
+        text::replay_spec(spec, base.map(|base| (&base.run, &base.checkpoint)))?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub fn tell_notes(notes: &[Note], listener: &dyn Listener) {
 }
 
 /// Prints what was left out or lost when text became tokens. `option` is how bad lines become errors here.
-pub fn tell(prepared: &Prepared, name: &str, option: &str, listener: &dyn Listener) {
+pub fn tell_prepared(prepared: &Prepared, name: &str, option: &str, listener: &dyn Listener) {
     tell_notes(&prepared.notes, listener);
     tell_skipped(&prepared.skipped, name, option, listener);
     let lost = prepared.train.lost + prepared.validation.as_ref().map_or(0, |info| info.lost);
@@ -62,6 +62,9 @@ pub fn tell_skipped(skipped: &[temper_data::Skipped], name: &str, option: &str, 
 }
 
 /// Prints what should be known about token files.
+///
+/// # Errors
+/// A token file that cannot be opened.
 pub fn tell_of_tokens<'p>(
     name: &str,
     paths: impl IntoIterator<Item = &'p PathBuf>,

@@ -19,7 +19,10 @@ pub struct Sampling {
 
 /// Continues `prompt` (at least one token) by up to `count` tokens, handing each to `each`; stops when
 /// that says so. The model sees the last `context` tokens. Ids from `vocabulary` on are padding and
-/// never chosen. Fails where the model's logits are not finite.
+/// never chosen.
+///
+/// # Errors
+/// Logits that are not finite.
 pub fn generate(
     model: &GptNeox,
     prompt: &[u32],

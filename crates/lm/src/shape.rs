@@ -110,6 +110,9 @@ fn activation(name: &str) -> Option<Gelu> {
 }
 
 /// Fills in what `model.preset` implies; keys that are given win.
+///
+/// # Errors
+/// A preset of an unknown name.
 pub fn fill_preset(recipe: &mut Recipe) -> Result<(), Problems> {
     let Some(name) = recipe.opt("model.preset", Recipe::text)? else { return Ok(()) };
     let Some(preset) = Preset::find(&name) else {
@@ -157,7 +160,7 @@ fn values(config: &GptNeoxConfig) -> Vec<(&'static str, Value)> {
 
 /// Takes the shape of a model that exists (a base run's, a Hugging Face directory's) into the recipe;
 /// a key that asks for another shape is an error.
-pub fn adopt(recipe: &mut Recipe, config: &GptNeoxConfig, origin: &Origin) -> Result<(), Problems> {
+pub(crate) fn adopt_shape(recipe: &mut Recipe, config: &GptNeoxConfig, origin: &Origin) -> Result<(), Problems> {
     fill(recipe, config, origin);
     let mut problems = Vec::new();
     for (key, value) in values(config) {
@@ -175,6 +178,9 @@ pub fn adopt(recipe: &mut Recipe, config: &GptNeoxConfig, origin: &Origin) -> Re
 }
 
 /// The configuration that the recipe describes, for a vocabulary.
+///
+/// # Errors
+/// Keys of the shape that are not set, fewer rows than tokens, numbers that do not fit together.
 pub fn config(spec: &LmSpec, vocabulary: &Vocabulary) -> Result<GptNeoxConfig, Problems> {
     let model = &spec.model;
     let mut problems = Vec::new();

@@ -337,7 +337,7 @@ pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) {
 
 fn check(check: &mut Check) {
     spec::check(check);
-    if !check.any_under("data.train.") && !clocks::keeps(check.recipe, clocks::DATA) {
+    if !check.any_under("data.train.") && !clocks::keeps_clock(check.recipe, clocks::DATA) {
         let why = "there is nothing to train on";
         check.problem("data.train", why, "for example data.train.docs.path = \"corpus/docs\"");
     }

@@ -99,8 +99,8 @@ impl Tower for LmTask {
         let Draft { given, config, tokenizer, beside } = draft;
         let (stream, sets) = match base {
             None => {
-                let (sources, sets) = text::sources(spec, &tokenizer, run, listener)?;
-                let replay = text::replay(spec, None)?;
+                let (sources, sets) = text::sources_and_sets(spec, &tokenizer, run, listener)?;
+                let replay = text::replay_spec(spec, None)?;
                 (StreamSpec { seed: spec.run.seed, seq_len: spec.seq_len, sources, replay }, sets)
             }
             Some(base) => text_of_branch(spec, &tokenizer, base, run, listener)?,
@@ -117,7 +117,7 @@ impl Tower for LmTask {
         let beside = base.map_or(Ok(beside), |base| beside::of_checkpoint(&base.checkpoint))?;
         // Its documents end with this token, whatever those of the directory that it comes from ended with.
         model.config.eos_token_id = tokenizer.eod();
-        let (beside, warnings) = beside::complete(beside, &tokenizer, &model.config)?;
+        let (beside, warnings) = beside::complete_files(beside, &tokenizer, &model.config)?;
         let mut stream = Stream::open(&stream)?;
         stream.require(tokenizer.vocabulary())?;
         stream.ends_as(tokenizer.vocabulary())?;
@@ -137,7 +137,7 @@ impl Tower for LmTask {
         warn_of_few(spec, &data.sets, listener);
         warn_of_cuts(spec, &data.sets, listener)?;
         data.stream.identify()?;
-        Ok(text::identify(&mut data.specs, &data.sets)?)
+        Ok(text::identify_sets(&mut data.specs, &data.sets)?)
     }
 
     fn write_manifest(data: &Data, run: &RunDir) -> Result<()> {
@@ -195,14 +195,14 @@ impl Tower for LmTask {
     ) -> Result<Data, Problems> {
         let tokenizer = Tokenizer::from_file(&checkpoint.file("tokenizer.json")?, spec.texts.eod.as_deref())?;
         // What older versions did not keep is made up for; the warnings were for the start.
-        let (beside, _) = beside::complete(beside::of_checkpoint(checkpoint)?, &tokenizer, &model.config)?;
+        let (beside, _) = beside::complete_files(beside::of_checkpoint(checkpoint)?, &tokenizer, &model.config)?;
         let text::Manifest { stream, sets: mut specs } = text::Manifest::read(run)?;
         let mut stream = Stream::open(&stream)?;
         stream.require(tokenizer.vocabulary())?;
         let sets = text::open_sets(&specs, &tokenizer)?;
         // A run of the version before knows no hashes: its files are checked against their own headers alone.
         stream.identify()?;
-        text::identify(&mut specs, &sets)?;
+        text::identify_sets(&mut specs, &sets)?;
         Ok(Data { stream, sets, specs, tokenizer, beside, warnings: Vec::new() })
     }
 }
@@ -222,7 +222,7 @@ fn draft_with_own_tokenizer(mut recipe: Recipe, session: Session) -> Result<(LmS
         .transpose()?;
     if let Some((path, imported)) = &imported {
         listener.warnings(&imported.warnings);
-        shape::adopt(&mut recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
+        shape::adopt_shape(&mut recipe, &imported.model.config, &Origin::Preset(path.clone()))?;
     } else {
         shape::fill_preset(&mut recipe)?;
     }
@@ -235,7 +235,8 @@ fn draft_with_own_tokenizer(mut recipe: Recipe, session: Session) -> Result<(LmS
     let beside = beside::at_start(&tokenizer, spec.texts.tokenizer.as_deref(), from)?;
     let mut config = shape::config(&spec, tokenizer.vocabulary())?;
     if let Some((path, imported)) = &imported {
-        checks::positions(&spec, imported.model.config.max_seq, path)?.inspect(|warning| listener.warn(&warning, None));
+        checks::check_positions(&spec, imported.model.config.max_seq, path)?
+            .inspect(|warning| listener.warn(&warning, None));
         config.max_seq = config.max_seq.max(imported.model.config.max_seq);
     }
     let given = imported.map(|(_, imported)| imported.model);
@@ -249,8 +250,8 @@ fn draft_of_branch(mut recipe: Recipe, base: &Base, session: Session) -> Result<
     let positions = given.config.max_seq;
     if base.clocks.weights {
         let spec = LmSpec::read(&recipe)?;
-        checks::positions(&spec, positions, base.name)?.inspect(|warning| listener.warn(&warning, None));
-        shape::adopt(&mut recipe, &given.config, &Origin::Base(base.name.into()))?;
+        checks::check_positions(&spec, positions, base.name)?.inspect(|warning| listener.warn(&warning, None));
+        shape::adopt_shape(&mut recipe, &given.config, &Origin::Base(base.name.into()))?;
     } else {
         recipe.inherit(&base.recipe, "model", base.name);
         shape::fill_preset(&mut recipe)?;
@@ -277,8 +278,8 @@ fn text_of_branch(
         // The same data continues, and with it the replay that it had, if any.
         (manifest.stream.sources.clone(), Vec::new(), manifest.stream.replay.clone())
     } else {
-        let (sources, sets) = text::sources(spec, tokenizer, run, listener)?;
-        (sources, sets, text::replay(spec, Some((&base.run, &base.checkpoint)))?)
+        let (sources, sets) = text::sources_and_sets(spec, tokenizer, run, listener)?;
+        (sources, sets, text::replay_spec(spec, Some((&base.run, &base.checkpoint)))?)
     };
     let sets = text::join_sets(&base.run, run, new_sets)?;
     Ok((StreamSpec { seed, seq_len: spec.seq_len, sources, replay }, sets))
@@ -365,7 +366,7 @@ fn with_positions(model: GptNeox, max_seq: usize) -> GptNeox {
 }
 
 /// Tokens of one pass through the training data.
-pub fn epoch_tokens(stream: &Stream) -> u64 {
+pub(crate) fn epoch_tokens(stream: &Stream) -> u64 {
     let own = stream.files().len();
     let windows: u64 = stream.windows()[..own].iter().sum();
     let replayed = stream.spec().replay.as_ref().map_or(0.0, |replay| replay.fraction);

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use temper_base::Result;
 use temper_model::{GptNeox, GptNeoxConfig, Parameters};
-use temper_train::apply::{Update, apply};
+use temper_train::apply::{self, apply};
 use temper_train::group::Alone;
 use temper_train::optimizer::{Gradients, Optimizer};
 use temper_train::trainer::MayBegin;
@@ -27,47 +27,41 @@ pub struct StepMetrics {
     pub grad_norm: f64,
 }
 
-/// One update, as [`train_step_in_time`] makes it, whatever time it takes.
+/// What an update is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// Sequences of `seq + 1` tokens one after the other; each token but the first of a row is a target.
+    pub rows: &'a [u32],
+    /// Targets of a row.
+    pub seq: usize,
+    /// How the rows are cut into pieces.
+    pub pieces: Pieces,
+    /// Its learning rate.
+    pub lr: f64,
+    /// Its number, from 1.
+    pub step: u64,
+}
+
+/// One update. `None` if `may_begin` refused a part of it; model and optimiser are then as they were.
+///
+/// # Errors
+/// A loss or gradient that is not finite. Model and optimiser are then as they were.
 pub fn train_step(
     model: &mut GptNeox,
     optimizer: &mut Optimizer,
-    rows: &[u32],
-    seq: usize,
-    lr: f64,
-    pieces: Pieces,
-    step: u64,
-) -> Result<StepMetrics> {
-    let metrics = train_step_in_time(model, optimizer, rows, seq, lr, pieces, step, &|_, _| true)?;
-    Ok(metrics.expect("nothing stops it"))
-}
-
-/// One update. `rows` holds sequences of `seq + 1` tokens one after the other; each token but the
-/// first of a row is a target. A loss or gradient that is not finite is an error before the update.
-/// `None` if `may_begin` refused a part of it; model and optimiser are then as they were.
-#[allow(clippy::too_many_arguments)]
-pub fn train_step_in_time(
-    model: &mut GptNeox,
-    optimizer: &mut Optimizer,
-    rows: &[u32],
-    seq: usize,
-    lr: f64,
-    pieces: Pieces,
-    step: u64,
+    update: Update,
     may_begin: &MayBegin,
 ) -> Result<Option<StepMetrics>> {
-    let Some((loss, gradients)) = gradients_in_time(model, rows, seq, pieces, may_begin) else { return Ok(None) };
-    let update = Update { step, lr, gentler: "lr.warmup" };
-    let grad_norm = apply(model, optimizer, &Alone, vec![gradients], loss, update)?;
+    let Update { rows, seq, pieces, lr, step } = update;
+    let Some((loss, gradients)) = loss_and_gradients(model, rows, seq, pieces, may_begin) else { return Ok(None) };
+    let number = apply::Update { step, lr, gentler: "lr.warmup" };
+    let grad_norm = apply(model, optimizer, &Alone, vec![gradients], loss, number)?;
     Ok(Some(StepMetrics { loss, grad_norm }))
 }
 
 /// The token-mean loss of the batch and its gradients, summed over micro-batches: every token weighs
-/// the same, whatever the cut.
-pub fn loss_and_gradients(model: &GptNeox, rows: &[u32], seq: usize, pieces: Pieces) -> (f64, Gradients) {
-    gradients_in_time(model, rows, seq, pieces, &|_, _| true).expect("nothing stops it")
-}
-
-fn gradients_in_time(
+/// the same, whatever the cut. `None` if `may_begin` refused a part of it.
+pub fn loss_and_gradients(
     model: &GptNeox,
     rows: &[u32],
     seq: usize,
@@ -136,7 +130,7 @@ impl Shares {
 
 /// Floating-point operations of one token of an update: [`GptNeoxConfig::flops_per_token`], and another pass through the blocks where
 /// they are computed again.
-pub fn flops_of_update(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> f64 {
+pub(crate) fn flops_of_update(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> f64 {
     let flops = config.flops_per_token(seq);
     let again = (flops - config.flops_of_head()) / 3.0;
     if activation_checkpointing { flops + again } else { flops }

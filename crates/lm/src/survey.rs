@@ -41,7 +41,7 @@ pub struct Survey {
 
 impl Survey {
     /// Looks at the data of a recipe; `base` is the run it branches from. What is missing is an error, all of it at once.
-    pub fn of(spec: &LmSpec, base: Option<&RunDir>, tokenizer: Option<&Tokenizer>) -> Result<Self, Problems> {
+    pub(crate) fn of(spec: &LmSpec, base: Option<&RunDir>, tokenizer: Option<&Tokenizer>) -> Result<Self, Problems> {
         checks::lengths_and_paths(spec, Limits::default())?;
         let mut survey = Self::default();
         if let Some(base) = base {
@@ -51,7 +51,7 @@ impl Survey {
         }
         for source in &spec.texts.sources {
             let name = &source.name;
-            let held_out = match text::look(&source.paths)? {
+            let held_out = match text::find_data(&source.paths)? {
                 Named::Tokens(train, validation) => {
                     survey.train.push(Part::of_tokens(name, &train, tokenizer)?);
                     validation.map(|path| Part::of_tokens(name, &path, tokenizer)).transpose()?
@@ -66,7 +66,7 @@ impl Survey {
             survey.join(held_out.filter(|_| !spec.texts.has_own_set(name)));
         }
         for ValidationSet { name, paths } in &spec.texts.validation {
-            let part = match text::look(paths)? {
+            let part = match text::find_data(paths)? {
                 Named::Tokens(train, validation) => Part::of_tokens(name, &validation.unwrap_or(train), tokenizer)?,
                 Named::Text(inputs) => Part::of_text(name, &inputs, spec, tokenizer)?,
             };
@@ -81,12 +81,12 @@ impl Survey {
     }
 
     /// Tokens of one pass through the training data, where all are known.
-    pub fn train_tokens(&self) -> Option<u64> {
+    pub(crate) fn train_tokens(&self) -> Option<u64> {
         self.train.iter().map(|part| part.tokens).sum::<Option<u64>>().filter(|&tokens| tokens > 0)
     }
 
     /// Tokens of one evaluation, at most `max` of each set.
-    pub fn evaluated(&self, max: Option<u64>) -> Option<u64> {
+    pub(crate) fn evaluated(&self, max: Option<u64>) -> Option<u64> {
         let limit = max.unwrap_or(u64::MAX);
         self.validation.iter().map(|part| Some(part.tokens?.min(limit))).sum()
     }

@@ -11,8 +11,8 @@ use temper_train::trainer::{MayBegin, Task};
 
 use crate::checkpoint::{self, State};
 use crate::cost;
-use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means};
-use crate::step::{Pieces, flops_of_update, train_step_in_time};
+use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means_of_sets};
+use crate::step::{Pieces, Update, flops_of_update, train_step};
 
 /// Tokens that begin to say how fast this machine is, where nothing else does.
 const SAMPLED: usize = 256;
@@ -67,8 +67,8 @@ impl Task for LmTask {
     fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>> {
         let seq = self.eval.seq_len;
         let batch = self.stream.batch(state.samples, self.batch)?;
-        let (model, optimizer) = (&mut self.model, &mut self.optimizer);
-        let metrics = train_step_in_time(model, optimizer, &batch.tokens, seq, lr, self.pieces, n, may_begin)?;
+        let update = Update { rows: &batch.tokens, seq, pieces: self.pieces, lr, step: n };
+        let metrics = train_step(&mut self.model, &mut self.optimizer, update, may_begin)?;
         let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += (self.batch * seq) as u64;
         state.samples += self.batch as u64;
@@ -96,7 +96,7 @@ impl Task for LmTask {
     }
 
     fn averages(&self) -> Vec<(&'static str, Values)> {
-        if self.scores.len() > 1 { means(&self.scores).into() } else { Vec::new() }
+        if self.scores.len() > 1 { means_of_sets(&self.scores).into() } else { Vec::new() }
     }
 
     fn judged_by(&self, _: &State) -> Option<(String, &'static str)> {

@@ -61,6 +61,9 @@ impl Manifest {
     }
 
     /// Reads a run's manifest, with paths that can be opened from anywhere.
+    ///
+    /// # Errors
+    /// A manifest that cannot be read, or that Temper does not write.
     pub fn read(run: &RunDir) -> Result<Self> {
         let path = Self::path(run);
         let text = fs::read_to_string(&path)
@@ -120,7 +123,7 @@ impl Manifest {
     }
 
     /// Writes it, with paths inside the run made relative.
-    pub fn write(&self, run: &RunDir) -> Result<()> {
+    pub(crate) fn write(&self, run: &RunDir) -> Result<()> {
         let path = Self::path(run);
         let io = |cause: std::io::Error| Problem::io("write data manifest", &path, &cause);
         let root = run.path().canonicalize().map_err(io)?;
@@ -146,6 +149,9 @@ impl Manifest {
 }
 
 /// The tokenizer called `name`: `builtin:demo` or the path of a `tokenizer.json`. `eod` ends a document, if it is given.
+///
+/// # Errors
+/// A file that cannot be read or is no tokenizer, an unknown built-in name, an `eod` that is not one of its tokens.
 pub fn tokenizer(name: &str, eod: Option<&str>) -> Result<Tokenizer> {
     match name.strip_prefix("builtin:") {
         None => Tokenizer::from_file(Path::new(name), eod)
@@ -176,7 +182,10 @@ pub fn cut_words(name: &str, tokens: u64) -> String {
 }
 
 /// Looks at what `paths` name.
-pub fn look(paths: &[String]) -> Result<Named> {
+///
+/// # Errors
+/// A token file that is not there, or a built-in text of an unknown name. Paths of text are not looked at.
+pub fn find_data(paths: &[String]) -> Result<Named> {
     if let [path] = paths {
         let path = Path::new(path);
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
@@ -201,6 +210,9 @@ pub fn look(paths: &[String]) -> Result<Named> {
 }
 
 /// Tokenises text of a recipe, telling the listener.
+///
+/// # Errors
+/// Text that cannot be read, lines that `options` refuse, tokens that cannot be written.
 pub fn tokenise(
     name: &str,
     inputs: &[Input],
@@ -213,6 +225,9 @@ pub fn tokenise(
 }
 
 /// Tokenises text, telling the listener; `option` is how bad lines become errors here.
+///
+/// # Errors
+/// As [`tokenise`].
 pub fn tokenise_with(
     name: &str,
     inputs: &[Input],
@@ -236,7 +251,7 @@ pub fn tokenise_with(
         prepared.train.documents,
         duration(seconds),
     ));
-    reading::tell(&prepared, name, option, listener);
+    reading::tell_prepared(&prepared, name, option, listener);
     if prepared.cut_document {
         listener.warn(
             &format_args!("{name} is a single document: it was cut in two for validation"),
@@ -247,7 +262,7 @@ pub fn tokenise_with(
 }
 
 /// The training sources and validation sets of the recipe, tokenised into `run` where they are text.
-pub fn sources(
+pub(crate) fn sources_and_sets(
     spec: &LmSpec,
     tokenizer: &Tokenizer,
     run: &RunDir,
@@ -260,7 +275,7 @@ pub fn sources(
         if *weight > 0.0 {
             trained.extend(files_of(paths, true)?);
         }
-        let (path, validation) = match look(paths)? {
+        let (path, validation) = match find_data(paths)? {
             Named::Tokens(train, validation) => {
                 reading::tell_of_tokens(name, std::iter::once(&train).chain(&validation), listener)?;
                 (train, validation)
@@ -285,7 +300,7 @@ pub fn sources(
                 Some("its loss says how well the model has learnt this text, and nothing about other texts"),
             );
         }
-        let path = match look(paths)? {
+        let path = match find_data(paths)? {
             Named::Tokens(train, validation) => {
                 let path = validation.unwrap_or(train);
                 reading::tell_of_tokens(name, [&path], listener)?;
@@ -300,7 +315,7 @@ pub fn sources(
 
 /// The files that are read for these paths, as training data or to be judged by.
 fn files_of(paths: &[String], training: bool) -> Result<Vec<PathBuf>> {
-    match look(paths)? {
+    match find_data(paths)? {
         Named::Tokens(train, validation) => Ok(vec![validation.filter(|_| !training).unwrap_or(train)]),
         Named::Text(inputs) => Documents::open(&inputs, &ReadOptions::default())?.files().map(whole).collect(),
     }
@@ -333,7 +348,10 @@ fn whole(path: &Path) -> Result<PathBuf> {
 }
 
 /// The replay that the recipe asks for, if it does. `base` is the run that is being branched.
-pub fn replay(spec: &LmSpec, base: Option<(&RunDir, &Checkpoint)>) -> Result<Option<Box<ReplaySpec>>, Problems> {
+pub(crate) fn replay_spec(
+    spec: &LmSpec,
+    base: Option<(&RunDir, &Checkpoint)>,
+) -> Result<Option<Box<ReplaySpec>>, Problems> {
     let Replay { fraction, ref from, seen_only, order } = spec.replay;
     if fraction == 0.0 {
         return Ok(None);
@@ -370,7 +388,7 @@ pub fn replay(spec: &LmSpec, base: Option<(&RunDir, &Checkpoint)>) -> Result<Opt
 /// The base run's validation sets as old sets of `run`: linked or copied, so that the run can be
 /// judged by them when the base is gone. A new set of the same name must hold the same tokens, and
 /// then is the old one.
-pub fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Result<Vec<SetSpec>, Problems> {
+pub(crate) fn join_sets(base: &RunDir, run: &RunDir, new: Vec<SetSpec>) -> Result<Vec<SetSpec>, Problems> {
     let old = Manifest::read(base)?.sets;
     let mut sets = Vec::new();
     let mut problems = Vec::new();
@@ -432,7 +450,7 @@ fn same_tokens(a: &Path, b: &Path) -> Result<bool> {
 }
 
 /// Reads all of the validation sets' files and compares them with what is known of them; what is not known yet is recorded.
-pub fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
+pub(crate) fn identify_sets(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
     for (set, opened) in sets.iter_mut().zip(opened) {
         set.identity = Some(opened.source.verify_as(set.identity.as_ref())?);
     }
@@ -440,7 +458,7 @@ pub fn identify(sets: &mut [SetSpec], opened: &[EvalSet]) -> Result<()> {
 }
 
 /// Opens the validation sets, which must have the vocabulary of `tokenizer` and be those that the run began with.
-pub fn open_sets(sets: &[SetSpec], tokenizer: &Tokenizer) -> Result<Vec<EvalSet>, Problems> {
+pub(crate) fn open_sets(sets: &[SetSpec], tokenizer: &Tokenizer) -> Result<Vec<EvalSet>, Problems> {
     let mut opened = Vec::new();
     for set in sets {
         let mut source = TokenSource::open(&set.path)?;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use temper_lm::step::{Pieces, loss_and_gradients, train_step, train_step_in_time};
+use temper_lm::step::{Pieces, Update, loss_and_gradients, train_step};
 use temper_model::{GptNeox, Parameters, hugging_face};
 use temper_train::optimizer::{Optimizer, Settings};
+use temper_train::trainer::NO_LIMIT;
 
 const WHOLE: Pieces = Pieces { micro: 1000, activation_checkpointing: false };
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
@@ -72,11 +73,11 @@ fn logits_and_gradients() {
         assert!(d <= 1e-5, "{name}: logits differ by {d} of the largest");
 
         for pieces in [WHOLE, Pieces { micro: 1, ..WHOLE }, Pieces { activation_checkpointing: true, ..WHOLE }] {
-            let (loss, gradients) = loss_and_gradients(&model, rows, seq, pieces);
+            let (loss, gradients) = loss_and_gradients(&model, rows, seq, pieces, NO_LIMIT).unwrap();
             let expected = f64::from(floats["loss"][0]);
             assert!((loss - expected).abs() <= 1e-5 * expected, "{name}: loss {loss}, expected {expected}");
             let mut checked = 0;
-            for (parameter, found) in gradients.named(&model) {
+            for (parameter, found) in gradients.with_names(&model) {
                 let d = difference(&found, &floats[&format!("grad.{parameter}")]);
                 assert!(d <= 1e-4, "{name}, {pieces:?}: gradient of {parameter} differs by {d} of its largest entry");
                 checked += 1;
@@ -98,7 +99,8 @@ fn ten_updates() {
         let mut optimizer = Optimizer::new(SETTINGS, &model, &Device::flex());
         for k in 0..10 {
             let rows = &ids[&format!("batch.{k}")];
-            let found = train_step(&mut model, &mut optimizer, rows, seq, lrs[k], WHOLE, k as u64 + 1).unwrap();
+            let update = Update { rows, seq, pieces: WHOLE, lr: lrs[k], step: k as u64 + 1 };
+            let found = train_step(&mut model, &mut optimizer, update, NO_LIMIT).unwrap().unwrap();
             for (what, found, expected) in [("loss", found.loss, losses[k]), ("norm", found.grad_norm, norms[k])] {
                 assert!(
                     (found - expected).abs() <= 1e-5 * expected,
@@ -131,11 +133,11 @@ fn checkpointed_blocks_are_bitwise_equal() {
     for (name, dir, seq) in configurations() {
         let (model, Numbers(_, ids)) = (load(&dir), numbers(&dir));
         let rows = &ids["input_ids"];
-        let (loss, plain) = loss_and_gradients(&model, rows, seq, WHOLE);
+        let (loss, plain) = loss_and_gradients(&model, rows, seq, WHOLE, NO_LIMIT).unwrap();
         let pieces = Pieces { activation_checkpointing: true, ..WHOLE };
-        let (again, blocks) = loss_and_gradients(&model, rows, seq, pieces);
+        let (again, blocks) = loss_and_gradients(&model, rows, seq, pieces, NO_LIMIT).unwrap();
         assert_eq!(loss.to_bits(), again.to_bits(), "{name}: loss");
-        for ((parameter, a), (_, b)) in plain.named(&model).into_iter().zip(blocks.named(&model)) {
+        for ((parameter, a), (_, b)) in plain.with_names(&model).into_iter().zip(blocks.with_names(&model)) {
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}: gradient of {parameter}");
         }
     }
@@ -150,7 +152,9 @@ fn threads_do_not_matter() {
             let (mut model, Numbers(_, ids)) = (load(&dir), numbers(&dir));
             let mut optimizer = Optimizer::new(SETTINGS, &model, &Device::flex());
             for k in 0..10 {
-                train_step(&mut model, &mut optimizer, &ids[&format!("batch.{k}")], 32, 1e-3, WHOLE, k + 1).unwrap();
+                let rows = &ids[&format!("batch.{k}")];
+                let update = Update { rows, seq: 32, pieces: WHOLE, lr: 1e-3, step: k + 1 };
+                train_step(&mut model, &mut optimizer, update, NO_LIMIT).unwrap();
             }
             bits(&mut model)
         })
@@ -169,7 +173,8 @@ fn a_part_that_is_refused_undoes_the_update() {
         let start = || {
             let mut model = load(&dir);
             let mut optimizer = Optimizer::new(SETTINGS, &model, &Device::flex());
-            train_step(&mut model, &mut optimizer, &ids["batch.0"], 32, 1e-3, pieces, 1).unwrap();
+            let update = Update { rows: &ids["batch.0"], seq: 32, pieces, lr: 1e-3, step: 1 };
+            train_step(&mut model, &mut optimizer, update, NO_LIMIT).unwrap();
             (model, optimizer)
         };
         let (mut model, mut optimizer) = start();
@@ -180,7 +185,8 @@ fn a_part_that_is_refused_undoes_the_update() {
                 parts.borrow_mut().push((done, next));
                 Some(parts.borrow().len()) != refused
             };
-            train_step_in_time(model, optimizer, &ids["batch.1"], 32, 1e-3, pieces, 2, &may_begin).unwrap()
+            let update = Update { rows: &ids["batch.1"], seq: 32, pieces, lr: 1e-3, step: 2 };
+            train_step(model, optimizer, update, &may_begin).unwrap()
         };
         let made = step(&mut model, &mut optimizer, None);
         assert!(made.is_some());
@@ -218,7 +224,8 @@ fn nan_stops_before_the_update() {
     });
     let before = bits(&mut model);
     let mut optimizer = Optimizer::new(SETTINGS, &model, &Device::flex());
-    let problem = train_step(&mut model, &mut optimizer, &ids["batch.0"], 32, 1e-3, WHOLE, 7).unwrap_err();
+    let update = Update { rows: &ids["batch.0"], seq: 32, pieces: WHOLE, lr: 1e-3, step: 7 };
+    let problem = train_step(&mut model, &mut optimizer, update, NO_LIMIT).unwrap_err();
     assert_eq!(problem.kind.exit_code(), 3);
     assert!(problem.to_string().contains("step 7"), "{problem}");
     assert_eq!(before, bits(&mut model));

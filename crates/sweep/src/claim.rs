@@ -89,7 +89,7 @@ pub fn judge_all<'a>(
     for claim in &sweep.claims {
         let about = |setting: &&Setting| claim.settings.is_empty() || claim.settings.contains(&setting.name);
         for setting in settings.iter().filter(about) {
-            let judged = judge(claim, seeds, |variant, seed| number(claim, &setting.name, variant, seed));
+            let judged = judge_claim(claim, seeds, |variant, seed| number(claim, &setting.name, variant, seed));
             all.push((claim, setting, judged));
         }
     }
@@ -97,7 +97,7 @@ pub fn judge_all<'a>(
 }
 
 /// Judges a claim. `number` is the claim's metric at the claim's time, by variant and seed, where there is one.
-pub fn judge(claim: &Claim, seeds: &[u64], number: impl Fn(&str, u64) -> Option<f64>) -> Judged {
+pub fn judge_claim(claim: &Claim, seeds: &[u64], number: impl Fn(&str, u64) -> Option<f64>) -> Judged {
     let pairs: Vec<(&String, &String, Relation)> = match claim.relation {
         Relation::Increases => claim.left.windows(2).map(|pair| (&pair[0], &pair[1], Relation::Less)).collect(),
         Relation::Decreases => claim.left.windows(2).map(|pair| (&pair[0], &pair[1], Relation::Greater)).collect(),

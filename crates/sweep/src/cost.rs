@@ -46,7 +46,7 @@ pub struct Cost {
 
 impl Cost {
     /// The cost of what is left after that many updates; memory and disk stay the same.
-    pub fn after(&self, step: u64) -> Self {
+    pub fn remaining_after(&self, step: u64) -> Self {
         let left = self.steps.saturating_sub(step);
         let part = left as f64 / self.steps.max(1) as f64;
         Self {

@@ -178,7 +178,7 @@ fn worker(
             moved.notify_all();
         };
         let settled = |lock: Option<_>| match lock {
-            Some(lock) => store.settle(&node.hash, &node.path).map(|()| Some(lock)),
+            Some(lock) => store.settle_run(&node.hash, &node.path).map(|()| Some(lock)),
             None => Ok(None),
         };
         let lock = match store.lock(&node.hash).and_then(settled) {
@@ -206,7 +206,7 @@ fn worker(
             hash: &node.hash,
             path: &node.path,
         };
-        let go = || job.go(front, news);
+        let go = || job.train_run(front, news);
         let result = catch_unwind(AssertUnwindSafe(|| pool.map_or_else(go, |pool| pool.install(go))));
         drop(lock);
         // The hook has said where it happened.

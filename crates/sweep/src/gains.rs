@@ -6,7 +6,7 @@ use temper::Trains;
 use temper::builtin::LIBRARY;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Problems, Result};
-use temper_certify::layers::look;
+use temper_certify::layers::look_at_layers;
 use temper_certify::spec::{CertifySpec, fill_method};
 use temper_certify::{images, start};
 use temper_model::image::Statistics;
@@ -70,7 +70,7 @@ fn load(source: &str, overrides: &[String]) -> Result<CertifySpec, Problems> {
 ///
 /// # Errors
 /// Images that cannot be read, and networks that they do not fit.
-pub fn measure(
+pub fn measure_gains(
     chosen: &Chosen,
     recipes: &[(usize, u64, CertifySpec)],
     device: &Device,
@@ -87,8 +87,8 @@ pub fn measure(
             path = spec.images()?;
             data = images::open(spec)?;
         }
-        let net = start::fresh(spec, &data, device)?;
-        let rows = look(&net, &data.test, IMAGES, spec.target()?, Statistics::Batch, device);
+        let net = start::fresh_network(spec, &data, device)?;
+        let rows = look_at_layers(&net, &data.test, IMAGES, spec.target()?, Statistics::Batch, device);
         let (before, after): (Vec<f64>, Vec<f64>) = rows.iter().skip(1).map(|row| (row.gain, row.gain_after)).unzip();
         if before.is_empty() {
             return Err(Problems(vec![spec.problem("model", "it has one layer with a gain only")]));

@@ -35,6 +35,6 @@ pub mod texts;
 pub mod tree;
 
 pub use choose::{Chosen, Start, Variant};
-pub use claim::{Comparison, Judged, Verdict, judge, judge_all};
+pub use claim::{Comparison, Judged, Verdict, judge_all, judge_claim};
 pub use file::{Claim, Measure, Relation, Sweep};
 pub use numbers::{At, Curve};

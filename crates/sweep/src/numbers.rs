@@ -78,7 +78,7 @@ impl Curve {
     }
 
     /// The number at this time. `None` where nothing was recorded, or it is not finite: nothing can be compared with it.
-    pub fn at(&self, at: At) -> Option<f64> {
+    pub fn value_at(&self, at: At) -> Option<f64> {
         let values = || self.0.iter().map(|(_, value)| *value);
         let (first, last) = (self.0.first()?.1, self.0.last()?.1);
         let found = match at {
@@ -101,13 +101,13 @@ mod tests {
     #[test]
     fn times() {
         let curve = Curve(vec![(0.0, 2.0), (0.3, 5.0), (0.6, 1.0), (1.0, 3.0)]);
-        let at = |text: &str| curve.at(text.parse().unwrap());
+        let at = |text: &str| curve.value_at(text.parse().unwrap());
         let found = ["start", "peak", "lowest", "final", "change", "rise", "25%", "100%"].map(at);
         assert_eq!(found, [2.0, 5.0, 1.0, 3.0, 1.0, 3.0, 5.0, 3.0].map(Some));
         for wrong in ["end", "120%", "-1%", "%", ""] {
             assert!(wrong.parse::<At>().is_err(), "{wrong}");
         }
-        assert_eq!(Curve::default().at(At::Final), None);
-        assert_eq!(Curve(vec![(0.0, 1.0), (1.0, f64::NAN)]).at(At::Final), None);
+        assert_eq!(Curve::default().value_at(At::Final), None);
+        assert_eq!(Curve(vec![(0.0, 1.0), (1.0, f64::NAN)]).value_at(At::Final), None);
     }
 }

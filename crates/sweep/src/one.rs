@@ -67,7 +67,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// Everything that keeps the run from beginning or resuming, and what ends it early.
-    pub fn go(&self, front: &dyn Front, news: &Sender<News>) -> Result<End, Problems> {
+    pub fn train_run(&self, front: &dyn Front, news: &Sender<News>) -> Result<End, Problems> {
         let log = front.run_log();
         let name = self.path.display().to_string();
         let session = Session { limits: Limits::default(), device: front.device(), listener: log.listener() };
@@ -88,7 +88,7 @@ impl Job<'_> {
                     let lock = run.lock()?;
                     if !Checkpoint::list(&run)?.is_empty() {
                         drop(lock);
-                        return self.go(front, news);
+                        return self.train_run(front, news);
                     }
                     if begun::only_begun(&run) {
                         begun::clear(&run)?;
@@ -144,7 +144,7 @@ impl Watch for Told<'_> {
     }
 
     fn keep_at(&self) -> Vec<u64> {
-        self.job.store.kept(self.job.hash)
+        self.job.store.kept_steps(self.job.hash)
     }
 
     fn signal(&self) -> Option<i32> {

@@ -88,7 +88,7 @@ fn verdicts(results: &Results) -> Table {
     if sources {
         table = table.text_column("source");
     }
-    for (claim, setting, judged) in results.judged() {
+    for (claim, setting, judged) in results.judged_claims() {
         let relation = relation(claim);
         let mut compared = match &claim.along {
             Some(along) => format!("{} {} {relation} {along}", claim.metric, claim.at),
@@ -120,7 +120,7 @@ fn pairs(results: &Results) -> Table {
     for name in ["left", "right", "difference", "spread", "seeds"] {
         table = table.number_column("", name);
     }
-    for (claim, setting, judged) in results.judged() {
+    for (claim, setting, judged) in results.judged_claims() {
         let sign = match relation(claim) {
             "about equal" => "≈",
             "<" | "increases with" => "<",

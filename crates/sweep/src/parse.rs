@@ -39,7 +39,10 @@ impl Sweep {
 }
 
 fn read(reader: &mut Reader, name: &str, top: &Section) -> Sweep {
-    reader.only(top, &["title", "source", "about", "measure", "metrics", "all", "variant", "axis", "claim", "size"]);
+    reader.allow_only(
+        top,
+        &["title", "source", "about", "measure", "metrics", "all", "variant", "axis", "claim", "size"],
+    );
     let title = reader.required(top, "title", "title is the heading of the report");
     let source = reader.text(top, "source").unwrap_or_default();
     let about = reader.text(top, "about").unwrap_or_else(|| title.clone());
@@ -73,7 +76,7 @@ fn read(reader: &mut Reader, name: &str, top: &Section) -> Sweep {
         sizes: Vec::new(),
     };
     let names: Vec<String> = sweep.variants.iter().map(|(name, _)| name.clone()).collect();
-    for (name, section) in reader.named(top, "size") {
+    for (name, section) in reader.named_tables(top, "size") {
         sweep.sizes.push(size(reader, name, &section, &names));
     }
     if sweep.sizes.is_empty() {
@@ -92,7 +95,7 @@ fn read(reader: &mut Reader, name: &str, top: &Section) -> Sweep {
 
 /// A level's recipe and overrides; `more` are keys that the caller reads.
 fn layer(reader: &mut Reader, section: &Section, more: &[&str]) -> Layer {
-    reader.only(section, &[&["recipe", "from", "set", "scale"], more].concat());
+    reader.allow_only(section, &[&["recipe", "from", "set", "scale"], more].concat());
     let set = reader.table(section, "set").map(|set| reader.leaves(&set)).unwrap_or_default();
     let mut scale = Vec::new();
     if let Some(section) = reader.table(section, "scale") {
@@ -150,7 +153,7 @@ fn variants(reader: &mut Reader, top: &Section) -> Vec<(String, Layer)> {
 
 /// Every variant so far with every value of one more axis.
 fn crossed(reader: &mut Reader, section: &Section, variants: Vec<(String, Layer)>) -> Vec<(String, Layer)> {
-    reader.only(section, &["key", "values", "labels"]);
+    reader.allow_only(section, &["key", "values", "labels"]);
     let key = reader.required(section, "key", "the key of recipes that the axis sets");
     let labels = reader.texts(section, "labels");
     if section.table.get("values").is_some_and(|item| item.get_ref().as_array().is_none()) {
@@ -197,7 +200,7 @@ fn file_name(reader: &mut Reader, start: usize, what: &str, name: &str) {
 }
 
 fn size(reader: &mut Reader, name: String, section: &Section, names: &[String]) -> Size {
-    reader.only(section, &["about", "seeds", "base", "all", "variant", "setting"]);
+    reader.allow_only(section, &["about", "seeds", "base", "all", "variant", "setting"]);
     let base = reader.table(section, "base").and_then(|section| base(reader, &section));
     let seeds = reader.number(section, "seeds");
     if seeds.is_some_and(|seeds| seeds.fract() != 0.0 || !(1.0..=1000.0).contains(&seeds)) {
@@ -207,7 +210,7 @@ fn size(reader: &mut Reader, name: String, section: &Section, names: &[String]) 
     let seeds = seeds.map(|seeds| (seeds as u64).clamp(1, 1000));
     file_name(reader, section.start, "size", &name);
     let mut settings = Vec::new();
-    for (name, section) in reader.named(section, "setting") {
+    for (name, section) in reader.named_tables(section, "setting") {
         file_name(reader, section.start, "setting", &name);
         settings.push(Setting {
             name,
@@ -232,7 +235,7 @@ fn size(reader: &mut Reader, name: String, section: &Section, names: &[String]) 
 }
 
 fn base(reader: &mut Reader, section: &Section) -> Option<Base> {
-    reader.only(section, &["recipe", "run", "set"]);
+    reader.allow_only(section, &["recipe", "run", "set"]);
     let set = reader.table(section, "set").map(|set| reader.leaves(&set)).unwrap_or_default();
     match (reader.text(section, "recipe"), reader.text(section, "run")) {
         (Some(recipe), None) => Some(Base::Recipe { recipe, set }),
@@ -257,7 +260,7 @@ fn base(reader: &mut Reader, section: &Section) -> Option<Base> {
 
 fn overlays(reader: &mut Reader, section: &Section, names: &[String]) -> Vec<(String, Layer)> {
     let mut overlays = Vec::new();
-    for (name, section) in reader.named(section, "variant") {
+    for (name, section) in reader.named_tables(section, "variant") {
         known(reader, section.start, "variant", &name, names, "variant");
         overlays.push((name, layer(reader, &section, &[])));
     }
@@ -287,7 +290,7 @@ fn check_metric(reader: &mut Reader, at: usize, key: &str, metric: &str) {
 fn claim(reader: &mut Reader, section: &Section, names: &[String], settings: &[String]) -> Option<Claim> {
     let keys =
         ["what", "source", "metric", "at", "left", "relation", "right", "within", "along", "variants", "settings"];
-    reader.only(section, &keys);
+    reader.allow_only(section, &keys);
     let before = reader.problems.len();
     let what = reader.required(section, "what", "the claim in words");
     let metric = reader.required(section, "metric", "SET/METRIC, for example new/loss");

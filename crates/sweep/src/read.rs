@@ -44,7 +44,7 @@ impl Reader<'_> {
     }
 
     /// Reports the keys of a table that are none of these.
-    pub fn only(&mut self, section: &Section, known: &[&str]) {
+    pub fn allow_only(&mut self, section: &Section, known: &[&str]) {
         for (key, item) in section.table {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
@@ -116,7 +116,7 @@ impl Reader<'_> {
     }
 
     /// The tables below a table, each under its name.
-    pub fn named<'a, 't>(&mut self, section: &Section<'a, 't>, key: &str) -> Vec<(String, Section<'a, 't>)> {
+    pub fn named_tables<'a, 't>(&mut self, section: &Section<'a, 't>, key: &str) -> Vec<(String, Section<'a, 't>)> {
         let Some(all) = self.table(section, key) else { return Vec::new() };
         let mut keys: Vec<_> = all.table.iter().collect();
         keys.sort_by_key(|(key, _)| key.span().start);

@@ -110,7 +110,7 @@ impl Results<'_> {
 
     fn number(&self, variant: usize, seed: u64, metric: &str, at: At) -> Option<f64> {
         let run = self.measured.iter().find(|run| run.variant == variant && run.seed == seed)?;
-        run.curves.iter().find(|(name, _)| name == metric)?.1.at(at)
+        run.curves.iter().find(|(name, _)| name == metric)?.1.value_at(at)
     }
 
     /// The variants of a setting with their indices.
@@ -120,7 +120,7 @@ impl Results<'_> {
     }
 
     /// Every claim in every setting that it is about.
-    pub fn judged(&self) -> Vec<(&Claim, &Setting, Judged)> {
+    pub fn judged_claims(&self) -> Vec<(&Claim, &Setting, Judged)> {
         judge_all(self.sweep, &self.chosen.size.settings, self.seeds, |claim, setting, variant, seed| {
             let meant = |known: &Variant| known.setting == setting && known.name == variant;
             self.number(self.chosen.variants.iter().position(meant)?, seed, &claim.metric, claim.at)
@@ -129,7 +129,7 @@ impl Results<'_> {
 
     /// `claims.json`.
     pub fn claims_json(&self) -> Value {
-        let claims = self.judged().into_iter().map(|(claim, setting, judged)| {
+        let claims = self.judged_claims().into_iter().map(|(claim, setting, judged)| {
             let comparisons = judged.comparisons.iter().map(|pair| {
                 json!({
                     "left": pair.left, "right": pair.right, "left_mean": number(pair.means[0]),

@@ -77,8 +77,8 @@ impl Store {
     ///
     /// # Errors
     /// If the list cannot be written.
-    pub fn keep(&self, hash: &str, steps: &[u64]) -> Result<()> {
-        let known = self.kept(hash);
+    pub fn keep_steps(&self, hash: &str, steps: &[u64]) -> Result<()> {
+        let known = self.kept_steps(hash);
         let mut new: String =
             steps.iter().filter(|step| !known.contains(step)).map(|step| format!("{step}\n")).collect();
         if new.is_empty() {
@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// The updates whose checkpoints sweeps have asked for.
-    pub fn kept(&self, hash: &str) -> Vec<u64> {
+    pub fn kept_steps(&self, hash: &str) -> Vec<u64> {
         let bytes = fs::read(self.wanted(hash)).unwrap_or_default();
         // What a power cut made of one line says nothing about the others.
         let text = String::from_utf8_lossy(&bytes);
@@ -111,7 +111,7 @@ impl Store {
     ///
     /// # Errors
     /// If the link cannot be made.
-    pub fn settle(&self, hash: &str, path: &Path) -> Result<()> {
+    pub fn settle_run(&self, hash: &str, path: &Path) -> Result<()> {
         let found = self.run("", hash);
         if path.exists() || !found.exists() {
             return Ok(());

@@ -44,7 +44,7 @@ impl Texts {
     ///
     /// # Errors
     /// Texts that cannot be read or named, and keys that cannot be read.
-    pub fn prepared(
+    pub fn overrides_for_prepared(
         &mut self,
         recipe: &Recipe,
         tokenizer: Option<&str>,
@@ -61,7 +61,7 @@ impl Texts {
             let absent: Vec<&String> = paths.iter().filter(|path| !there(path)).collect();
             for path in &absent {
                 let problem = recipe.problem(&key, format!("{path}: no such file or directory"));
-                self.miss(problem.hint(if path.starts_with("corpus/") {
+                self.add_missing(problem.hint(if path.starts_with("corpus/") {
                         "scripts/corpora.py makes it: `temper recipe show rewarm/docs` has the commands"
                     } else {
                         "paths are relative to the current directory; --set replaces one of a variant, --set-base one of the base"
@@ -71,7 +71,7 @@ impl Texts {
                 found.push((key, String::new(), format!("text at {}", paths.join(" "))));
                 continue;
             }
-            let inputs = match text::look(paths)? {
+            let inputs = match text::find_data(paths)? {
                 text::Named::Text(inputs) => inputs,
                 // Tokens are used where they are.
                 text::Named::Tokens(train, validation) => {
@@ -121,7 +121,7 @@ impl Texts {
     }
 
     /// Notes what is not here.
-    pub fn miss(&mut self, problem: Problem) {
+    pub fn add_missing(&mut self, problem: Problem) {
         // Every seed and variant misses the same.
         if self.missing.iter().all(|known| known.why != problem.why) {
             self.missing.push(problem);
@@ -132,7 +132,7 @@ impl Texts {
     pub fn tokenizer(&mut self, name: &str, eod: Option<&str>) -> String {
         self.once(format!("tokenizer {name}"), || Ok(text::tokenizer(name, eod)?.fingerprint().to_owned()))
             .unwrap_or_else(|problem| {
-                self.miss(problem.hint(
+                self.add_missing(problem.hint(
                     "`temper data train-tokenizer` makes one: `temper recipe show rewarm/docs` has the commands",
                 ));
                 name.to_owned()
@@ -175,7 +175,7 @@ impl Texts {
         let ReadOptions { text_key, bad_lines, .. } = &options.read;
         let read = format!("ReadOptions {{ text_key: {text_key:?}, invalid_utf8: {bad_lines:?} }}");
         all.update(format!("{read} {} {}", options.validation_fraction, options.seed));
-        Ok(short(all))
+        Ok(short_hash(all))
     }
 
     /// The content of a file or of everything below a folder; the path itself where there is nothing, and of what is built in.
@@ -192,7 +192,7 @@ impl Texts {
                 all.update(format!("{}\n", entry.file_name().unwrap_or_default().display()));
                 all.update(self.content_of(&entry)?);
             }
-            return Ok(short(all));
+            return Ok(short_hash(all));
         }
         if path.is_file() {
             self.once(format!("file {}", path.display()), || of_file(path))
@@ -206,7 +206,7 @@ impl Texts {
 fn of_file(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     feed_file(&mut hash, path, 0).map_err(|cause| Problem::io("read file", path, &cause))?;
-    Ok(short(hash))
+    Ok(short_hash(hash))
 }
 
 /// What stands for tokens, which may be too large to be read for a hash: their place, size and time.
@@ -226,7 +226,7 @@ pub fn validated(recipe: &Recipe) -> Result<Vec<String>, Problems> {
     let texts = TextSpec::read(recipe)?;
     let mut sets: Vec<String> = texts.validation.into_iter().map(|set| set.name).collect();
     for Source { name, paths, .. } in texts.sources {
-        let looked = paths.iter().all(|path| there(path)).then(|| text::look(&paths)).transpose()?;
+        let looked = paths.iter().all(|path| there(path)).then(|| text::find_data(&paths)).transpose()?;
         let held_out = match looked {
             Some(text::Named::Tokens(_, validation)) => validation.is_some(),
             Some(text::Named::Text(_)) | None => texts.validation_fraction > 0.0,
@@ -246,7 +246,7 @@ fn there(path: &str) -> bool {
 }
 
 /// The first digits of a hash.
-pub fn short(hash: Sha256) -> String {
+pub fn short_hash(hash: Sha256) -> String {
     hex(&hash.finalize()[..6])
 }
 

@@ -104,7 +104,7 @@ impl Node {
 ///
 /// # Errors
 /// Everything that is wrong with it, at once: recipes, overrides, bases that are missing, texts that cannot be read.
-pub fn grow(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Result<Tree, Problems> {
+pub fn grow_tree(sweep: &Sweep, chosen: &Chosen, seeds: &[u64], store: &Store) -> Result<Tree, Problems> {
     let mut tree = Tree { nodes: Vec::new(), rows: Vec::new(), texts: Texts::default() };
     let mut problems: Vec<Problem> = Vec::new();
     let mut keep = |problem: Problem| {
@@ -319,7 +319,7 @@ fn add(
     let load = if parent.is_some() { Recipe::load_branch } else { Recipe::load };
     let plain = load(source, &overrides, &LIBRARY)?;
     if parent.is_none()
-        && let Some(base) = spec::base(&plain)?
+        && let Some(base) = spec::base_of(&plain)?
     {
         return Err(plain
             .problem("base", format!("this recipe continues a run of {base}, and the sweep gives it none"))
@@ -327,11 +327,11 @@ fn add(
             .into());
     }
     let replaced = match Trains::of(&plain) {
-        Trains::LanguageModel => tree.texts.prepared(&plain, tokenizer, store)?,
+        Trains::LanguageModel => tree.texts.overrides_for_prepared(&plain, tokenizer, store)?,
         Trains::Classifier => {
             // A branch may have its images from its base, which is in the tree too.
-            if let Some(problem) = certify::images::missing_of(&plain)? {
-                tree.texts.miss(problem);
+            if let Some(problem) = certify::images::missing_images_of(&plain)? {
+                tree.texts.add_missing(problem);
             }
             Vec::new()
         }
@@ -363,7 +363,7 @@ fn add(
             hash.update(format!("best on {set}\n"));
         }
     }
-    let hash = texts::short(hash);
+    let hash = texts::short_hash(hash);
     if let Some(known) = tree.nodes.iter().position(|node| node.hash == hash) {
         return Ok(known);
     }

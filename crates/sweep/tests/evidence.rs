@@ -133,7 +133,7 @@ impl Run {
         let points = run["metrics"][&claim.metric].as_array()?.iter();
         let points =
             points.filter_map(|point| Some((point[0].as_f64()? / amount, point[1].as_f64().unwrap_or(f64::NAN))));
-        Curve(points.collect()).at(claim.at)
+        Curve(points.collect()).value_at(claim.at)
     }
 
     fn judged(&self) -> Vec<(&Claim, &str, Judged)> {

@@ -12,14 +12,14 @@ fn half_a_line_spoils_no_other() {
         let store = Store::new(folder.path());
         store.create().expect("its folders");
         fs::write(folder.path().join("runs/.a.keep"), left).expect("written");
-        store.keep("a", &[64, 4096]).expect("kept");
-        assert_eq!(store.kept("a"), kept, "{left:?}");
-        store.keep("a", &[4096, 64]).expect("kept");
-        assert_eq!(store.kept("a"), kept, "a second time adds nothing");
+        store.keep_steps("a", &[64, 4096]).expect("kept");
+        assert_eq!(store.kept_steps("a"), kept, "{left:?}");
+        store.keep_steps("a", &[4096, 64]).expect("kept");
+        assert_eq!(store.kept_steps("a"), kept, "a second time adds nothing");
     }
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::new(folder.path());
     store.create().expect("its folders");
     fs::write(folder.path().join("runs/.a.keep"), b"16\n\xff\xfe\n128\n").expect("written");
-    assert_eq!(store.kept("a"), [16, 128]);
+    assert_eq!(store.kept_steps("a"), [16, 128]);
 }

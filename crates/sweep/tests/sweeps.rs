@@ -1,6 +1,6 @@
 //! Files of sweeps, their sizes, and what planted numbers say about their claims.
 
-use temper_sweep::{Relation, Start, Sweep, Verdict, judge};
+use temper_sweep::{Relation, Start, Sweep, Verdict, judge_claim};
 
 const GOOD: &str = r#"
 title = "How high?"
@@ -231,30 +231,30 @@ fn verdicts_on_planted_numbers() {
     let [less, _, equal] = [0, 1, 2].map(|n| &sweep.claims[n]);
     assert_eq!(less.relation, Relation::Less);
     // 0.1 of noise to both sides: the confidence interval of three seeds reaches 0.25 to both sides.
-    assert_eq!(judge(less, &seeds, planted(0.3, 0.1)).verdict, Verdict::Holds);
-    assert_eq!(judge(less, &seeds, planted(-0.3, 0.1)).verdict, Verdict::DoesNotHold);
-    let found = judge(less, &seeds, planted(0.2, 0.1));
+    assert_eq!(judge_claim(less, &seeds, planted(0.3, 0.1)).verdict, Verdict::Holds);
+    assert_eq!(judge_claim(less, &seeds, planted(-0.3, 0.1)).verdict, Verdict::DoesNotHold);
+    let found = judge_claim(less, &seeds, planted(0.2, 0.1));
     assert_eq!(found.verdict, Verdict::Undecided);
     let pair = &found.comparisons[0];
     assert_eq!((pair.left.as_str(), pair.right.as_str(), pair.difference.n), ("x2", "x1", 3));
     assert!((pair.difference.mean + 0.2).abs() < 1e-9 && (pair.spread.unwrap() - 0.2484).abs() < 1e-3);
     assert!(pair.why.contains("spread is larger"));
-    assert_eq!(judge(less, &seeds, planted(-0.2, 0.1)).verdict, Verdict::Undecided);
-    assert_eq!(judge(equal, &seeds, planted(0.01, 0.01)).verdict, Verdict::Holds);
-    assert_eq!(judge(equal, &seeds, planted(0.3, 0.01)).verdict, Verdict::DoesNotHold);
-    assert_eq!(judge(equal, &seeds, planted(0.05, 0.01)).verdict, Verdict::Undecided);
+    assert_eq!(judge_claim(less, &seeds, planted(-0.2, 0.1)).verdict, Verdict::Undecided);
+    assert_eq!(judge_claim(equal, &seeds, planted(0.01, 0.01)).verdict, Verdict::Holds);
+    assert_eq!(judge_claim(equal, &seeds, planted(0.3, 0.01)).verdict, Verdict::DoesNotHold);
+    assert_eq!(judge_claim(equal, &seeds, planted(0.05, 0.01)).verdict, Verdict::Undecided);
 }
 
 #[test]
 fn one_seed_decides_nothing_and_missing_numbers_are_left_out() {
     let sweep = sweep();
     let claim = &sweep.claims[0];
-    let found = judge(claim, &[1], planted(5.0, 0.0));
+    let found = judge_claim(claim, &[1], planted(5.0, 0.0));
     assert_eq!(found.verdict, Verdict::Undecided);
     assert!(found.comparisons[0].why.contains("one seed"));
     // Without the variant `alone`, its pair has no numbers, and the claim of both pairs is undecided.
     let found =
-        judge(claim, &[1, 2, 3], |variant, seed| planted(5.0, 0.1)(variant, seed).filter(|_| variant != "alone"));
+        judge_claim(claim, &[1, 2, 3], |variant, seed| planted(5.0, 0.1)(variant, seed).filter(|_| variant != "alone"));
     assert_eq!(
         found.comparisons.iter().map(|pair| pair.verdict).collect::<Vec<_>>(),
         [Verdict::Holds, Verdict::Undecided]
@@ -268,7 +268,7 @@ fn a_row_holds_if_every_step_of_it_does() {
     let sweep = sweep();
     let row = &sweep.claims[1];
     let by = |numbers: [f64; 3]| {
-        judge(row, &[1, 2, 3], move |variant, seed| {
+        judge_claim(row, &[1, 2, 3], move |variant, seed| {
             let base = match variant {
                 "x1" => numbers[0],
                 "x2" => numbers[1],

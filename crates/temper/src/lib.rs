@@ -4,6 +4,8 @@
 //! [`Run::train`] trains it to its end.
 //! `examples/continue_model.rs` does so in 40 lines. The towers `temper-lm` and `temper-certify` have what belongs to a task alone.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod builtin;
 mod device;
 mod schema;
@@ -46,7 +48,7 @@ pub fn branch_recipe(name_or_path: &str, overrides: &[String]) -> Result<Recipe,
 /// # Errors
 /// A run without one, or one that cannot be read.
 pub fn recipe_of(run: &RunDir) -> Result<Recipe, Problems> {
-    temper_train::run::resolved(run, &SCHEMA)
+    temper_train::run::resolved_recipe(run, &SCHEMA)
 }
 
 /// A new run in the folder `out`: fresh weights, or those that `init.from` names.

@@ -48,6 +48,9 @@ impl State {
 }
 
 /// Writes a checkpoint: `model`, moments and clocks, and what `rest` adds that belongs to the kind of model.
+///
+/// # Errors
+/// Files that cannot be written, for want of room for example; what `rest` fails with.
 pub fn write_with(
     run: &RunDir,
     state: &State,
@@ -71,12 +74,15 @@ pub fn write_with(
 }
 
 /// The clocks of a checkpoint.
+///
+/// # Errors
+/// A `state.json` that cannot be read, is not the one that was written, or does not hold every clock.
 pub fn read_state(checkpoint: &Checkpoint) -> Result<State> {
     State::from_json(&checkpoint.read("state.json")?, &checkpoint.path().join("state.json"))
 }
 
 /// The optimiser of a checkpoint, with its counter.
-pub fn read_optimizer(
+pub(crate) fn read_optimizer(
     checkpoint: &Checkpoint,
     settings: Settings,
     model: &impl Parameters,
@@ -88,6 +94,6 @@ pub fn read_optimizer(
     let stored: BTreeMap<_, _> = tensors::read(Path::new(&path), &|_| true)?.into_iter().collect();
     let mut optimizer = Optimizer::new(settings, model, device);
     optimizer.updates = updates;
-    optimizer.assign(stored, device).map_err(|why| Problem::input("read checkpoint", path.display(), why))?;
+    optimizer.assign_moments(stored, device).map_err(|why| Problem::input("read checkpoint", path.display(), why))?;
     Ok(optimizer)
 }

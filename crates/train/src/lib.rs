@@ -4,6 +4,8 @@
 //! Reading order: [`trainer`], [`apply`], [`group`], [`optimizer`], [`checkpoint`], [`spec`], [`start`], [`run`], [`lengths`], [`plan`]. Nothing here knows a model or a command
 //! line.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod apply;
 pub mod checkpoint;
 pub mod group;

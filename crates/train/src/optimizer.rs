@@ -125,7 +125,11 @@ impl Optimizer {
     }
 
     /// Puts stored moments in place; names what is missing.
-    pub fn assign(&mut self, mut stored: BTreeMap<String, Stored>, device: &Device) -> Result<(), String> {
+    pub(crate) fn assign_moments(
+        &mut self,
+        mut stored: BTreeMap<String, Stored>,
+        device: &Device,
+    ) -> Result<(), String> {
         for moments in &mut self.moments {
             for (kind, tensor) in [("exp_avg", &mut moments.mean), ("exp_avg_sq", &mut moments.square)] {
                 let name = format!("{kind}.{}", moments.name);
@@ -174,7 +178,7 @@ impl Gradients {
     }
 
     /// The gradients with the names of `model`'s parameters; those that have one.
-    pub fn named(&self, model: &impl Parameters) -> Vec<(String, Vec<f32>)> {
+    pub fn with_names(&self, model: &impl Parameters) -> Vec<(String, Vec<f32>)> {
         let names = shapes(model).into_iter().map(|(name, _)| name);
         let values = |g: &Tensor<1>| g.to_data().try_to_vec().expect("gradients are f32");
         names.zip(&self.0).filter_map(|(name, g)| Some((name, values(g.as_ref()?)))).collect()

@@ -61,7 +61,7 @@ pub struct Started<T> {
 }
 
 /// What the first line of a run's record says beyond its recipe.
-pub struct About {
+pub(crate) struct About {
     /// `lm` or `certify`.
     pub task: &'static str,
     /// Seed of the order of the data.
@@ -75,14 +75,17 @@ pub struct About {
 }
 
 /// An error if the recipe is one that continues another run: `temper train` starts one.
-pub fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
-    let Some(base) = spec::base(recipe)? else { return Ok(()) };
+pub(crate) fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
+    let Some(base) = spec::base_of(recipe)? else { return Ok(()) };
     let why = format!("this recipe continues a run of {base}; it does not start one");
     let then = format!("temper branch runs/base {} --out {}", pasted(recipe.name()), pasted(out.display()));
     Err(recipe.problem("base", why).hint(format!("temper train {} --out runs/base, then {then}", pasted(base))))
 }
 
 /// An error if the recipe of a branch says where first weights come from: they are the base's.
+///
+/// # Errors
+/// A recipe with `init.from`, or one whose value cannot be read.
 pub fn refuse_init(recipe: &Recipe) -> Result<()> {
     let Some(from) = spec::weights_from(recipe)? else { return Ok(()) };
     let why = format!("a branch begins with the weights of its base, not with those of {from}");
@@ -91,8 +94,8 @@ pub fn refuse_init(recipe: &Recipe) -> Result<()> {
 }
 
 /// The record of a run that resumes from the checkpoint of `state`. It drops what came after that checkpoint.
-/// `info` is how the run began, `phases` are as those of [`begin`]: if the run gets a later end, the record gets the phases up to it.
-pub fn go_on(
+/// `info` is how the run began, `phases` are as those of [`begin_record`]: if the run gets a later end, the record gets the phases up to it.
+pub(crate) fn resume_record(
     run: &RunDir,
     named: &RunRef,
     state: &State,
@@ -110,7 +113,7 @@ pub fn go_on(
     listener.keep_log(&run.log())?;
     // What the record says from here on: an end given before may have been cut off with what came after the checkpoint.
     let series = RunSeries::without_steps(run)?;
-    let until = (planned(run, &series)? != lengths.stop).then_some(lengths.stop);
+    let until = (planned_end(run, &series)? != lengths.stop).then_some(lengths.stop);
     recorder.record(&Event::Resume { step: state.step, tokens: state.tokens, time: now(), until })?;
     if until.is_some() {
         let known = series.phases.last().map_or(0, |phase| phase.last_step);
@@ -121,7 +124,7 @@ pub fn go_on(
 }
 
 /// The update at which a run is to end: `--max-steps` and `--until` may have moved it.
-pub fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
+pub(crate) fn planned_end(run: &RunDir, series: &RunSeries) -> Result<u64> {
     match series.info.steps {
         0 => Err(Problem::input("resume", run.metrics().display(), "does not begin with the run's start")
             .hint("the file is damaged: restore it, or branch from the checkpoint")),
@@ -131,14 +134,14 @@ pub fn planned(run: &RunDir, series: &RunSeries) -> Result<u64> {
 
 /// The lengths of a run that resumes at `state`: to the end given last, or to `--until`. `resolve` knows the units, and is asked
 /// with the update at which the run is to end. The learning rate keeps its horizon whatever the end.
-pub fn lengths_on(
+pub(crate) fn lengths_on(
     run: &RunDir,
     series: &RunSeries,
     state: &State,
     until: Option<Length>,
     resolve: impl Fn(Option<u64>) -> Result<Lengths, Problems>,
 ) -> Result<Lengths, Problems> {
-    let Some(until) = until else { return resolve(Some(planned(run, series)?)) };
+    let Some(until) = until else { return resolve(Some(planned_end(run, series)?)) };
     let whole = resolve(None)?;
     let problem = |why: String| Problem::input("resume", format!("--until {until}"), why);
     let stop = until.steps(&whole.units, Some(whole.horizon)).map_err(|error| problem(error.to_string()))?;
@@ -156,9 +159,12 @@ pub fn lengths_on(
 }
 
 /// What to print about a run that has reached its end.
+///
+/// # Errors
+/// A record that cannot be read, or does not begin with the run's start.
 pub fn nothing_left(name: &str, run: &RunDir) -> Result<String, Problems> {
     let series = RunSeries::without_steps(run)?;
-    let (stop, end) = (planned(run, &series)?, series.info.end);
+    let (stop, end) = (planned_end(run, &series)?, series.info.end);
     Ok(if stop < end { until_hint(name, stop, end) } else { format!("{name}: complete, nothing left to do") })
 }
 
@@ -171,6 +177,9 @@ pub fn until_hint(name: &str, stop: u64, end: u64) -> String {
 }
 
 /// An error if a run is over before it begins.
+///
+/// # Errors
+/// An end that is not behind the clock of the schedule.
 pub fn require_updates(spec: &RunSpec, lengths: &Lengths, state: &State) -> Result<()> {
     if lengths.stop > state.step {
         return Ok(());
@@ -185,7 +194,7 @@ pub fn require_updates(spec: &RunSpec, lengths: &Lengths, state: &State) -> Resu
 /// Writes what a run directory holds from the beginning, and the first lines of its record. `phases` (name, first and last update) are
 /// the phases of the run; if there are none, the learning rate's are.
 #[allow(clippy::too_many_arguments)]
-pub fn begin(
+pub(crate) fn begin_record(
     run: &RunDir,
     recipe: &Recipe,
     lengths: &Lengths,
@@ -344,7 +353,7 @@ impl<T: Task> Run for Started<T> {
 }
 
 /// Runs `make`; if it fails before the run exists, the directory is left as it was found: empty.
-pub fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Result<T, Problems>) -> Result<T, Problems> {
+pub(crate) fn tidy_on_failure<T>(run: &RunDir, make: impl FnOnce() -> Result<T, Problems>) -> Result<T, Problems> {
     make().inspect_err(|_| _ = leave_nothing(run))
 }
 
@@ -362,7 +371,7 @@ pub fn leave_nothing(run: &RunDir) -> bool {
 }
 
 /// When things happen in a run of this recipe.
-pub fn settings(spec: &RunSpec, lengths: &Lengths, limits: Limits) -> Settings {
+pub(crate) fn settings(spec: &RunSpec, lengths: &Lengths, limits: Limits) -> Settings {
     Settings {
         stop: lengths.stop,
         eval_every: lengths.eval_every,
@@ -385,7 +394,10 @@ fn source_text(recipe: &Recipe) -> String {
 }
 
 /// The resolved recipe of a run.
-pub fn resolved(run: &RunDir, schema: &'static Schema) -> Result<Recipe, Problems> {
+///
+/// # Errors
+/// A run without its resolved recipe, or one that the schema does not read.
+pub fn resolved_recipe(run: &RunDir, schema: &'static Schema) -> Result<Recipe, Problems> {
     let path = run.resolved();
     let text = std::fs::read_to_string(&path)
         .map_err(|cause| Problem::io("read resolved recipe", &path, &cause).hint("every run has one: restore it"))?;
@@ -393,6 +405,9 @@ pub fn resolved(run: &RunDir, schema: &'static Schema) -> Result<Recipe, Problem
 }
 
 /// The checkpoint that a name means, for commands that only look.
+///
+/// # Errors
+/// A folder that is no run, or has no such checkpoint.
 pub fn checkpoint_of(name: &str) -> Result<(RunDir, Checkpoint)> {
     let named = RunRef::parse(name)?;
     Ok((named.open()?, named.checkpoint()?))

@@ -130,7 +130,7 @@ impl RunSpec {
             (Ok(lr), Ok(horizon)) => (lr, horizon),
             (lr, horizon) => {
                 let missing = horizon.err().into_iter().chain(lr.err().unwrap_or_default());
-                let kept = clocks::keeps(recipe, clocks::SCHEDULE);
+                let kept = clocks::keeps_clock(recipe, clocks::SCHEDULE);
                 let hinted = |problem: Problem| if kept { problem.hint(OF_BASE) } else { problem };
                 return Err(missing.map(hinted).collect::<Vec<_>>().into());
             }
@@ -179,7 +179,7 @@ impl RunSpec {
 ///
 /// # Errors
 /// A value of another kind.
-pub fn base(recipe: &Recipe) -> Result<Option<String>> {
+pub fn base_of(recipe: &Recipe) -> Result<Option<String>> {
     recipe.opt("base", Recipe::text)
 }
 
@@ -202,19 +202,19 @@ pub fn keep_at(recipe: &Recipe) -> Result<Vec<Length>> {
 /// What a branch of any task takes over from the recipe of its base with the clocks that it keeps; `with_schedule` are the tables that
 /// belong to the schedule beside `lr`.
 pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str, with_schedule: &[&str]) {
-    if clocks::keeps(recipe, clocks::SCHEDULE) {
+    if clocks::keeps_clock(recipe, clocks::SCHEDULE) {
         for key in ["lr", "run.horizon", "run.stop"].iter().chain(with_schedule) {
             recipe.inherit(base, key, name);
         }
     }
-    if clocks::keeps(recipe, clocks::RNG) {
+    if clocks::keeps_clock(recipe, clocks::RNG) {
         recipe.inherit(base, "seed", name);
     }
 }
 
 /// What is missing in a recipe of any task. What a branch keeps of its base's schedule comes from there.
 pub fn check(check: &mut Check) {
-    if !clocks::keeps(check.recipe, clocks::SCHEDULE) {
+    if !clocks::keeps_clock(check.recipe, clocks::SCHEDULE) {
         for (key, doc) in [("lr.peak", lr::PEAK), ("run.horizon", "how long the schedule is")] {
             if check.missing(key) {
                 check.problem(key, "it is not set", format!("{key} is {doc}"));

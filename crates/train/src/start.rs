@@ -59,13 +59,23 @@ pub trait Tower: Task + Sized {
     type Data;
 
     /// What a branch takes over from the recipe of its base where its own says nothing.
+    ///
+    /// # Errors
+    /// A key whose value cannot be read, or keys of recipe and base that contradict each other.
     fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems>;
 
     /// Fills in what recipe and base leave open, reads the recipe, and refuses everything that can be refused before the run's directory
     /// exists.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the recipe, for this base; weights, tokenizer or images that cannot be read or do not fit.
     fn draft(recipe: Recipe, base: Option<&Base>, session: Session) -> Result<(Self::Spec, Self::Draft), Problems>;
 
     /// The first weights, and what the data is made of. Text is tokenised into the directory of the run.
+    ///
+    /// # Errors
+    /// Weights or data that cannot be read, do not fit the recipe, or cannot be written into the run; a run that needs more memory than
+    /// there is.
     fn weights(
         spec: &Self::Spec,
         draft: Self::Draft,
@@ -75,6 +85,9 @@ pub trait Tower: Task + Sized {
     ) -> Result<(Self::Model, Self::Sources), Problems>;
 
     /// Opens the data.
+    ///
+    /// # Errors
+    /// Data that cannot be opened or does not fit the model.
     fn open(
         spec: &Self::Spec,
         sources: Self::Sources,
@@ -83,9 +96,15 @@ pub trait Tower: Task + Sized {
     ) -> Result<Self::Data, Problems>;
 
     /// Every length in updates; the run ends no later than after update `stop`.
+    ///
+    /// # Errors
+    /// A length that cannot be counted in updates, or a learning rate that does not fit the lengths.
     fn lengths(spec: &Self::Spec, data: &Self::Data, stop: Option<u64>) -> Result<Lengths, Problems>;
 
     /// The last checks and warnings before anything is recorded.
+    ///
+    /// # Errors
+    /// Data that cannot be read to its end, and whatever else keeps the run from beginning.
     fn check(
         spec: &Self::Spec,
         data: &mut Self::Data,
@@ -94,9 +113,15 @@ pub trait Tower: Task + Sized {
     ) -> Result<(), Problems>;
 
     /// Writes down which data the run has.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
     fn write_manifest(data: &Self::Data, run: &RunDir) -> Result<()>;
 
-    /// The phases of the run, as [`run::begin`] takes them.
+    /// The phases of the run, each with its first and last update.
+    ///
+    /// # Errors
+    /// A schedule that does not fit the lengths.
     fn phases(
         _spec: &Self::Spec,
         _data: &Self::Data,
@@ -109,9 +134,15 @@ pub trait Tower: Task + Sized {
     fn parameters(model: &Self::Model) -> u64;
 
     /// Tells the plan of a new run in a few lines.
+    ///
+    /// # Errors
+    /// A schedule that does not fit the lengths, or data that does not fit the recipe.
     fn announce(new: &New<'_, Self>, listener: &dyn Listener) -> Result<(), Problems>;
 
     /// What the loop trains, with everything of the recipe that decides its updates.
+    ///
+    /// # Errors
+    /// A schedule that does not fit the lengths.
     fn task(
         spec: &Self::Spec,
         model: Self::Model,
@@ -123,10 +154,16 @@ pub trait Tower: Task + Sized {
     ) -> Result<Self, Problems>;
 
     /// The model of a checkpoint.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or no such model.
     fn read_model(checkpoint: &Checkpoint, device: &Device) -> Result<Self::Model>;
 
     /// Opens the data of a run that resumes from `checkpoint`, as its manifest says; refuses what has changed. `name` is how the user
     /// named the run.
+    ///
+    /// # Errors
+    /// Data that is missing, cannot be read, or is not what the run began with.
     fn reopen(
         spec: &Self::Spec,
         run: &RunDir,
@@ -169,7 +206,7 @@ pub fn branch<T: Tower>(mut recipe: Recipe, name: &str, out: &Path, session: Ses
     let named = RunRef::parse(name)?;
     let (run, checkpoint) = (named.open()?, named.checkpoint()?);
     checkpoint.verify()?;
-    let base = run::resolved(&run, recipe.schema())?;
+    let base = run::resolved_recipe(&run, recipe.schema())?;
     if base.task() != T::KIND {
         let why = format!("it is a run of task = \"{}\"", base.task().name);
         return Err(Problem::input("branch", name, why).hint(T::OTHER_BASE).into());
@@ -199,7 +236,7 @@ pub fn resume<T: Tower>(
     let lock = run.lock()?;
     let checkpoint = named.checkpoint()?;
     checkpoint.verify()?;
-    let spec = T::Spec::read(&run::resolved(&run, schema)?)?;
+    let spec = T::Spec::read(&run::resolved_recipe(&run, schema)?)?;
     let state = read_state(&checkpoint)?;
     let model = T::read_model(&checkpoint, device)?;
     let optimizer = read_optimizer(&checkpoint, spec.run().optimizer, &model, state.updates, device)?;
@@ -210,7 +247,7 @@ pub fn resume<T: Tower>(
         return Ok(None);
     }
     let phases = T::phases(&spec, &data, &lengths)?;
-    let recorder = run::go_on(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
+    let recorder = run::resume_record(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
     let settings = run::settings(spec.run(), &lengths, limits);
     let task = T::task(&spec, model, optimizer, data, &lengths, series.info.seed, device)?;
     let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
@@ -260,7 +297,7 @@ fn build<T: Tower>(
     };
     let about = About { task: T::KIND.name, seed, parameters: T::parameters(&model), start, parent };
     let phases = T::phases(spec, &data, &lengths)?;
-    let recorder = run::begin(run, &spec.run().recipe, &lengths, &state, about, &phases, listener)?;
+    let recorder = run::begin_record(run, &spec.run().recipe, &lengths, &state, about, &phases, listener)?;
     let kept_weights = base.is_some_and(|base| base.clocks.weights);
     let new = New { spec, model: &model, data: &data, lengths: &lengths, state: &state, kept_weights };
     T::announce(&new, listener)?;

@@ -24,6 +24,9 @@ use crate::checkpoint::State;
 /// update's arithmetic that is done, the second that of the part.
 pub type MayBegin<'a> = dyn Fn(f64, f64) -> bool + 'a;
 
+/// The answer where no time limit is: every part may begin.
+pub const NO_LIMIT: &MayBegin = &|_, _| true;
+
 /// What a run trains: a model with its optimiser and data.
 pub trait Task {
     /// The name of the metric that says how many tokens or images a second are trained on.
@@ -32,16 +35,25 @@ pub trait Task {
     /// Makes a part of the next update for the time that it takes, and changes nothing: the smallest part worth a measurement, or
     /// `times` as much, but no more than can be in memory. Which share of an update's arithmetic it was. Asks `interrupted` now and
     /// then; `None` if it gave up because of the answer.
+    ///
+    /// # Errors
+    /// Data that cannot be read.
     fn sample(&self, state: &State, times: usize, interrupted: &dyn Fn() -> bool) -> Result<Option<f64>>;
 
     /// Makes update `n` with learning rate `lr`, and moves every clock of `state` but `step`. Metrics of the update; `None` if
     /// `may_begin` refused a part of it, and then nothing has changed.
+    ///
+    /// # Errors
+    /// Data that cannot be read; a loss or gradient that is not finite, and then weights and moments are as they were.
     fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>>;
 
     /// The names of the validation sets, in their order.
     fn sets(&self) -> Vec<String>;
 
     /// The metrics of validation set `index`. Asks `interrupted` now and then; `None` if it gave up because of the answer.
+    ///
+    /// # Errors
+    /// Data that cannot be read; a loss that is no number.
     fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>>;
 
     /// Averages over all sets, if there is more than one: their names and metrics.
@@ -56,6 +68,9 @@ pub trait Task {
     fn checkpoint_bytes(&self) -> u64;
 
     /// Writes a checkpoint.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
     fn save(&self, run: &RunDir, state: &State) -> Result<Checkpoint>;
 
     /// The first entry of a weight that is not finite: tensor, index, value.
@@ -193,6 +208,9 @@ pub struct Trainer<T> {
 impl<T: Task> Trainer<T> {
     /// Trains until the end or an interrupt. `fresh` runs are evaluated and checkpointed before the
     /// first update; others are evaluated first if the evaluation of their step was abandoned.
+    ///
+    /// # Errors
+    /// A number that is not finite, data that cannot be read, a file that cannot be written. The last checkpoint stays.
     pub fn train(&mut self, fresh: bool, watch: &mut dyn Watch) -> Result<End> {
         let mut sitting = Sitting::new(self.state.seconds);
         if self.settings.deadline.is_some() {
@@ -440,7 +458,7 @@ impl<T: Task> Trainer<T> {
     }
 
     /// Checks that every weight is finite, before the first update.
-    pub fn check_weights(&self) -> Result<()> {
+    pub(crate) fn check_weights(&self) -> Result<()> {
         match self.task.first_bad_weight() {
             None => Ok(()),
             Some((name, i, value)) => {

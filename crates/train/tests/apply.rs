@@ -46,7 +46,7 @@ fn shards_are_added_as_a_tree() {
     let large = (1 << 24) as f32;
     let sum = |slopes: &[f32]| {
         let sum = Alone.sum(slopes.iter().map(|slope| model.slope(*slope)).collect()).unwrap();
-        sum.named(&model).remove(0).1[0]
+        sum.with_names(&model).remove(0).1[0]
     };
     let whole = [large, 1.0, 1.0, -large];
     assert_eq!(sum(&whole), 1.0);

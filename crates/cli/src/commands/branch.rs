@@ -14,5 +14,5 @@ pub fn run(args: &Branch, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_leave_nothing(&args.out, limits.deadline)?;
     let recipe = temper::branch_recipe(&args.recipe, &args.overrides.set)?;
     let session = Session { limits, device: &temper::device(), listener: printer };
-    run::go(temper::branch(recipe, &args.run, &args.out, session)?, "", &signals, printer)
+    run::train_to_end(temper::branch(recipe, &args.run, &args.out, session)?, "", &signals, printer)
 }

@@ -45,7 +45,7 @@ pub fn run(args: &DataCommand, printer: &Printer) -> Outcome {
 fn inputs(names: &[String], problems: &mut Vec<Problem>) -> Vec<Input> {
     let mut inputs = Vec::new();
     for name in names {
-        match text::look(std::slice::from_ref(name)) {
+        match text::find_data(std::slice::from_ref(name)) {
             Ok(Named::Text(texts)) => {
                 // Opening finds the files and reads none.
                 problems.extend(Documents::open(&texts, &ReadOptions::default()).err());
@@ -76,7 +76,7 @@ fn prepare_text(args: &Prepare, printer: &Printer) -> Outcome {
     let options = PrepareOptions {
         validation_fraction: args.validation_fraction,
         seed: args.seed,
-        read: crate::reading::options(&args.text_key, args.bad_lines),
+        read: crate::reading::read_options(&args.text_key, args.bad_lines),
         threads: None,
         overwrite: false,
     };
@@ -128,7 +128,7 @@ fn summary(prepared: &Prepared, seconds: f64, printer: &Printer) {
     for shard in &shards {
         printer.data(format_args!("sha256 {}  {}", shard.hash, shard.path.display()));
     }
-    reading::tell(prepared, "prepared", crate::reading::ON_THE_LINE, printer);
+    reading::tell_prepared(prepared, "prepared", crate::reading::ON_THE_LINE, printer);
     if prepared.empty_documents > 0 {
         printer.say(format_args!("left out {}: empty", counted(prepared.empty_documents, "document")));
     }
@@ -192,7 +192,7 @@ fn train_tokenizer(args: &TrainTokenizer, printer: &Printer) -> Outcome {
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    let documents = Documents::open(&inputs, &crate::reading::options(&args.text_key, args.bad_lines))?;
+    let documents = Documents::open(&inputs, &crate::reading::read_options(&args.text_key, args.bad_lines))?;
     reading::tell_notes(documents.notes(), printer);
     let (total, read) = (documents.total_bytes(), documents.counts());
     let seen = Seen::default();

@@ -14,7 +14,7 @@ use temper_base::numbers::duration;
 use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
 use temper_certify as certify;
-use temper_certify::layers::look;
+use temper_certify::layers::look_at_layers;
 use temper_data::PrepareOptions;
 use temper_data::builtin;
 use temper_lm::text;
@@ -64,12 +64,12 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
         let sets = [train_on(language), judge_on("english"), judge_on("german"), format!("seed={}", args.seed)];
         let recipe = temper::recipe(&format!("demo/{name}"), &sets)?;
         printer.say(format_args!("\n{}", about(name)));
-        let run = if spec::base(&recipe)?.is_some() {
+        let run = if spec::base_of(&recipe)?.is_some() {
             temper::branch(recipe, &base.display().to_string(), &out.join(name), session)?
         } else {
             temper::train(recipe, &out.join(name), session)?
         };
-        let code = run::go(run, name, &signals, printer)?;
+        let code = run::train_to_end(run, name, &signals, printer)?;
         if code != 0 {
             return Ok(code);
         }
@@ -85,7 +85,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
     for name in CLASSIFIERS {
         let recipe = temper::recipe(&format!("demo/{name}"), &[format!("seed={}", args.seed)])?;
         printer.say(format_args!("\n{}", about(name)));
-        let code = run::go(temper::train(recipe, &out.join(name), session)?, name, &signals, printer)?;
+        let code = run::train_to_end(temper::train(recipe, &out.join(name), session)?, name, &signals, printer)?;
         if code != 0 {
             return Ok(code);
         }
@@ -132,11 +132,11 @@ fn gains(seed: u64, device: &Device) -> Result<Extra, Problems> {
     let spec = certify::spec::CertifySpec::read(&recipe)?;
     let data = certify::images::open(&spec)?;
     let eps = spec.target()?;
-    let config = certify::start::fresh(&spec, &data, device)?.config;
+    let config = certify::start::fresh_network(&spec, &data, device)?.config;
     let mut layers = Vec::new();
     let inits = [("default", ImageInit::Default), ("IBP", ImageInit::Ibp)].map(|(name, init)| {
         let net = Classifier::new(config.clone(), init, seed, device);
-        let rows = look(&net, &data.test, 256, eps, Statistics::Batch, device);
+        let rows = look_at_layers(&net, &data.test, 256, eps, Statistics::Batch, device);
         layers = rows.iter().map(|row| row.layer.clone()).collect();
         InitGains {
             init: name.into(),

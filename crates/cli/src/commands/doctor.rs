@@ -163,7 +163,7 @@ fn arithmetic_checks(checks: &mut Vec<Check>, numbers: &mut serde_json::Map<Stri
     counts.sort_unstable();
     counts.dedup();
     let listed = |counts: &[usize]| counts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    checks.push(match selftest::unequal(&counts) {
+    checks.push(match selftest::unequal_threads(&counts) {
         Some(unequal) if unequal.is_empty() => Check::ok("same bits", format!("with 1, {} threads", listed(&counts))),
         Some(unequal) => Check::problem("same bits", format!("not with 1 and {} threads", listed(&unequal)), wrong),
         None => {

@@ -5,7 +5,7 @@ use temper_base::listener::Meter;
 use temper_base::numbers::count;
 use temper_base::{Problem, Problems, Result};
 use temper_data::{EvalWindows, PrepareOptions, TokenSource};
-use temper_lm::evaluate::{EvalSet, EvalSettings, evaluate_with, means};
+use temper_lm::evaluate::{EvalSet, EvalSettings, evaluate_with, means_of_sets};
 use temper_lm::reading;
 use temper_lm::{open, text};
 use temper_record::event::Values;
@@ -56,7 +56,7 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         scores.push(score);
     }
     if scores.len() > 1 {
-        rows.extend(means(&scores).map(|(name, values)| (name.to_string(), values)));
+        rows.extend(means_of_sets(&scores).map(|(name, values)| (name.to_string(), values)));
     }
     if args.json {
         // As in metrics.jsonl, so that a number that is not finite is the same word everywhere.
@@ -151,7 +151,7 @@ fn named(
     scratch: &Scratch,
     printer: &Printer,
 ) -> Result<TokenSource, Problems> {
-    let path = match text::look(&[path.to_string()])? {
+    let path = match text::find_data(&[path.to_string()])? {
         text::Named::Tokens(train, validation) => {
             let path = validation.unwrap_or(train);
             reading::tell_of_tokens(name, [&path], printer)?;
@@ -159,7 +159,7 @@ fn named(
         }
         text::Named::Text(inputs) => {
             let tokenizer = open::need_tokenizer(opened, &args.model)?;
-            let read = crate::reading::options(&args.text_key, args.bad_lines);
+            let read = crate::reading::read_options(&args.text_key, args.bad_lines);
             let options = PrepareOptions { validation_fraction: 0.0, read, ..PrepareOptions::default() };
             let folder = scratch.folder()?;
             text::tokenise_with(name, &inputs, tokenizer, &folder, &options, crate::reading::ON_THE_LINE, printer)?.0

@@ -28,7 +28,7 @@ pub fn run(args: &Export, printer: &Printer) -> Outcome {
         if opened.run.is_some() {
             opened.model.config.eos_token_id = tokenizer.eod();
         }
-        let (files, warnings) = beside::complete(beside, tokenizer, &opened.model.config)?;
+        let (files, warnings) = beside::complete_files(beside, tokenizer, &opened.model.config)?;
         printer.warnings(&warnings);
         beside = files;
         beside.push(("tokenizer.json".into(), tokenizer.to_json().to_vec()));

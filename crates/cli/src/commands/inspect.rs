@@ -6,7 +6,7 @@ use serde_json::json;
 use temper::builtin::LIBRARY;
 use temper::{SCHEMA, Trains};
 use temper_base::Problem;
-use temper_certify::layers::{Row, look};
+use temper_certify::layers::{Row, look_at_layers};
 use temper_certify::spec::{CertifySpec, fill_method};
 use temper_certify::{images, open, start};
 use temper_model::Classifier;
@@ -32,11 +32,11 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
             return Err(problem.hint("leave --set out, or name the recipe instead of the run").into());
         }
         let opened = open::open(&args.run, &SCHEMA, &device)?;
-        let test = images::judged(&opened.run, &opened.spec, None, printer)?;
+        let test = images::judged_images(&opened.run, &opened.spec, None, printer)?;
         open::require_fit(&opened.net, &test, &args.run)?;
         let eps = eps(args, &opened.spec)?;
         let images = test.len().min(args.images as usize);
-        let rows = look(&opened.net, &test, images, eps, Statistics::Running, &device);
+        let rows = look_at_layers(&opened.net, &test, images, eps, Statistics::Running, &device);
         let what = format!("{} at step {}, running statistics", args.run, opened.step);
         tell(args, &what, eps, images, &[("", rows)], printer);
         return Ok(0);
@@ -50,12 +50,12 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
     let spec = CertifySpec::read(&recipe)?;
     let data = images::open(&spec)?;
     let eps = eps(args, &spec)?;
-    let own = start::fresh(&spec, &data, &device)?;
+    let own = start::fresh_network(&spec, &data, &device)?;
     let images = data.test.len().min(args.images as usize);
     let drawn = |init: ImageInit| {
         let net = Classifier::new(own.config.clone(), init, spec.run.seed, &device)
             .normalised(own.mean.clone(), own.std.clone());
-        look(&net, &data.test, images, eps, Statistics::Batch, &device)
+        look_at_layers(&net, &data.test, images, eps, Statistics::Batch, &device)
     };
     // The initialisation by default, that of the paper, and that of the recipe.
     let vanilla = spec.network.name.as_deref().map_or(ImageInit::Default, vanilla_init);

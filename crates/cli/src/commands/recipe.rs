@@ -42,7 +42,7 @@ fn list(printer: &Printer) -> Outcome {
     for name in names {
         let recipe = Recipe::load(name, &[], &LIBRARY)?;
         let about = recipe.about();
-        let base = spec::base(&recipe)?.map(|base| format!(" (a branch; its base is {base})")).unwrap_or_default();
+        let base = spec::base_of(&recipe)?.map(|base| format!(" (a branch; its base is {base})")).unwrap_or_default();
         printer.data(format_args!("{name:width$}  {}", format!("{about}{base}").trim_start()).to_string().trim_end());
     }
     super::sweep::list("sweep ", printer)

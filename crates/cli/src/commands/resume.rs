@@ -16,7 +16,7 @@ pub fn run(args: &Resume, printer: &Printer) -> Outcome {
     let signals = Signals::listen()?;
     let session = Session { limits, device: &temper::device(), listener: printer };
     match temper::resume(&args.run, args.until, session)? {
-        Some(run) => run::go(run, "", &signals, printer),
+        Some(run) => run::train_to_end(run, "", &signals, printer),
         None => {
             printer.say(nothing_left(&args.run, &RunRef::parse(&args.run)?.open()?)?);
             Ok(0)

@@ -9,7 +9,7 @@ use temper_lm::open;
 use temper_lm::sample::{Sampling, generate};
 
 use crate::args::Sample;
-use crate::printer::{Printer, lost};
+use crate::printer::{Printer, lost_output};
 use crate::problems::Outcome;
 
 /// Runs the command.
@@ -92,6 +92,6 @@ pub fn run(args: &Sample, printer: &Printer) -> Outcome {
 fn unread(cause: &std::io::Error) -> Outcome {
     match cause.kind() {
         std::io::ErrorKind::BrokenPipe => Ok(0),
-        _ => Err(lost(cause).into()),
+        _ => Err(lost_output(cause).into()),
     }
 }

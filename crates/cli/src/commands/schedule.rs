@@ -130,7 +130,7 @@ fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Result<Recipe, Probl
 
 /// The recipe named by `base`: a file beside the one that names it, or a name.
 fn base_of(recipe: &Recipe) -> Result<Option<String>, Problems> {
-    let Some(base) = spec::base(recipe)? else { return Ok(None) };
+    let Some(base) = spec::base_of(recipe)? else { return Ok(None) };
     let beside: Option<PathBuf> = match recipe.origin("base") {
         Origin::File(path) => Path::new(&path).parent().map(|folder| folder.join(&base)),
         _ => None,

@@ -69,7 +69,7 @@ fn judged(error: f64) -> Result<f64, String> {
 }
 
 /// Numbers of threads for which a piece of training gives other bits than with one; `None` if no threads could be had.
-pub fn unequal(threads: &[usize]) -> Option<Vec<usize>> {
+pub fn unequal_threads(threads: &[usize]) -> Option<Vec<usize>> {
     let with = |threads: usize| Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()?.install(piece));
     let one = with(1)?;
     let mut unequal = Vec::new();

@@ -20,7 +20,7 @@ use crate::args;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-use crate::run::watch;
+use crate::run::console_of_run;
 use temper::{Run, Trains, Watch};
 use temper_sweep::cost::{self, Clock};
 use temper_sweep::one::{Front, RunLog};
@@ -51,7 +51,7 @@ impl Front for Terminal {
     }
 
     fn signal(&self) -> Option<i32> {
-        self.signals.seen()
+        self.signals.seen_signal()
     }
 }
 
@@ -61,7 +61,7 @@ impl RunLog for Quiet<'_> {
     }
 
     fn watch<'a>(&'a self, run: &dyn Run) -> Box<dyn Watch + 'a> {
-        Box::new(watch(run, "", self.signals, &self.printer))
+        Box::new(console_of_run(run, "", self.signals, &self.printer))
     }
 }
 
@@ -107,7 +107,7 @@ fn folder_of(sweep: &Sweep, chosen: &Chosen, overrides: &[String], store: &Store
         &short_name(sweep),
         &match overrides {
             [] => size.clone(),
-            all => format!("{size}-with-{}", texts::short(Sha256::new_with_prefix(all.join("\n")))),
+            all => format!("{size}-with-{}", texts::short_hash(Sha256::new_with_prefix(all.join("\n")))),
         },
     )
 }
@@ -125,7 +125,7 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
         texts::require(&problems)?;
         return measure_gains(args, &sweep, &chosen, &seeds, &store, printer);
     }
-    let tree = match tree::grow(&sweep, &chosen, &seeds, &store) {
+    let tree = match tree::grow_tree(&sweep, &chosen, &seeds, &store) {
         Ok(tree) if problems.is_empty() => tree,
         Ok(_) => return Err(problems.into()),
         Err(more) => {
@@ -144,7 +144,7 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     let signals = Signals::listen()?;
     store.create()?;
     for node in tree.nodes.iter().filter(|node| state(&node.path) != State::Done) {
-        store.keep(&node.hash, &node.keep_at)?;
+        store.keep_steps(&node.hash, &node.keep_at)?;
     }
     tree.texts.tokenise(&store, printer)?;
     let left = tree.nodes.iter().filter(|node| state(&node.path) != State::Done).count();
@@ -268,7 +268,7 @@ fn measure_gains(
     let recipes = gains::recipes(sweep, chosen, seeds)?;
     let mut missing: Vec<Problem> = Vec::new();
     for (_, _, recipe) in &recipes {
-        let new = images::missing(recipe)?.filter(|found| missing.iter().all(|known| known.why != found.why));
+        let new = images::missing_images(recipe)?.filter(|found| missing.iter().all(|known| known.why != found.why));
         missing.extend(new);
     }
     if args.dry_run {
@@ -276,7 +276,7 @@ fn measure_gains(
     }
     texts::require(&missing)?;
     let meter = Meter::begin(printer, "networks", recipes.len() as u64);
-    let (measured, tables) = gains::measure(chosen, &recipes, &device, &meter)?;
+    let (measured, tables) = gains::measure_gains(chosen, &recipes, &device, &meter)?;
     drop(meter);
     let overrides = given(args);
     let results = Results { sweep, chosen, seeds, overrides: &overrides, measured };
@@ -296,7 +296,7 @@ fn tell(args: &args::Sweep, results: &Results, report: &Path, printer: &Printer)
         let name = if setting.name.is_empty() { String::new() } else { format!("{}\n", setting.name) };
         printer.data(format_args!("{name}{}", page::numbers_table(results, &setting.name).to_text()));
     }
-    for (claim, setting, judged) in results.judged() {
+    for (claim, setting, judged) in results.judged_claims() {
         let place = if setting.name.is_empty() { String::new() } else { format!(" ({})", setting.name) };
         printer.data(format_args!("{:14} {}{place}", judged.verdict.to_string(), claim.what));
     }

@@ -14,5 +14,5 @@ pub fn run(args: &Train, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_leave_nothing(&args.out, limits.deadline)?;
     let recipe = temper::recipe(&args.recipe, &args.overrides.set)?;
     let session = Session { limits, device: &temper::device(), listener: printer };
-    run::go(temper::train(recipe, &args.out, session)?, "", &signals, printer)
+    run::train_to_end(temper::train(recipe, &args.out, session)?, "", &signals, printer)
 }

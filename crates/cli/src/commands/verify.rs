@@ -41,7 +41,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     )?;
     let device = temper::device();
     let opened = open::open(&args.run, &SCHEMA, &device)?;
-    let test = images::judged(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
+    let test = images::judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(&args.run))?;
     if let Some(asked) = args.images.filter(|asked| *asked as usize > test.len()) {
         let why = format!("--images {asked}: the set has {} images; Temper verifies those", test.len());
@@ -99,7 +99,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let first = done;
     while done < test.len() {
         let batch = Batch::take(&test, done, args.batch as usize);
-        let stop = || signals.seen().is_some();
+        let stop = || signals.seen_signal().is_some();
         let lines = match &mut stack {
             None => radius_lines(&opened.net, &batch, &test, eps, args.halvings as usize, bound, &stop, &device)?,
             Some(stack) => verify_until(&opened.net, batch.boxed(&opened.net), &question, &stop, &device)?
@@ -115,9 +115,9 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
             file.append(lines)?;
             meter.update(done as u64, format_args!("{:.1} images/s", (done - first) as f64 / meter.seconds()));
         }
-        if let Some(signal) = signals.seen().filter(|_| done < test.len()) {
+        if let Some(signal) = signals.seen_signal().filter(|_| done < test.len()) {
             drop(meter);
-            signals.answer();
+            signals.answer_signal();
             printer.say(format_args!("stopped after {done} of {} images; the same command resumes", test.len()));
             return Ok((128 + signal) as u8);
         }

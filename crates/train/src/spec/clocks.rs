@@ -42,7 +42,7 @@ pub struct Clocks {
 }
 
 /// Whether the recipe keeps this clock.
-pub fn keeps(recipe: &Recipe, clock: &str) -> bool {
+pub fn keeps_clock(recipe: &Recipe, clock: &str) -> bool {
     recipe.text(clock).is_ok_and(|choice| choice == "keep")
 }
 

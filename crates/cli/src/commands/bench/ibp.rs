@@ -9,7 +9,7 @@ use temper_base::{Problem, Problems, Result};
 use temper_certify::cost::{Memory, passes};
 use temper_certify::method::EpsAt;
 use temper_certify::spec::CertifySpec;
-use temper_certify::step::{Batch, train_step};
+use temper_certify::step::{Batch, Update, train_step};
 use temper_graph::{BatchNorm, NetworkConfig, by_name};
 use temper_model::Classifier;
 use temper_model::image::stored;
@@ -17,6 +17,7 @@ use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_recipe::{Origin, Recipe, Value as Setting};
 use temper_train::optimizer::Optimizer;
 use temper_train::spec::Spec;
+use temper_train::trainer::NO_LIMIT;
 
 use super::{Work, begin_dump, dump_settings, made_up, measure, require_memory};
 use crate::args::{BenchIbp, Repeat};
@@ -71,10 +72,9 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
         dump(folder, &net, &described, repeat, rows, batch)?;
     }
     let measured = measure(repeat, batch, |step, batch| {
-        let seed = repeat.seed;
-        let outcome =
-            train_step(&mut net, &mut optimizer, batch, method, &radius, accumulation, lr, step + 1, seed, &device)?;
-        Ok(outcome.loss)
+        let update = Update { batch, method, radius: &radius, accumulation, lr, step: step + 1, seed: repeat.seed };
+        let metrics = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device)?;
+        Ok(metrics.expect("nothing stops it").loss)
     })?;
     measured.show(work(args, &config, described, passes(method, &radius, classes)), repeat, printer);
     Ok(0)

@@ -10,12 +10,13 @@ use temper_data::Vocabulary;
 use temper_lm::cost::Memory;
 use temper_lm::shape;
 use temper_lm::spec::LmSpec;
-use temper_lm::step::{Pieces, train_step};
+use temper_lm::step::{Pieces, Update, train_step};
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Value as Setting};
 use temper_train::optimizer::Optimizer;
 use temper_train::spec::Spec;
+use temper_train::trainer::NO_LIMIT;
 
 use super::{Work, begin_dump, dump_settings, made_up, measure, require_memory};
 use crate::args::{BenchLm, Repeat};
@@ -54,8 +55,8 @@ pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
         dump(folder, &model, &settings, repeat, [batch, seq + 1], rows)?;
     }
     let measured = measure(repeat, rows, |step, rows| {
-        let outcome = train_step(&mut model, &mut optimizer, rows, seq, lr, pieces, step + 1)?;
-        Ok(outcome.loss)
+        let update = Update { rows, seq, pieces, lr, step: step + 1 };
+        Ok(train_step(&mut model, &mut optimizer, update, NO_LIMIT)?.expect("nothing stops it").loss)
     })?;
     let work = Work {
         about: format!(

@@ -19,7 +19,7 @@ pub fn run(args: &Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome {
     let mut warnings = Vec::new();
     let mut plan = plan::resolve(recipe, args.from.as_deref(), &mut warnings)?;
     // A model that does not fit is not timed.
-    if !args.no_calibration && plan.fits() {
+    if !args.no_calibration && plan.fits_memory() {
         printer.say("timing a few updates of this model on this machine ...");
         plan.measure(&temper::device());
     }

@@ -27,7 +27,7 @@ pub fn runs(args: &args::Sweep, sweep: &Sweep, chosen: &Chosen, tree: &Tree, cos
         .zip(costs)
         .filter_map(|(node, cost)| match state(&node.path) {
             State::Done => None,
-            State::Partial(step) => Some(cost.after(step)),
+            State::Partial(step) => Some(cost.remaining_after(step)),
             State::Begun | State::Absent => Some(cost.clone()),
         })
         .collect();
