@@ -6,7 +6,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use temper_base::files::write_whole;
-use temper_base::problem::pasted;
 use temper_base::{Listener, Problem, Result};
 use temper_data::builtin;
 use temper_data::images::{self, Images, Match, Splits};
@@ -184,7 +183,7 @@ fn absent(path: &str, problem: impl Fn(String) -> Problem) -> Option<Problem> {
     }
     let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
     Some(problem(format!("there is nothing at {path}")).hint(match images::known(&name) {
-        Some(known) => format!("`temper data fetch {} --out {}`", known.name, pasted(path)),
+        Some(known) => format!("fetch `{}` into `{path}`", known.name),
         None => "a folder of images; paths are relative to the current directory".to_owned(),
     }))
 }
@@ -361,8 +360,7 @@ impl Manifest {
             "the images there are no longer those that the run began with ({}, {} and {} of them)",
             self.name, self.train_images, self.test_images
         );
-        spec
-            .problem("data.images", why)
-            .hint("put the original files back; `temper data fetch` gets the known data sets; `temper verify --data` judges on others")
+        spec.problem("data.images", why)
+            .hint("put the original files back; the known data sets can be fetched; a verification can judge on others")
     }
 }

@@ -11,16 +11,12 @@ use crate::spec::{CertifySpec, is_given, key};
 
 /// The keys.
 pub(crate) const KEYS: &[Key] = &[
-    key(
-        "model.name",
-        Text,
-        "the network: cnn7, small, wide-resnet-8, resnext, ... (`temper recipe networks` lists them)",
-    ),
+    key("model.name", Text, "the network: cnn7, small, wide-resnet-8, resnext, ... (the table of networks lists them)"),
     key("model.width", Int(1), "channels of its first convolution; the paper's number if not given"),
     key(
         "model.graph",
         Texts,
-        "the network as a list of layers, instead of a name (`temper recipe layers` explains them)",
+        "the network as a list of layers, instead of a name (the grammar of layers explains them)",
     )
     .instead_of("model.name")
     .resets(&["model.width", "model.batch_norm"]),
@@ -137,7 +133,7 @@ pub(crate) fn network(spec: &CertifySpec, input: [usize; 3], classes: usize) -> 
         }
         (None, None) => Err(spec
             .problem("model.name", "it is not set")
-            .hint("model.name = \"cnn7\", or the layers as model.graph; `temper recipe networks` lists the names")),
+            .hint("model.name = \"cnn7\", or the layers as model.graph; the table of networks lists the names")),
     }
 }
 

@@ -36,7 +36,7 @@ pub fn open(name: &str, schema: &'static Schema, device: &Device) -> Result<Open
     let recipe = resolved_recipe(&run, schema)?;
     if *recipe.task() != spec::TASK {
         let problem = Problem::input("open run", name, "it is a language model, not an image classifier");
-        return Err(problem.hint("`temper eval` and `temper sample` look at such a run").into());
+        return Err(problem.hint("it can be evaluated and sampled from").into());
     }
     let found = named.checkpoint()?;
     let net = checkpoint::read_net(&found, device)?;

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use temper_base::numbers::count;
-use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
 use temper_graph::NetworkConfig;
-use temper_recipe::Recipe;
+use temper_recipe::{Origin, Recipe};
 use temper_schedule::{EpsSchedule, EpsShape};
 use temper_train::checkpoint::{self, State};
 use temper_train::lengths::Lengths;
@@ -141,7 +140,7 @@ pub fn resolve(
         let (base, checkpoint) = run::checkpoint_of(name)?;
         let base_recipe = resolved_recipe(&base, recipe.schema())?;
         if *base_recipe.task() != spec::TASK {
-            let problem = Problem::input("plan", format!("--from {name}"), "it is a run of a language model");
+            let problem = Problem::input("plan", Origin::Base(name.into()), "it is a run of a language model");
             return Err(problem
                 .hint("a recipe of certified training branches from a run of certified training")
                 .into());
@@ -155,7 +154,7 @@ pub fn resolve(
     } else if let Some(base) = base_of(recipe)? {
         warnings.push((
             format!("this recipe branches from a run of {base}"),
-            format!("temper plan {} --from RUN plans it as a branch of that run", pasted(recipe.name())),
+            format!("planning `{}` from a run shows it as a branch of that run", recipe.name()),
         ));
     }
     spec::fill_method(recipe)?;
@@ -164,7 +163,7 @@ pub fn resolve(
     if !size.here {
         warnings.push((
             format!("{}: there is nothing there yet", spec.images()?),
-            format!("planned with the numbers of {0}; `temper data fetch {0}` gets it", size.name),
+            format!("planned with the numbers of {0}; fetching `{0}` gets it", size.name),
         ));
     }
     let config = match kept_network {

@@ -262,7 +262,7 @@ fn check_memory(spec: &CertifySpec, config: &NetworkConfig, data: &Data) -> temp
     let (needed, there) = (count(needed as f64), count(machine.total as f64));
     let why = format!("about {needed}B of memory are needed, this machine has {there}B");
     Err(spec.problem("batch.images", why).hint(
-        "a larger batch.accumulate computes a batch in smaller pieces, and a smaller model.width keeps less; `temper plan` shows what the memory is for",
+        "a larger batch.accumulate computes a batch in smaller pieces, and a smaller model.width keeps less; a plan shows what the memory is for",
     ))
 }
 
@@ -286,7 +286,7 @@ fn state_dict(net: Classifier, path: &Path, device: &Device) -> Result<Classifie
 pub(crate) fn read_weights(config: NetworkConfig, path: &Path, device: &Device) -> Result<Classifier, Problems> {
     if path.is_dir() {
         return Err(Problem::input("read state dict", path.display(), "it is a folder")
-            .hint("init.from names a safetensors file; to start from a run: temper branch RUN RECIPE --out DIR")
+            .hint("init.from names a safetensors file; to start from a run, branch from it")
             .into());
     }
     Ok(stored::read(path, config, device).map_err(|problem| match problem.hint {

@@ -17,7 +17,7 @@ use temper_base::listener::{Caller, Listener};
 use temper_base::problem::{shown, visible};
 use temper_base::{Problem, Result};
 
-use crate::remedies::{of_warning, remedy};
+use crate::remedies::{line, of_text, remedy};
 
 /// Where words go.
 pub struct Printer {
@@ -113,14 +113,14 @@ impl Printer {
 
     /// Something the user should know, with the remedy.
     pub fn warn(&self, what: impl Display, hint: Option<&str>) {
+        let what = of_text(&what.to_string());
         self.log(&format_args!("warning: {what}"));
         if self.mute {
             return;
         }
-        let what = what.to_string();
         self.above_bar(|| _ = writeln!(io::stderr(), "{}: {}", self.paint("33", "warning"), shown(&what)));
         if let Some(hint) = hint {
-            self.hint(&of_warning(hint));
+            self.hint(&of_text(hint));
         }
     }
 
@@ -128,8 +128,9 @@ impl Printer {
     pub fn problems(&self, problems: &[Problem]) {
         self.end_bar();
         for problem in problems {
-            self.log(&format_args!("error: {problem}"));
-            _ = writeln!(io::stderr(), "{}: {problem}", self.paint("31", "error"));
+            let line = line(problem);
+            self.log(&format_args!("error: {line}"));
+            _ = writeln!(io::stderr(), "{}: {line}", self.paint("31", "error"));
             if let Some(hint) = remedy(problem) {
                 self.hint(&hint);
             }

@@ -11,6 +11,7 @@ use temper_train::run::until_hint;
 use crate::console::{Console, Signals};
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::remedies::of_text;
 
 /// The moment at which this much time has passed since now, the beginning of a command.
 pub fn deadline(max_time: Option<Duration>) -> Option<Instant> {
@@ -27,7 +28,7 @@ pub fn train_to_end(mut run: Box<dyn Run>, name: &str, signals: &Signals, printe
         End::Done => {
             let code = expectation(&*run, printer)?;
             if run.lengths().cut {
-                printer.say(until_hint(&path, run.lengths().stop, run.lengths().planned));
+                printer.say(of_text(&until_hint(&path, run.lengths().stop, run.lengths().planned)));
             }
             Ok(code)
         }
@@ -57,7 +58,7 @@ fn expectation(run: &dyn Run, printer: &Printer) -> Result<u8, Problems> {
     match run.expected()? {
         Expected::Nothing => Ok(0),
         Expected::NotChecked(why) => {
-            printer.say(format_args!("expectation: {why}"));
+            printer.say(format_args!("expectation: {}", of_text(&why)));
             Ok(0)
         }
         Expected::Compared { metric, found, mean, tolerance } => {

@@ -25,7 +25,7 @@ pub(crate) fn tokenizer(spec: &LmSpec, own: Option<&Path>) -> Result<(Tokenizer,
         (None, Some(path)) => Ok((Tokenizer::from_file(path, spec.texts.eod.as_deref())?, None)),
         (None, None) => Err(spec
             .problem("data.tokenizer", "it is not set")
-            .hint("the path of a tokenizer.json, or builtin:demo; `temper data train-tokenizer` makes one")
+            .hint("the path of a tokenizer.json, or builtin:demo; training a tokenizer makes one")
             .into()),
     }
 }

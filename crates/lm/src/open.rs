@@ -75,15 +75,13 @@ pub fn open(name: &str, schema: &'static Schema, device: &Device, listener: &dyn
     }
     let named = RunRef::parse(name)?;
     let run = named.open().map_err(|problem| match problem.hint {
-        Some(_) if path.is_dir() => {
-            problem.hint("a run of `temper train`, or a Hugging Face directory with config.json")
-        }
+        Some(_) if path.is_dir() => problem.hint("a run, or a Hugging Face directory with config.json"),
         _ => problem,
     })?;
     let recipe = run::resolved_recipe(&run, schema)?;
     if *recipe.task() != spec::TASK {
         let problem = Problem::input("open run", name, "it is an image classifier, not a language model");
-        let hint = "`temper verify` and `temper inspect` look at such a run; each of its checkpoints holds the weights as \
+        let hint = "it can be verified and inspected; each of its checkpoints holds the weights as \
             model.safetensors and the layers as network.json";
         return Err(problem.hint(hint).into());
     }

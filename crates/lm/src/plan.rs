@@ -4,7 +4,6 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use temper_base::numbers::count;
-use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
 use temper_data::{Tokenizer, Vocabulary};
 use temper_model::{GptNeoxConfig, hugging_face};
@@ -130,7 +129,7 @@ pub fn configuration(
     if let Some(Base { name, run, checkpoint }) = base {
         let base = run::resolved_recipe(run, recipe.schema())?;
         if *base.task() != spec::TASK {
-            let problem = Problem::input("plan", format!("--from {name}"), "it is a run of certified training");
+            let problem = Problem::input("plan", Origin::Base(name.clone()), "it is a run of certified training");
             return Err(problem.hint("a recipe of a language model branches from a run of a language model").into());
         }
         spec::inherit(recipe, &base, name);
@@ -149,7 +148,7 @@ pub fn configuration(
     if let Some(base) = base_of(recipe)? {
         warnings.push((
             format!("this recipe branches from a run of {base}"),
-            format!("temper plan {} --from RUN plans it as a branch of that run", pasted(recipe.name())),
+            format!("planning `{}` from a run shows it as a branch of that run", recipe.name()),
         ));
     }
     if let Some(directory) = weights_from(recipe)? {

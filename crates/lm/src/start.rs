@@ -6,7 +6,6 @@ use std::path::Path;
 use burn::tensor::Device;
 use temper_base::numbers::count;
 use temper_base::numbers::counted;
-use temper_base::problem::pasted;
 use temper_base::{Listener, Problem, Problems, Result, files};
 use temper_data::{EvalWindows, Stream, StreamSpec, Tokenizer};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
@@ -214,8 +213,8 @@ fn draft_with_own_tokenizer(mut recipe: Recipe, session: Session) -> Result<(LmS
         .map(|path| match hugging_face::read(Path::new(&path), device) {
             Ok(imported) => Ok((path, imported)),
             Err(problem) if Path::new(&path).join("metrics.jsonl").exists() => {
-                let branch = format!("temper branch {} {}", pasted(&path), pasted(recipe.name()));
-                Err(problem.hint(format!("{path} is a run: `{branch} --out DIR` branches from it")))
+                let hint = format!("{path} is a run: branch from `{path}` with `{}`", recipe.name());
+                Err(problem.hint(hint))
             }
             Err(problem) => Err(problem),
         })
@@ -355,8 +354,8 @@ fn check_memory(spec: &LmSpec, config: &GptNeoxConfig) -> Result<()> {
     let (needed, there) = (count(needed as f64), count(machine.total as f64));
     let why = format!("about {needed}B of memory are needed, this machine has {there}B");
     Err(spec.problem("batch.micro", why).hint(
-        "lower batch.micro (same result, less memory), or set memory.activation_checkpointing = true; `temper plan` \
-         shows what the memory is for",
+        "lower batch.micro (same result, less memory), or set memory.activation_checkpointing = true; a plan shows \
+         what the memory is for",
     ))
 }
 

@@ -365,7 +365,7 @@ pub(crate) fn replay_spec(
         (None, None) => {
             return Err(spec
                 .problem("data.replay.fraction", "there is no earlier run whose data could be replayed")
-                .hint("use `temper branch RUN RECIPE`, or name a run: data.replay.from = \"runs/base\"")
+                .hint("branch from a run, or name one: data.replay.from = \"runs/base\"")
                 .into());
         }
     };

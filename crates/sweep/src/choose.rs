@@ -92,7 +92,7 @@ impl Sweep {
                 Some((recipe.clone(), merged.iter().map(join).chain(set_base.iter().cloned()).collect()))
             }
             _ if !set_base.is_empty() => {
-                problems.push(Problem::input("read sweep", "--set-base", "this sweep trains no base"));
+                problems.push(Problem::input("read sweep", "set_base", "this sweep trains no base"));
                 None
             }
             _ => None,

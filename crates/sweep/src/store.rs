@@ -48,9 +48,8 @@ impl Store {
     /// If the folders cannot be made.
     pub fn create(&self) -> Result<()> {
         for folder in ["runs", "tokens"].map(|name| self.root.join(name)) {
-            fs::create_dir_all(&folder).map_err(|cause| {
-                Problem::io("make folder", &folder, &cause).hint("choose another folder with --out")
-            })?;
+            fs::create_dir_all(&folder)
+                .map_err(|cause| Problem::io("make folder", &folder, &cause).hint("choose another folder"))?;
         }
         Ok(())
     }

@@ -62,9 +62,9 @@ impl Texts {
             for path in &absent {
                 let problem = recipe.problem(&key, format!("{path}: no such file or directory"));
                 self.add_missing(problem.hint(if path.starts_with("corpus/") {
-                        "scripts/corpora.py makes it: `temper recipe show rewarm/docs` has the commands"
+                        "scripts/corpora.py makes it: the recipe rewarm/docs has the commands"
                     } else {
-                        "paths are relative to the current directory; --set replaces one of a variant, --set-base one of the base"
+                        "paths are relative to the current directory; set replaces one of a variant, set_base one of the base"
                     }));
             }
             if !absent.is_empty() {
@@ -132,9 +132,9 @@ impl Texts {
     pub fn tokenizer(&mut self, name: &str, eod: Option<&str>) -> String {
         self.once(format!("tokenizer {name}"), || Ok(text::tokenizer(name, eod)?.fingerprint().to_owned()))
             .unwrap_or_else(|problem| {
-                self.add_missing(problem.hint(
-                    "`temper data train-tokenizer` makes one: `temper recipe show rewarm/docs` has the commands",
-                ));
+                self.add_missing(
+                    problem.hint("training a tokenizer makes one: the recipe rewarm/docs has the commands"),
+                );
                 name.to_owned()
             })
     }

@@ -179,7 +179,7 @@ fn bases(chosen: &Chosen, seeds: &[u64], store: &Store, tree: &mut Tree) -> Resu
             );
         }
         if store::state(&named.dir) != State::Done {
-            let hint = "complete it with `temper resume`: while a run still trains, its variants would begin at different places";
+            let hint = "complete it: while a run still trains, its variants would begin at different places";
             return wrong("this run is not complete", hint);
         }
         let recipe = temper::recipe_of(&dir)?;

@@ -209,7 +209,7 @@ fn sizes_that_do_not_fit() {
     let without = GOOD.replace("base = { recipe = \"rewarm/docs\", set.run.horizon = \"2 Mtok\" }\n", "");
     let problems = Sweep::parse("x", &without).unwrap().choose("small", &[], &["seed=2".into()]).unwrap_err();
     let all: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-    assert!(all.contains("this size has none") && all.contains("--set-base"), "{all}");
+    assert!(all.contains("this size has none") && all.contains("set_base"), "{all}");
 }
 
 /// Numbers by variant: `x1` at 3.0, `x2` lower by `gap`, each seed's difference off by `noise` to both sides.

@@ -455,7 +455,7 @@ fn inherited_names_presets_and_expectations() {
     assert_eq!(Expectation::read(&load("rewarm/small", &["log.every=1", "checkpoint.every=50"])), check);
     assert_eq!(Expectation::read(&load("rewarm/german", &[])), Expectation::None);
     let off = Expectation::read(&load("rewarm/small", &["seed=2", "lr.peak=1e-4", "log.every=1"]));
-    assert_eq!(off, Expectation::Off("not checked, since --set changed seed, lr.peak".into()));
+    assert_eq!(off, Expectation::Off("not checked, since overrides changed seed, lr.peak".into()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use temper_base::files::write_whole;
 use temper_base::listener::{Caller, Listener};
 use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
-use temper_recipe::{Recipe, Schema};
+use temper_recipe::{Origin, Recipe, Schema};
 use temper_record::begun;
 use temper_record::checkpoint::{Checkpoint, discard_after};
 use temper_record::env::{Env, now};
@@ -78,8 +78,9 @@ pub(crate) struct About {
 pub(crate) fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
     let Some(base) = spec::base_of(recipe)? else { return Ok(()) };
     let why = format!("this recipe continues a run of {base}; it does not start one");
-    let then = format!("temper branch runs/base {} --out {}", pasted(recipe.name()), pasted(out.display()));
-    Err(recipe.problem("base", why).hint(format!("temper train {} --out runs/base, then {then}", pasted(base))))
+    let (name, out) = (recipe.name(), out.display());
+    let hint = format!("train `{base}` first, then branch `{name}` from that run into `{out}`");
+    Err(recipe.problem("base", why).hint(hint))
 }
 
 /// An error if the recipe of a branch says where first weights come from: they are the base's.
@@ -89,8 +90,8 @@ pub(crate) fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
 pub fn refuse_init(recipe: &Recipe) -> Result<()> {
     let Some(from) = spec::weights_from(recipe)? else { return Ok(()) };
     let why = format!("a branch begins with the weights of its base, not with those of {from}");
-    let train = format!("temper train {} --out DIR", pasted(recipe.name()));
-    Err(recipe.problem("init.from", why).hint(format!("leave init.from out, or `{train}` begins there")))
+    let hint = format!("leave init.from out, or train `{}`, which begins there", recipe.name());
+    Err(recipe.problem("init.from", why).hint(hint))
 }
 
 /// The record of a run that resumes from the checkpoint of `state`. It drops what came after that checkpoint.
@@ -123,7 +124,7 @@ pub(crate) fn resume_record(
     Ok(recorder)
 }
 
-/// The update at which a run is to end: `--max-steps` and `--until` may have moved it.
+/// The update at which a run is to end: `max_steps` and `until` may have moved it.
 pub(crate) fn planned_end(run: &RunDir, series: &RunSeries) -> Result<u64> {
     match series.info.steps {
         0 => Err(Problem::input("resume", run.metrics().display(), "does not begin with the run's start")
@@ -132,7 +133,7 @@ pub(crate) fn planned_end(run: &RunDir, series: &RunSeries) -> Result<u64> {
     }
 }
 
-/// The lengths of a run that resumes at `state`: to the end given last, or to `--until`. `resolve` knows the units, and is asked
+/// The lengths of a run that resumes at `state`: to the end given last, or to `until`. `resolve` knows the units, and is asked
 /// with the update at which the run is to end. The learning rate keeps its horizon whatever the end.
 pub(crate) fn lengths_on(
     run: &RunDir,
@@ -143,7 +144,7 @@ pub(crate) fn lengths_on(
 ) -> Result<Lengths, Problems> {
     let Some(until) = until else { return resolve(Some(planned_end(run, series)?)) };
     let whole = resolve(None)?;
-    let problem = |why: String| Problem::input("resume", format!("--until {until}"), why);
+    let problem = |why: String| Problem::input("resume", format!("until {until}"), why);
     let stop = until.steps(&whole.units, Some(whole.horizon)).map_err(|error| problem(error.to_string()))?;
     if stop < state.step {
         let why = format!("the run has made {} updates already, more than {stop}", state.step);
@@ -152,7 +153,7 @@ pub(crate) fn lengths_on(
     }
     if stop > whole.stop {
         let why = format!("update {stop} is after the end of the recipe, update {}", whole.stop);
-        let hint = "for a longer run, branch with a longer run.horizon: temper branch RUN RECIPE --out DIR";
+        let hint = "for a longer run, branch with a longer run.horizon";
         return Err(problem(why).hint(hint).into());
     }
     resolve(Some(stop))
@@ -170,10 +171,7 @@ pub fn nothing_left(name: &str, run: &RunDir) -> Result<String, Problems> {
 
 /// How to continue a run that was asked to stop early.
 pub fn until_hint(name: &str, stop: u64, end: u64) -> String {
-    format!(
-        "stopped after step {stop} of {end}, as asked for; to continue: temper resume {} --until {end}",
-        pasted(name)
-    )
+    format!("stopped after step {stop} of {end}, as asked for; to continue, resume `{name}` until `{end}`")
 }
 
 /// An error if a run is over before it begins.
@@ -205,8 +203,8 @@ pub(crate) fn begin_record(
 ) -> Result<Recorder, Problems> {
     if let Some(max_steps) = lengths.beyond {
         let (end, more) = (lengths.planned, max_steps - lengths.planned);
-        let why = format!("--max-steps asks for {more} updates more than the recipe has: the run ends at update {end}");
-        listener.warn(&why, Some("--max-steps only ends a run earlier; run.horizon makes it longer"));
+        let why = format!("max_steps asks for {more} updates more than the recipe has: the run ends at update {end}");
+        listener.warn(&why, Some("max_steps only ends a run earlier; run.horizon makes it longer"));
     }
     write_whole(&run.recipe(), source_text(recipe).as_bytes())?;
     write_whole(&run.resolved(), recipe.to_toml().as_bytes())?;
@@ -388,7 +386,7 @@ fn source_text(recipe: &Recipe) -> String {
     let overrides: Vec<_> = recipe
         .overridden()
         .into_iter()
-        .filter_map(|key| Some(format!("# --set {key}={}\n", recipe.get(key)?.value)))
+        .filter_map(|key| Some(format!("# {} {key}={}\n", Origin::Set, recipe.get(key)?.value)))
         .collect();
     overrides.concat() + &recipe.text_as_written().map_or_else(|| recipe.to_toml(), str::to_owned)
 }

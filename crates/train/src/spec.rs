@@ -23,7 +23,7 @@ use expectation::Expectation;
 pub const KEYS: &[&[Key]] = &[OWN, lr::KEYS, clocks::KEYS, expectation::KEYS];
 
 const OWN: &[Key] = &[
-    Key::new("base", Text, "the recipe to train first; this one is for `temper branch` from that run").free(),
+    Key::new("base", Text, "the recipe to train first; this one is for a branch from that run").free(),
     Key::new("seed", Int(0), "seed of the initial weights, of the order of the data and of every other random draw")
         .default("1"),
     Key::new(

@@ -16,6 +16,7 @@ use temper_train::spec;
 use crate::args::RecipeCommand;
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::remedies::of_text;
 
 /// Columns of a line of `temper recipe keys`.
 const WIDTH: usize = 110;
@@ -205,7 +206,7 @@ fn entry(key: &Key, width: usize) -> String {
     };
     let unit = if key.unit.is_empty() { String::new() } else { format!(" ({})", key.unit) };
     let takes = format!("{}{unit}{own}", key.kind);
-    let lines = wrapped(key.doc, WIDTH - width - 2)
+    let lines = wrapped(&of_text(key.doc), WIDTH - width - 2)
         .into_iter()
         .chain(wrapped(&takes, WIDTH - width - 4).into_iter().map(|line| format!("  {line}")));
     for (index, line) in lines.enumerate() {

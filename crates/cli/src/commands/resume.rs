@@ -8,6 +8,7 @@ use crate::args::Resume;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
+use crate::remedies::of_text;
 use crate::run;
 
 /// Runs the command.
@@ -18,7 +19,7 @@ pub fn run(args: &Resume, printer: &Printer) -> Outcome {
     match temper::resume(&args.run, args.until, session)? {
         Some(run) => run::train_to_end(run, "", &signals, printer),
         None => {
-            printer.say(nothing_left(&args.run, &RunRef::parse(&args.run)?.open()?)?);
+            printer.say(of_text(&nothing_left(&args.run, &RunRef::parse(&args.run)?.open()?)?));
             Ok(0)
         }
     }

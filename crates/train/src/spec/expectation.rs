@@ -41,7 +41,7 @@ impl Expectation {
         if changed.is_empty() {
             Expectation::Check { metric, mean, tolerance }
         } else {
-            Expectation::Off(format!("not checked, since --set changed {}", changed.join(", ")))
+            Expectation::Off(format!("not checked, since overrides changed {}", changed.join(", ")))
         }
     }
 }
