@@ -20,7 +20,8 @@ fuzz_target!(|text: &str| {
         let Ok(recipe) = Recipe::from_text("fuzz", base, &overrides, &Library { schema: &SCHEMA, recipes: &[] }) else { continue };
         let Ok(spec) = RunSpec::read(&recipe) else { continue };
         let units = Units { tokens_per_step: 512, tokens_per_epoch: Some(100_000) };
-        let Ok(horizon) = spec.horizon.steps(&units, None) else { continue };
+        let Ok(written) = spec.schedule_spec() else { continue };
+        let Ok(horizon) = written.horizon.steps(&units, None) else { continue };
         if let Ok(schedule) = spec.schedule(&units, horizon) {
             for phase in schedule.phases() {
                 for n in [phase.first, phase.last, phase.last.saturating_add(1)] {

@@ -135,7 +135,7 @@ pub fn resolve(
     device: &Device,
     warnings: &mut Warnings,
 ) -> Result<Plan, Problems> {
-    let (mut kept_network, mut manifest) = (None, None);
+    let (mut kept_network, mut manifest, mut kept_data) = (None, None, None);
     if let Some(name) = from {
         let (base, checkpoint) = run::checkpoint_of(name)?;
         let base_recipe = resolved_recipe(&base, recipe.schema())?;
@@ -147,7 +147,9 @@ pub fn resolve(
         }
         run::refuse_init(recipe)?;
         spec::inherit(recipe, &base_recipe, name);
-        if Clocks::read(recipe)?.weights {
+        let clocks = Clocks::of_branch(recipe)?;
+        kept_data = clocks.data.then_some((base_recipe, name));
+        if clocks.weights {
             kept_network = Some((name, content::read_net(&checkpoint, device)?.config));
             manifest = Some((images::Manifest::read(&base)?, name));
         }
@@ -159,6 +161,9 @@ pub fn resolve(
     }
     spec::fill_method(recipe)?;
     let spec = CertifySpec::read(recipe)?;
+    if let Some((base, name)) = &kept_data {
+        start::require_same_batches(&spec, base, name)?;
+    }
     let size = images::size_as(&spec, manifest.as_ref().map(|(manifest, name)| manifest.classes(name)))?;
     if !size.here {
         warnings.push((

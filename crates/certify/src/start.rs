@@ -246,7 +246,7 @@ pub(crate) fn require_fit(
 }
 
 /// An error unless a position in the base's data, which counts batches, means the same here.
-fn require_same_batches(spec: &CertifySpec, base: &Recipe, name: &str) -> temper_base::Result<()> {
+pub(crate) fn require_same_batches(spec: &CertifySpec, base: &Recipe, name: &str) -> temper_base::Result<()> {
     let keys = ["data.images", "data.holdout", "data.max_train", "batch.images"];
     let Some((key, own, other)) = spec.difference(base, &keys) else { return Ok(()) };
     let why = format!("{own}, but {other} in {name}, whose position in the data is kept");

@@ -11,6 +11,7 @@ use temper_recipe::{Origin, Recipe};
 use temper_record::{Checkpoint, RunDir};
 use temper_train::lengths::Lengths;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
+use temper_train::spec::clocks::Clocks;
 use temper_train::spec::{Spec, base_of, weights_from};
 use temper_train::{machine, run};
 
@@ -133,6 +134,7 @@ pub fn configuration(
             return Err(problem.hint("a recipe of a language model branches from a run of a language model").into());
         }
         spec::inherit(recipe, &base, name);
+        Clocks::of_branch(recipe)?;
         let config = checkpoint::read_config(checkpoint)?;
         let spec = LmSpec::read(recipe)?;
         if spec.run.clocks.weights {

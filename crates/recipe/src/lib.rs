@@ -24,7 +24,7 @@ mod value;
 
 pub use check::Check;
 pub use library::{Library, nearest};
-pub use recipe::{Change, Entry, Origin, Recipe, diff};
+pub use recipe::{Entry, Origin, Recipe};
 pub use resolve::is_name;
 pub use schema::{Fields, KEYS, Key, Refers, Schema, Task};
 pub use value::{Kind, Range, Value, radius};

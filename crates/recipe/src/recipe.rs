@@ -72,17 +72,6 @@ pub struct Entry {
     pub place: String,
 }
 
-/// A key on which two recipes differ; `None` where it is unset.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// The key.
-    pub key: String,
-    /// Its value in the first.
-    pub before: Option<Value>,
-    /// Its value in the second.
-    pub after: Option<Value>,
-}
-
 /// A resolved recipe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
@@ -442,13 +431,4 @@ impl Recipe {
 /// A comment in TOML must not hold control characters.
 fn one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
-}
-
-/// The keys on which two recipes differ, in the order of the keys. Origins do not count.
-pub fn diff(before: &Recipe, after: &Recipe) -> Vec<Change> {
-    let mut both = before.clone();
-    both.entries.extend(after.entries.clone());
-    let value = |recipe: &Recipe, key: &str| recipe.get(key).map(|entry| entry.value.clone());
-    let change = |key: &str| Change { key: key.to_owned(), before: value(before, key), after: value(after, key) };
-    both.entries().into_iter().map(|(key, _)| change(key)).filter(|change| change.before != change.after).collect()
 }

@@ -21,7 +21,7 @@ use temper_train::machine;
 use temper_train::spec::Spec;
 
 use crate::texts;
-use crate::tree::{Node, Parent, Tree, inherit};
+use crate::tree::{Node, Parent, Tree};
 
 /// What one run takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +109,7 @@ fn configuration(recipe: &mut Recipe, base: Option<&(Recipe, Option<String>)>) -
     let Some((base, tokenizer)) = base else {
         return lm::plan::configuration(recipe, None, &mut Vec::new());
     };
-    inherit(recipe, base);
+    temper::inherit(recipe, base, "base");
     recipe.inherit(base, "model", "base");
     shape::fill_preset(recipe)?;
     let none = || Vocabulary { size: 0, fingerprint: String::new(), eod: 0 };
@@ -171,7 +171,7 @@ fn classifier(
 ) -> Result<Cost, Problems> {
     let mut recipe = node.recipe.clone();
     if let Some(base) = &base {
-        inherit(&mut recipe, base);
+        temper::inherit(&mut recipe, base, "base");
     }
     let mut plan = certify::plan::resolve(&mut recipe, None, device, &mut Vec::new())?;
     let memory = plan.memory.total();

@@ -228,14 +228,6 @@ pub fn lengths(recipe: &Recipe) -> Result<Lengths, Problems> {
     }
 }
 
-/// What a branch takes over from the recipe of its base.
-pub(crate) fn inherit(recipe: &mut Recipe, base: &Recipe) {
-    match Trains::of(recipe) {
-        Trains::LanguageModel => lm::spec::inherit(recipe, base, "base"),
-        Trains::Classifier => certify::spec::inherit(recipe, base, "base"),
-    }
-}
-
 fn branch(
     variant: &Variant,
     seed: u64,
@@ -248,7 +240,7 @@ fn branch(
         let load = if base.is_some() { Recipe::load_branch } else { Recipe::load };
         let mut recipe = load(&variant.recipe, &overrides, &LIBRARY)?;
         if let Some(trunk) = base {
-            inherit(&mut recipe, &trunk.recipe);
+            temper::inherit(&mut recipe, &trunk.recipe, "base");
         }
         for (key, factor) in &variant.scale {
             let number = recipe.f64(key).map_err(|problem| {

@@ -19,7 +19,7 @@ use temper_schedule::Length;
 use temper_train::start;
 
 pub use device::device;
-pub use schema::{SCHEMA, Trains};
+pub use schema::{SCHEMA, Trains, inherit};
 pub use temper_base::listener::{Listener, Silent};
 pub use temper_base::{Problem, Problems};
 pub use temper_recipe::Recipe;

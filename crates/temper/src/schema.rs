@@ -21,6 +21,14 @@ impl Trains {
     }
 }
 
+/// What a branch takes over from the recipe of its base, called `name`, where its own says nothing.
+pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) {
+    match Trains::of(recipe) {
+        Trains::LanguageModel => lm::inherit(recipe, base, name),
+        Trains::Classifier => certify::inherit(recipe, base, name),
+    }
+}
+
 /// The key that [`Trains`] is read from.
 const TASK: &[Key] = &[Key::new(
     "task",

@@ -3,9 +3,11 @@
 use temper::{SCHEMA, Trains};
 use temper_base::{Kind as Fault, Problem};
 use temper_certify::spec::CertifySpec;
-use temper_recipe::{Kind, Library, Origin, Recipe, Value, diff};
+use temper_lm::spec::LmSpec;
+use temper_recipe::{Kind, Library, Origin, Recipe, Value};
 use temper_schedule::{Convention, Length, LrShape, Units};
 use temper_train::spec::Spec;
+use temper_train::spec::clocks::Clocks;
 use temper_train::spec::expectation::Expectation;
 use temper_train::spec::lr;
 
@@ -54,6 +56,11 @@ fn set(texts: &[&str]) -> Vec<String> {
 
 fn load(name: &str, overrides: &[&str]) -> Recipe {
     Recipe::load(name, &set(overrides), &LIBRARY).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+/// What a recipe says, wherever it says so.
+fn values(recipe: &Recipe) -> Vec<(String, Value)> {
+    recipe.entries().into_iter().map(|(key, entry)| (key.to_owned(), entry.value.clone())).collect()
 }
 
 /// The problems of `text` with overrides, as `place: why | hint`.
@@ -502,14 +509,14 @@ fn the_resolved_form_reads_back() {
         recipe.fill("model.init_std", Value::Float(0.01), Origin::Base("runs/a b".into()));
         let text = recipe.to_toml();
         let back = Recipe::from_resolved(&text, "resolved.toml", &SCHEMA).unwrap_or_else(|p| panic!("{p:#?}\n{text}"));
-        assert_eq!(diff(&recipe, &back), [], "{text}");
+        assert_eq!(values(&recipe), values(&back), "{text}");
         for (path, entry) in recipe.entries().into_iter() {
             assert_eq!(back.origin(path), entry.origin, "{path}\n{text}");
         }
         assert_eq!((back.name(), back.to_toml()), (recipe.name(), text.clone()));
         // As an ordinary recipe it has the same values, too.
         let again = Recipe::from_text("again", &text, &[], &LIBRARY).unwrap();
-        assert_eq!(diff(&back, &again), []);
+        assert_eq!(values(&back), values(&again));
     }
 }
 
@@ -525,24 +532,19 @@ fn the_resolved_form_is_readable() {
     assert!(has("[data.train.de]") && has("[lr]") && !text.contains("extends"), "{text}");
 }
 
+/// The clocks of a recipe mean something in a branch alone: what contradicts itself there is nothing to a run that is none.
 #[test]
-fn differences() {
-    let a = load("rewarm/small", &[]);
-    let b = load("rewarm/small", &["lr.peak=2e-3", "batch.micro=2", "lr.shape=constant"]);
-    let changes: Vec<(String, Option<Value>, Option<Value>)> =
-        diff(&a, &b).into_iter().map(|change| (change.key, change.before, change.after)).collect();
-    let text = |text: &str| Some(Value::Text(text.into()));
-    assert_eq!(
-        changes,
-        [
-            ("batch.micro".into(), None, Some(Value::Int(2))),
-            ("lr.shape".into(), text("cosine"), text("constant")),
-            ("lr.peak".into(), Some(Value::Float(1e-3)), Some(Value::Float(2e-3))),
-            ("lr.min_ratio".into(), Some(Value::Float(0.1)), None),
-            ("lr.decay_end".into(), Some(Value::Length(Length::Fraction(0.8))), None),
-        ]
-    );
-    assert_eq!(diff(&a, &a), []);
+fn clocks_are_a_branch_s() {
+    let recipe = load("rewarm/small", &["clocks.moments=keep", "clocks.weights=reset"]);
+    LmSpec::read(&recipe).unwrap();
+    let problem = Clocks::of_branch(&recipe).unwrap_err();
+    assert!(problem.place.contains("clocks.moments") && problem.why.contains("fresh ones"), "{problem:?}");
+    // What decides the schedule is asked for where it is needed.
+    let text = "clocks.schedule = 'keep'\ndata.train.new.path = 'new'";
+    let spec = LmSpec::read(&Recipe::from_text("kept.toml", text, &[], &LIBRARY).unwrap()).unwrap();
+    let problems = spec.lengths(None, None).unwrap_err().0;
+    assert!(problems.len() == 2 && problems[0].place.contains("run.horizon"), "{problems:?}");
+    assert!(problems[1].hint.as_ref().unwrap().contains("that of the run it branches from"), "{problems:?}");
 }
 
 /// No text, however broken, makes the reader panic.

@@ -59,7 +59,7 @@ impl Lengths {
                 1
             })
         };
-        let horizon = steps("run.horizon", spec.horizon, None);
+        let horizon = steps("run.horizon", spec.schedule_spec()?.horizon, None);
         let mut of_run = |key: &str, length: Length| steps(key, length, Some(horizon));
         let planned = spec.stop.map_or(horizon, |stop| of_run("run.stop", stop));
         let eval_every = of_run("eval.every", spec.eval_every);

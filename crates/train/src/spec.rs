@@ -82,10 +82,8 @@ pub struct RunSpec {
     pub from: Option<String>,
     /// The update rule.
     pub optimizer: Settings,
-    /// The learning rate.
-    pub lr: LrSpec,
-    /// How long the schedule is.
-    pub horizon: Length,
+    /// The learning rate and its horizon; a branch may have them from its base.
+    schedule: Option<ScheduleSpec>,
     /// Where training stops, if not at the horizon.
     pub stop: Option<Length>,
     /// Between evaluations.
@@ -108,6 +106,30 @@ pub struct RunSpec {
     pub expectation: Expectation,
 }
 
+/// What a recipe says of the learning rate.
+#[derive(Debug, Clone)]
+pub struct ScheduleSpec {
+    /// The learning rate.
+    pub lr: LrSpec,
+    /// How long the schedule is.
+    pub horizon: Length,
+}
+
+impl ScheduleSpec {
+    /// Reads it. A branch that keeps its base's position in the schedule is told where it comes from.
+    fn read(recipe: &Recipe) -> Result<Self, Problems> {
+        match (lr::read(recipe), recipe.length("run.horizon")) {
+            (Ok(lr), Ok(horizon)) => Ok(Self { lr, horizon }),
+            (lr, horizon) => {
+                let missing = horizon.err().into_iter().chain(lr.err().unwrap_or_default());
+                let kept = clocks::keeps_clock(recipe, clocks::SCHEDULE);
+                let hinted = |problem: Problem| if kept { problem.hint(OF_BASE) } else { problem };
+                Err(missing.map(hinted).collect::<Vec<_>>().into())
+            }
+        }
+    }
+}
+
 /// A recipe of a task as typed values.
 pub trait Spec: Sized {
     /// Reads it. What a start still fills in may be missing.
@@ -126,14 +148,9 @@ impl RunSpec {
     /// # Errors
     /// Every key that is needed and not set.
     pub fn read(recipe: &Recipe) -> Result<Self, Problems> {
-        let (lr, horizon) = match (lr::read(recipe), recipe.length("run.horizon")) {
-            (Ok(lr), Ok(horizon)) => (lr, horizon),
-            (lr, horizon) => {
-                let missing = horizon.err().into_iter().chain(lr.err().unwrap_or_default());
-                let kept = clocks::keeps_clock(recipe, clocks::SCHEDULE);
-                let hinted = |problem: Problem| if kept { problem.hint(OF_BASE) } else { problem };
-                return Err(missing.map(hinted).collect::<Vec<_>>().into());
-            }
+        let schedule = match ScheduleSpec::read(recipe) {
+            Err(_) if clocks::keeps_clock(recipe, clocks::SCHEDULE) => None,
+            schedule => Some(schedule?),
         };
         Ok(Self {
             seed: recipe.u64("seed")?,
@@ -145,8 +162,7 @@ impl RunSpec {
                 weight_decay: recipe.f64("optimizer.weight_decay")?,
                 clip: recipe.f64("optimizer.clip")?,
             },
-            lr,
-            horizon,
+            schedule,
             stop: recipe.opt("run.stop", Recipe::length)?,
             eval_every: recipe.length("eval.every")?,
             eval_batch: recipe.opt("eval.batch", Recipe::usize)?,
@@ -166,12 +182,23 @@ impl RunSpec {
         self.recipe.problem(key, why)
     }
 
+    /// What the recipe says of the learning rate.
+    ///
+    /// # Errors
+    /// A recipe that leaves it to its base.
+    pub fn schedule_spec(&self) -> Result<&ScheduleSpec, Problems> {
+        self.schedule.as_ref().ok_or_else(|| {
+            let missing = ScheduleSpec::read(&self.recipe).err();
+            missing.unwrap_or_else(|| self.problem("run.horizon", "it is not set").hint(OF_BASE).into())
+        })
+    }
+
     /// The learning rate by update.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with the place where it is written.
     pub fn schedule(&self, units: &Units, horizon_steps: u64) -> Result<Schedule, Problems> {
-        Ok(lr::schedule(&self.recipe, &self.lr, units, horizon_steps)?)
+        Ok(lr::schedule(&self.recipe, &self.schedule_spec()?.lr, units, horizon_steps)?)
     }
 }
 

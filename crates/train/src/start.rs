@@ -214,7 +214,7 @@ pub fn branch<T: Tower>(mut recipe: Recipe, name: &str, out: &Path, session: Ses
     run::refuse_init(&recipe)?;
     let state = read_state(&checkpoint)?;
     T::inherit(&mut recipe, &base, name)?;
-    let clocks = Clocks::read(&recipe)?;
+    let clocks = Clocks::of_branch(&recipe)?;
     let base = Base { name, run, checkpoint, recipe: base, state, clocks };
     begin(recipe, Some(&base), out, session)
 }

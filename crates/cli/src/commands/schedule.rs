@@ -12,13 +12,12 @@ use temper_base::{Problem, Problems, Result, files};
 use temper_certify as certify;
 use temper_certify::images::{self, Size};
 use temper_certify::spec::CertifySpec;
-use temper_lm as lm;
 use temper_lm::spec::LmSpec;
 use temper_recipe::{Origin, Recipe};
 use temper_record::metric;
 use temper_report::{ScheduleCurve, Table, schedule_svg};
 use temper_schedule::sparkline::curve;
-use temper_schedule::{Convention, EpsSchedule, Length, LengthError, Schedule, Units, sparkline};
+use temper_schedule::{Convention, EpsSchedule, Length, LengthError, LrSpec, Schedule, Units, sparkline};
 use temper_train::spec::{self, RunSpec, Spec};
 
 use crate::args;
@@ -35,6 +34,7 @@ const LINES: usize = 4096;
 /// The schedule of a recipe, with what it needs to be read.
 struct Plan {
     spec: RunSpec,
+    lr: LrSpec,
     /// Sequences of an update and their length, where it trains on text.
     update: Option<[usize; 2]>,
     /// Tokens of an update; images, where there are no tokens.
@@ -121,10 +121,7 @@ fn with_base(mut recipe: Recipe, seen: &mut Vec<String>) -> Result<Recipe, Probl
         return Err(recipe.problem("base", why).into());
     }
     let parent = with_base(parent, seen)?;
-    match Trains::of(&recipe) {
-        Trains::LanguageModel => lm::spec::inherit(&mut recipe, &parent, &base),
-        Trains::Classifier => certify::spec::inherit(&mut recipe, &parent, &base),
-    }
+    temper::inherit(&mut recipe, &parent, &base);
     Ok(recipe)
 }
 
@@ -182,14 +179,15 @@ fn resolve(spec: &RunSpec, units: Units) -> Result<Plan, Problems> {
             error => spec.problem(key, error),
         })
     };
-    let horizon = steps("run.horizon", spec.horizon, None)?;
+    let written = spec.schedule_spec()?;
+    let horizon = steps("run.horizon", written.horizon, None)?;
     let stop = spec.stop.map(|stop| steps("run.stop", stop, Some(horizon))).transpose();
     let schedule = spec.schedule(&units, horizon);
     match (stop, schedule) {
         (Ok(stop), Ok(schedule)) => {
             let stop = stop.unwrap_or(horizon).max(1);
-            let (spec, tokens_per_step) = (spec.clone(), units.tokens_per_step);
-            Ok(Plan { spec, tokens_per_step, update: None, horizon, stop, schedule, radius: None })
+            let (lr, spec, tokens_per_step) = (written.lr.clone(), spec.clone(), units.tokens_per_step);
+            Ok(Plan { spec, lr, tokens_per_step, update: None, horizon, stop, schedule, radius: None })
         }
         (stop, schedule) => Err(stop
             .err()
@@ -259,8 +257,8 @@ fn drawing(plan: &Plan) -> String {
     let tokens = |n: u64| count(plan.tokens(n) as f64);
     let Plan { horizon, stop, .. } = *plan;
     let unit = if plan.radius.is_some() { "images" } else { "tokens" };
-    let mut text = format!("{}: {}", plan.spec.recipe.name(), plan.spec.lr.shape.name());
-    match plan.spec.lr.convention {
+    let mut text = format!("{}: {}", plan.spec.recipe.name(), plan.lr.shape.name());
+    match plan.lr.convention {
         Convention::Ours => text.push('\n'),
         convention => _ = writeln!(text, ", convention {}", convention.name()),
     }

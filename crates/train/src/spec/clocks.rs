@@ -47,10 +47,10 @@ pub fn keeps_clock(recipe: &Recipe, clock: &str) -> bool {
 }
 
 impl Clocks {
-    /// Reads them.
+    /// Reads them. They mean something in a branch alone.
     ///
     /// # Errors
-    /// Moments that are kept without the weights that they belong to.
+    /// A value of another kind.
     pub fn read(recipe: &Recipe) -> Result<Self> {
         let keep = |clock: &str| {
             recipe.choice(clock, |word| match word {
@@ -59,13 +59,21 @@ impl Clocks {
                 _ => None,
             })
         };
-        let clocks = Self {
+        Ok(Self {
             weights: keep("clocks.weights")?,
             moments: keep("clocks.moments")?,
             schedule: keep(SCHEDULE)?,
             data: keep(DATA)?,
             rng: keep(RNG)?,
-        };
+        })
+    }
+
+    /// Those of a branch.
+    ///
+    /// # Errors
+    /// Moments that are kept without the weights that they belong to.
+    pub fn of_branch(recipe: &Recipe) -> Result<Self> {
+        let clocks = Self::read(recipe)?;
         if clocks.moments && !clocks.weights {
             return Err(recipe
                 .problem("clocks.moments", "the moments of other weights cannot be kept with fresh ones")

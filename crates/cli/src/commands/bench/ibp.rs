@@ -57,7 +57,7 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     let mut net = Classifier::new(config.clone(), spec.network.init(), repeat.seed, &device);
     let optimizer_settings = spec.run.optimizer;
     let mut optimizer = Optimizer::new(optimizer_settings, &net, &device);
-    let lr = spec.run.lr.peak;
+    let lr = spec.run.schedule_spec()?.lr.peak;
     let regularised = method.regularised(&radius);
     let described = json!({
         "workload": "ibp", "net": args.net, "width": args.width, "image": args.image, "classes": args.classes,

@@ -44,7 +44,7 @@ pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
     let mut model = GptNeox::new(config.clone(), spec.init, repeat.seed, &device);
     let optimizer_settings = spec.run.optimizer;
     let mut optimizer = Optimizer::new(optimizer_settings, &model, &device);
-    let lr = spec.run.lr.peak;
+    let lr = spec.run.schedule_spec()?.lr.peak;
     let settings = json!({
         "workload": "lm", "layers": config.layers, "d_model": config.d_model, "heads": config.heads,
         "vocab": config.vocab_size, "batch": batch, "seq": seq, "parameters": config.parameters(),
