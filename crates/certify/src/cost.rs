@@ -18,9 +18,9 @@ use super::step::{Accumulation, Batch, Update, train_step};
 /// [`NetworkConfig::macs`] multiply-adds. A backward pass counts twice: for the input and for the weights.
 pub fn passes(method: &Method, radius: &EpsAt, classes: usize) -> u64 {
     // Clean; with bounds, the centre and the radius with |W| as well.
-    let slabs = if method.bounds(radius) { 3 } else { 1 };
+    let slabs = if method.bounds(radius).is_some() { 3 } else { 1 };
     let attack = attack_passes_of_update(method, radius);
-    let bounded = method.objective.bounded().filter(|_| method.bounds(radius));
+    let bounded = method.objective.bounded().filter(|_| method.bounds(radius).is_some());
     let linear = bounded.map_or(0, |bounded| bounded.linear_passes(radius, classes));
     3 * slabs + attack + linear
 }

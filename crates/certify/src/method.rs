@@ -85,20 +85,16 @@ impl Method {
         })
     }
 
-    /// Whether bounds are computed in an update of this radius.
-    pub fn bounds(&self, radius: &EpsAt) -> bool {
-        self.regularised(radius) || (radius.eps > 0.0 && self.objective.bounded().is_some())
+    /// The radius of the bounds of an update, if it computes any. The regularisers need one that survives f32 from the first batch of
+    /// the ramp on; the robust loss at a radius below the floor is the one at the floor, which is the clean loss to five digits.
+    pub fn bounds(&self, radius: &EpsAt) -> Option<f64> {
+        let robust = radius.eps > 0.0 && self.objective.bounded().is_some();
+        if self.regularised(radius) { Some(radius.eps.max(self.floor)) } else { robust.then_some(radius.eps) }
     }
 
     /// Whether the regularisers act.
     pub fn regularised(&self, radius: &EpsAt) -> bool {
         (self.tightness || self.relu_balance) && radius.weight > 0.0
-    }
-
-    /// The radius of the bounds. The regularisers need one that survives f32 from the first batch of the ramp on; the
-    /// robust loss at a radius below the floor is the one at the floor, which is the clean loss to five digits.
-    pub fn bound_radius(&self, radius: &EpsAt) -> f64 {
-        if self.regularised(radius) { radius.eps.max(self.floor) } else { radius.eps }
     }
 
     /// Steps of the attack that an update of this radius begins with.

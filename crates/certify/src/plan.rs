@@ -15,6 +15,7 @@ use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedul
 use temper_train::run::{self, resolved_recipe};
 use temper_train::spec::clocks::Clocks;
 use temper_train::spec::{Spec, base_of};
+use temper_train::start::refuse_init;
 
 use crate::checkpoint as content;
 use crate::cost::{Memory, attack_passes, calibrate, checkpoint_bytes, evaluation_passes, passes};
@@ -145,7 +146,7 @@ pub fn resolve(
                 .hint("a recipe of certified training branches from a run of certified training")
                 .into());
         }
-        run::refuse_init(recipe)?;
+        refuse_init(recipe)?;
         spec::inherit(recipe, &base_recipe, name);
         let clocks = Clocks::of_branch(recipe)?;
         kept_data = clocks.data.then_some((base_recipe, name));

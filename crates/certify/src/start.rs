@@ -38,7 +38,6 @@ impl Tower for CertifyTask {
     type Spec = CertifySpec;
     type Model = Classifier;
     type Draft = (Classifier, Data);
-    type Sources = Data;
     type Data = Data;
 
     fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
@@ -60,7 +59,7 @@ impl Tower for CertifyTask {
         Ok((spec, draft))
     }
 
-    fn weights(
+    fn prepare(
         spec: &CertifySpec,
         draft: (Classifier, Data),
         base: Option<&Base>,
@@ -70,24 +69,23 @@ impl Tower for CertifyTask {
         if let Some(base) = base.filter(|base| base.clocks.data) {
             require_same_batches(spec, &base.recipe, base.name)?;
         }
+        check_batch(spec, draft.1.train.len())?;
         Ok(draft)
-    }
-
-    fn open(spec: &CertifySpec, data: Data, _: &mut Classifier, _: Option<&Base>) -> Result<Data, Problems> {
-        check_batch(spec, data.train.len())?;
-        Ok(data)
     }
 
     fn lengths(spec: &CertifySpec, data: &Data, stop: Option<u64>) -> Result<Lengths, Problems> {
         spec.lengths(data.train.len(), stop)
     }
 
-    fn check(spec: &CertifySpec, data: &mut Data, lengths: &Lengths, _: &dyn Listener) -> Result<(), Problems> {
-        spec.radius(data.train.len(), lengths).map(|_| ())
-    }
-
-    fn write_manifest(data: &Data, run: &RunDir) -> Result<()> {
-        images::Manifest::of(data).write(run)
+    fn settle(
+        spec: &CertifySpec,
+        data: &mut Data,
+        lengths: &Lengths,
+        run: &RunDir,
+        _: &dyn Listener,
+    ) -> Result<(), Problems> {
+        spec.radius(data.train.len(), lengths)?;
+        Ok(images::Manifest::of(data).write(run)?)
     }
 
     fn phases(spec: &CertifySpec, data: &Data, lengths: &Lengths) -> Result<Vec<(&'static str, u64, u64)>, Problems> {

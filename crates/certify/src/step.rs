@@ -8,8 +8,9 @@ use temper_model::image::Statistics;
 use temper_model::{Classifier, Parameters};
 use temper_ops::stack;
 use temper_train::apply::{self, apply};
+use temper_train::gradients::Gradients;
 use temper_train::group::Alone;
-use temper_train::optimizer::{Gradients, Optimizer};
+use temper_train::optimizer::Optimizer;
 use temper_train::trainer::MayBegin;
 
 use super::cost::{attack_passes_of_update, passes};
@@ -218,11 +219,9 @@ fn piece_loss(
     radius: &EpsAt,
     statistics: Statistics,
 ) -> Parts {
-    let bounded = method.bounds(radius);
-    let x = if bounded {
-        stack::boxes(pixels, &vec![method.bound_radius(radius); labels.len()], &net.mean, &net.std)
-    } else {
-        stack::clean(pixels, &net.mean, &net.std)
+    let x = match method.bounds(radius) {
+        Some(eps) => stack::boxes(pixels, &vec![eps; labels.len()], &net.mean, &net.std),
+        None => stack::clean(pixels, &net.mean, &net.std),
     };
     let trace = net.trace(x, statistics);
     let clean = losses::cross_entropy(net.logits(&trace), labels);

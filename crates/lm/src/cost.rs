@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use temper_model::init::Init;
 use temper_model::{GptNeox, GptNeoxConfig};
 use temper_train::optimizer::{self, Optimizer};
-use temper_train::trainer::NO_LIMIT;
+use temper_train::trainer::{MayBegin, NO_LIMIT};
 
 use crate::step::{Pieces, Update, train_step};
 
@@ -95,4 +95,44 @@ fn seconds(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Pieces, ste
         clock.elapsed().as_secs_f64()
     });
     timed.fold(f64::INFINITY, f64::min)
+}
+
+/// What parts of a forward and backward pass take of its arithmetic.
+pub(crate) struct Shares {
+    /// A block forwards. Its backward pass takes twice as much, and once more where the block is computed again for it.
+    pub pass: f64,
+    /// Unembedding and loss, whose gradients are computed with them.
+    pub head: f64,
+}
+
+impl Shares {
+    pub(crate) fn of(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> Self {
+        let flops = flops_of_update(config, seq, activation_checkpointing);
+        let head = config.flops_of_head() / flops;
+        let passes = if activation_checkpointing { 4.0 } else { 3.0 };
+        Shares { pass: (1.0 - head) / (passes * config.layers as f64), head }
+    }
+}
+
+/// Floating-point operations of one token of an update: [`GptNeoxConfig::flops_per_token`], and another pass through the blocks where
+/// they are computed again.
+pub(crate) fn flops_of_update(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> f64 {
+    let flops = config.flops_per_token(seq);
+    let again = (flops - config.flops_of_head()) / 3.0;
+    if activation_checkpointing { flops + again } else { flops }
+}
+
+/// How far the passes of a piece are.
+pub(crate) struct Parts<'a> {
+    pub done: f64,
+    pub may_begin: &'a MayBegin<'a>,
+}
+
+impl Parts<'_> {
+    /// Begins the next part, which is that share of the piece; `None` if it may not.
+    pub(crate) fn begin(&mut self, next: f64) -> Option<()> {
+        let may = (self.may_begin)(self.done, next);
+        self.done += next;
+        may.then_some(())
+    }
 }

@@ -13,6 +13,7 @@ use temper_train::lengths::Lengths;
 use temper_train::plan::{Warnings, checkpoint_seconds, checkpoints, past_schedule};
 use temper_train::spec::clocks::Clocks;
 use temper_train::spec::{Spec, base_of, weights_from};
+use temper_train::start::refuse_init;
 use temper_train::{machine, run};
 
 use crate::checkpoint::{self, State};
@@ -112,7 +113,7 @@ pub struct Base {
 impl Base {
     fn open(name: &str, recipe: &Recipe) -> Result<Self, Problems> {
         let (run, checkpoint) = run::checkpoint_of(name)?;
-        run::refuse_init(recipe)?;
+        refuse_init(recipe)?;
         Ok(Self { name: name.into(), run, checkpoint })
     }
 }

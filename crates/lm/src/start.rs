@@ -40,14 +40,6 @@ pub struct Draft {
     beside: beside::Files,
 }
 
-/// The text of a new run, in token files that are not opened yet.
-pub struct Sources {
-    stream: StreamSpec,
-    sets: Vec<text::SetSpec>,
-    tokenizer: Tokenizer,
-    beside: beside::Files,
-}
-
 /// The text of a run, and the tokenizer that it is in.
 pub struct Data {
     stream: Stream,
@@ -69,7 +61,6 @@ impl Tower for LmTask {
     type Spec = LmSpec;
     type Model = GptNeox;
     type Draft = Draft;
-    type Sources = Sources;
     type Data = Data;
 
     fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str) -> Result<(), Problems> {
@@ -87,16 +78,16 @@ impl Tower for LmTask {
         Ok((spec, draft))
     }
 
-    fn weights(
+    fn prepare(
         spec: &LmSpec,
         draft: Draft,
         base: Option<&Base>,
         run: &RunDir,
         session: Session,
-    ) -> Result<(GptNeox, Sources), Problems> {
+    ) -> Result<(GptNeox, Data), Problems> {
         let Session { device, listener, .. } = session;
         let Draft { given, config, tokenizer, beside } = draft;
-        let (stream, sets) = match base {
+        let (stream, specs) = match base {
             None => {
                 let (sources, sets) = text::sources_and_sets(spec, &tokenizer, run, listener)?;
                 let replay = text::replay_spec(spec, None)?;
@@ -104,15 +95,10 @@ impl Tower for LmTask {
             }
             Some(base) => text_of_branch(spec, &tokenizer, base, run, listener)?,
         };
-        let model = match given {
+        let mut model = match given {
             Some(model) => with_positions(model, config.max_seq),
             None => GptNeox::new(config, spec.init, spec.run.seed, device),
         };
-        Ok((model, Sources { stream, sets, tokenizer, beside }))
-    }
-
-    fn open(spec: &LmSpec, sources: Sources, model: &mut GptNeox, base: Option<&Base>) -> Result<Data, Problems> {
-        let Sources { stream, sets: specs, tokenizer, beside } = sources;
         let beside = base.map_or(Ok(beside), |base| beside::of_checkpoint(&base.checkpoint))?;
         // Its documents end with this token, whatever those of the directory that it comes from ended with.
         model.config.eos_token_id = tokenizer.eod();
@@ -125,23 +111,26 @@ impl Tower for LmTask {
         let mut new = specs.iter().zip(&sets).filter(|(spec, _)| !spec.old);
         new.try_for_each(|(_, set)| set.source.ends_as(tokenizer.vocabulary()))?;
         checks::keep_best(spec, &sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>())?;
-        Ok(Data { stream, sets, specs, tokenizer, beside, warnings })
+        Ok((model, Data { stream, sets, specs, tokenizer, beside, warnings }))
     }
 
     fn lengths(spec: &LmSpec, data: &Data, stop: Option<u64>) -> Result<Lengths, Problems> {
         spec.lengths(Some(epoch_tokens(&data.stream)), stop)
     }
 
-    fn check(spec: &LmSpec, data: &mut Data, _: &Lengths, listener: &dyn Listener) -> Result<(), Problems> {
+    fn settle(
+        spec: &LmSpec,
+        data: &mut Data,
+        _: &Lengths,
+        run: &RunDir,
+        listener: &dyn Listener,
+    ) -> Result<(), Problems> {
         warn_of_few(spec, &data.sets, listener);
         warn_of_cuts(spec, &data.sets, listener)?;
         data.stream.identify()?;
-        Ok(text::identify_sets(&mut data.specs, &data.sets)?)
-    }
-
-    fn write_manifest(data: &Data, run: &RunDir) -> Result<()> {
+        text::identify_sets(&mut data.specs, &data.sets)?;
         text::Manifest { stream: data.stream.spec().clone(), sets: data.specs.clone() }.write(run)?;
-        files::write_whole(&run.path().join("tokenizer.json"), data.tokenizer.to_json())
+        Ok(files::write_whole(&run.path().join("tokenizer.json"), data.tokenizer.to_json())?)
     }
 
     fn parameters(model: &GptNeox) -> u64 {

@@ -2,11 +2,14 @@
 
 use burn::tensor::Tensor;
 use temper_base::Result;
-use temper_model::{GptNeox, GptNeoxConfig, Parameters};
+use temper_model::{GptNeox, Parameters};
 use temper_train::apply::{self, apply};
+use temper_train::gradients::Gradients;
 use temper_train::group::Alone;
-use temper_train::optimizer::{Gradients, Optimizer};
+use temper_train::optimizer::Optimizer;
 use temper_train::trainer::MayBegin;
+
+use crate::cost::{Parts, Shares};
 
 /// How a step is cut into pieces. None of it changes what the step computes, up to rounding for
 /// `micro` and to the bit for `activation_checkpointing`.
@@ -109,46 +112,6 @@ fn backward(
     let mut tape = loss.backward();
     gradients.collect(&mut leaves, &mut tape);
     Some(scalar(loss))
-}
-
-/// What parts of a forward and backward pass take of its arithmetic.
-struct Shares {
-    /// A block forwards. Its backward pass takes twice as much, and once more where the block is computed again for it.
-    pass: f64,
-    /// Unembedding and loss, whose gradients are computed with them.
-    head: f64,
-}
-
-impl Shares {
-    fn of(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> Self {
-        let flops = flops_of_update(config, seq, activation_checkpointing);
-        let head = config.flops_of_head() / flops;
-        let passes = if activation_checkpointing { 4.0 } else { 3.0 };
-        Shares { pass: (1.0 - head) / (passes * config.layers as f64), head }
-    }
-}
-
-/// Floating-point operations of one token of an update: [`GptNeoxConfig::flops_per_token`], and another pass through the blocks where
-/// they are computed again.
-pub(crate) fn flops_of_update(config: &GptNeoxConfig, seq: usize, activation_checkpointing: bool) -> f64 {
-    let flops = config.flops_per_token(seq);
-    let again = (flops - config.flops_of_head()) / 3.0;
-    if activation_checkpointing { flops + again } else { flops }
-}
-
-/// How far the passes of a piece are.
-struct Parts<'a> {
-    done: f64,
-    may_begin: &'a MayBegin<'a>,
-}
-
-impl Parts<'_> {
-    /// Begins the next part, which is that share of the piece; `None` if it may not.
-    fn begin(&mut self, next: f64) -> Option<()> {
-        let may = (self.may_begin)(self.done, next);
-        self.done += next;
-        may.then_some(())
-    }
 }
 
 /// Activation checkpointing: the forward pass runs off the tape and keeps the input of every block;

@@ -11,8 +11,9 @@ use temper_train::trainer::{MayBegin, Task};
 
 use crate::checkpoint::{self, State};
 use crate::cost;
+use crate::cost::flops_of_update;
 use crate::evaluate::{EvalSet, EvalSettings, Score, evaluate_with, means_of_sets};
-use crate::step::{Pieces, Update, flops_of_update, train_step};
+use crate::step::{Pieces, Update, train_step};
 
 /// Tokens that begin to say how fast this machine is, where nothing else does.
 const SAMPLED: usize = 256;

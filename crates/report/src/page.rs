@@ -8,12 +8,12 @@ use crate::chart::{Figure, Line, Marks};
 use crate::errors::{errors_table, notes};
 use crate::grid::Grid;
 use crate::options::{ReportOptions, sets};
+use crate::report::{Drawn, Part};
 use crate::stages::stage_table;
 use crate::summary::{change_table, facts_table, last_evaluated, machines, sentence};
 use crate::svg::dashes;
 use crate::text::escape;
 use crate::theme::{STYLES, figure_css, marker, page_css};
-use crate::{Drawn, Part};
 
 pub(crate) fn page(runs: &[RunSeries], parts: &[Part], options: &ReportOptions) -> Result<String> {
     let mut body = format!("<h1>{}</h1>", escape(&options.title));

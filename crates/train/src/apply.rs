@@ -4,8 +4,9 @@
 use temper_base::{Problem, Result};
 use temper_model::Parameters;
 
+use crate::gradients::Gradients;
 use crate::group::Group;
-use crate::optimizer::{Gradients, Optimizer};
+use crate::optimizer::Optimizer;
 
 /// Which update it is.
 #[derive(Debug, Clone, Copy, PartialEq)]

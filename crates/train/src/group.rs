@@ -5,7 +5,7 @@
 
 use temper_base::Result;
 
-use crate::optimizer::Gradients;
+use crate::gradients::Gradients;
 
 /// Who takes part in an update.
 pub trait Group {

@@ -17,9 +17,10 @@ use temper_schedule::Length;
 use crate::checkpoint::{State, read_optimizer, read_state};
 use crate::lengths::Lengths;
 use crate::optimizer::Optimizer;
-use crate::run::{self, About, Session, Started};
+use crate::record::{self, About};
+use crate::run::{self, Session, Started};
 use crate::spec::clocks::Clocks;
-use crate::spec::{RunSpec, Spec};
+use crate::spec::{RunSpec, Spec, base_of, weights_from};
 use crate::trainer::{Task, Trainer};
 
 /// The run that a branch continues, at the checkpoint that it continues from.
@@ -53,8 +54,6 @@ pub trait Tower: Task + Sized {
     type Model: Parameters;
     /// What is known of a new run before its directory exists.
     type Draft;
-    /// What the data of a new run is made of, not opened yet.
-    type Sources;
     /// The data of a run, opened, and what belongs to it.
     type Data;
 
@@ -71,29 +70,17 @@ pub trait Tower: Task + Sized {
     /// Everything that is wrong with the recipe, for this base; weights, tokenizer or images that cannot be read or do not fit.
     fn draft(recipe: Recipe, base: Option<&Base>, session: Session) -> Result<(Self::Spec, Self::Draft), Problems>;
 
-    /// The first weights, and what the data is made of. Text is tokenised into the directory of the run.
+    /// The first weights and the data, opened. Text is tokenised into the directory of the run.
     ///
     /// # Errors
-    /// Weights or data that cannot be read, do not fit the recipe, or cannot be written into the run; a run that needs more memory than
-    /// there is.
-    fn weights(
+    /// Weights or data that cannot be read, do not fit the recipe or each other, or cannot be written into the run.
+    fn prepare(
         spec: &Self::Spec,
         draft: Self::Draft,
         base: Option<&Base>,
         run: &RunDir,
         session: Session,
-    ) -> Result<(Self::Model, Self::Sources), Problems>;
-
-    /// Opens the data.
-    ///
-    /// # Errors
-    /// Data that cannot be opened or does not fit the model.
-    fn open(
-        spec: &Self::Spec,
-        sources: Self::Sources,
-        model: &mut Self::Model,
-        base: Option<&Base>,
-    ) -> Result<Self::Data, Problems>;
+    ) -> Result<(Self::Model, Self::Data), Problems>;
 
     /// Every length in updates; the run ends no later than after update `stop`.
     ///
@@ -101,22 +88,17 @@ pub trait Tower: Task + Sized {
     /// A length that cannot be counted in updates, or a learning rate that does not fit the lengths.
     fn lengths(spec: &Self::Spec, data: &Self::Data, stop: Option<u64>) -> Result<Lengths, Problems>;
 
-    /// The last checks and warnings before anything is recorded.
+    /// The last checks and warnings before the run is recorded; writes down which data it has.
     ///
     /// # Errors
-    /// Data that cannot be read to its end, and whatever else keeps the run from beginning.
-    fn check(
+    /// Data that cannot be read to its end, a file that cannot be written, and whatever else keeps the run from beginning.
+    fn settle(
         spec: &Self::Spec,
         data: &mut Self::Data,
         lengths: &Lengths,
+        run: &RunDir,
         listener: &dyn Listener,
     ) -> Result<(), Problems>;
-
-    /// Writes down which data the run has.
-    ///
-    /// # Errors
-    /// A file that cannot be written.
-    fn write_manifest(data: &Self::Data, run: &RunDir) -> Result<()>;
 
     /// The phases of the run, each with its first and last update.
     ///
@@ -194,7 +176,7 @@ pub struct New<'a, T: Tower> {
 /// # Errors
 /// Everything that keeps the run from beginning. The folder is left as it was found.
 pub fn train<T: Tower>(recipe: Recipe, out: &Path, session: Session) -> Result<Started<T>, Problems> {
-    run::refuse_base(&recipe, out)?;
+    refuse_base(&recipe, out)?;
     begin(recipe, None, out, session)
 }
 
@@ -211,7 +193,7 @@ pub fn branch<T: Tower>(mut recipe: Recipe, name: &str, out: &Path, session: Ses
         let why = format!("it is a run of task = \"{}\"", base.task().name);
         return Err(Problem::input("branch", name, why).hint(T::OTHER_BASE).into());
     }
-    run::refuse_init(&recipe)?;
+    refuse_init(&recipe)?;
     let state = read_state(&checkpoint)?;
     T::inherit(&mut recipe, &base, name)?;
     let clocks = Clocks::of_branch(&recipe)?;
@@ -247,11 +229,31 @@ pub fn resume<T: Tower>(
         return Ok(None);
     }
     let phases = T::phases(&spec, &data, &lengths)?;
-    let recorder = run::resume_record(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
+    let recorder = record::resume_record(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
     let settings = run::settings(spec.run(), &lengths, limits);
     let task = T::task(&spec, model, optimizer, data, &lengths, series.info.seed, device)?;
     let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
     Ok(Some(Started { trainer, spec: spec.run().clone(), lengths, fresh: false, lock }))
+}
+
+/// An error if the recipe is one that continues another run: `temper train` starts one.
+pub(crate) fn refuse_base(recipe: &Recipe, out: &Path) -> Result<()> {
+    let Some(base) = base_of(recipe)? else { return Ok(()) };
+    let why = format!("this recipe continues a run of {base}; it does not start one");
+    let (name, out) = (recipe.name(), out.display());
+    let hint = format!("train `{base}` first, then branch `{name}` from that run into `{out}`");
+    Err(recipe.problem("base", why).hint(hint))
+}
+
+/// An error if the recipe of a branch says where first weights come from: they are the base's.
+///
+/// # Errors
+/// A recipe with `init.from`, or one whose value cannot be read.
+pub fn refuse_init(recipe: &Recipe) -> Result<()> {
+    let Some(from) = weights_from(recipe)? else { return Ok(()) };
+    let why = format!("a branch begins with the weights of its base, not with those of {from}");
+    let hint = format!("leave init.from out, or train `{}`, which begins there", recipe.name());
+    Err(recipe.problem("init.from", why).hint(hint))
 }
 
 /// Begins a run in the folder `out`, which is left as it was found if that fails.
@@ -271,7 +273,7 @@ fn build<T: Tower>(
     session: Session,
 ) -> Result<(Trainer<T>, Lengths), Problems> {
     let Session { limits, device, listener } = session;
-    let (mut model, sources) = T::weights(spec, draft, base, run, session)?;
+    let (model, mut data) = T::prepare(spec, draft, base, run, session)?;
     let settings = spec.run().optimizer;
     let optimizer = match base.filter(|base| base.clocks.moments) {
         Some(base) => read_optimizer(&base.checkpoint, settings, &model, base.state.updates, device)?,
@@ -283,11 +285,9 @@ fn build<T: Tower>(
         listener.say(&format_args!("branch of {name} at step {step}: {}", base.clocks.sentence()));
     }
     let seed = seed(spec.run(), base)?;
-    let mut data = T::open(spec, sources, &mut model, base)?;
     let lengths = T::lengths(spec, &data, limits.max_steps.map(|n| state.step.saturating_add(n)))?;
     run::require_updates(spec.run(), &lengths, &state)?;
-    T::check(spec, &mut data, &lengths, listener)?;
-    T::write_manifest(&data, run)?;
+    T::settle(spec, &mut data, &lengths, run, listener)?;
     let settings = run::settings(spec.run(), &lengths, limits);
     let parent = base.map(Base::parent);
     let start = match base {
@@ -297,7 +297,7 @@ fn build<T: Tower>(
     };
     let about = About { task: T::KIND.name, seed, parameters: T::parameters(&model), start, parent };
     let phases = T::phases(spec, &data, &lengths)?;
-    let recorder = run::begin_record(run, &spec.run().recipe, &lengths, &state, about, &phases, listener)?;
+    let recorder = record::begin_record(run, &spec.run().recipe, &lengths, &state, about, &phases, listener)?;
     let kept_weights = base.is_some_and(|base| base.clocks.weights);
     let new = New { spec, model: &model, data: &data, lengths: &lengths, state: &state, kept_weights };
     T::announce(&new, listener)?;

@@ -4,8 +4,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use temper_model::parameter::Visitor;
 use temper_model::{Parameter, Parameters};
 use temper_train::apply::{Update, apply};
+use temper_train::gradients::Gradients;
 use temper_train::group::{Alone, Group};
-use temper_train::optimizer::{Gradients, Optimizer, Settings};
+use temper_train::optimizer::{Optimizer, Settings};
 
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, clip: 1.0 };
 const UPDATE: Update = Update { step: 7, lr: 0.1, gentler: "lr.warmup" };
