@@ -11,7 +11,8 @@ use temper_train::optimizer::{self, Optimizer};
 use temper_train::trainer::NO_LIMIT;
 
 use super::evaluate::EvalSettings;
-use super::method::{EpsAt, Method};
+use super::method::Method;
+use super::radius::EpsAt;
 use super::step::{Accumulation, Batch, Update, train_step};
 
 /// Passes through the convolutions and linear layers that an image takes in one update, each of

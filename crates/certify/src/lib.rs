@@ -12,6 +12,7 @@
 //! | [`images`] | the images of a run, and the manifest that it keeps of them |
 //! | [`start`] | what it adds to the starts of a run: images, network, first weights, radius |
 //! | [`plan`] | what a recipe does and costs |
+//! | [`verification`] | verdicts and radii of a run, batch by batch into a folder |
 //! | [`open`], [`layers`] | a network to look at, and what the intervals do in each of its layers |
 
 #![warn(clippy::missing_errors_doc)]
@@ -32,3 +33,4 @@ pub mod spec;
 pub mod start;
 pub mod step;
 pub mod task;
+pub mod verification;

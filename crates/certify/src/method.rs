@@ -8,7 +8,7 @@ use temper_recipe::Range::{AboveZeroToOne, AtLeastZero};
 use temper_recipe::{Key, Recipe};
 
 use crate::methods::{self, Named, Objective};
-use crate::radius;
+use crate::radius::{self, EpsAt};
 use crate::spec::key;
 
 /// The keys that all methods have, before and behind those of single ones.
@@ -52,17 +52,6 @@ pub struct Method {
     pub tau: f64,
     /// Least radius of the bounds while the regularisers act.
     pub floor: f64,
-}
-
-/// The radius of one update and what depends on it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EpsAt {
-    /// The radius, in pixel values.
-    pub eps: f64,
-    /// Where it is going.
-    pub target: f64,
-    /// Weight of the warmup regularisers; 0 after the ramp.
-    pub weight: f64,
 }
 
 /// The method that a recipe names.

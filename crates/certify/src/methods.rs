@@ -14,8 +14,8 @@ use temper_model::Classifier;
 use temper_model::image::Trace;
 use temper_recipe::{Key, Recipe};
 
-use crate::method::EpsAt;
 use crate::network::FirstWeights;
+use crate::radius::EpsAt;
 
 pub use crown_ibp::{CrownIbp, Mixing};
 pub use ibp::Ibp;
@@ -92,7 +92,7 @@ pub struct Named {
 pub const METHODS: [&Named; 5] = [&plain::PLAIN, &pgd::PGD, &ibp::VANILLA, &crown_ibp::CROWN_IBP, &ibp::FAST];
 
 /// Their names.
-pub(crate) const NAMES: [&str; METHODS.len()] = {
+pub const NAMES: [&str; METHODS.len()] = {
     let mut names = [""; METHODS.len()];
     let mut i = 0;
     while i < METHODS.len() {

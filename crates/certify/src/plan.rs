@@ -20,8 +20,8 @@ use temper_train::start::refuse_init;
 use crate::checkpoint as content;
 use crate::cost::{Memory, attack_passes, calibrate, checkpoint_bytes, evaluation_passes, passes};
 use crate::images::{self, Size};
-use crate::method::EpsAt;
 use crate::network::network;
+use crate::radius::EpsAt;
 use crate::spec::{self, CertifySpec};
 use crate::start;
 

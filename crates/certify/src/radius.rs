@@ -31,6 +31,17 @@ pub struct EpsSpec {
     pub length: Length,
 }
 
+/// The radius of one update and what depends on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EpsAt {
+    /// The radius, in pixel values.
+    pub eps: f64,
+    /// Where it is going.
+    pub target: f64,
+    /// Weight of the warmup regularisers; 0 after the ramp.
+    pub weight: f64,
+}
+
 impl EpsSpec {
     pub(crate) fn read(recipe: &Recipe) -> Result<Self> {
         Ok(Self {

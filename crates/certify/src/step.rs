@@ -14,8 +14,9 @@ use temper_train::optimizer::Optimizer;
 use temper_train::trainer::MayBegin;
 
 use super::cost::{attack_passes_of_update, passes};
-use super::method::{EpsAt, Method};
+use super::method::Method;
 use super::methods::Bounds;
+use super::radius::EpsAt;
 
 /// Images with their labels.
 #[derive(Debug, Clone, PartialEq)]

@@ -18,7 +18,8 @@ use temper_train::trainer::{MayBegin, Task};
 use super::checkpoint;
 use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
-use super::method::{EpsAt, Method};
+use super::method::Method;
+use super::radius::EpsAt;
 use super::step::{self, Accumulation, Batch, Update, train_step};
 
 /// Images that begin to say how fast this machine is, where nothing else does; batch norms need two.

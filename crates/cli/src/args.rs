@@ -611,7 +611,7 @@ pub struct BenchIbp {
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..))]
     pub batch: u32,
     /// The method of training; `fast` is arXiv 2103.17268.
-    #[arg(long, default_value = "fast", value_parser = ["plain", "pgd", "vanilla-ibp", "crown-ibp", "fast"])]
+    #[arg(long, default_value = "fast", value_parser = temper_certify::methods::NAMES)]
     pub method: String,
     /// Radius of the boxes. The target is four times as large, so that the update lies in the ramp, where regularisers act.
     #[arg(long, value_name = "EPS", default_value_t = 0.001)]

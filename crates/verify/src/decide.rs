@@ -46,6 +46,8 @@ pub enum AttackCertified {
     All,
 }
 
+temper_base::names!(AttackCertified { All = "all", Tenth = "tenth", None = "uncertified" });
+
 /// An image in a box that has another class than the box's own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counterexample {

@@ -7,8 +7,8 @@ use temper_bounds::{crown, losses};
 use temper_recipe::{Key, Kind, Range};
 
 use super::{BoundedObjective, Bounds, Named, Objective};
-use crate::method::EpsAt;
 use crate::network::FirstWeights;
+use crate::radius::EpsAt;
 use crate::spec::key;
 
 /// The robust loss of a mixture of CROWN-IBP bounds and interval bounds.

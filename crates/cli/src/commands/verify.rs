@@ -1,38 +1,25 @@
 //! `temper verify RUN`: standard, attacked and certified error of a classifier on its test set, with a verdict for each image.
 //!
-//! Verdicts go to a CSV file, batch by batch, each made durable before the next begins: a killed `verify` loses at most
-//! one batch, and the same command resumes. Beside it, `verdicts-question.json` (or `radii-question.json`) says what was asked, so that verdicts of two
-//! different questions never end up in one file, and `counterexamples.npy` holds the images that the attack found.
-//!
 //! A signal is answered at once and abandons the batch.
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use serde_json::{Value, json};
 use temper::SCHEMA;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_bounds::attack::Attack;
-use temper_bounds::boxes::Images as Boxed;
 use temper_bounds::ibp::Bound;
-use temper_bounds::radius::radii_until;
-use temper_bounds::search::Stop;
-use temper_bounds::verdict::{Question, verify_until};
-use temper_certify::images;
-use temper_certify::open;
-use temper_data::images::Images;
-use temper_model::Classifier;
-use temper_verify::store::{Kind, Names, certified_radii, radius_line, summary, verdict_line};
-use temper_verify::{AttackCertified, CertifiedRadius, ImageVerdict, RadiusSummary, Stack, Store, Verdict};
+use temper_bounds::verdict::Question;
+use temper_certify::verification::{Asked, Verification};
+use temper_certify::{images, open};
+use temper_verify::store::{certified_radii, summary};
+use temper_verify::{AttackCertified, RadiusSummary, Store};
 
 use crate::args;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-
-/// The version of the attack: another version asks another question.
-const ATTACK: &str = "autopgd and squares, 2";
 
 /// Runs the command.
 pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
@@ -52,69 +39,31 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         Some(text) => (radius(text)?, text.clone()),
         None => (opened.spec.target()?, opened.spec.target_as_written()),
     };
-    let bound = if args.bound == "best" { Bound::Best } else { Bound::Ibp };
     let name = folder_name(args, opened.step, &written, &test.fingerprint());
-    let kind = if args.radius { Kind::Radii } else { Kind::Verdicts };
     if args.out.is_none() {
         opened.run.require_no_link("verify")?;
     }
     let folder = args.out.clone().unwrap_or_else(|| opened.run.path().join("verify").join(name));
-    let seed = opened.spec.run.seed;
-    let attack = Attack { steps: args.steps as usize, restarts: args.restarts as usize, seed, ..Attack::default() };
-    let mut asked = json!({
-        "what": kind.name(), "step": opened.step,
-        "model_sha256": opened.sha256, "data": test.name, "images": test.len(), "images_sha256": test.fingerprint(),
-        "eps": eps, "bound": args.bound,
-    });
-    // What decides the one file does not bear on the other.
-    let more = if args.radius {
-        json!({ "halvings": args.halvings })
+    let bound = Bound::from_name(&args.bound).unwrap_or_default();
+    let asked = if args.radius {
+        Asked::Radii { eps, bound, halvings: args.halvings as usize }
     } else {
-        json!({
-            "attack": args.attack, "steps": args.steps, "restarts": args.restarts, "seed": seed, "method": ATTACK,
-        })
+        let (steps, restarts, seed) = (args.steps as usize, args.restarts as usize, opened.spec.run.seed);
+        let attack = Attack { steps, restarts, seed, ..Attack::default() };
+        let attack_certified = AttackCertified::from_name(&args.attack).unwrap_or_default();
+        Asked::Verdicts(Question { eps, bound, attack, attack_certified })
     };
-    asked.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
-    let mut file = Store::open(&folder, kind, &asked)?;
-    let mut stack = if args.radius {
-        None
-    } else {
-        Some(Stack::open(&folder.join("counterexamples.npy"), opened.net.config.input, file.counterexamples())?)
-    };
-    let mut done = file.lines.len();
-    if done > 0 {
-        printer.say(format_args!("{done} of {} images have verdicts already: {}", test.len(), file.path.display()));
+    let (mut verification, asked) = Verification::open(&folder, &opened, &test, asked)?;
+    let first = verification.done();
+    if first > 0 {
+        let path = verification.file.path.display();
+        printer.say(format_args!("{first} of {} images have verdicts already: {path}", test.len()));
     }
-    let question = Question {
-        eps,
-        bound,
-        attack,
-        attack_certified: match args.attack.as_str() {
-            "all" => AttackCertified::All,
-            "uncertified" => AttackCertified::None,
-            _ => AttackCertified::Tenth,
-        },
-    };
     let meter = Meter::begin(printer, "verify", test.len() as u64);
-    let first = done;
-    while done < test.len() {
-        let batch = Batch::take(&test, done, args.batch as usize);
-        let stop = || signals.seen_signal().is_some();
-        let lines = match &mut stack {
-            None => radius_lines(&opened.net, &batch, &test, eps, args.halvings as usize, bound, &stop, &device)?,
-            Some(stack) => verify_until(&opened.net, batch.boxed(&opened.net), &question, &stop, &device)?
-                .map(|decided| {
-                    let first = stack.rows;
-                    stack.append(decided.counterexamples.iter().map(|image| image.pixels.as_slice()))?;
-                    Ok::<_, Problem>(lines(&decided.verdicts, &test, first))
-                })
-                .transpose()?,
-        };
-        if let Some(lines) = lines {
-            done += lines.len();
-            file.append(lines)?;
-            meter.update(done as u64, format_args!("{:.1} images/s", (done - first) as f64 / meter.seconds()));
-        }
+    while verification.done() < test.len() {
+        verification.next_batch(args.batch as usize, &|| signals.seen_signal().is_some(), &device)?;
+        let done = verification.done();
+        meter.update(done as u64, format_args!("{:.1} images/s", (done - first) as f64 / meter.seconds()));
         if let Some(signal) = signals.seen_signal().filter(|_| done < test.len()) {
             drop(meter);
             signals.answer_signal();
@@ -124,7 +73,9 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     }
     let seconds = meter.seconds();
     drop(meter);
-    let rate = if done > first { Some((done - first) as f64 / seconds) } else { None };
+    let made = test.len() - first;
+    let rate = (made > 0).then(|| made as f64 / seconds);
+    let file = verification.file;
     if args.radius {
         tell_radii(args, &file, &asked, rate, printer)
     } else {
@@ -164,68 +115,6 @@ fn folder_name(args: &args::Verify, step: u64, eps: &str, content: &str) -> Stri
         name += &format!("-{}-{}", data.to_string_lossy(), content.get(..8).unwrap_or(content));
     }
     name
-}
-
-/// Some images of the test set.
-struct Batch {
-    pixels: Vec<f32>,
-    labels: Vec<u32>,
-    indices: Vec<u64>,
-}
-
-impl Batch {
-    fn take(test: &Images, first: usize, count: usize) -> Self {
-        let indices: Vec<u32> = (first..test.len().min(first + count)).map(|i| i as u32).collect();
-        let (pixels, labels) = test.batch(&indices, None);
-        Self { pixels, labels, indices: indices.into_iter().map(u64::from).collect() }
-    }
-
-    fn boxed(&self, net: &Classifier) -> Boxed<'_> {
-        Boxed { pixels: &self.pixels, shape: net.config.input, labels: &self.labels, indices: &self.indices }
-    }
-}
-
-/// The lines of a batch, of which the first counterexample is row `row` of the stack.
-fn lines(verdicts: &[ImageVerdict], test: &Images, mut row: usize) -> Vec<String> {
-    let mut line = |verdict: &ImageVerdict| {
-        let counterexample = (verdict.verdict == Verdict::Attacked).then(|| {
-            row += 1;
-            row - 1
-        });
-        let names = Names { predicted: class(test, verdict.predicted), ..names(test, verdict.label, verdict.index) };
-        verdict_line(verdict, counterexample, names)
-    };
-    verdicts.iter().map(&mut line).collect()
-}
-
-/// The names of an image; its file's is empty for sets that are one file.
-fn names(test: &Images, label: u32, index: u64) -> Names<'_> {
-    Names { class: class(test, label), predicted: "", file: test.file_name(index as usize).unwrap_or_default() }
-}
-
-fn class(test: &Images, label: u32) -> &str {
-    test.class_names.get(label as usize).map_or("", String::as_str)
-}
-
-#[expect(clippy::too_many_arguments, reason = "what was asked, and of whom")]
-fn radius_lines(
-    net: &Classifier,
-    batch: &Batch,
-    test: &Images,
-    largest: f64,
-    halvings: usize,
-    bound: Bound,
-    stop: Stop,
-    device: &Device,
-) -> Result<Option<Vec<String>>> {
-    let Some(found) = radii_until(net, batch.boxed(net), largest, halvings, bound, stop, device)? else {
-        return Ok(None);
-    };
-    let rows = found.into_iter().zip(batch.indices.iter().zip(&batch.labels));
-    let line = |(radius, (index, label)): (CertifiedRadius, (&u64, &u32))| {
-        radius_line(*index, *label, &radius, names(test, *label, *index))
-    };
-    Ok(Some(rows.map(line).collect()))
 }
 
 /// In which arithmetic the bounds hold.

@@ -7,7 +7,7 @@ use temper::builtin::LIBRARY;
 use temper_base::numbers::count;
 use temper_base::{Problem, Problems, Result};
 use temper_certify::cost::{Memory, passes};
-use temper_certify::method::EpsAt;
+use temper_certify::radius::EpsAt;
 use temper_certify::spec::CertifySpec;
 use temper_certify::step::{Batch, Update, train_step};
 use temper_graph::{BatchNorm, NetworkConfig, by_name};
