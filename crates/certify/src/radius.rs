@@ -21,8 +21,6 @@ pub(crate) const KEYS: &[Key] = &[
 /// What a recipe says of the radius.
 #[derive(Debug, Clone)]
 pub struct EpsSpec {
-    /// Where it goes, in pixel values. A branch may have it from its base.
-    target: Option<f64>,
     /// How it grows.
     pub shape: EpsShape,
     /// Length of the training with radius 0, before the ramp.
@@ -45,7 +43,6 @@ pub struct EpsAt {
 impl EpsSpec {
     pub(crate) fn read(recipe: &Recipe) -> Result<Self> {
         Ok(Self {
-            target: recipe.opt("eps.target", Recipe::radius)?,
             shape: recipe.choice("eps.shape", EpsShape::from_name)?,
             start: recipe.length("eps.start")?,
             length: recipe.length("eps.length")?,
@@ -64,10 +61,7 @@ impl CertifySpec {
     /// # Errors
     /// A recipe that does not give it.
     pub fn target(&self) -> Result<f64> {
-        self.eps.target.ok_or_else(|| {
-            let doc = "L-infinity radius in pixel values of [0, 1], for example \"8/255\" or 0.3";
-            self.problem("eps.target", "it is not set").hint(format!("eps.target: {doc}"))
-        })
+        self.run.recipe.radius("eps.target")
     }
 
     /// The same as the recipe writes it, without quotes.

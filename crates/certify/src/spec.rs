@@ -57,13 +57,12 @@ pub(crate) const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Ke
     Key::new(path, kind, doc).of_task(NAME)
 }
 
+/// What `data.images` is.
+const IMAGES: &str =
+    "a folder of MNIST, Fashion-MNIST, CIFAR-10, TinyImageNet or one folder per class; \"builtin:fashion\"";
+
 const OWN: &[Key] = &[
-    key(
-        "data.images",
-        Text,
-        "a folder of MNIST, Fashion-MNIST, CIFAR-10, TinyImageNet or one folder per class; \"builtin:fashion\"",
-    )
-    .refers_to(Content),
+    key("data.images", Text, IMAGES).refers_to(Content),
     key(
         "data.holdout",
         Float(ZeroToBelowOne),
@@ -219,10 +218,10 @@ impl CertifySpec {
     /// # Errors
     /// A recipe that does not say.
     pub fn images(&self) -> Result<&str> {
-        self.images.path.as_deref().ok_or_else(|| {
-            let hint = "for example data.images = \"data/mnist\"";
-            self.problem("data.images", "it is not set").hint(hint)
-        })
+        match &self.images.path {
+            Some(path) => Ok(path),
+            None => Err(self.problem("data.images", "it is not set").hint(format!("data.images: {IMAGES}"))),
+        }
     }
 
     /// Whether it is a built-in recipe that says where the images are.

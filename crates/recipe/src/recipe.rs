@@ -103,9 +103,7 @@ impl Recipe {
     /// # Errors
     /// Everything that is wrong with it, at least one entry.
     pub fn load(name_or_path: &str, overrides: &[String], library: &Library<'_>) -> Result<Self, Vec<Problem>> {
-        let source = library.find(name_or_path, None).map_err(|problem| vec![problem])?;
-        let text = library.text(&source).map_err(|problem| vec![problem])?;
-        resolve::recipe(source, &text, overrides, library, false)
+        Self::find(name_or_path, overrides, library, false)
     }
 
     /// As [`Recipe::load`], for a branch: what a branch has from its base may be left out.
@@ -113,9 +111,18 @@ impl Recipe {
     /// # Errors
     /// Everything that is wrong with it, at least one entry.
     pub fn load_branch(name_or_path: &str, overrides: &[String], library: &Library<'_>) -> Result<Self, Vec<Problem>> {
+        Self::find(name_or_path, overrides, library, true)
+    }
+
+    fn find(
+        name_or_path: &str,
+        overrides: &[String],
+        library: &Library<'_>,
+        branches: bool,
+    ) -> Result<Self, Vec<Problem>> {
         let source = library.find(name_or_path, None).map_err(|problem| vec![problem])?;
         let text = library.text(&source).map_err(|problem| vec![problem])?;
-        resolve::recipe(source, &text, overrides, library, true)
+        resolve::recipe(source, &text, overrides, library, branches)
     }
 
     /// As [`Recipe::load`], from a text; `name` is what messages and origins call it.

@@ -22,6 +22,9 @@ use expectation::Expectation;
 /// The keys of every recipe.
 pub const KEYS: &[&[Key]] = &[OWN, lr::KEYS, clocks::KEYS, expectation::KEYS];
 
+/// What `run.horizon` is.
+const HORIZON: &str = "how long the schedule is";
+
 const OWN: &[Key] = &[
     Key::new("base", Text, "the recipe to train first; this one is for a branch from that run").free(),
     Key::new("seed", Int(0), "seed of the initial weights, of the order of the data and of every other random draw")
@@ -43,7 +46,7 @@ const OWN: &[Key] = &[
     .default("0.1"),
     Key::new("optimizer.clip", Float(AtLeastZero), "largest global norm of the gradient; 0 does not clip")
         .default("1.0"),
-    Key::new("run.horizon", Horizon, "how long the schedule is"),
+    Key::new("run.horizon", Horizon, HORIZON),
     Key::new(
         "run.stop",
         ALength,
@@ -242,7 +245,7 @@ pub fn inherit(recipe: &mut Recipe, base: &Recipe, name: &str, with_schedule: &[
 /// What is missing in a recipe of any task. What a branch keeps of its base's schedule comes from there.
 pub fn check(check: &mut Check) {
     if !clocks::keeps_clock(check.recipe, clocks::SCHEDULE) {
-        for (key, doc) in [("lr.peak", lr::PEAK), ("run.horizon", "how long the schedule is")] {
+        for (key, doc) in [("lr.peak", lr::PEAK), ("run.horizon", HORIZON)] {
             if check.missing(key) {
                 check.problem(key, "it is not set", format!("{key} is {doc}"));
             }
