@@ -1,6 +1,6 @@
 //! The losses of certified training (arXiv 2103.17268, section 4).
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 /// The mean over the batch of `-log softmax(logits)[label]`; `logits` is `[N, K]`.
 pub fn cross_entropy(logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
@@ -26,7 +26,7 @@ pub fn tightness(moments: &[Tensor<1>], input: Tensor<1>, tau: f64) -> Tensor<1>
         let radius = moments.clone().narrow(0, 0, 1).clamp_min(1e-12);
         activation::relu(-(radius.recip() * input.clone()) + tau)
     });
-    mean(terms, moments.len(), tau)
+    mean(terms, moments.len(), tau, &input.device())
 }
 
 /// The regulariser of the balance between active and inactive ReLUs: for each ReLU, with `a` the ratio of the mean
@@ -36,7 +36,7 @@ pub fn tightness(moments: &[Tensor<1>], input: Tensor<1>, tau: f64) -> Tensor<1>
 /// By case, where the formula has no value: a ReLU without inactive units adds nothing; one with inactive units but
 /// without active ones adds the constant 2, which has no gradient; one whose units are all at the mean adds nothing.
 /// All count in the mean.
-pub fn relu_balance(moments: &[Tensor<1>], tau: f64) -> Tensor<1> {
+pub fn relu_balance(moments: &[Tensor<1>], tau: f64, device: &Device) -> Tensor<1> {
     let terms = moments.iter().map(|moments| {
         let part = |i: usize| moments.clone().narrow(0, i, 1);
         let is_zero = |x: Tensor<1>| x.inner().equal_elem(0.0);
@@ -52,13 +52,14 @@ pub fn relu_balance(moments: &[Tensor<1>], tau: f64) -> Tensor<1> {
             let larger = a.mask_where(ascending, b).mask_fill(no_ratio.clone(), 1.0);
             activation::relu(-(smaller / larger) + tau)
         };
+        // Impacts of active and inactive units, then their variances: see `interval_moments`.
         (ratio(1, 2) + ratio(3, 4)).mask_fill(none_active, 2.0 * tau).mask_fill(nothing, 0.0)
     });
-    mean(terms, moments.len(), tau)
+    mean(terms, moments.len(), tau, device)
 }
 
 /// The sum of `terms` over `count * tau`.
-fn mean(terms: impl Iterator<Item = Tensor<1>>, count: usize, tau: f64) -> Tensor<1> {
+fn mean(terms: impl Iterator<Item = Tensor<1>>, count: usize, tau: f64, device: &Device) -> Tensor<1> {
     let sum = terms.reduce(|sum, term| sum + term);
-    sum.map_or_else(|| Tensor::zeros([1], &Default::default()), |sum| sum / (count as f64 * tau))
+    sum.map_or_else(|| Tensor::zeros([1], device), |sum| sum / (count as f64 * tau))
 }

@@ -1,5 +1,9 @@
 //! What the starts of a run of certified training add to those of any run: images, the network for them, weights from a state dict, the
 //! radius.
+//!
+//! `temper_train::start` calls these in this order: for a branch `inherit`; `draft`; the folder is made; `prepare`, behind which optimiser
+//! and clocks are known; `lengths`; `settle`; `phases`; the record begins; `announce`; `task`. A run that resumes: `read_model`, `reopen`,
+//! `lengths`, `phases`, `task`.
 
 use std::path::Path;
 

@@ -238,8 +238,8 @@ fn piece_loss(
     if method.regularised(radius) {
         let radii = trace.values[0].clone().narrow(0, 2, 1);
         let moments: Vec<_> = net.config.relus().into_iter().map(|(_, value)| trace.interval_moments(value)).collect();
-        tightness = method.tightness.then(|| losses::tightness(&moments, radii.mean(), method.tau));
-        relu_balance = method.relu_balance.then(|| losses::relu_balance(&moments, method.tau));
+        tightness = method.tightness.then(|| losses::tightness(&moments, radii.clone().mean(), method.tau));
+        relu_balance = method.relu_balance.then(|| losses::relu_balance(&moments, method.tau, &radii.device()));
         for term in [&tightness, &relu_balance].into_iter().flatten() {
             loss = loss + term.clone() * radius.weight;
         }

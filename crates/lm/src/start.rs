@@ -1,5 +1,8 @@
 //! What the starts of a language model's run add to those of any run: weights from a Hugging Face directory, text that is tokenised or
 //! taken over from a base, the tokenizer and what belongs to it.
+//!
+//! `temper_train::start` calls these in this order: for a branch `inherit`; `draft`; the folder is made; `prepare`, behind which optimiser
+//! and clocks are known; `lengths`; `settle`; the record begins; `announce`; `task`. A run that resumes: `read_model`, `reopen`, `lengths`, `task`.
 
 use std::path::Path;
 

@@ -327,6 +327,7 @@ impl<T: Task> Trainer<T> {
         let may_begin = |done: f64, next: f64| {
             let Some(end) = end else { return true };
             let now = Instant::now();
+            // Of the first part nothing is known: 0 over 0 is no number, and the smaller of it and `expected` is `expected`.
             let seems = (now - *asked.get_or_init(|| now)).as_secs_f64() / done;
             let whole = if done < EARLY { expected.min(seems) } else { seems };
             let left = end.saturating_duration_since(now).as_secs_f64();
