@@ -14,26 +14,26 @@ use crate::spec::key;
 /// The keys that all methods have, before and behind those of single ones.
 pub(crate) const KEYS: [&[Key]; 2] = [
     &[
-    key(
-        "method.name",
-        Choice(&methods::NAMES),
-        "the method of training; \"fast\" is arXiv 2103.17268; sets the keys of [method] that the recipe leaves out",
-    )
-    .default("\"fast\"")
-    .anew(),
-    key("method.tightness", Bool, "use the warmup regulariser against loose bounds").anew(),
-    key("method.relu_balance", Bool, "use the warmup regulariser against too many inactive or active ReLUs").anew(),
-    key("method.lambda", Float(AtLeastZero), "weight of the warmup regularisers at eps = 0").default("0.5").anew(),
-    key("method.tau", Float(AboveZeroToOne), "tolerance of the warmup regularisers").default("0.5").anew(),
+        key(
+            "method.name",
+            Choice(&methods::NAMES),
+            "the method of training; \"fast\" is arXiv 2103.17268; sets the keys of [method] that the recipe leaves out",
+        )
+        .default("\"fast\"")
+        .anew(),
+        key("method.tightness", Bool, "use the warmup regulariser against loose bounds").anew(),
+        key("method.relu_balance", Bool, "use the warmup regulariser against too many inactive or active ReLUs").anew(),
+        key("method.lambda", Float(AtLeastZero), "weight of the warmup regularisers at eps = 0").default("0.5").anew(),
+        key("method.tau", Float(AboveZeroToOne), "tolerance of the warmup regularisers").default("0.5").anew(),
     ],
     &[
-    key(
-        "method.precise_batch_norm",
-        Bool,
-        "before each evaluation, compute the running statistics anew over the training set",
-    )
-    .default("false")
-    .anew(),
+        key(
+            "method.precise_batch_norm",
+            Bool,
+            "before each evaluation, compute the running statistics anew over the training set",
+        )
+        .default("false")
+        .anew(),
     ],
 ];
 

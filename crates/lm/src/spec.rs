@@ -60,7 +60,12 @@ const OWN: &[Key] = &[
         "fraction of each training source's documents to hold out for validation",
     )
     .default("0.01"),
-    key("data.train.*.path", Texts, "a training source: files, folders or globs of text, JSON lines or token shards").needed("the source has no path"),
+    key(
+        "data.train.*.path",
+        Texts,
+        "a training source: files, folders or globs of text, JSON lines or token shards",
+    )
+    .needed("the source has no path"),
     key(
         "data.train.*.weight",
         Float(AtLeastZero),

@@ -24,7 +24,12 @@ pub const KEYS: &[Key] = &[
     Key::new("lr.min", Float(AtLeastZero), "the minimum of the learning rate; instead of min_ratio").instead_of("lr.min_ratio"),
     Key::new("lr.min_ratio", Float(ZeroToOne), "the minimum as a fraction of the maximum").default("0.1"),
     Key::new("lr.warmup", Length, "length of the linear warmup; 0 starts at the maximum").default("\"1%\""),
-    Key::new("lr.warmup_from", Float(AtLeastZero), "where the warmup starts (transformers' warmup-stable-decay starts at the minimum)").default("0.0"),
+    Key::new(
+        "lr.warmup_from",
+        Float(AtLeastZero),
+        "where the warmup starts (transformers' warmup-stable-decay starts at the minimum)",
+    )
+    .default("0.0"),
     Key::new(
         "lr.decay_end",
         Length,
