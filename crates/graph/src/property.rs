@@ -4,27 +4,63 @@
 use temper_base::{Problem, Result};
 
 /// All inputs between two ends, numbered as the network reads them.
+///
+/// A file may give an end that is no double, as 0.1 is none. Then `lower` and `upper` are the doubles just outside, so that a proof
+/// covers what was meant, and `within` has the doubles just inside: only a point between those is known to be an input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputBox {
     /// Least value of every input.
     pub lower: Vec<f64>,
     /// Largest value of every input.
     pub upper: Vec<f64>,
+    /// `[lower, upper]` of the doubles that certainly belong to the set; `None` where the ends themselves do.
+    pub within: Option<[Vec<f64>; 2]>,
 }
 
-/// `sum of coefficient * output <= bound`.
+impl InputBox {
+    /// The box of ends that are meant as they are.
+    pub fn exact(lower: Vec<f64>, upper: Vec<f64>) -> Self {
+        Self { lower, upper, within: None }
+    }
+
+    /// The ends between which a counterexample has to lie. One of them may be empty: between two neighbouring doubles there is none.
+    pub fn certain(&self) -> [&[f64]; 2] {
+        match &self.within {
+            Some([lower, upper]) => [lower, upper],
+            None => [&self.lower, &self.upper],
+        }
+    }
+
+    /// Whether this point certainly belongs to the set; a NaN does not.
+    pub fn contains(&self, point: &[f64]) -> bool {
+        let [lower, upper] = self.certain();
+        point.len() == lower.len() && point.iter().zip(lower.iter().zip(upper)).all(|(x, (l, u))| l <= x && x <= u)
+    }
+}
+
+/// `sum of coefficient * output <= bound`, or `<`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearConstraint {
-    /// Numbers of outputs with their coefficients.
+    /// Numbers of outputs with their coefficients, each output once.
     pub terms: Vec<(usize, f64)>,
-    /// The bound.
+    /// The bound; where the one that was meant is no double, the next one above, so that a proof covers it.
     pub bound: f64,
+    /// The bound that outputs have to meet to count as a violation: `bound` or, where that was rounded, the double below.
+    pub certain: f64,
+    /// Whether equality is no violation. A proof shows more: it excludes equality too.
+    pub strict: bool,
 }
 
 impl LinearConstraint {
-    /// Whether these outputs meet it; a NaN meets nothing.
+    /// The constraint of numbers that are meant as they are.
+    pub fn at_most(terms: Vec<(usize, f64)>, bound: f64) -> Self {
+        Self { terms, bound, certain: bound, strict: false }
+    }
+
+    /// Whether these outputs certainly meet it; a NaN meets nothing.
     pub fn met_by(&self, outputs: &[f64]) -> bool {
-        self.terms.iter().map(|(output, coefficient)| coefficient * outputs[*output]).sum::<f64>() <= self.bound
+        let sum = self.terms.iter().map(|(output, coefficient)| coefficient * outputs[*output]).sum::<f64>();
+        if self.strict { sum < self.certain } else { sum <= self.certain }
     }
 }
 
@@ -52,14 +88,19 @@ impl Property {
         if let Some(at) = input.lower.iter().zip(&input.upper).position(|ends| !ordered(ends)) {
             return fail(format!("input {at} lies between {} and {}", input.lower[at], input.upper[at]));
         }
+        if input.within.as_ref().is_some_and(|ends| ends.iter().any(|end| end.len() != input.lower.len())) {
+            return fail("the certain ends are not as many as the ends".into());
+        }
         let terms = || violations.iter().flatten().flat_map(|constraint| &constraint.terms);
         if let Some((output, _)) = terms().find(|(output, _)| *output >= outputs) {
             return fail(format!("output {output} of a network with {outputs} outputs"));
         }
         let unmet = |constraint: &&LinearConstraint| {
-            constraint.bound.is_nan() || constraint.terms.iter().any(|(_, coefficient)| !coefficient.is_finite())
+            constraint.bound.is_nan()
+                || constraint.certain.is_nan()
+                || constraint.terms.iter().any(|(_, coefficient)| !coefficient.is_finite())
         };
-        if let Some(LinearConstraint { terms, bound }) = violations.iter().flatten().find(unmet) {
+        if let Some(LinearConstraint { terms, bound, .. }) = violations.iter().flatten().find(unmet) {
             return fail(format!("a constraint with the coefficients {terms:?} and the bound {bound}"));
         }
         Ok(Self { input, violations, outputs })
@@ -86,7 +127,7 @@ impl Property {
     /// As [`Property::new`], and a label that is none.
     pub fn robust(input: InputBox, label: usize, classes: usize) -> Result<Self> {
         let rivals = (0..classes).filter(|class| *class != label);
-        let beaten = |rival: usize| vec![LinearConstraint { terms: vec![(label, 1.0), (rival, -1.0)], bound: 0.0 }];
+        let beaten = |rival: usize| vec![LinearConstraint::at_most(vec![(label, 1.0), (rival, -1.0)], 0.0)];
         Self::new(input, rivals.map(beaten).collect(), classes)
     }
 

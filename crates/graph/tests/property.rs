@@ -3,7 +3,7 @@
 use temper_graph::{BatchNorm, InputBox, LinearConstraint, Network, Property, Weights, by_name};
 
 fn unit(n: usize) -> InputBox {
-    InputBox { lower: vec![0.0; n], upper: vec![1.0; n] }
+    InputBox::exact(vec![0.0; n], vec![1.0; n])
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn another_class_violates_robustness() {
 
 #[test]
 fn every_constraint_of_a_group_counts() {
-    let constraint = |output: usize, bound: f64| LinearConstraint { terms: vec![(output, 2.0)], bound };
+    let constraint = |output: usize, bound: f64| LinearConstraint::at_most(vec![(output, 2.0)], bound);
     let groups = vec![vec![constraint(0, 1.0), constraint(1, 1.0)], vec![constraint(1, -4.0)]];
     let property = Property::new(unit(1), groups, 2).unwrap();
     for (outputs, violated) in
@@ -36,19 +36,16 @@ fn every_constraint_of_a_group_counts() {
 #[test]
 fn what_is_no_property() {
     let wrong = |input: InputBox, output: usize| {
-        let group = vec![LinearConstraint { terms: vec![(output, 1.0)], bound: 0.0 }];
+        let group = vec![LinearConstraint::at_most(vec![(output, 1.0)], 0.0)];
         Property::new(input, vec![group], 2).unwrap_err().to_string()
     };
-    assert!(
-        wrong(InputBox { lower: vec![0.0, 0.5], upper: vec![1.0, 0.4] }, 0)
-            .contains("input 1 lies between 0.5 and 0.4")
-    );
-    assert!(wrong(InputBox { lower: vec![f64::NAN], upper: vec![1.0] }, 0).contains("input 0"));
-    assert!(wrong(InputBox { lower: vec![0.0], upper: vec![] }, 0).contains("1 lower ends and 0 upper ends"));
+    assert!(wrong(InputBox::exact(vec![0.0, 0.5], vec![1.0, 0.4]), 0).contains("input 1 lies between 0.5 and 0.4"));
+    assert!(wrong(InputBox::exact(vec![f64::NAN], vec![1.0]), 0).contains("input 0"));
+    assert!(wrong(InputBox::exact(vec![0.0], vec![]), 0).contains("1 lower ends and 0 upper ends"));
     assert!(wrong(unit(1), 2).contains("output 2 of a network with 2 outputs"));
     assert!(Property::robust(unit(1), 3, 3).is_err());
     for (coefficient, bound) in [(f64::NAN, 0.0), (f64::INFINITY, 0.0), (1.0, f64::NAN)] {
-        let group = vec![LinearConstraint { terms: vec![(0, coefficient)], bound }];
+        let group = vec![LinearConstraint::at_most(vec![(0, coefficient)], bound)];
         assert!(Property::new(unit(1), vec![group], 2).is_err(), "{coefficient} {bound}");
     }
 }

@@ -11,6 +11,7 @@
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod cascade;
 pub mod decide;
 pub mod radius;
 pub mod stack;

@@ -1,0 +1,1 @@
+//! Lists of instances: `instances.csv`.
