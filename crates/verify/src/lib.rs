@@ -11,8 +11,10 @@
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod branch;
 pub mod cascade;
 pub mod decide;
+pub mod engine;
 pub mod radius;
 pub mod stack;
 pub mod store;
