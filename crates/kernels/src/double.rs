@@ -9,17 +9,11 @@ use crate::gemm::Layout;
 /// # Panics
 /// If a slice is not as long as `m`, `n` and `k` say.
 #[allow(clippy::too_many_arguments)]
-pub fn product(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: &[f64],
-    a_layout: Layout,
-    b: &[f64],
-    b_layout: Layout,
-    c: &mut [f64],
-) {
-    assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n, "product: slices of other sizes than {m}, {n}, {k}");
+pub fn product(m: usize, n: usize, k: usize, a: &[f64], a_layout: Layout, b: &[f64], b_layout: Layout, c: &mut [f64]) {
+    assert!(
+        a.len() == m * k && b.len() == k * n && c.len() == m * n,
+        "product: slices of other sizes than {m}, {n}, {k}"
+    );
     let strides = |layout: Layout, rows: usize, columns: usize| match layout {
         Layout::Normal => (columns as isize, 1),
         Layout::Transposed => (1, rows as isize),

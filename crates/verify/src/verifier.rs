@@ -1,7 +1,6 @@
 //! One network, ready to be asked about properties: the stages from cheap to dear, each only on the groups of constraints that those
 //! before left open.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use temper_base::{Problem, Result};
@@ -10,7 +9,7 @@ use temper_graph::{Computation, Operation, Property};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, Witness};
 use crate::engine::{
-    Alpha, Ascent, Beta, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, backward, intermediate, interval, optimise,
+    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, backward, intermediate, interval, optimise,
 };
 
 /// A network in the forms that the stages need.
@@ -204,7 +203,7 @@ impl Verifier {
             // Its stages begin anew: its intermediate values are others.
             return split.stages(property, groups, state);
         }
-        let narrow = bounds.narrow(&self.single);
+        let narrow = bounds.to::<f32>();
         let alphas = self.optimise(property, groups, &bounds, &narrow, state);
         let alphas = match alphas {
             Ok(alphas) => alphas,
@@ -224,7 +223,7 @@ impl Verifier {
         {
             return Answer::Sat(witness);
         }
-        self.branch(property, groups, [&narrow, &alphas], &bounds, state)
+        self.branch(property, groups, &narrow, &alphas, &bounds, state)
     }
 
     /// Interval bounds of the constraints.
@@ -258,5 +257,128 @@ impl Verifier {
             .collect();
         let pushed = backward(&self.double, &jobs, Keep::default());
         open.iter_mut().zip(pushed).for_each(|(group, pushed)| group.raise(&pushed.bound));
+    }
+}
+
+/// Steps of the optimiser for the whole box.
+const ROOT: Ascent = Ascent { iterations: 20, alpha_rate: 0.1, beta_rate: 0.05, decay: 0.98, threshold: 0.0, any: true };
+
+impl Verifier {
+    /// Optimised slopes for the open groups: the slopes of each, or a counterexample that the bounds pointed at.
+    fn optimise(
+        &self,
+        property: &Property,
+        groups: &mut [Group],
+        bounds: &Bounds<f64>,
+        narrow: &Bounds<f32>,
+        state: &mut State,
+    ) -> Result<Vec<Option<Alpha<f32>>>, Witness> {
+        state.stage = Stage::Alpha;
+        let open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
+        let held: Vec<(Vec<f64>, Vec<f32>)> = open
+            .iter()
+            .map(|i| (groups[*i].constants.clone(), groups[*i].rows.iter().map(|c| *c as f32).collect()))
+            .collect();
+        let jobs: Vec<Job<f32>> = held
+            .iter()
+            .map(|(constants, rows)| Job { constants, ..Job::new(narrow, self.single.output(), Rows::Dense(rows)) })
+            .collect();
+        let stop = || state.halted();
+        let best = optimise(&self.single, &jobs, &ROOT, &stop);
+        let alphas: Vec<Alpha<f64>> = best.iter().map(|best| best.alpha.to()).collect();
+        let rows: Vec<(Vec<f64>, Vec<f64>)> =
+            open.iter().map(|i| (groups[*i].rows.clone(), groups[*i].constants.clone())).collect();
+        let jobs: Vec<Job<f64>> = rows
+            .iter()
+            .zip(&alphas)
+            .map(|((rows, constants), alpha)| Job {
+                constants,
+                alpha: Some(alpha),
+                ..Job::new(bounds, self.double.output(), Rows::Dense(rows))
+            })
+            .collect();
+        let pushed = backward(&self.double, &jobs, Keep::default());
+        let mut alphas: Vec<Option<Alpha<f32>>> = groups.iter().map(|_| None).collect();
+        for ((i, best), pushed) in open.into_iter().zip(best).zip(pushed) {
+            groups[i].raise(&pushed.bound);
+            if groups[i].open() && state.runs(Stage::Attack) {
+                for point in best.point.chunks(self.single.inputs()) {
+                    if let Some(witness) = self.confirm(property, point) {
+                        return Err(witness);
+                    }
+                }
+            }
+            alphas[i] = Some(best.alpha);
+        }
+        Ok(alphas)
+    }
+
+    /// Splits what is open.
+    fn branch(
+        &self,
+        property: &Property,
+        groups: &mut [Group],
+        narrow: &Bounds<f32>,
+        alphas: &[Option<Alpha<f32>>],
+        bounds: &Bounds<f64>,
+        state: &mut State,
+    ) -> Answer {
+        state.stage = Stage::Bab;
+        let mut open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
+        // Those that promise to be easy first: what they leave of their share of the time goes to the others.
+        open.sort_by(|a, b| groups[*b].bound.total_cmp(&groups[*a].bound));
+        let mut answer = Answer::Unsat;
+        for (done, i) in open.iter().enumerate() {
+            let Some(alpha) = &alphas[*i] else { return Answer::Unknown("a group has no slopes".into()) };
+            let now = Instant::now();
+            let share = |deadline: Instant| now + deadline.saturating_duration_since(now) / (open.len() - done) as u32;
+            let limits = Limits {
+                deadline: state.deadline.map(share),
+                max_domains: state.settings.max_domains.map(|most| most.saturating_sub(state.domains)),
+                memory: state.settings.memory,
+            };
+            let question = Question {
+                computation: &self.computation,
+                net: &self.single,
+                exact: &self.double,
+                bounds: narrow,
+                exact_bounds: bounds,
+                rows: &groups[*i].rows,
+                constants: &groups[*i].constants,
+                alpha,
+            };
+            let mut witness = None;
+            let mut found = |points: &[&[f32]]| {
+                witness = points.iter().find_map(|point| self.confirm(property, point));
+                witness.is_some()
+            };
+            let searched = branch::search(&question, limits, false, &mut found, state.stop);
+            state.domains += searched.domains;
+            match searched.end {
+                End::Closed => groups[*i].bound = groups[*i].bound.max(f64::MIN_POSITIVE),
+                End::Found => return Answer::Sat(witness.expect("a point was found")),
+                End::Open(why) => {
+                    groups[*i].bound = groups[*i].bound.max(searched.bound);
+                    answer = Answer::Unknown(why);
+                    break;
+                }
+                End::Timeout => {
+                    groups[*i].bound = groups[*i].bound.max(searched.bound);
+                    answer = Answer::Timeout;
+                }
+            }
+        }
+        answer
+    }
+
+    /// A search for a counterexample; `effort` multiplies its starts.
+    fn attack(&self, property: &Property, effort: usize, state: &State) -> Option<Witness> {
+        let _ = (property, effort, state);
+        None
+    }
+
+    fn confirm(&self, property: &Property, point: &[f32]) -> Option<Witness> {
+        let _ = (property, point);
+        None
     }
 }

@@ -102,7 +102,8 @@ pub fn backward<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>], keep: Keep) -> 
     let Some(first) = jobs.first() else { return Vec::new() };
     assert!(jobs.iter().all(|job| job.target == first.target), "jobs with one target");
     let counts: Vec<usize> = jobs.iter().map(|job| job.rows.count(net.len[first.target])).collect();
-    let all = counts.iter().enumerate().flat_map(|(job, rows)| (0..*rows).map(move |row| (job, row))).collect::<Vec<_>>();
+    let all =
+        counts.iter().enumerate().flat_map(|(job, rows)| (0..*rows).map(move |row| (job, row))).collect::<Vec<_>>();
     let tiles = all.chunks(tile_rows(net, first.target, all.len())).collect::<Vec<_>>();
     let tiles: Vec<Pushed<T>> = tiles.into_par_iter().map(|rows| push(net, jobs, rows, keep)).collect();
     let mut pushed: Vec<Pushed<T>> = counts.iter().map(|_| Pushed::none(net)).collect();
@@ -383,7 +384,8 @@ impl<T: Real> Tile<'_, '_, T> {
             let job = &self.jobs[self.rows[span.start].0];
             let ends = job.bounds.ends(value);
             let lines = Lines::new(ends, job.lower, self.constants.sound);
-            let reach: Vec<f64> = if self.constants.sound { (0..numbers).map(|i| ends.reach(i)).collect() } else { Vec::new() };
+            let reach: Vec<f64> =
+                if self.constants.sound { (0..numbers).map(|i| ends.reach(i)).collect() } else { Vec::new() };
             let small = above(numbers as f64 * 1e-322 * reach.iter().sum::<f64>(), numbers) + 1e-300;
             for row in span {
                 lines.slopes(job, node, self.rows[row].1, &mut slopes);
@@ -392,7 +394,8 @@ impl<T: Real> Tile<'_, '_, T> {
                 self.constants.add(row, sum);
                 if self.constants.sound {
                     // The sum, and the slopes of the upper lines, which are those of the rounded products.
-                    let reach = coefficients.iter().zip(&reach).map(|(c, reach)| c.magnitude().double() * reach).sum::<f64>();
+                    let reach =
+                        coefficients.iter().zip(&reach).map(|(c, reach)| c.magnitude().double() * reach).sum::<f64>();
                     let cost = above(above(reach, numbers + 1) * 2.0 * UNIT, 1)
                         + above(above(magnitudes, numbers + 1) * gamma(numbers + 1, UNIT), 2);
                     self.constants.add(row, -(cost + small).next_up());
@@ -496,7 +499,11 @@ impl<T: Real> Tile<'_, '_, T> {
                 squares += l.double() * l.double();
             }
             // A sum of squares and its root, rounded.
-            let norm = if self.constants.sound { above(above(squares, line.len() + 1).sqrt(), 1) + 1e-150 } else { squares.sqrt() };
+            let norm = if self.constants.sound {
+                above(above(squares, line.len() + 1).sqrt(), 1) + 1e-150
+            } else {
+                squares.sqrt()
+            };
             sum = inner - radius * norm;
             magnitudes += radius * norm;
         } else {

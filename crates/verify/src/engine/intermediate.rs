@@ -56,10 +56,7 @@ pub fn intermediates<T: Real>(
 /// Intersects the intervals of a value with its linear bounds, where they matter.
 fn tighten<T: Real>(net: &Prepared<T>, value: usize, all: &[Bounds<T>], ends: &mut [Ends<T>]) {
     let units: Vec<Vec<(u32, bool)>> = ends.iter().map(|ends| units(net, value, ends)).collect();
-    let job = |(bounds, units)| Job {
-        lower: Lower::Adaptive,
-        ..Job::new(bounds, value, Rows::Units(units))
-    };
+    let job = |(bounds, units)| Job { lower: Lower::Adaptive, ..Job::new(bounds, value, Rows::Units(units)) };
     let jobs: Vec<Job<'_, T>> = all.iter().zip(units.iter().map(Vec::as_slice)).map(job).collect();
     let pushed = backward(net, &jobs, Keep::default());
     for ((ends, units), pushed) in ends.iter_mut().zip(&units).zip(pushed) {
@@ -84,7 +81,8 @@ fn units<T: Real>(net: &Prepared<T>, value: usize, ends: &Ends<T>) -> Vec<(u32, 
             Step::Relu => ends.unstable().for_each(|i| wanted[i] = true),
             Step::MaxPool(windows) => {
                 for window in windows {
-                    let least = window.iter().map(|i| ends.lower[*i]).reduce(T::largest).expect("a window sees something");
+                    let least =
+                        window.iter().map(|i| ends.lower[*i]).reduce(T::largest).expect("a window sees something");
                     let able = window.iter().filter(|i| ends.upper[**i] > least);
                     if able.clone().count() > 1 {
                         able.for_each(|i| wanted[*i] = true);

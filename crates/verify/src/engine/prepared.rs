@@ -44,7 +44,11 @@ pub(crate) enum Step<T> {
     /// Of every output, the places that its window sees.
     MaxPool(Vec<Vec<usize>>),
     /// As in [`Operation::Gather`], and how often a number is read at most.
-    Gather { from: Vec<Option<u32>>, fill: Vec<T>, most: usize },
+    Gather {
+        from: Vec<Option<u32>>,
+        fill: Vec<T>,
+        most: usize,
+    },
 }
 
 /// How exact intervals are at a value.
@@ -71,8 +75,13 @@ pub struct Prepared<T> {
 impl<T: Real> Prepared<T> {
     /// The computation with its numbers rounded to the nearest of this kind.
     pub fn new(computation: &Computation) -> Self {
-        let mut net =
-            Self { steps: Vec::new(), inputs: Vec::new(), len: vec![computation.inputs()], relaxed: vec![false], exact: vec![Exact::Free] };
+        let mut net = Self {
+            steps: Vec::new(),
+            inputs: Vec::new(),
+            len: vec![computation.inputs()],
+            relaxed: vec![false],
+            exact: vec![Exact::Free],
+        };
         for (i, node) in computation.nodes().iter().enumerate() {
             let before = node.inputs[0];
             let size = [net.len[before], computation.len(i + 1)];
@@ -201,7 +210,9 @@ impl<T: Real> Map<T> {
                 y
             }
             Kind::Conv { window, groups } => convolve(window, *groups, weight, rows, x),
-            Kind::Scale => x.chunks(inputs.max(1)).flat_map(|row| row.iter().zip(weight).map(|(x, w)| *x * *w)).collect(),
+            Kind::Scale => {
+                x.chunks(inputs.max(1)).flat_map(|row| row.iter().zip(weight).map(|(x, w)| *x * *w)).collect()
+            }
         }
     }
 
@@ -254,7 +265,16 @@ fn transposed<T: Real>(window: &Window, groups: usize, weight: &[T], rows: usize
         for group in 0..groups {
             let weight = &weight[group * each.outputs * each.taps..][..each.outputs * each.taps];
             let y = &y[group * each.outputs * each.places..][..each.outputs * each.places];
-            T::product(each.taps, each.places, each.outputs, weight, Layout::Transposed, y, Layout::Normal, &mut columns);
+            T::product(
+                each.taps,
+                each.places,
+                each.outputs,
+                weight,
+                Layout::Transposed,
+                y,
+                Layout::Normal,
+                &mut columns,
+            );
             each.walk(group, |column, from| x[from] += columns[column]);
         }
     }

@@ -11,7 +11,16 @@ use temper_kernels::{double, gemm};
 
 /// A float that bounds are computed in: `f32` to search, `f64` to certify.
 pub trait Real:
-    Number + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self> + AddAssign + Default + Debug + Send + Sync + 'static
+    Number
+    + Sub<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + Default
+    + Debug
+    + Send
+    + Sync
+    + 'static
 {
     /// One.
     const ONE: Self;
@@ -68,11 +77,22 @@ impl Real for f32 {
 
 /// The shape of a convolution that the kernels know.
 fn square(window: &Window, groups: usize, weights: usize, images: usize) -> Option<Shape> {
-    let Window { input: [inputs, height, width], kernel: [kernel, kw], stride: [stride, sw], padding, dilation } = *window;
+    let Window { input: [inputs, height, width], kernel: [kernel, kw], stride: [stride, sw], padding, dilation } =
+        *window;
     let [padded, rest @ ..] = padding;
     let known = kernel == kw && stride == sw && rest == [padded; 3] && dilation == [1; 2];
     let outputs = weights / (inputs / groups * kernel * kw);
-    known.then_some(Shape { slabs: 1, images, inputs, outputs, groups, size: [height, width], kernel, stride, padding: padded })
+    known.then_some(Shape {
+        slabs: 1,
+        images,
+        inputs,
+        outputs,
+        groups,
+        size: [height, width],
+        kernel,
+        stride,
+        padding: padded,
+    })
 }
 
 impl Real for f64 {
