@@ -7,7 +7,7 @@ use temper_base::{Problem, Result};
 use temper_graph::{Computation, Operation, Property};
 
 use crate::branch::{self, End, Limits, Question};
-use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, Witness};
+use crate::cascade::{Answer, Decision, Settings, Stage, Witness};
 use crate::engine::{
     Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, backward, intermediate, interval, optimise,
 };
