@@ -8,12 +8,16 @@
 //! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
 //! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable |
 //! | [`stack`] | `counterexamples.npy` |
+//! | [`attack`](mod@attack) | counterexamples of a [`Property`](temper_graph::Property), by gradients |
+//! | [`split_input`](mod@split_input) | proofs for few inputs, by splitting their box |
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod attack;
 pub mod cascade;
 pub mod decide;
 pub mod radius;
+pub mod split_input;
 pub mod stack;
 pub mod store;
 pub mod verdict;
