@@ -103,7 +103,8 @@ struct Domain {
 impl Domain {
     /// About what it keeps.
     fn bytes(&self) -> u64 {
-        (4 * (self.alpha.values.len() + self.beta.values.len() + self.point.len()) + 16 * self.beta.splits.len() + 256) as u64
+        (4 * (self.alpha.values.len() + self.beta.values.len() + self.point.len()) + 16 * self.beta.splits.len() + 256)
+            as u64
     }
 }
 
@@ -160,7 +161,8 @@ pub fn search(
         }
         // The worst is taken first.
         left.sort_by(|a, b| b.bound.total_cmp(&a.bound));
-        let points: Vec<&[f32]> = left.iter().rev().take(4).chain(&stuck).map(|domain| domain.point.as_slice()).collect();
+        let points: Vec<&[f32]> =
+            left.iter().rev().take(4).chain(&stuck).map(|domain| domain.point.as_slice()).collect();
         if found(&points) {
             break End::Found;
         }
@@ -209,7 +211,8 @@ impl<'a> Search<'a> {
     /// Splits every domain at its best neuron: the halves, and the domains in which no neuron has both signs.
     fn split(&self, batch: Vec<Domain>) -> (Vec<Domain>, Vec<Domain>) {
         let net = self.question.net;
-        let bounds: Vec<Bounds<f32>> = batch.iter().map(|domain| cut(net, self.question.bounds, &domain.beta.splits)).collect();
+        let bounds: Vec<Bounds<f32>> =
+            batch.iter().map(|domain| cut(net, self.question.bounds, &domain.beta.splits)).collect();
         let jobs: Vec<Job<f32>> = batch.iter().zip(&bounds).map(|(domain, bounds)| self.job(bounds, domain)).collect();
         let pushed = backward(net, &jobs, Keep { line: false, lambda: true });
         let lists: Vec<Vec<Neuron>> =
@@ -294,7 +297,8 @@ impl<'a> Search<'a> {
         let net = self.question.net;
         let bounds: Vec<Bounds<f32>> =
             domains.iter().map(|domain| cut(net, self.question.bounds, &domain.beta.splits)).collect();
-        let jobs: Vec<Job<f32>> = domains.iter().zip(&bounds).map(|(domain, bounds)| self.job(bounds, domain)).collect();
+        let jobs: Vec<Job<f32>> =
+            domains.iter().zip(&bounds).map(|(domain, bounds)| self.job(bounds, domain)).collect();
         let optimised = optimise(net, &jobs, steps, stop);
         self.domains += domains.len() as u64;
         let inputs = net.inputs();
@@ -320,7 +324,9 @@ impl<'a> Search<'a> {
         let Question { exact, exact_bounds, rows, constants, .. } = *self.question;
         let held: Vec<_> = domains
             .iter()
-            .map(|domain| (cut(exact, exact_bounds, &domain.beta.splits), domain.alpha.to::<f64>(), domain.beta.to::<f64>()))
+            .map(|domain| {
+                (cut(exact, exact_bounds, &domain.beta.splits), domain.alpha.to::<f64>(), domain.beta.to::<f64>())
+            })
             .collect();
         let job = |(bounds, alpha, beta)| Job {
             constants,
@@ -346,5 +352,7 @@ impl<'a> Search<'a> {
 
 /// The bounds of a domain: those of the whole box, cut at its splits.
 fn cut<T: Real>(net: &Prepared<T>, whole: &Bounds<T>, splits: &Arc<Vec<Split>>) -> Bounds<T> {
-    splits.iter().fold(whole.clone(), |bounds, split| bounds.split(net.reads(split.node), split.neuron as usize, split.active))
+    splits
+        .iter()
+        .fold(whole.clone(), |bounds, split| bounds.split(net.reads(split.node), split.neuron as usize, split.active))
 }

@@ -6,17 +6,23 @@
 //! | [`verdict`] | one verdict an image from bound and attack; counts and their order |
 //! | [`decide`](mod@decide) | a batch: who is attacked, what is kept |
 //! | [`engine`] | bounds: intervals, linear bounds, their optimisation; each in plain or sound arithmetic |
+//! | [`branch`] | proofs by splitting ReLUs |
+//! | [`cascade`] | questions and answers about properties; [`verifier`] runs the stages |
 //! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
 //! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable |
 //! | [`stack`] | `counterexamples.npy` |
+//! | [`attack`](mod@attack) | counterexamples of a [`Property`](temper_graph::Property), by gradients |
+//! | [`split_input`](mod@split_input) | proofs for few inputs, by splitting their box |
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod attack;
 pub mod branch;
 pub mod cascade;
 pub mod decide;
 pub mod engine;
 pub mod radius;
+pub mod split_input;
 pub mod stack;
 pub mod store;
 pub mod verdict;

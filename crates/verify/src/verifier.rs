@@ -6,11 +6,13 @@ use std::time::Instant;
 use temper_base::{Problem, Result};
 use temper_graph::{Computation, Operation, Property};
 
+use crate::attack::{AttackSettings, attack, confirm};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Decision, Settings, Stage, Witness};
 use crate::engine::{
     Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, backward, intermediate, interval, optimise,
 };
+use crate::split_input::{SplitSettings, split_input};
 
 /// A network in the forms that the stages need.
 #[derive(Debug)]
@@ -63,6 +65,17 @@ impl State<'_> {
     fn runs(&self, stage: Stage) -> bool {
         self.settings.stages.contains(&stage)
     }
+
+    fn decision(&self, answer: Answer, bound: Option<f64>, begun: Instant) -> Decision {
+        Decision {
+            answer,
+            stage: self.stage,
+            arithmetic: self.settings.arithmetic,
+            bound,
+            domains: self.domains,
+            seconds: begun.elapsed().as_secs_f64(),
+        }
+    }
 }
 
 impl Verifier {
@@ -108,6 +121,18 @@ impl Verifier {
         let mut state = State { settings, deadline, stop, stage: Stage::Ibp, domains: 0 };
         let mut bound = f64::INFINITY;
         let mut answer = Answer::Unsat;
+        if state.runs(Stage::Attack) && self.computation.inputs() <= SplitSettings::default().inputs {
+            state.stage = Stage::Attack;
+            if let Some(witness) = properties.iter().find_map(|property| self.attack(property, 1, &state)) {
+                return Ok(state.decision(Answer::Sat(witness), None, begun));
+            }
+        }
+        if state.runs(Stage::Bab)
+            && let Some((answer, least)) = self.split_inputs(properties, &mut state)
+        {
+            let bound = least.is_finite().then_some(least);
+            return Ok(state.decision(answer, bound, begun));
+        }
         for property in properties {
             let (found, least) = self.property(property, &mut state);
             bound = bound.min(least);
@@ -122,14 +147,7 @@ impl Verifier {
                 Answer::Unknown(_) | Answer::Timeout => {}
             }
         }
-        Ok(Decision {
-            answer,
-            stage: state.stage,
-            arithmetic: settings.arithmetic,
-            bound: bound.is_finite().then_some(bound),
-            domains: state.domains,
-            seconds: begun.elapsed().as_secs_f64(),
-        })
+        Ok(state.decision(answer, bound.is_finite().then_some(bound), begun))
     }
 
     /// The answer for one property, and the least bound of its groups.
@@ -176,7 +194,8 @@ impl Verifier {
         if state.halted() {
             return ended(state, "it was told to stop");
         }
-        let Some(deepest) = [Stage::Bab, Stage::Alpha, Stage::Crown].into_iter().find(|stage| state.runs(*stage)) else {
+        let Some(deepest) = [Stage::Bab, Stage::Alpha, Stage::Crown].into_iter().find(|stage| state.runs(*stage))
+        else {
             return Answer::Unknown("intervals are too wide".into());
         };
         state.stage = Stage::Crown;
@@ -238,7 +257,9 @@ impl Verifier {
                 terms.fold(*constant, below)
             };
             let found: Vec<f64> = group.rows.chunks(ends.lower.len()).zip(&group.constants).map(row).collect();
-            group.raise(&found.iter().map(|bound| if bound.is_nan() { f64::NEG_INFINITY } else { *bound }).collect::<Vec<_>>());
+            group.raise(
+                &found.iter().map(|bound| if bound.is_nan() { f64::NEG_INFINITY } else { *bound }).collect::<Vec<_>>(),
+            );
         }
     }
 
@@ -261,7 +282,8 @@ impl Verifier {
 }
 
 /// Steps of the optimiser for the whole box.
-const ROOT: Ascent = Ascent { iterations: 20, alpha_rate: 0.1, beta_rate: 0.05, decay: 0.98, threshold: 0.0, any: true };
+const ROOT: Ascent =
+    Ascent { iterations: 20, alpha_rate: 0.1, beta_rate: 0.05, decay: 0.98, threshold: 0.0, any: true };
 
 impl Verifier {
     /// Optimised slopes for the open groups: the slopes of each, or a counterexample that the bounds pointed at.
@@ -373,12 +395,33 @@ impl Verifier {
 
     /// A search for a counterexample; `effort` multiplies its starts.
     fn attack(&self, property: &Property, effort: usize, state: &State) -> Option<Witness> {
-        let _ = (property, effort, state);
-        None
+        let usual = AttackSettings::default();
+        let settings = AttackSettings {
+            restarts: usual.restarts * effort / 4,
+            seed: state.settings.seed.wrapping_add(effort as u64),
+            deadline: state.deadline,
+            ..usual
+        };
+        attack(&self.computation, property, &settings, state.stop)
     }
 
     fn confirm(&self, property: &Property, point: &[f32]) -> Option<Witness> {
-        let _ = (property, point);
-        None
+        let point: Vec<f64> = point.iter().map(|x| f64::from(*x)).collect();
+        confirm(&self.computation, property, &point)
+    }
+
+    /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer.
+    fn split_inputs(&self, properties: &[Property], state: &mut State) -> Option<(Answer, f64)> {
+        let settings = SplitSettings {
+            arithmetic: state.settings.arithmetic,
+            max_domains: state.settings.max_domains,
+            memory: state.settings.memory,
+            deadline: state.deadline,
+            ..SplitSettings::default()
+        };
+        let split = split_input(&self.computation, properties, &settings, state.stop)?;
+        state.domains = split.domains;
+        state.stage = if split.domains <= properties.len() as u64 { Stage::Crown } else { Stage::Bab };
+        Some((split.answer, split.bound.unwrap_or(f64::INFINITY)))
     }
 }

@@ -51,9 +51,7 @@ pub fn biases(computation: &Computation) -> Vec<Vec<f32>> {
                 affine.bias.iter().flat_map(|b| std::iter::repeat_n(*b as f32, plane)).collect()
             }
             Operation::Relu | Operation::MaxPool(_) => vec![0.0; size],
-            Operation::Add => {
-                (0..size).map(|j| node.inputs.iter().map(|input| biases[*input][j]).sum()).collect()
-            }
+            Operation::Add => (0..size).map(|j| node.inputs.iter().map(|input| biases[*input][j]).sum()).collect(),
             Operation::Gather { from, fill } => from
                 .iter()
                 .enumerate()

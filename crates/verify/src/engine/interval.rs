@@ -134,7 +134,10 @@ impl<T: Real> Bounds<T> {
     pub fn to<U: Real>(&self) -> Bounds<U> {
         Bounds {
             claim: Arithmetic::Real,
-            ball: self.ball.as_ref().map(|ball| Arc::new((ball.0.iter().map(|c| U::nearest(c.double())).collect(), ball.1))),
+            ball: self
+                .ball
+                .as_ref()
+                .map(|ball| Arc::new((ball.0.iter().map(|c| U::nearest(c.double())).collect(), ball.1))),
             ends: self.ends.iter().map(|ends| Arc::new(ends.to())).collect(),
             charges: self.charges.iter().map(|_| None).collect(),
         }
