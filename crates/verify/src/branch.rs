@@ -254,7 +254,7 @@ impl<'a> Search<'a> {
                 let split = Split { node: neuron.node, neuron: neuron.at as u32, active };
                 children.push(Domain {
                     alpha: domain.alpha.clone(),
-                    beta: domain.beta.and(split),
+                    beta: domain.beta.and(split, self.question.constants.len()),
                     bound: domain.bound,
                     point: domain.point.clone(),
                 });
