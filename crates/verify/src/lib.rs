@@ -1,28 +1,38 @@
 //! The one engine of verdicts: what certifies an image, in which order errors stand, what a verification leaves behind. Nothing here
-//! knows a network or a tensor library: whoever has them implements [`Engine`].
+//! knows a tensor library: whoever has one implements [`Engine`].
 //!
 //! | file | what |
 //! |---|---|
 //! | [`verdict`] | one verdict an image from bound and attack; counts and their order |
 //! | [`decide`](mod@decide) | a batch: who is attacked, what is kept |
+//! | [`cascade`] | one question of any network: the stages that try to decide it |
+//! | [`images`] | an image in its box: interval bounds, and the search where they and the attack leave it open |
 //! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
-//! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable |
+//! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable; `times.csv` |
+//! | [`shards`] | parts of a verification, joined |
 //! | [`stack`] | `counterexamples.npy` |
 
 #![warn(clippy::missing_errors_doc)]
 
 pub mod cascade;
 pub mod decide;
+pub mod images;
+mod interval;
 pub mod radius;
+pub mod shards;
 pub mod stack;
 pub mod store;
 pub mod verdict;
 
+pub use cascade::{Arithmetic, Settings, Stage};
 pub use decide::{AttackCertified, Counterexample, Decided, Engine, decide};
+pub use images::{Certifier, Searched, pixel_box};
 pub use radius::{CertifiedRadius, RadiusSummary, bisect};
 pub use stack::Stack;
-pub use store::Store;
-pub use verdict::{Attacked, ImageVerdict, ROUNDING, Summary, Verdict, certifies, check_order, judge};
+pub use store::{Store, Times};
+pub use verdict::{
+    Attacked, Evidence, ImageVerdict, ROUNDING, StageCount, Summary, Verdict, certifies, check_order, judge,
+};
 
 /// The code of the README compiles and runs.
 #[cfg(doctest)]
