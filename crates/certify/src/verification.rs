@@ -28,6 +28,13 @@ const ATTACK: &str = "autopgd and squares, 2";
 /// The version of bounds and search.
 const BOUNDS: &str = "interval bounds in f64, 1";
 
+/// Steps of the attack, unless something else is asked for.
+pub const STEPS: u64 = 200;
+/// Its starts.
+pub const RESTARTS: u64 = 10;
+/// The time for the search on an image.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What is asked of every image.
 #[derive(Debug, Clone)]
 pub enum Asked {

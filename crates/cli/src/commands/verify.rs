@@ -3,7 +3,6 @@
 //! A signal is answered at once and abandons the image in work.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use temper::SCHEMA;
@@ -11,7 +10,7 @@ use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_bounds::attack::Attack;
 use temper_bounds::verdict::Question;
-use temper_certify::verification::{Asked, Verification};
+use temper_certify::verification::{Asked, RESTARTS, STEPS, TIMEOUT, Verification};
 use temper_certify::{images, open};
 use temper_verify::shards::{self, Shard};
 use temper_verify::store::{self, Kind, StageSeconds, certified_radii, times};
@@ -21,12 +20,6 @@ use crate::args::{self, VerifyCommand, VerifyMerge};
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
-
-/// Of the attack of a verification, unless something else is asked for.
-const STEPS: u64 = 200;
-const RESTARTS: u64 = 10;
-/// The time limit for an image.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the command.
 pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
