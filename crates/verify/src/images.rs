@@ -10,12 +10,14 @@ use temper_graph::{Computation, InputBox, Network, Property};
 
 use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, decide_properties};
 use crate::decide::Counterexample;
-use crate::interval::least_margin;
+use crate::margins::Margins;
 use crate::radius::{CertifiedRadius, bisect};
 use crate::verdict::{ImageVerdict, Verdict, certifies};
 
-/// Images that are bounded before anyone is asked whether to go on.
-const AT_ONCE: usize = 64;
+/// Images that are bounded together, as rows of one product.
+const TOGETHER: usize = 8;
+/// How many times as many are bounded before anyone is asked whether to go on.
+const PARALLEL: usize = 16;
 
 /// All images whose pixels differ by at most `eps` from these, cut to [0, 1]. `eps` may be within a few roundings of what was meant, as
 /// 8/255 is: the ends lie outside of it, the certain ones inside.
@@ -39,6 +41,7 @@ pub fn pixel_box(pixels: &[f32], eps: f64) -> InputBox {
 /// A network that reads pixels in [0, 1], ready to be asked about images.
 pub struct Certifier {
     computation: Computation,
+    margins: Margins,
 }
 
 /// What a search has come to.
@@ -58,7 +61,8 @@ impl Certifier {
     /// # Errors
     /// Weights that are not finite.
     pub fn new(network: &Network) -> Result<Self> {
-        Ok(Self { computation: network.computation()? })
+        let computation = network.computation()?;
+        Ok(Self { margins: Margins::new(&computation), computation })
     }
 
     /// The network as the search sees it.
@@ -77,17 +81,20 @@ impl Certifier {
         stop: &dyn Fn() -> bool,
     ) -> Option<Vec<f64>> {
         let size = self.computation.inputs();
+        let bound = |(first, labels): (usize, &[u32])| {
+            let input = |i: usize| pixel_box(&pixels[i * size..][..size], eps[i]);
+            let boxes: Vec<InputBox> = (first..first + labels.len()).map(input).collect();
+            self.margins.least(&boxes, labels, arithmetic)
+        };
         let mut bounds = Vec::with_capacity(labels.len());
-        for first in (0..labels.len()).step_by(AT_ONCE) {
+        for (n, round) in labels.chunks(TOGETHER * PARALLEL).enumerate() {
             if stop() {
                 return None;
             }
-            let bound = |i: usize| {
-                let input = pixel_box(&pixels[i * size..][..size], eps[i]);
-                least_margin(&self.computation, &input, labels[i] as usize, arithmetic)
-            };
-            let images = first..labels.len().min(first + AT_ONCE);
-            bounds.extend(images.into_par_iter().map(bound).collect::<Vec<f64>>());
+            let first = |i: usize| (n * PARALLEL + i) * TOGETHER;
+            let found: Vec<Vec<f64>> =
+                round.par_chunks(TOGETHER).enumerate().map(|(i, labels)| bound((first(i), labels))).collect();
+            bounds.extend(found.into_iter().flatten());
         }
         Some(bounds)
     }

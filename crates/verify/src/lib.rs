@@ -7,6 +7,7 @@
 //! | [`decide`](mod@decide) | a batch: who is attacked, what is kept |
 //! | [`cascade`] | one question of any network: the stages that try to decide it |
 //! | [`images`] | an image in its box: interval bounds, and the search where they and the attack leave it open |
+//! | [`engine`] | bounds: intervals, linear bounds, their optimisation; each in plain or sound arithmetic |
 //! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
 //! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable; `times.csv` |
 //! | [`shards`] | parts of a verification, joined |
@@ -16,8 +17,9 @@
 
 pub mod cascade;
 pub mod decide;
+pub mod engine;
 pub mod images;
-mod interval;
+mod margins;
 pub mod radius;
 pub mod shards;
 pub mod stack;
