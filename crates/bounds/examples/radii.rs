@@ -6,11 +6,11 @@ use temper_base::Result;
 use temper_base::random::Stream;
 use temper_bounds::attack::{Attack, attack_images};
 use temper_bounds::boxes::Images;
-use temper_bounds::ibp::Bound;
 use temper_bounds::radius::radii;
 use temper_graph::{BatchNorm, by_name};
 use temper_model::Classifier;
 use temper_model::image::ImageInit;
+use temper_verify::Arithmetic;
 
 const SHAPE: [usize; 3] = [1, 12, 12];
 const IMAGES: usize = 4;
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let none = Attack { restarts: 0, ..Attack::default() };
     let classes: Vec<u32> =
         attack_images(&net, batch(&[0; IMAGES]), 0.0, &none, &device)?.iter().map(|found| found.clean_class).collect();
-    for (image, radius) in radii(&net, batch(&classes), 0.5, 16, Bound::Ibp, &device)?.iter().enumerate() {
+    for (image, radius) in radii(&net, batch(&classes), 0.5, 16, Arithmetic::Sound)?.iter().enumerate() {
         match radius.certified {
             Some(eps) => println!("image {image}: class {} for every change of at most {eps:.5}", classes[image]),
             None => println!("image {image}: nothing is certified"),

@@ -24,8 +24,6 @@ pub enum Bound {
     Best,
 }
 
-temper_base::names!(Bound { Ibp = "ibp", Best = "best" });
-
 impl Bound {
     /// Lower bounds of the margins `z_y - z_j`, 0 for j = y, `[N, K]`; the trace has S = 3.
     pub fn margins(self, net: &Classifier, trace: &Trace, labels: &[u32]) -> Tensor<2> {

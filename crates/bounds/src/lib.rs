@@ -9,9 +9,9 @@
 //! * [`verdict`]: bound and attack together, one outcome an image, counted.
 //! * [`radius`]: the largest certified eps of an image.
 //!
-//! Bounds are computed in single precision, rounded to nearest, and nothing accounts for that rounding: where weights or biases are large
-//! enough to swallow a radius, a bound can be wrong and certify an image that has another class in its box. On trained networks the
-//! error is 1e-7 to 1e-6 of the margins.
+//! Bounds on tensors, of losses and of evaluations during training, are computed in single precision, rounded to nearest, and nothing accounts
+//! for that rounding: where weights or biases are large enough to swallow a radius, a bound can be wrong. On trained networks the error is
+//! 1e-7 to 1e-6 of the margins. Verdicts and radii rest on bounds in double precision that account for it ([`temper_verify`]).
 
 #![warn(clippy::missing_errors_doc)]
 

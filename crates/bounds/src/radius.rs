@@ -1,58 +1,28 @@
 //! The largest eps at which an image is certified, by bisection, a whole batch at a time.
 
-use burn::tensor::Device;
 use temper_base::Result;
-use temper_model::image::{Classifier, Statistics};
-use temper_verify::{bisect, certifies};
+use temper_model::image::Classifier;
+use temper_verify::{Arithmetic, Certifier, Settings, Stage};
 
-use crate::boxes::{Images, boxes_each};
-use crate::ibp::Bound;
-use crate::search::Stop;
-use crate::verdict::least_margins;
+use crate::boxes::Images;
 
 pub use temper_verify::CertifiedRadius;
 
-/// The certified radius of every image of a batch between 0 and `largest`, to within `largest / 2^halvings`. Interval
-/// bounds only grow with eps, so that with [`Bound::Ibp`] the radius is the largest up to that; with any bound the
-/// image is certified at the value given.
+/// The certified radius of every image of a batch between 0 and `largest`, to within `largest / 2^halvings`, by interval bounds, which
+/// only grow with eps.
 ///
 /// # Errors
-/// If the images do not fit the network, as [`Images::check`] says.
+/// If the images do not fit the network, as [`Images::check`] says, and weights that are not finite.
 pub fn radii(
     net: &Classifier,
     images: Images,
     largest: f64,
     halvings: usize,
-    bound: Bound,
-    device: &Device,
+    arithmetic: Arithmetic,
 ) -> Result<Vec<CertifiedRadius>> {
-    let found = radii_until(net, images, largest, halvings, bound, &|| false, device)?;
+    images.check(net.config.input, net.config.classes)?;
+    let settings = Settings { stages: vec![Stage::Ibp], arithmetic, ..Settings::default() };
+    let certifier = Certifier::new(&net.to_network())?;
+    let found = certifier.radii(images.pixels, images.labels, largest, halvings, &settings, &|| false)?;
     Ok(found.expect("nothing stops it"))
-}
-
-/// The same; `stop` is asked between passes, and `None` comes back once it has said so.
-///
-/// # Errors
-/// As [`radii`].
-pub fn radii_until(
-    net: &Classifier,
-    images: Images,
-    largest: f64,
-    halvings: usize,
-    bound: Bound,
-    stop: Stop,
-    device: &Device,
-) -> Result<Option<Vec<CertifiedRadius>>> {
-    let shape = images.check(net.config.input, net.config.classes)?;
-    let n = shape[0];
-    if n == 0 {
-        return Ok(Some(Vec::new()));
-    }
-    let certified = |eps: &[f64]| {
-        let x = boxes_each(images.pixels, shape, eps, &net.mean, &net.std, device);
-        let trace = net.trace_plain(x, Statistics::Running);
-        let least = least_margins(&bound.margins(net, &trace, images.labels), images.labels);
-        least.into_iter().map(certifies).collect::<Vec<bool>>()
-    };
-    bisect(n, largest, halvings, &|eps| Ok(certified(eps)), stop)
 }

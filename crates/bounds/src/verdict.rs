@@ -1,54 +1,64 @@
-//! Verdicts on tensors: the engine of [`temper_verify`] for a network and a batch of images.
+//! Verdicts on tensors: the engine of [`temper_verify`] for a network and a batch of images. The attack computes on tensors; what
+//! certifies is computed in double precision on plain numbers.
 
 use burn::tensor::{Device, Tensor};
 use temper_base::Result;
-use temper_model::image::{Classifier, Statistics};
+use temper_model::image::Classifier;
 use temper_ops::attack as ops;
-use temper_verify::{Engine, decide};
+use temper_verify::{Arithmetic, Certifier, Engine, Stage, decide};
 
 use crate::attack::{Attack, Goal, Target, constant, margins};
-use crate::boxes::{Images, boxes};
+use crate::boxes::Images;
 use crate::floats;
-use crate::ibp::Bound;
 use crate::search::{Stop, search};
 
 pub use temper_verify::{
-    AttackCertified, Attacked, Counterexample, Decided, ImageVerdict, ROUNDING, Summary, Verdict, check_order, judge,
+    AttackCertified, Attacked, Counterexample, Decided, ImageVerdict, ROUNDING, Settings, Summary, Verdict,
+    check_order, judge,
 };
 
 /// What a verdict is asked about.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     /// Radius of the box.
     pub eps: f64,
-    /// The bound that may certify.
-    pub bound: Bound,
+    /// The stages, and the sense in which a proof has to hold. Attack and interval bounds are run here, a batch at a time.
+    pub settings: Settings,
     /// The attack.
     pub attack: Attack,
     /// Whom it is run on.
     pub attack_certified: AttackCertified,
 }
 
-/// Decides every image of a batch, in evaluation mode.
+impl Question {
+    /// Whether this stage is one of those that are tried.
+    pub fn has(&self, stage: Stage) -> bool {
+        self.settings.stages.contains(&stage)
+    }
+}
+
+/// Decides every image of a batch, in evaluation mode, by attack and interval bounds.
 ///
 /// # Errors
-/// If the images do not fit the network, as [`Images::check`] says.
+/// If the images do not fit the network, as [`Images::check`] says, and weights that are not finite.
 pub fn verify_batch(
     net: &Classifier,
     images: Images,
     question: &Question,
     device: &Device,
 ) -> Result<Vec<ImageVerdict>> {
-    let decided = verify_until(net, images, question, &|| false, device)?;
+    let certifier = Certifier::new(&net.to_network())?;
+    let decided = verify_until(net, &certifier, images, question, &|| false, device)?;
     Ok(decided.expect("nothing stops it").verdicts)
 }
 
-/// The same with counterexamples. `stop` is asked between passes; `None` once it has said so: the batch is abandoned.
+/// The same with counterexamples; `certifier` is of the same network. `stop` is asked between passes; `None` once it has said so: the batch is abandoned.
 ///
 /// # Errors
 /// As [`verify_batch`].
 pub fn verify_until(
     net: &Classifier,
+    certifier: &Certifier,
     images: Images,
     question: &Question,
     stop: Stop,
@@ -56,14 +66,16 @@ pub fn verify_until(
 ) -> Result<Option<Decided>> {
     images.check(net.config.input, net.config.classes)?;
     let Question { attack, attack_certified, .. } = *question;
-    let attacks =
-        |i: usize, clean: &Attacked, bound: f32| attack_certified.attacks(clean, bound, attack.seed, images.indices[i]);
-    decide(&Asked { net, images, question, stop, device }, &attacks)
+    let attacks = |i: usize, clean: &Attacked, bound: Option<f64>| {
+        question.has(Stage::Attack) && attack_certified.attacks(clean, bound, attack.seed, images.indices[i])
+    };
+    decide(&Asked { net, certifier, images, question, stop, device }, &attacks)
 }
 
 /// A question about a batch of images.
 struct Asked<'a> {
     net: &'a Classifier,
+    certifier: &'a Certifier,
     images: Images<'a>,
     question: &'a Question,
     stop: Stop<'a>,
@@ -79,16 +91,30 @@ impl Engine for Asked<'_> {
         self.images.indices
     }
 
-    fn bounds(&self) -> Result<Option<Vec<f32>>> {
-        let Self { net, images, question, device, .. } = *self;
-        let shape = images.check(net.config.input, net.config.classes)?;
-        let x = boxes(images.pixels, shape, question.eps, &net.mean, &net.std, device);
-        let trace = net.trace_plain(x, Statistics::Running);
-        Ok(Some(least_margins(&question.bound.margins(net, &trace, images.labels), images.labels)))
+    fn bounds(&self) -> Result<Option<Vec<Option<f64>>>> {
+        let Self { certifier, images, question, stop, .. } = *self;
+        let n = images.labels.len();
+        if !question.has(Stage::Ibp) {
+            return Ok(Some(vec![None; n]));
+        }
+        let eps = vec![question.eps; n];
+        let bounds = certifier.bounds(images.pixels, images.labels, &eps, self.arithmetic(), stop);
+        Ok(bounds.map(|bounds| bounds.into_iter().map(Some).collect()))
+    }
+
+    fn arithmetic(&self) -> Arithmetic {
+        self.question.settings.arithmetic
+    }
+
+    fn refutes(&self, place: usize, found: Option<&[f32]>) -> bool {
+        let Self { certifier, images, question, .. } = *self;
+        let size = images.shape.iter().product::<usize>();
+        let image = &images.pixels[place * size..][..size];
+        certifier.refutes(found.unwrap_or(image), image, question.eps, images.labels[place], self.arithmetic())
     }
 
     fn clean(&self) -> Result<Option<Vec<Attacked>>> {
-        let Self { net, images, question, stop, device } = *self;
+        let Self { net, images, question, stop, device, .. } = *self;
         // Without a start: margin and class of the clean images.
         let none = Attack { restarts: 0, ..question.attack };
         let found = search(net, images, question.eps, &none, Goal::Misclassify, stop, device)?;
@@ -96,7 +122,7 @@ impl Engine for Asked<'_> {
     }
 
     fn attack(&self, places: &[usize]) -> Result<Option<(Vec<Attacked>, Vec<f32>)>> {
-        let Self { net, images, question, stop, device } = *self;
+        let Self { net, images, question, stop, device, .. } = *self;
         let (pixels, labels, indices) = images.choose(places);
         let chosen = Images { pixels: &pixels, labels: &labels, indices: &indices, ..images };
         let found = search(net, chosen, question.eps, &question.attack, Goal::Misclassify, stop, device)?;

@@ -19,7 +19,7 @@ use temper_bounds::verdict::least_margins;
 use temper_model::Classifier;
 use temper_model::image::Statistics;
 use temper_record::event::Values;
-use temper_verify::{Attacked, Engine, Verdict, certifies, check_order, decide};
+use temper_verify::{Arithmetic, Attacked, Engine, Verdict, certifies, check_order, decide};
 
 use super::step::Batch;
 
@@ -168,8 +168,16 @@ impl Engine for Bounded<'_> {
         &self.seen.indices
     }
 
-    fn bounds(&self) -> Result<Option<Vec<f32>>> {
-        Ok(Some(self.bounds.clone()))
+    fn bounds(&self) -> Result<Option<Vec<Option<f64>>>> {
+        Ok(Some(self.bounds.iter().map(|bound| Some(f64::from(*bound))).collect()))
+    }
+
+    fn arithmetic(&self) -> Arithmetic {
+        Arithmetic::Real
+    }
+
+    fn refutes(&self, _: usize, _: Option<&[f32]>) -> bool {
+        true
     }
 
     fn clean(&self) -> Result<Option<Vec<Attacked>>> {
@@ -212,14 +220,16 @@ impl AtRadius {
     /// Adds a batch with these margins. False if it was interrupted.
     fn add(&mut self, seen: &Seen, margins: &Tensor<2>) -> Result<bool> {
         let bounds = least_margins(margins, &seen.batch.labels);
-        let open = |clean: &Attacked, bound: f32| clean.clean_margin > 0.0 && !certifies(bound);
+        let proved = |bound: Option<f64>| bound.is_some_and(certifies);
+        let open = |clean: &Attacked, bound| clean.clean_margin > 0.0 && !proved(bound);
         let attacked = seen.settings.attack_images as u64;
-        let attacks = |i: usize, clean: &Attacked, bound: f32| open(clean, bound) && seen.indices[i] < attacked;
+        let attacks = |i: usize, clean: &Attacked, bound| open(clean, bound) && seen.indices[i] < attacked;
         let Some(decided) = decide(&Bounded { seen, eps: self.eps, bounds }, &attacks)? else { return Ok(false) };
         for (verdict, clean) in decided.verdicts.iter().zip(&seen.clean) {
             let (bound, margin) = (verdict.bound, verdict.clean_margin);
-            if verdict.error.is_some() && certifies(bound) && margin <= 0.0 {
+            if verdict.verdict == Verdict::Error && proved(bound) && margin <= 0.0 {
                 let place = format!("image {} of {}", verdict.index, seen.set);
+                let bound = bound.unwrap_or_default();
                 let why =
                     format!("it is certified with a margin of at least {bound}, but its clean margin is {margin}");
                 return Err(Problem::training("evaluate", place, why)

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`methods`], [`method`], [`step`] | how a network is trained: a method a file, what all have; one update |
 //! | [`evaluate`] | standard, attacked and certified error |
-//! | [`task`] | both as the task of a run |
+//! | [`cascade`] | all stages on the first test images, at the end |
+//! | [`task`] | all as the task of a run |
 //! | `checkpoint` | what a checkpoint holds |
 //! | [`cost`] | memory and time of an update |
 //! | [`spec`] | a recipe as typed values, and its keys |
@@ -12,11 +13,12 @@
 //! | [`images`] | the images of a run, and the manifest that it keeps of them |
 //! | [`start`] | what it adds to the starts of a run: images, network, first weights, radius |
 //! | [`plan`] | what a recipe does and costs |
-//! | [`verification`] | verdicts and radii of a run, batch by batch into a folder |
+//! | [`verification`] | verdicts and radii of a run, image by image into a folder |
 //! | [`open`], [`layers`] | a network to look at, and what the intervals do in each of its layers |
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod cascade;
 mod checkpoint;
 pub mod cost;
 pub mod evaluate;

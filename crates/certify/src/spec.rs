@@ -2,17 +2,19 @@
 //! radius are in [`network`], [`method`] and [`radius`].
 
 use std::fmt;
+use std::time::Duration;
 
 use temper_base::{Problem, Problems, Result};
 use temper_graph::NetworkConfig;
 use temper_recipe::Kind::{Bool, Choice, Float, Int, Text};
-use temper_recipe::Range::ZeroToBelowOne;
+use temper_recipe::Range::{AboveZero, ZeroToBelowOne};
 use temper_recipe::Refers::Content;
 use temper_recipe::{Check, Key, Kind, Origin, Recipe, Task, Value};
 use temper_schedule::{EpsSchedule, EpsShape, Length, Units};
 use temper_train::lengths::Lengths;
 use temper_train::spec::{self, RunSpec, Spec, clocks};
 
+use crate::cascade::AtTheEnd;
 use crate::evaluate::EvalSettings;
 use crate::method::{self, Method};
 use crate::methods::{self, METHODS, Named};
@@ -114,6 +116,14 @@ const OWN: &[Key] = &[
         "starts of that attack: the first from the image itself, the others from random points of its box",
     )
     .default("1"),
+    key(
+        "eval.verify_images",
+        Int(0),
+        "at the end, run all stages of a verification on at most this many test images, the first ones; 0: on none",
+    )
+    .default("0")
+    .unit("images"),
+    key("eval.verify_timeout", Float(AboveZero), "seconds for the search on one of them").default("10").unit("seconds"),
 ];
 
 /// What a recipe of certified training says.
@@ -139,6 +149,8 @@ pub struct CertifySpec {
     pub accumulation: Accumulation,
     /// How evaluations are made.
     pub eval: EvalSettings,
+    /// The verification at the end.
+    pub at_the_end: Option<AtTheEnd>,
 }
 
 /// What a recipe says of its images.
@@ -173,6 +185,7 @@ impl Spec for CertifySpec {
                 _ => None,
             })?,
         };
+        let timeout = Duration::from_secs_f64(recipe.f64("eval.verify_timeout")?.min(1e9));
         let most = |key: &str| recipe.usize(key).map(|most| Some(most).filter(|most| *most > 0));
         Ok(Self {
             network: NetworkSpec::read(recipe, named.first_weights)?,
@@ -198,6 +211,7 @@ impl Spec for CertifySpec {
                 attack_restarts: recipe.usize("eval.attack_restarts")?,
                 seed: run.seed,
             },
+            at_the_end: most("eval.verify_images")?.map(|images| AtTheEnd { images, timeout }),
             run,
         })
     }
@@ -288,6 +302,7 @@ impl CertifySpec {
         rule(self.accumulation.pieces == 1, "batch.accumulate is 1", &["batch.statistics"]);
         let attack = ["eval.attack_steps", "eval.attack_restarts"];
         rule(self.eval.attack_images == 0, "eval.attack_images is 0", &attack);
+        rule(self.at_the_end.is_none(), "eval.verify_images is 0", &["eval.verify_timeout"]);
         rule(!fresh, "the weights are those of the base run", &["init.weights", "data.normalise"]);
         rule(self.run.from.is_some(), "init.from gives the weights", &["init.weights"]);
         let idle = rules.into_iter().filter(|(idle, ..)| *idle);
@@ -307,6 +322,8 @@ pub struct Evaluated {
     pub holdout: bool,
     /// An attack.
     pub attacked: bool,
+    /// A verification at the end.
+    pub verified: bool,
 }
 
 /// What the recipe is evaluated on, be it complete or not.
@@ -314,7 +331,11 @@ pub struct Evaluated {
 /// # Errors
 /// A value of another kind.
 pub fn evaluated(recipe: &Recipe) -> Result<Evaluated> {
-    Ok(Evaluated { holdout: recipe.f64("data.holdout")? > 0.0, attacked: recipe.u64("eval.attack_images")? > 0 })
+    Ok(Evaluated {
+        holdout: recipe.f64("data.holdout")? > 0.0,
+        attacked: recipe.u64("eval.attack_images")? > 0,
+        verified: recipe.u64("eval.verify_images")? > 0,
+    })
 }
 
 /// Whether the recipe itself gives this key.

@@ -31,7 +31,7 @@ use crate::network::network;
 use crate::normalisation::{Normalisation, normalisation};
 use crate::plan;
 use crate::spec::{self, CertifySpec};
-use crate::task::CertifyTask;
+use crate::task::{CertifyTask, TEST};
 
 impl Tower for CertifyTask {
     const KIND: &'static Task = &spec::TASK;
@@ -119,7 +119,7 @@ impl Tower for CertifyTask {
         let Data { train, holdout, test, .. } = data;
         let mut sets: Vec<(String, Images)> =
             holdout.map(|images| ("validation".to_string(), images)).into_iter().collect();
-        sets.push(("test".into(), test));
+        sets.push((TEST.into(), test));
         Ok(Self {
             net,
             optimizer,
@@ -134,6 +134,7 @@ impl Tower for CertifyTask {
             precise_batch_norm: spec.precise_batch_norm,
             sets,
             eval: spec.eval,
+            at_the_end: spec.at_the_end.map(|asked| (lengths.stop, asked)),
             seed,
             device: device.clone(),
             fresh_statistics: None,

@@ -15,12 +15,16 @@ use temper_train::checkpoint::State;
 use temper_train::optimizer::Optimizer;
 use temper_train::trainer::{MayBegin, Task};
 
+use super::cascade::{AtTheEnd, cascade};
 use super::checkpoint;
 use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
 use super::method::Method;
 use super::radius::EpsAt;
 use super::step::{self, Accumulation, Batch, Update, train_step};
+
+/// The name of the test set.
+pub(crate) const TEST: &str = "test";
 
 /// Images that begin to say how fast this machine is, where nothing else does; batch norms need two.
 const SAMPLED: usize = 2;
@@ -53,6 +57,8 @@ pub struct CertifyTask {
     pub sets: Vec<(String, Images)>,
     /// How they are evaluated.
     pub eval: EvalSettings,
+    /// The update after which all stages are run on the first images of the test set, and on how many; `None` if on none.
+    pub at_the_end: Option<(u64, AtTheEnd)>,
     /// Of augmentation and of attacks that are trained against.
     pub seed: u64,
     /// Where it runs.
@@ -123,7 +129,16 @@ impl Task for CertifyTask {
         });
         // The radius of the update that was made last: what the network has been trained for so far.
         let current = self.eps.at(state.step);
-        evaluate(&self.net, name, batches, self.eps.target, current, &self.eval, interrupted, &self.device)
+        let Self { net, eval, device, .. } = self;
+        let eps = self.eps.target;
+        let values = evaluate(net, name, batches, eps, current, eval, interrupted, device)?;
+        let at_the_end = self.at_the_end.filter(|(step, _)| *step == state.step && name == TEST);
+        let (Some(mut values), Some((_, asked))) = (values.clone(), at_the_end) else { return Ok(values) };
+        let found = cascade(net, name, images, eps, asked, eval.seed, rows, interrupted, device)?;
+        Ok(found.map(|found| {
+            found.iter().for_each(|(name, value)| values.set(name, value));
+            values
+        }))
     }
 
     fn judged_by(&self, state: &State) -> Option<(String, &'static str)> {

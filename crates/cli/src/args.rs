@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use temper_data::images::known::KNOWN;
 use temper_schedule::Length;
+use temper_verify::{Arithmetic, Stage};
 
 /// Training runs whose warmup decides the outcome.
 #[derive(Parser, Debug)]
@@ -197,9 +198,13 @@ pub struct Eval {
 
 /// `temper verify`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Verify {
+    #[command(subcommand)]
+    pub command: Option<VerifyCommand>,
     /// A run of certified training: DIR, DIR@STEP or DIR@best.
-    pub run: String,
+    #[arg(required = true)]
+    pub run: Option<String>,
     /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
     #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
     pub eps: Option<String>,
@@ -209,27 +214,30 @@ pub struct Verify {
     /// Verify only the first N images.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
-    /// Which bound may certify: "ibp", or "best", which takes the larger of the interval and the CROWN-IBP bound for each margin.
-    #[arg(long, default_value = "ibp", value_parser = ["ibp", "best"])]
-    pub bound: String,
-    /// Which images to attack besides those that are classified right and not certified: a "tenth" of the certified ones,
-    /// "all" images, or no others ("uncertified").
-    #[arg(long, default_value = "tenth", value_parser = ["tenth", "all", "uncertified"], conflicts_with = "radius")]
-    pub attack: String,
-    /// Steps from each start of the attack (AutoPGD, whose step size halves).
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
-    pub steps: u64,
+    /// Verify a part of the images: of N parts number I, counted from 0. `temper verify merge` joins them.
+    #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
+    pub shard: Option<String>,
+    #[command(flatten)]
+    pub search: Search,
+    /// Which images to attack besides those that are classified right and not certified by intervals: a "tenth" of the certified ones,
+    /// "all" images, or no others ("uncertified") [default: tenth].
+    #[arg(long, value_parser = ["tenth", "all", "uncertified"], conflicts_with = "radius")]
+    pub attack: Option<String>,
+    /// Steps from each start of the attack (AutoPGD, whose step size halves) [default: 200].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
+    pub steps: Option<u64>,
     /// Starts of the attack: the first from the image itself, most others each towards one class, the last two (of 2 to 5 starts, one)
-    /// a random search that needs no gradient.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
-    pub restarts: u64,
-    /// Instead of verdicts, find the largest certified radius of every image up to --eps, by bisection. Nothing is attacked.
+    /// a random search that needs no gradient [default: 10].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "radius")]
+    pub restarts: Option<u64>,
+    /// Instead of verdicts, find the largest certified radius of every image up to --eps, by bisection. Nothing is attacked; the stages
+    /// may be ibp (the default) and crown.
     #[arg(long)]
     pub radius: bool,
     /// Steps of the bisection: the radius is found to EPS over 2^N.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=40), requires = "radius")]
     pub halvings: u64,
-    /// Images in one pass; a kill loses at most that many verdicts.
+    /// Images in one pass of bounds and attack. A kill loses at most these passes, and of verdicts at most the one in work.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub batch: u64,
     /// The folder for the verdicts [default: verify/step-STEP-eps-EPS in the run, followed by every setting that differs from its default].
@@ -238,6 +246,66 @@ pub struct Verify {
     /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
+    /// What there was before --stages.
+    #[arg(long, hide = true)]
+    pub bound: Option<String>,
+}
+
+/// What a verification may use, and what its proofs have to hold.
+#[derive(Args, Debug)]
+pub struct Search {
+    /// The stages to try, in this order: attack, ibp, crown, alpha, bab [default: all].
+    #[arg(long, value_name = "STAGE,...", value_delimiter = ',', value_parser = PossibleValuesParser::new(Stage::NAMES))]
+    pub stages: Vec<String>,
+    /// Seconds for the search on one image [default: 30].
+    #[arg(long, value_name = "SECONDS", value_parser = duration, allow_hyphen_values = true)]
+    pub timeout: Option<Duration>,
+    /// In which sense proofs hold: "real" (plain arithmetic), "sound" (of the network over the real numbers, whatever is rounded),
+    /// "float32" (besides, of every execution in single precision).
+    #[arg(long, default_value = "sound", value_parser = PossibleValuesParser::new(Arithmetic::NAMES))]
+    pub arithmetic: String,
+    /// Domains that branch and bound may visit for one image: a budget that hangs on no clock [default: no limit].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_domains: Option<u64>,
+    /// Memory for branch and bound, e.g. 500M or 4G [default: 4G].
+    #[arg(long, value_name = "SIZE", value_parser = bytes, allow_hyphen_values = true)]
+    pub memory: Option<u64>,
+}
+
+/// `temper verify merge`.
+#[derive(Subcommand, Debug)]
+pub enum VerifyCommand {
+    /// Join the parts of a verification (--shard) into what one run would have left.
+    Merge(VerifyMerge),
+}
+
+/// `temper verify merge`.
+#[derive(Args, Debug)]
+pub struct VerifyMerge {
+    /// The folders of all parts.
+    #[arg(required = true, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// The folder for the joined verdicts.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A number of bytes: `500M`, `4G`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let (number, unit) = [("K", 10), ("M", 20), ("G", 30), ("T", 40)]
+        .iter()
+        .find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, *bits)))
+        .unwrap_or((text, 0));
+    let bytes = number.parse::<f64>().map_or(f64::NAN, |number| number * f64::from(2.0f32).powi(unit));
+    if (1e6..=1e15).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err("not a size from 1M up, such as 500M or 4G".into())
+    }
 }
 
 /// `temper inspect`.

@@ -231,11 +231,12 @@ fn verdicts_and_their_counts() {
     let rows = csv(&folder, "all/verdicts.csv");
     assert_eq!(rows.len(), 60);
     let count = |outcome: &str| rows.iter().filter(|row| row[3] == outcome).count();
+    assert_eq!(result["timeouts"], count("timeout"));
     for outcome in ["misclassified", "attacked", "certified", "unknown"] {
         assert_eq!(result[outcome], count(outcome), "{outcome}");
     }
     assert_eq!((&result["images"], &result["errors"]), (&60.into(), &0.into()));
-    let errors = ["standard_error", "pgd_error", "certified_error"].map(|error| result[error].as_f64().unwrap());
+    let errors = ["standard_error", "robust_error", "certified_error"].map(|error| result[error].as_f64().unwrap());
     assert!(errors.is_sorted(), "{errors:?}");
     assert_eq!(errors[0], 100.0 * count("misclassified") as f64 / 60.0);
     assert_eq!(errors[2], 100.0 * (60 - count("certified")) as f64 / 60.0);
@@ -247,22 +248,45 @@ fn verdicts_and_their_counts() {
     }
     // All were attacked; the certified ones in vain, with a margin that is no less than the bound.
     for row in &rows {
-        let [bound, margin]: [f32; 2] = [&row[5], &row[6]].map(|cell| cell.parse().unwrap());
+        let [bound, margin]: [f32; 2] = [&row[7], &row[8]].map(|cell| cell.parse().unwrap());
         assert!(bound <= margin + 1e-5, "{row:?}");
         assert_eq!(row[1] == row[2], row[3] != "misclassified", "{row:?}");
     }
     let text = folder.ok(&[&["verify", "base", "--out", "all", "--attack", "all"], &ATTACK[..]].concat());
-    says_all(&text, &["60 images of fashion-mnist, eps 0.02", "not rounding-sound", "certified error"]);
+    let says =
+        ["60 images of fashion-mnist, eps 0.02", "sound: certificates hold for the network over the real numbers"];
+    says_all(&text, &[&says[..], &["certified error", "robust error", "(targeted and gradient-free)"]].concat());
+    // What each stage decided, in the CSV file and in the summary.
+    let by = |stage: &str, outcome: &str| rows.iter().filter(|row| row[4] == stage && row[3] == outcome).count();
+    for stage in ["attack", "ibp", "crown", "alpha", "bab"] {
+        let told = &result["stages"][stage];
+        assert_eq!(
+            (&told["certified"], &told["attacked"]),
+            (&by(stage, "certified").into(), &by(stage, "attacked").into())
+        );
+        assert!(told["seconds"].as_f64().unwrap() >= 0.0);
+    }
+    assert!(by("ibp", "certified") > 5, "{result}");
+    assert!(rows.iter().all(|row| (row[5] == "sound") == (row[3] == "certified")));
+    assert_eq!(csv(&folder, "all/times.csv").len(), 60);
 
     // The size of a batch and the attack decide no certificate, and the better bound loses none.
     let tenth = verify(&folder, "base", "tenth", &ATTACK);
     assert_eq!(tenth["certified"], result["certified"]);
     let none = verify(&folder, "base", "none", &[&ATTACK[..], &["--attack", "uncertified"]].concat());
     assert_eq!(none["certified"], result["certified"]);
-    let best = verify(&folder, "base", "best", &[&ATTACK[..], &["--bound", "best"]].concat());
-    assert!(best["certified"].as_u64() >= result["certified"].as_u64(), "{best}");
-    for (row, best) in rows.iter().zip(csv(&folder, "best/verdicts.csv")) {
-        assert!(row[3] != "certified" || best[3] == "certified", "{row:?} {best:?}");
+    // Fewer stages certify no more, plain arithmetic no less.
+    let ibp = verify(&folder, "base", "ibp", &["--stages", "ibp"]);
+    assert!(ibp["certified"].as_u64() <= result["certified"].as_u64(), "{ibp}");
+    assert_eq!((&ibp["attacked"], &ibp["standard_error"]), (&0.into(), &result["standard_error"]));
+    assert_eq!(ibp["stages"].as_object().unwrap().keys().collect::<Vec<_>>(), ["ibp"]);
+    for (row, ibp) in rows.iter().zip(csv(&folder, "ibp/verdicts.csv")) {
+        assert!(ibp[3] != "certified" || (row[3] == "certified" && row[4] == "ibp"), "{row:?} {ibp:?}");
+    }
+    for (arithmetic, certified) in [("real", true), ("float32", false)] {
+        let other = verify(&folder, "base", arithmetic, &["--stages", "ibp", "--arithmetic", arithmetic]);
+        let (other, sound) = (other["certified"].as_u64().unwrap(), ibp["certified"].as_u64().unwrap());
+        assert!(if certified { other >= sound } else { other <= sound && other > 0 }, "{arithmetic}: {other} {sound}");
     }
     // In a box of radius 0 is the image alone.
     let zero = verify(&folder, "base", "zero", &[&ATTACK[..], &["--eps", "0"]].concat());
@@ -295,7 +319,7 @@ fn a_killed_verify_goes_on() {
     let done = folder.temper(&[&["verify", "base", "--out", &out, "--json"], &slow[..]].concat());
     assert_eq!(done.code, 0, "{}", done.err);
     says_all(&done.err, &["of 60 images have verdicts already"]);
-    assert_eq!(json(&done.out)["pgd_error"], whole["pgd_error"]);
+    assert_eq!(json(&done.out)["robust_error"], whole["robust_error"]);
     let verdicts = |out: &str| folder.read(&format!("{out}/verdicts.csv"));
     assert!(verdicts(&out) == verdicts("whole"));
 
@@ -312,7 +336,12 @@ fn a_killed_verify_goes_on() {
         (&["--steps", "61", "--batch", "4", "--restarts", "4", "--attack", "all"][..], "steps = 60, now it is 61"),
         (&[&slow[..], &["--eps", "0.03"]].concat(), "eps = 0.02, now it is 0.03"),
         (&[&slow[..], &["--images", "50"]].concat(), "images = 60, now it is 50"),
-        (&[&slow[..], &["--bound", "best"]].concat(), "bound = \"ibp\", now it is \"best\""),
+        (&[&slow[..], &["--stages", "attack,ibp"]].concat(), "now it is [\"attack\",\"ibp\"]"),
+        (&[&slow[..], &["--arithmetic", "real"]].concat(), "arithmetic = \"sound\", now it is \"real\""),
+        (&[&slow[..], &["--timeout", "7"]].concat(), "timeout = 30.0, now it is 7.0"),
+        (&[&slow[..], &["--max-domains", "7"]].concat(), "max_domains = null, now it is 7"),
+        (&[&slow[..], &["--memory", "1G"]].concat(), "memory = 4294967296, now it is 1073741824"),
+        (&[&slow[..], &["--shard", "0/2"]].concat(), "shard = \"0/1\", now it is \"0/2\""),
     ] {
         folder.fails(
             &[&["verify", "base", "--out", "whole"], extra].concat(),
@@ -324,6 +353,40 @@ fn a_killed_verify_goes_on() {
     // A file that is something else is left alone.
     change(&folder, "whole/verdicts.csv", |bytes| bytes.splice(..5, *b"wrong").for_each(drop));
     folder.fails(&[&["verify", "base", "--out", "whole"], &slow[..]].concat(), 2, &["whole/verdicts.csv", "hint: "]);
+}
+
+/// Three parts of a verification, one of them killed on the way, are one verification when they are joined.
+#[test]
+fn parts_are_joined() {
+    let folder = with_base();
+    let quick = [&ATTACK[..], &["--batch", "8"]].concat();
+    let whole = verify(&folder, "base", "whole", &quick);
+    for part in ["0/3", "1/3", "2/3"] {
+        let args = [&["verify", "base", "--shard", part], &quick[..]].concat();
+        folder.ok(&args);
+    }
+    let name = |part: usize| format!("base/verify/step-40-eps-0.02-steps-5-restarts-2-shard-{part}-of-3-batch-8");
+    let [a, b, c] = [0, 1, 2].map(name);
+    // A part that did not come to its end is not joined.
+    let lines = folder.read(&format!("{b}/verdicts.csv"));
+    change(&folder, &format!("{b}/verdicts.csv"), |bytes| bytes.truncate(bytes.len() - 3));
+    let join = ["verify", "merge", a.as_str(), &b, &c, "--out", "joined", "--json"];
+    folder.fails(&join, 2, &["part 1/3 has verdicts on ", "hint: "]);
+    folder.ok(&[&["verify", "base", "--shard", "1/3"], &quick[..]].concat());
+    assert!(folder.read(&format!("{b}/verdicts.csv")) == lines);
+    let joined = json(&folder.ok(&join));
+    for file in ["verdicts.csv", "verdicts-question.json", "counterexamples.npy"] {
+        assert!(folder.read(&format!("joined/{file}")) == folder.read(&format!("whole/{file}")), "{file}");
+    }
+    for key in ["question", "images", "robust_error", "certified_error", "unknown", "timeouts"] {
+        assert_eq!(joined[key], whole[key], "{key}");
+    }
+    // The same command goes on with what was joined.
+    assert_eq!(verify(&folder, "base", "joined", &quick)["certified"], whole["certified"]);
+    folder.fails(&["verify", "merge", &a, &b, "--out", "two"], 2, &["part 2/3 is missing", "hint: "]);
+    for wrong in ["3/3", "1", "-1/3"] {
+        folder.fails(&["verify", "base", "--shard", wrong], 2, &[wrong, "hint: parts are counted from 0"]);
+    }
 }
 
 #[test]

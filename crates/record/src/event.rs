@@ -67,7 +67,8 @@ pub enum Event {
         /// `pgd_images`), `certified_error`; `pgd_error_current` and `certified_error_current` at `eps_current`, the radius
         /// of the schedule; `rounding`, the number of images on which bounds and clean pass differ by rounding;
         /// `clean_loss`, `robust_loss`; and for every ReLU layer NAME the shares `active.NAME`, `unstable.NAME`,
-        /// `inactive.NAME` and the mean width `width.NAME` of the bounds before it.
+        /// `inactive.NAME` and the mean width `width.NAME` of the bounds before it. Of a verification at the end: `verified_error` of
+        /// the first `images_verified`, and for every stage `certified_by.STAGE` in per cent of them and `seconds_of.STAGE`.
         #[serde(flatten)]
         values: Values,
     },

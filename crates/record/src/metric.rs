@@ -14,7 +14,7 @@ pub use format::{cell, improves, line, title};
 /// What is known about a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
-    /// Its name in `metrics.jsonl`. Where `by_layer` is set, `.` and the name of a layer follow.
+    /// Its name in `metrics.jsonl`. Where `by_layer` is set, `.` and the name of a layer or stage follow.
     pub name: &'static str,
     /// What figures and tables call it.
     pub title: &'static str,
@@ -29,7 +29,7 @@ pub struct Metric {
     /// Whether it follows from the number of the update, as what the schedule sets and clocks do. Where updates are merged the last
     /// one has it; all other metrics are averaged.
     pub of_the_last: bool,
-    /// Whether every layer has one.
+    /// Whether every layer has one, or every stage of a verification.
     pub by_layer: bool,
     /// The task whose runs sweeps compare by it, at evaluations.
     pub compares: Option<&'static str>,
@@ -98,6 +98,18 @@ pub const STANDARD_ERROR: &str = "standard_error";
 pub const PGD_ERROR: &str = "pgd_error";
 /// The images of which the class is not proved, in per cent.
 pub const CERTIFIED_ERROR: &str = "certified_error";
+/// The same by all stages of a verification, of the first images.
+pub const VERIFIED_ERROR: &str = "verified_error";
+/// Of those, the ones that are classified wrong, in per cent.
+pub const VERIFIED_STANDARD_ERROR: &str = "verified_standard_error";
+/// The same with those that an attack or a search turned.
+pub const VERIFIED_ROBUST_ERROR: &str = "verified_robust_error";
+/// How many images these are.
+pub const IMAGES_VERIFIED: &str = "images_verified";
+/// Images that a stage certified, in per cent of those.
+pub const CERTIFIED_BY: &str = "certified_by";
+/// Seconds that a stage took.
+pub const SECONDS_OF: &str = "seconds_of";
 /// How many images an evaluation was of.
 pub const IMAGES: &str = "images";
 /// How many of them were attacked.
@@ -188,6 +200,12 @@ pub const METRICS: &[Metric] = &[
         .compares(CERTIFY)
         .shown(&[Place::Errors])
         .heading("certified error at the target epsilon"),
+    row(VERIFIED_ERROR, "certified error by all stages", Percent).is(Lower).unit("%").compares(CERTIFY),
+    row(VERIFIED_ROBUST_ERROR, "robust error by all stages", Percent).is(Lower).unit("%"),
+    row(VERIFIED_STANDARD_ERROR, "standard error of the verified images", Percent).is(Lower).unit("%"),
+    row(IMAGES_VERIFIED, "images verified by all stages", Plain),
+    row(CERTIFIED_BY, "certified by", Percent).by_layer(),
+    row(SECONDS_OF, "seconds of", Plain).by_layer(),
     row("pgd_error_current", "pgd error current", Percent)
         .is(Lower)
         .short("PGD")

@@ -2,11 +2,12 @@
 //!
 //! [`report`] makes all of it from what [`temper_record`] has read. Below it, from general to special: [`chart`] and `svg`
 //! draw panels of lines over one axis, `grid` small multiples, [`table`] writes rows three ways. `figures` and [`summary`]
-//! turn runs of language models into both, `certify` and [`errors`] those of image classifiers. Metrics go by name; nothing
+//! turn runs of language models into both, `bars` verifications, `certify` and [`errors`] those of image classifiers. Metrics go by name; nothing
 //! here knows a model.
 
 #![warn(clippy::missing_errors_doc)]
 
+mod bars;
 mod certify;
 pub mod chart;
 pub mod dots;
@@ -29,6 +30,7 @@ pub mod table;
 pub mod text;
 mod theme;
 
+pub use bars::Verified;
 pub use chart::Figure;
 pub use dots::Dots;
 pub use errors::{certified_sentence, errors_table};

@@ -7,6 +7,7 @@ use temper_base::{Problem, Result};
 use temper_record::metric::{self, LOSS, PERPLEXITY, Place};
 use temper_record::{EvalPoint, MEAN_MACRO, MEAN_MICRO, RunSeries, Unit};
 
+use crate::bars::Verified;
 use crate::table::Table;
 
 /// What a report shows. The defaults are those of a language model; image classifiers (runs of the task `certify`) have
@@ -21,6 +22,8 @@ pub struct ReportOptions {
     pub labels: Vec<(String, String)>,
     /// Further tables at the end of the part on image classifiers.
     pub extra: Vec<Extra>,
+    /// Verifications of the image classifiers, besides those that a run ends with.
+    pub verified: Vec<Verified>,
     /// Validation set of the old data. By default the first of exactly two, if any run is a branch.
     pub old: Option<String>,
     /// Validation set of the new data. By default the second of exactly two, if any run is a branch.
@@ -49,6 +52,7 @@ impl Default for ReportOptions {
             summary: None,
             labels: Vec::new(),
             extra: Vec::new(),
+            verified: Vec::new(),
             old: None,
             new: None,
             metric: LOSS.to_owned(),

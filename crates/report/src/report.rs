@@ -7,13 +7,14 @@ use temper_base::{Problem, Result, files};
 use temper_record::RunSeries;
 use temper_record::metric::CERTIFIED_ERROR;
 
+use crate::bars::{Bars, Verified};
 use crate::chart::Figure;
 use crate::options::{self, ReportOptions};
 use crate::svg::Drawing;
 use crate::{certify, errors, figures, grid, page};
 
 /// The figures that a report can have; `layers-2` and so on join them where runs have different layers.
-pub const FIGURES: [&str; 6] = ["curves", "plane", "training", "errors", "losses", "layers"];
+pub const FIGURES: [&str; 7] = ["curves", "plane", "training", "errors", "verdicts", "losses", "layers"];
 
 /// A report, not yet on disk.
 #[derive(Debug, Clone)]
@@ -65,6 +66,11 @@ impl Drawn {
         }
     }
 
+    fn bars(bars: &Bars) -> Self {
+        let [name, title, caption] = bars.names().map(str::to_owned);
+        Self { name, title, caption, keys: String::new(), svg: [bars.to_inline_svg(), bars.to_svg()] }
+    }
+
     fn grid(grid: &grid::Grid) -> Self {
         Self {
             name: grid.name.clone(),
@@ -107,8 +113,11 @@ pub fn report(runs: &[RunSeries], options: &ReportOptions) -> Result<Report> {
     if !images.is_empty() {
         let set = errors::shown_set(&images);
         let placed = options::placed(&images, options);
-        let figures = std::iter::once(certify::errors(&placed, set, options)).chain(certify::losses(&placed, options));
-        let mut figures: Vec<Drawn> = figures.map(|figure| Drawn::figure(&figure, options)).collect();
+        let mut figures = vec![Drawn::figure(&certify::errors(&placed, set, options), options)];
+        let ends = placed.iter().filter_map(|p| Verified::at_the_end(p, set));
+        let verified: Vec<Verified> = ends.chain(options.verified.iter().cloned()).collect();
+        figures.extend((!verified.is_empty()).then(|| Drawn::bars(&Bars(&verified))));
+        figures.extend(certify::losses(&placed, options).map(|figure| Drawn::figure(&figure, options)));
         figures.extend(certify::layer_grids(&placed, set, options).iter().map(Drawn::grid));
         parts.push(Part { runs: &images, figures });
     }

@@ -12,6 +12,7 @@ use temper_certify::spec::{CertifySpec, Evaluated};
 use temper_lm as lm;
 use temper_lm::spec::{LmSpec, TextSpec, keep_best};
 use temper_recipe::{Recipe, Refers, Value};
+use temper_record::metric::{PGD_ERROR, VERIFIED_ERROR};
 use temper_record::run::{At, RunRef};
 use temper_record::{CERTIFY, LM, RunSeries, metric};
 use temper_train::lengths::Lengths;
@@ -426,11 +427,12 @@ fn identity(run: &str) -> String {
 /// Metrics that an evaluation of a run records, and the sets that it is evaluated on.
 fn recorded(node: &Recipe, base: Option<&Trunk>) -> Result<(Vec<String>, Vec<&'static str>), Problems> {
     if Trains::of(node) == Trains::Classifier {
-        let Evaluated { holdout, attacked } = certify::spec::evaluated(node)?;
+        let Evaluated { holdout, attacked, verified } = certify::spec::evaluated(node)?;
         let mut sets = vec!["test".to_owned()];
         sets.extend(holdout.then(|| "validation".to_owned()));
         let metrics = metric::compared(CERTIFY).map(|metric| metric.name);
-        return Ok((sets, metrics.filter(|name| attacked || *name != "pgd_error").collect()));
+        let recorded = |name: &&str| (attacked || *name != PGD_ERROR) && (verified || *name != VERIFIED_ERROR);
+        return Ok((sets, metrics.filter(recorded).collect()));
     }
     let mut sets = Vec::new();
     for recipe in std::iter::once(node).chain(base.map(|trunk| &trunk.recipe)) {

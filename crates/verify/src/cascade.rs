@@ -24,6 +24,11 @@ pub enum Stage {
 
 temper_base::names!(Stage { Attack = "attack", Ibp = "ibp", Crown = "crown", Alpha = "alpha", Bab = "bab" });
 
+impl Stage {
+    /// All of them, in the order in which they are tried.
+    pub const ALL: [Stage; 5] = [Stage::Attack, Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
+}
+
 /// In which sense a proof holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Arithmetic {
@@ -58,7 +63,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            stages: vec![Stage::Attack, Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab],
+            stages: Stage::ALL.to_vec(),
             arithmetic: Arithmetic::Sound,
             timeout: None,
             max_domains: None,

@@ -25,7 +25,7 @@ mod real;
 pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};
 pub use forward::{Gradients, gradients};
 pub use intermediate::{intermediate, intermediates};
-pub use interval::{Bounds, Ends, Region, interval, intervals};
+pub use interval::{Bounds, Ends, Region, interval, intervals, output_intervals};
 pub use optimise::{Alpha, Ascent, Beta, Layer, Optimised, Split, optimise};
 pub use prepared::Prepared;
 pub use real::Real;

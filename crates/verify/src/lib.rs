@@ -1,15 +1,18 @@
 //! The one engine of verdicts: what certifies an image, in which order errors stand, what a verification leaves behind. Nothing here
-//! knows a network or a tensor library: whoever has them implements [`Engine`].
+//! knows a tensor library: whoever has one implements [`Engine`].
 //!
 //! | file | what |
 //! |---|---|
 //! | [`verdict`] | one verdict an image from bound and attack; counts and their order |
 //! | [`decide`](mod@decide) | a batch: who is attacked, what is kept |
+//! | [`cascade`] | one question of any network: the stages that try to decide it |
+//! | [`images`] | an image in its box: interval bounds, and the search where they and the attack leave it open |
 //! | [`engine`] | bounds: intervals, linear bounds, their optimisation; each in plain or sound arithmetic |
 //! | [`branch`] | proofs by splitting ReLUs |
-//! | [`cascade`] | questions and answers about properties; [`verifier`] runs the stages |
+//! | [`verifier`] | a network ready to be asked: it runs the stages |
 //! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
-//! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable |
+//! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable; `times.csv` |
+//! | [`shards`] | parts of a verification, joined |
 //! | [`stack`] | `counterexamples.npy` |
 //! | [`attack`](mod@attack) | counterexamples of a [`Property`](temper_graph::Property), by gradients |
 //! | [`split_input`](mod@split_input) | proofs for few inputs, by splitting their box |
@@ -21,18 +24,25 @@ pub mod branch;
 pub mod cascade;
 pub mod decide;
 pub mod engine;
+pub mod images;
+mod margins;
 pub mod radius;
+pub mod shards;
 pub mod split_input;
 pub mod stack;
 pub mod store;
 pub mod verdict;
 pub mod verifier;
 
+pub use cascade::{Arithmetic, Settings, Stage};
 pub use decide::{AttackCertified, Counterexample, Decided, Engine, decide};
+pub use images::{Certifier, Searched, pixel_box};
 pub use radius::{CertifiedRadius, RadiusSummary, bisect};
 pub use stack::Stack;
-pub use store::Store;
-pub use verdict::{Attacked, ImageVerdict, ROUNDING, Summary, Verdict, certifies, check_order, judge};
+pub use store::{Store, Times};
+pub use verdict::{
+    Attacked, Evidence, ImageVerdict, ROUNDING, StageCount, Summary, Verdict, certifies, check_order, judge,
+};
 
 /// The code of the README compiles and runs.
 #[cfg(doctest)]

@@ -25,6 +25,9 @@ pub fn bisect(
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<CertifiedRadius>>> {
     let (at_zero, at_largest) = (certified(&vec![0.0; n])?, certified(&vec![largest; n])?);
+    if stop() {
+        return Ok(None);
+    }
     // Between a radius that holds and one that does not.
     let mut ends: Vec<[f64; 2]> = vec![[0.0, largest]; n];
     for _ in 0..halvings {
@@ -35,6 +38,9 @@ pub fn bisect(
         for ((ends, middle), holds) in ends.iter_mut().zip(&middle).zip(certified(&middle)?) {
             ends[usize::from(!holds)] = *middle;
         }
+    }
+    if stop() {
+        return Ok(None);
     }
     let radius = |i: usize| match (at_zero[i], at_largest[i]) {
         (false, _) => CertifiedRadius { certified: None, uncertified: Some(0.0) },

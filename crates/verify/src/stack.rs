@@ -82,8 +82,23 @@ impl Stack {
         }
         let written = self.file.write_all(&bytes).and_then(|()| self.tell());
         written.map_err(|cause| {
-            Problem::io(WRITE, &self.path, &cause).hint("make room; the same command resumes after the last batch")
+            Problem::io(WRITE, &self.path, &cause).hint("make room; the same command resumes after the last verdict")
         })
+    }
+}
+
+/// The shape of the images in such a file, and their bytes.
+///
+/// # Errors
+/// A file that cannot be read, or is none of these.
+pub fn read(path: &Path) -> Result<([usize; 3], Vec<u8>)> {
+    let bytes = std::fs::read(path).map_err(|cause| Problem::io("read counterexamples", path, &cause))?;
+    let begin = String::from_utf8_lossy(bytes.get(..HEADER).unwrap_or_default()).into_owned();
+    let shape = begin.split("'shape': (").nth(1).and_then(|shape| shape.split_once(')')).map_or("", |(shape, _)| shape);
+    let sizes: Vec<usize> = shape.split(',').filter_map(|size| size.trim().parse().ok()).collect();
+    match sizes[..] {
+        [rows, c, h, w] if bytes[..HEADER] == header([c, h, w], rows) => Ok(([c, h, w], bytes[HEADER..].to_vec())),
+        _ => Err(damaged(path, "it is no stack of images")),
     }
 }
 

@@ -1,7 +1,10 @@
 //! What a verification leaves behind, and takes up again: `verdicts.csv` or `radii.csv`, and beside it the question that it answers.
 //!
-//! Lines are added batch by batch, each batch made durable before the next begins. `verdicts-question.json` (or `radii-question.json`)
-//! says what was asked, so that answers to two different questions never end up in one file.
+//! Lines are made durable before the next image is begun. `verdicts-question.json` (or `radii-question.json`) says what was asked, so that
+//! answers to two different questions never end up in one file. What a clock says is in a file of its own, `times.csv`: no two runs agree
+//! on it, while they agree on every byte of the verdicts.
+
+pub mod times;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,8 +15,15 @@ use temper_base::files::write_whole;
 use temper_base::{Problem, Result};
 use temper_record::csv::quoted;
 
+use crate::cascade::{Arithmetic, Stage};
 use crate::radius::CertifiedRadius;
+use crate::shards::Shard;
 use crate::verdict::{ImageVerdict, Summary, Verdict};
+
+pub use times::{StageSeconds, Times};
+
+/// The column of `verdicts.csv` with the row of `counterexamples.npy`.
+pub(crate) const COUNTEREXAMPLE: usize = 12;
 
 /// What a file of answers holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +47,7 @@ impl Kind {
     pub fn header(self) -> &'static str {
         match self {
             Kind::Verdicts => {
-                "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error,counterexample,class,predicted_class,file"
+                "index,label,predicted,outcome,stage,arithmetic,clean_margin,bound,attack_margin,attack_class,rounding,reason,counterexample,class,predicted_class,file"
             }
             Kind::Radii => "index,label,certified,not_certified,class,file",
         }
@@ -58,15 +68,17 @@ pub struct Names<'a> {
 /// The line of a verdict; `counterexample` is the row of `counterexamples.npy` that holds the image of another class.
 pub fn verdict_line(verdict: &ImageVerdict, counterexample: Option<usize>, names: Names) -> String {
     let maybe = |value: Option<String>| value.unwrap_or_default();
-    let error = verdict.error.as_deref().unwrap_or("").replace([',', '"', '\n'], ";");
+    let reason = verdict.reason.as_deref().unwrap_or("").replace([',', '"', '\n', '\r'], ";");
     format!(
-        "{},{},{},{},{},{},{},{},{},{error},{},{},{},{}",
+        "{},{},{},{},{},{},{},{},{},{},{},{reason},{},{},{},{}",
         verdict.index,
         verdict.label,
         verdict.predicted,
         verdict.verdict.name(),
+        verdict.stage.map_or("", Stage::name),
+        verdict.arithmetic.map_or("", Arithmetic::name),
         verdict.clean_margin,
-        verdict.bound,
+        maybe(verdict.bound.map(|bound| bound.to_string())),
         maybe(verdict.attack_margin.map(|margin| margin.to_string())),
         maybe(verdict.attack_class.map(|class| class.to_string())),
         u8::from(verdict.rounding),
@@ -139,15 +151,17 @@ impl Store {
             Ok((file, text))
         };
         let (file, text) = open().map_err(|cause| io(&path, cause))?;
-        let lines = read_lines(kind, &text, &path)?;
+        let shard = Shard::of_question(asked);
+        let lines = read_lines(kind, &text, &path, &shard)?;
         // Where the question says how many images there are, more answers would be counted as if they belonged to it.
-        if let Some(images) = asked["images"].as_u64().filter(|images| lines.len() as u64 > *images) {
+        let images = asked["images"].as_u64().map(|images| shard.images(images as usize));
+        if let Some(images) = images.filter(|images| lines.len() > *images) {
             return Err(damaged(&path, format!("it holds {} answers about {images} images", lines.len())));
         }
         Ok(Self { path, file, lines })
     }
 
-    /// Adds the lines of one batch and waits until they are on disk.
+    /// Adds lines and waits until they are on disk.
     ///
     /// # Errors
     /// If they cannot be written.
@@ -156,7 +170,7 @@ impl Store {
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|cause| {
             Problem::io("write verdicts", &self.path, &cause)
-                .hint("make room; the same command resumes after the last batch")
+                .hint("make room; the same command resumes after the last verdict")
         })?;
         self.lines.extend(lines);
         Ok(())
@@ -168,11 +182,12 @@ impl Store {
     }
 }
 
-/// The answers of a file of this kind: everything behind its header, checked. `path` is where it is, for messages.
+/// The answers of a file of this kind about this part of the images: everything behind its header, checked. `path` is where it is, for
+/// messages.
 ///
 /// # Errors
 /// A first line that is not the header, a line that is not the answer for the image of its place, a counterexample out of turn.
-pub fn read_lines(kind: Kind, text: &str, path: &Path) -> Result<Vec<String>> {
+pub fn read_lines(kind: Kind, text: &str, path: &Path, shard: &Shard) -> Result<Vec<String>> {
     let mut lines = text.lines();
     if lines.next() != Some(kind.header()) {
         return Err(damaged(path, "its first line is not the header of verdicts".into()));
@@ -197,19 +212,24 @@ pub fn read_lines(kind: Kind, text: &str, path: &Path) -> Result<Vec<String>> {
                     row += usize::from(expected.is_some());
                     whole(fields[2])
                         && verdict.is_some()
-                        && number(fields[4])
-                        && number(fields[5])
-                        && none_or(fields[6], number(fields[6]))
-                        && none_or(fields[7], whole(fields[7]))
-                        && matches!(fields[8], "0" | "1")
-                        && fields[10] == expected.map_or_else(String::new, |row| row.to_string())
+                        && none_or(fields[4], Stage::from_name(fields[4]).is_some())
+                        && none_or(fields[5], Arithmetic::from_name(fields[5]).is_some())
+                        && number(fields[6])
+                        && none_or(fields[7], number(fields[7]))
+                        && none_or(fields[8], number(fields[8]))
+                        && none_or(fields[9], whole(fields[9]))
+                        && matches!(fields[10], "0" | "1")
+                        && fields[COUNTEREXAMPLE] == expected.map_or_else(String::new, |row| row.to_string())
                 }
                 Kind::Radii => fields[2..4].iter().all(|field| none_or(field, radius(field))),
             }
     };
     let lines: Vec<String> = lines.map(str::to_owned).collect();
-    match lines.iter().enumerate().find(|(image, line)| !answers(line, *image)) {
-        Some((image, _)) => Err(damaged(path, format!("line {} is not the verdict on image {image}", image + 2))),
+    match lines.iter().enumerate().find(|(place, line)| !answers(line, shard.image(*place))) {
+        Some((place, _)) => {
+            let image = shard.image(place);
+            Err(damaged(path, format!("line {} is not the verdict on image {image}", place + 2)))
+        }
         None => Ok(lines),
     }
 }
@@ -226,12 +246,12 @@ fn has_lines(path: &Path) -> bool {
 /// The error that the folder holds verdicts on another question; it says everything that differs.
 pub fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
     let found: Value = serde_json::from_str(found).unwrap_or_default();
-    let differs = asked.as_object().into_iter().flatten().filter(|(key, value)| found.get(key) != Some(value));
+    let keys = |value: &Value| value.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+    let gone = keys(&found).into_iter().filter(|key| asked.get(key).is_none());
+    let differs = keys(asked).into_iter().chain(gone).filter(|key| found.get(key) != asked.get(key));
+    let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".into(), Value::to_string);
     let differs: Vec<String> = differs
-        .map(|(key, value)| {
-            let before = found.get(key).map_or_else(|| "nothing".into(), Value::to_string);
-            format!("{key} = {before}, now it is {value}")
-        })
+        .map(|key| format!("{key} = {}, now it is {}", shown(found.get(&key)), shown(asked.get(&key))))
         .collect();
     let why = if differs.is_empty() || found.is_null() {
         "the question there cannot be read".into()
@@ -244,11 +264,15 @@ pub fn other_question(question: &Path, found: &str, asked: &Value) -> Problem {
 /// Counts the verdicts of lines as [`verdict_line`] writes them.
 pub fn summary(lines: &[String]) -> Summary {
     let mut summary = Summary::default();
-    for line in lines {
-        let fields: Vec<&str> = line.split(',').collect();
-        summary.count(Verdict::from_name(fields[3]).unwrap_or(Verdict::Error), fields[8] == "1");
-    }
+    lines.iter().for_each(|line| count(&mut summary, line));
     summary
+}
+
+/// Counts one more line.
+pub fn count(summary: &mut Summary, line: &str) {
+    let fields: Vec<&str> = line.split(',').collect();
+    let verdict = Verdict::from_name(fields[3]).unwrap_or(Verdict::Error);
+    summary.count(verdict, Stage::from_name(fields[4]), fields[10] == "1");
 }
 
 /// The certified radius of every line as [`radius_line`] writes them; 0 where there is none.

@@ -3,13 +3,18 @@
 use std::cell::RefCell;
 
 use temper_base::{Problem, Result};
-use temper_verify::{AttackCertified, Attacked, Counterexample, Decided, Engine, ImageVerdict, Verdict, decide};
+use temper_verify::{
+    Arithmetic, AttackCertified, Attacked, Counterexample, Decided, Engine, ImageVerdict, Stage, Verdict, decide,
+};
 
 /// What a network would answer: of every image its clean margin, its bound, and the smallest margin that an attack sees.
 struct Answers {
     images: Vec<(f32, f32, f32)>,
     labels: Vec<u32>,
     indices: Vec<u64>,
+    arithmetic: Arithmetic,
+    /// What is found speaks against a sound bound.
+    refutes: bool,
     /// The call that is interrupted.
     interrupted: Option<&'static str>,
     /// The call that fails.
@@ -30,7 +35,17 @@ impl Answers {
     fn new(images: &[(f32, f32, f32)]) -> Self {
         let indices = (70..).take(images.len()).collect();
         let (labels, attacked) = (vec![LABEL; images.len()], RefCell::default());
-        Self { images: images.to_vec(), labels, indices, interrupted: None, fails: None, attacked }
+        let images = images.to_vec();
+        Self {
+            images,
+            labels,
+            indices,
+            arithmetic: Arithmetic::Real,
+            refutes: false,
+            interrupted: None,
+            fails: None,
+            attacked,
+        }
     }
 
     fn answer<T>(&self, call: &'static str, value: T) -> Result<Option<T>> {
@@ -54,8 +69,16 @@ impl Engine for Answers {
         &self.indices
     }
 
-    fn bounds(&self) -> Result<Option<Vec<f32>>> {
-        self.answer("bounds", self.images.iter().map(|(_, bound, _)| *bound).collect())
+    fn bounds(&self) -> Result<Option<Vec<Option<f64>>>> {
+        self.answer("bounds", self.images.iter().map(|(_, bound, _)| Some(f64::from(*bound))).collect())
+    }
+
+    fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    fn refutes(&self, _: usize, _: Option<&[f32]>) -> bool {
+        self.refutes
     }
 
     fn clean(&self) -> Result<Option<Vec<Attacked>>> {
@@ -81,7 +104,7 @@ fn every_image_has_its_verdict_and_every_attacked_one_its_counterexample() {
         [(AttackCertified::None, vec![2, 3, 5]), (AttackCertified::All, (0..BATCH.len()).collect::<Vec<usize>>())]
     {
         let answers = Answers::new(&BATCH);
-        let Decided { verdicts, counterexamples } = answers.decide(rule).unwrap().unwrap();
+        let Decided { verdicts, counterexamples, .. } = answers.decide(rule).unwrap().unwrap();
         assert_eq!(*answers.attacked.borrow(), asked, "{rule:?}");
         let of = |verdict: &ImageVerdict| (verdict.index, verdict.label, verdict.verdict);
         let expected = [Misclassified, Certified, Unknown, Attacked, Error, Attacked];
@@ -119,12 +142,30 @@ fn one_certified_image_in_ten_is_attacked() {
 #[test]
 fn an_attack_against_a_certificate_is_an_error() {
     let answers = Answers::new(&[(2.0, 1.0, -0.5), (2.0, 9e-6, -9e-6)]);
-    let Decided { verdicts, counterexamples } = answers.decide(AttackCertified::All).unwrap().unwrap();
+    let Decided { verdicts, counterexamples, .. } = answers.decide(AttackCertified::All).unwrap().unwrap();
     assert_eq!(verdicts[0].verdict, Verdict::Error);
-    assert!(verdicts[0].error.as_ref().unwrap().contains("image 70 is certified"), "{verdicts:?}");
+    assert!(verdicts[0].reason.as_ref().unwrap().contains("image 70 is certified"), "{verdicts:?}");
     // Both within rounding: what the attack found counts.
     assert_eq!((verdicts[1].verdict, verdicts[1].rounding), (Verdict::Attacked, true));
     assert_eq!(counterexamples.iter().map(|kept| kept.index).collect::<Vec<_>>(), [71]);
+}
+
+/// A certificate that is sound holds for the network over the real numbers: what only single precision finds does not break it.
+#[test]
+fn a_sound_certificate_stands_unless_it_is_refuted() {
+    let contradictions = [(2.0, 0.5, -0.25), (-0.125, 0.5, 1.0), (2.0, 0.5, 0.75)];
+    for (refutes, expected) in [
+        (false, [Verdict::Certified, Verdict::Misclassified, Verdict::Certified]),
+        (true, [Verdict::Error, Verdict::Error, Verdict::Certified]),
+    ] {
+        let answers = Answers { arithmetic: Arithmetic::Sound, refutes, ..Answers::new(&contradictions) };
+        let Decided { verdicts, counterexamples, .. } = answers.decide(AttackCertified::All).unwrap().unwrap();
+        assert_eq!(verdicts.iter().map(|verdict| verdict.verdict).collect::<Vec<_>>(), expected);
+        assert_eq!(verdicts.iter().map(|verdict| verdict.rounding).collect::<Vec<_>>(), [!refutes, !refutes, false]);
+        let certified = &verdicts[2];
+        assert_eq!((certified.stage, certified.arithmetic), (Some(Stage::Ibp), Some(Arithmetic::Sound)));
+        assert!(counterexamples.is_empty());
+    }
 }
 
 #[test]

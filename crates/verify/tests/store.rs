@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use temper_verify::shards::Shard;
 use temper_verify::store::{
     Kind, Names, certified_radii, other_question, radius_line, read_lines, summary, verdict_line,
 };
-use temper_verify::{Attacked, CertifiedRadius, Store, Verdict, judge};
+use temper_verify::{Arithmetic, Attacked, CertifiedRadius, Evidence, Store, Verdict, judge};
 
 fn seen(margin: f32) -> Attacked {
     Attacked { clean_margin: 1.0, clean_class: 3, margin, class: if margin > 0.0 { 3 } else { 5 } }
@@ -15,11 +16,13 @@ fn seen(margin: f32) -> Attacked {
 
 fn lines() -> Vec<String> {
     let names = Names { class: "T-shirt, \"top\"", predicted: "=coat", file: "a\nb.png" };
-    let judged = [(0.5, None), (-0.5, Some(seen(-0.1))), (-0.5, Some(seen(0.1))), (f32::NAN, None)];
+    let judged = [(0.5, None), (-0.5, Some(seen(-0.1))), (-0.5, Some(seen(0.1))), (f64::NAN, None)];
     let judged = judged.into_iter().enumerate();
     judged
         .map(|(i, (bound, attacked))| {
-            let verdict = judge(i as u64, 3, seen(1.0), bound, attacked);
+            let (bound, arithmetic) = (Some(bound), Arithmetic::Sound);
+            let evidence = Evidence { clean: seen(1.0), bound, arithmetic, attacked, refuted: false };
+            let verdict = judge(i as u64, 3, &evidence);
             verdict_line(&verdict, (verdict.verdict == Verdict::Attacked).then_some(0), names)
         })
         .collect()
@@ -45,18 +48,26 @@ fn verdicts_are_taken_up_where_they_ended() {
     assert_eq!((counted.images, outcomes), (4, [1, 1, 1, 1, 0]));
     let problem = Store::open(folder.path(), Kind::Verdicts, &json!({ "eps": 0.2 })).err().unwrap();
     assert!(problem.to_string().contains("eps = 0.1, now it is 0.2"), "{problem}");
+    // What an older version asked and this one does not is named too.
+    let other = json!({ "eps": 0.1, "stages": ["ibp"] });
+    fs::write(folder.path().join("verdicts-question.json"), "{\"eps\": 0.1, \"bound\": \"best\"}").unwrap();
+    let problem = Store::open(folder.path(), Kind::Verdicts, &other).err().unwrap().to_string();
+    assert!(problem.contains("stages = nothing, now it is [\"ibp\"]"), "{problem}");
+    assert!(problem.contains("bound = \"best\", now it is nothing"), "{problem}");
 }
 
 #[test]
 fn a_line_that_is_no_answer_is_named() {
     let header = Kind::Verdicts.header();
     let whole = format!("{header}\n{}\n", lines().join("\n"));
-    assert_eq!(read_lines(Kind::Verdicts, &whole, Path::new("v.csv")).unwrap(), lines());
+    assert_eq!(read_lines(Kind::Verdicts, &whole, Path::new("v.csv"), &Shard::WHOLE).unwrap(), lines());
     for (word, other) in [
         ("unknown", "perhaps"),
         ("2,3,3", "3,3,3"),
         (",5,0,,", ",5,2,,"),
         (",-0.5,0.1,", ",-0.5,high,"),
+        ("certified,ibp", "certified,oracle"),
+        ("ibp,sound", "ibp,certain"),
         // Row 1 of the counterexamples belongs to the next attacked image; who is not attacked has none.
         (",5,0,,0,", ",5,0,,1,"),
         (",5,0,,0,", ",5,0,,,"),
@@ -64,10 +75,10 @@ fn a_line_that_is_no_answer_is_named() {
     ] {
         let text = whole.replacen(word, other, 1);
         assert_ne!(text, whole, "{word}");
-        let problem = read_lines(Kind::Verdicts, &text, Path::new("v.csv")).unwrap_err().to_string();
+        let problem = read_lines(Kind::Verdicts, &text, Path::new("v.csv"), &Shard::WHOLE).unwrap_err().to_string();
         assert!(problem.contains("v.csv") && problem.contains("is not the verdict on image"), "{word}: {problem}");
     }
-    let problem = read_lines(Kind::Verdicts, "index\n", Path::new("v.csv")).unwrap_err().to_string();
+    let problem = read_lines(Kind::Verdicts, "index\n", Path::new("v.csv"), &Shard::WHOLE).unwrap_err().to_string();
     assert!(problem.contains("header"), "{problem}");
 }
 
@@ -78,10 +89,10 @@ fn radii_are_read_back() {
     let all = [radius(Some(0.125), Some(0.25)), radius(None, Some(0.0)), radius(Some(0.25), None)];
     let lines: Vec<String> = (0..).zip(&all).map(|(i, radius)| radius_line(i, 2, radius, names)).collect();
     let text = format!("{}\n{}\n", Kind::Radii.header(), lines.join("\n"));
-    let read = read_lines(Kind::Radii, &text, Path::new("r.csv")).unwrap();
+    let read = read_lines(Kind::Radii, &text, Path::new("r.csv"), &Shard::WHOLE).unwrap();
     assert_eq!(certified_radii(&read), [0.125, 0.0, 0.25]);
     for no_radius in ["wide", "NaN", "-0.125", "1.5"] {
-        read_lines(Kind::Radii, &text.replace("0.125", no_radius), Path::new("r.csv")).unwrap_err();
+        read_lines(Kind::Radii, &text.replace("0.125", no_radius), Path::new("r.csv"), &Shard::WHOLE).unwrap_err();
     }
 }
 

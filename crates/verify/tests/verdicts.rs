@@ -1,6 +1,8 @@
 //! Outcomes by hand.
 
-use temper_verify::{Attacked, ImageVerdict, Summary, Verdict, check_order, judge};
+use temper_verify::{
+    Arithmetic, Attacked, Evidence, ImageVerdict, Stage, StageCount, Summary, Verdict, check_order, judge,
+};
 
 fn seen(clean_margin: f32, margin: f32) -> Attacked {
     let class = |margin: f32| if margin > 0.0 { 3 } else { 5 };
@@ -9,7 +11,9 @@ fn seen(clean_margin: f32, margin: f32) -> Attacked {
 
 /// The verdict for a clean margin, a bound and the margin of an attack.
 fn verdict(clean: f32, bound: f32, attack: Option<f32>) -> ImageVerdict {
-    judge(7, 3, seen(clean, clean), bound, attack.map(|margin| seen(clean, margin)))
+    let (clean, attacked) = (seen(clean, clean), attack.map(|margin| seen(clean, margin)));
+    let bound = Some(f64::from(bound));
+    judge(7, 3, &Evidence { clean, bound, arithmetic: Arithmetic::Real, attacked, refuted: false })
 }
 
 #[test]
@@ -44,7 +48,7 @@ fn outcomes() {
     ] {
         let verdict = verdict(clean, bound, attack);
         assert_eq!(verdict.verdict, outcome, "clean {clean}, bound {bound}, attack {attack:?}: {verdict:?}");
-        assert_eq!(verdict.error.is_some(), outcome == Error, "{verdict:?}");
+        assert_eq!(verdict.reason.is_some(), outcome == Error, "{verdict:?}");
         let small = bound == 9e-6;
         assert_eq!(verdict.rounding, small, "{verdict:?}");
     }
@@ -53,7 +57,7 @@ fn outcomes() {
 #[test]
 fn a_contradiction_names_image_and_margins() {
     let verdict = verdict(1.0, 0.5, Some(-0.125));
-    let error = verdict.error.unwrap();
+    let error = verdict.reason.unwrap();
     assert!(error.contains("image 7") && error.contains("5e-1") && error.contains("-1.25e-1"), "{error}");
 }
 
@@ -70,13 +74,29 @@ fn counts() {
         verdict(-9e-6, 9e-6, None),
     ];
     let summary = Summary::of(&verdicts);
-    let expected =
-        Summary { images: 8, misclassified: 3, attacked: 1, certified: 2, unknown: 1, errors: 1, rounding: 1 };
+    let mut stages = [StageCount::default(); 5];
+    stages[Stage::Attack as usize].attacked = 1;
+    stages[Stage::Ibp as usize].certified = 2;
+    let expected = Summary {
+        images: 8,
+        misclassified: 3,
+        attacked: 1,
+        certified: 2,
+        unknown: 1,
+        timeouts: 0,
+        errors: 1,
+        rounding: 1,
+        stages,
+    };
     assert_eq!(summary, expected);
-    assert_eq!([summary.standard_error(), summary.pgd_error(), summary.certified_error()], [37.5, 50.0, 75.0]);
+    assert_eq!([summary.standard_error(), summary.robust_error(), summary.certified_error()], [37.5, 50.0, 75.0]);
     assert!(summary.check("test").unwrap_err().to_string().contains("1 of 8 images"));
     let mut clean = Summary::of(&verdicts[..6]);
     clean.check("test").unwrap();
+    // A search that runs out of time leaves the image uncertified.
+    clean.count(Verdict::Timeout, Some(Stage::Bab), false);
+    clean.check("test").unwrap();
+    assert_eq!((clean.timeouts, clean.certified_error()), (1, 500.0 / 7.0));
     clean.certified += 1;
     assert!(clean.check("test").is_err(), "an image with two outcomes");
     Summary::default().check("no image").unwrap();

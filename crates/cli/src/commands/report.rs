@@ -3,11 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use temper_base::files::UNFINISHED;
 use temper_base::{Problem, Problems, Result};
 use temper_lm::text::Manifest;
 use temper_record::{MEAN_MACRO, MEAN_MICRO, RunDir, RunSeries};
-use temper_report::{FIGURES, ReportOptions, report, sentence};
+use temper_report::{FIGURES, ReportOptions, Verified, report, sentence};
+use temper_verify::Stage;
+use temper_verify::shards::Shard;
+use temper_verify::store::{Kind, StageSeconds, read_lines, summary, times};
 
 use crate::args::Report;
 use crate::printer::Printer;
@@ -36,6 +40,7 @@ pub fn run(args: &Report, printer: &Printer) -> Outcome {
         title: title(&series),
         old: args.old.clone().or_else(|| old.filter(|old| args.new.as_ref() != Some(old))),
         new: args.new.clone().or_else(|| new.filter(|new| args.old.as_ref() != Some(new))),
+        verified: runs.iter().flat_map(|run| verified(&run.dir)).collect(),
         ..ReportOptions::default()
     };
     check_out(&out)?;
@@ -71,6 +76,44 @@ fn read(names: &[PathBuf], printer: &Printer) -> Result<(Vec<Run>, Vec<RunSeries
         }
     }
     if problems.is_empty() { Ok((runs, series)) } else { Err(problems.into()) }
+}
+
+/// The verifications in the folder of a run that came to their end, by the names of their folders.
+fn verified(run: &RunDir) -> Vec<Verified> {
+    let folders = fs::read_dir(run.path().join("verify")).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).collect();
+    folders.sort();
+    folders.iter().filter_map(|folder| one_verified(run, folder)).collect()
+}
+
+/// Nothing if it is not at its end, of another version, or none at all: a report shows what is there.
+fn one_verified(run: &RunDir, folder: &Path) -> Option<Verified> {
+    let asked = fs::read_to_string(folder.join("verdicts-question.json")).ok()?;
+    let asked: Value = serde_json::from_str(&asked).ok()?;
+    let shard = Shard::of_question(&asked);
+    let path = folder.join("verdicts.csv");
+    let lines = read_lines(Kind::Verdicts, &fs::read_to_string(&path).ok()?, &path, &shard).ok()?;
+    let summary = summary(&lines);
+    if lines.is_empty() || lines.len() != shard.images(asked["images"].as_u64()? as usize) {
+        return None;
+    }
+    let mut seconds = StageSeconds::default();
+    for line in times::read(&folder.join("times.csv")) {
+        seconds.iter_mut().zip(line).for_each(|(sum, seconds)| *sum += seconds);
+    }
+    let percent = |count: u64| 100.0 * count as f64 / summary.images as f64;
+    let names = asked["stages"].as_array()?.iter().filter_map(|name| Stage::from_name(name.as_str()?));
+    let stage = |stage: Stage| {
+        (stage.name().to_owned(), percent(summary.stages[stage as usize].certified), seconds[stage as usize])
+    };
+    Some(Verified {
+        name: format!("{}, {}", run.name(), folder.file_name()?.to_string_lossy()),
+        images: summary.images as f64,
+        stages: names.map(stage).collect(),
+        misclassified: percent(summary.misclassified),
+        attacked: percent(summary.attacked),
+        open: percent(summary.unknown + summary.timeouts + summary.errors),
+    })
 }
 
 fn open(name: &Path) -> temper_base::Result<RunDir> {

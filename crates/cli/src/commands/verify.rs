@@ -1,35 +1,41 @@
-//! `temper verify RUN`: standard, attacked and certified error of a classifier on its test set, with a verdict for each image.
+//! `temper verify RUN`: standard, robust and certified error of a classifier on its test set, with a verdict for each image.
 //!
-//! A signal is answered at once and abandons the batch.
+//! A signal is answered at once and abandons the image in work.
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use temper::SCHEMA;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_bounds::attack::Attack;
-use temper_bounds::ibp::Bound;
 use temper_bounds::verdict::Question;
-use temper_certify::verification::{Asked, Verification};
+use temper_certify::verification::{Asked, RESTARTS, STEPS, TIMEOUT, Verification};
 use temper_certify::{images, open};
-use temper_verify::store::{certified_radii, summary};
-use temper_verify::{AttackCertified, RadiusSummary, Store};
+use temper_verify::shards::{self, Shard};
+use temper_verify::store::{self, Kind, StageSeconds, certified_radii, times};
+use temper_verify::{Arithmetic, AttackCertified, RadiusSummary, Settings, Stage, Store, Summary};
 
-use crate::args;
+use crate::args::{self, VerifyCommand, VerifyMerge};
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
 pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
+    if let Some(VerifyCommand::Merge(args)) = &args.command {
+        return merge(args, printer);
+    }
+    let run = args.run.as_deref().expect("required without a subcommand");
+    let settings = settings(args)?;
+    let shard = shard(args)?;
     let signals = Signals::listen_and_answer(
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
     let device = temper::device();
-    let opened = open::open(&args.run, &SCHEMA, &device)?;
+    let opened = open::open(run, &SCHEMA, &device)?;
     let test = images::judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
-    open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(&args.run))?;
+    open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(run))?;
     if let Some(asked) = args.images.filter(|asked| *asked as usize > test.len()) {
         let why = format!("--images {asked}: the set has {} images; Temper verifies those", test.len());
         printer.warn(why, None);
@@ -39,48 +45,125 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         Some(text) => (radius(text)?, text.clone()),
         None => (opened.spec.target()?, opened.spec.target_as_written()),
     };
-    let name = folder_name(args, opened.step, &written, &test.fingerprint());
+    let name = folder_name(args, &settings, opened.step, &written, &test.fingerprint());
     if args.out.is_none() {
         opened.run.require_no_link("verify")?;
     }
     let folder = args.out.clone().unwrap_or_else(|| opened.run.path().join("verify").join(name));
-    let bound = Bound::from_name(&args.bound).unwrap_or_default();
+    let settings = Settings { seed: opened.spec.run.seed, ..settings };
     let asked = if args.radius {
-        Asked::Radii { eps, bound, halvings: args.halvings as usize }
+        Asked::Radii { eps, settings, halvings: args.halvings as usize }
     } else {
-        let (steps, restarts, seed) = (args.steps as usize, args.restarts as usize, opened.spec.run.seed);
-        let attack = Attack { steps, restarts, seed, ..Attack::default() };
-        let attack_certified = AttackCertified::from_name(&args.attack).unwrap_or_default();
-        Asked::Verdicts(Question { eps, bound, attack, attack_certified })
+        let (steps, restarts) = (args.steps.unwrap_or(STEPS) as usize, args.restarts.unwrap_or(RESTARTS) as usize);
+        let attack = Attack { steps, restarts, seed: settings.seed, ..Attack::default() };
+        let attack_certified = args.attack.as_deref().and_then(AttackCertified::from_name).unwrap_or_default();
+        Asked::Verdicts(Question { eps, settings, attack, attack_certified })
     };
-    let (mut verification, asked) = Verification::open(&folder, &opened, &test, asked)?;
-    let first = verification.done();
+    let (mut verification, asked) = Verification::open(&folder, &opened, &test, asked, shard)?;
+    let (first, images) = (verification.done(), verification.images());
     if first > 0 {
         let path = verification.file.path.display();
-        printer.say(format_args!("{first} of {} images have verdicts already: {path}", test.len()));
+        printer.say(format_args!("{first} of {images} images have verdicts already: {path}"));
     }
-    let meter = Meter::begin(printer, "verify", test.len() as u64);
-    while verification.done() < test.len() {
-        verification.next_batch(args.batch as usize, &|| signals.seen_signal().is_some(), &device)?;
+    let meter = Meter::begin(printer, "verify", (images - first) as u64);
+    let (mut counted, mut summary) = (0, Summary::default());
+    while verification.done() < images {
+        verification.advance(args.batch as usize, &|| signals.seen_signal().is_some(), &device)?;
         let done = verification.done();
-        meter.update(done as u64, format_args!("{:.1} images/s", (done - first) as f64 / meter.seconds()));
-        if let Some(signal) = signals.seen_signal().filter(|_| done < test.len()) {
+        if !args.radius {
+            verification.file.lines[counted..].iter().for_each(|line| store::count(&mut summary, line));
+            counted = done;
+        }
+        let rate = (done - first) as f64 / meter.seconds();
+        meter.update((done - first) as u64, format_args!("{}{rate:.1} images/s", so_far(&summary)));
+        if let Some(signal) = signals.seen_signal().filter(|_| done < images) {
             drop(meter);
             signals.answer_signal();
-            printer.say(format_args!("stopped after {done} of {} images; the same command resumes", test.len()));
+            printer.say(format_args!("stopped after {done} of {images} images; the same command resumes"));
             return Ok((128 + signal) as u8);
         }
     }
     let seconds = meter.seconds();
     drop(meter);
-    let made = test.len() - first;
+    let made = images - first;
     let rate = (made > 0).then(|| made as f64 / seconds);
-    let file = verification.file;
-    if args.radius {
-        tell_radii(args, &file, &asked, rate, printer)
-    } else {
-        tell_verdicts(args, &file, &asked, rate, printer)
+    let told = Told { run: Some(run), asked: &asked, rate, json: args.json };
+    match &verification.times {
+        Some(times) => tell_verdicts(&told, &verification.file, &times.total, printer),
+        None => tell_radii(&told, &verification.file, printer),
     }
+}
+
+/// The verdicts of a verification under way, for its line of progress; nothing for radii.
+fn so_far(summary: &Summary) -> String {
+    let Summary { images, certified, attacked, misclassified, unknown, timeouts, .. } = summary;
+    if *images == 0 {
+        return String::new();
+    }
+    let open = unknown + timeouts;
+    format!("{certified} certified, {attacked} attacked, {misclassified} misclassified, {open} open, ")
+}
+
+/// The stages and limits that were asked for. An option that the question has no use for is an error: nothing that was asked is dropped in
+/// silence.
+fn settings(args: &args::Verify) -> Result<Settings> {
+    let fail = |what: String, why: &str| Problem::input("verify", what, why);
+    if let Some(bound) = &args.bound {
+        let hint = "--stages ibp certifies by intervals alone, --stages ibp,crown by linear bounds too; without it all stages are tried";
+        return Err(fail(format!("--bound {bound}"), "which bounds may certify is said by --stages").hint(hint));
+    }
+    let named = |stage: &Stage| args.search.stages.iter().any(|name| name == stage.name());
+    let stages: Vec<Stage> = match (args.search.stages.is_empty(), args.radius) {
+        (true, false) => Stage::ALL.to_vec(),
+        (true, true) => vec![Stage::Ibp],
+        (false, _) => Stage::ALL.into_iter().filter(named).collect(),
+    };
+    let allowed = |stage: &Stage| matches!(stage, Stage::Ibp | Stage::Crown);
+    if let Some(other) = stages.iter().find(|stage| args.radius && !allowed(stage)) {
+        let why = "a radius is found by interval bounds and crown alone";
+        return Err(fail(format!("--radius with the stage {}", other.name()), why).hint("give --stages ibp,crown"));
+    }
+    if args.radius && !stages.contains(&Stage::Ibp) {
+        return Err(fail("--radius --stages crown".into(), "crown goes on where interval bounds end")
+            .hint("give --stages ibp,crown"));
+    }
+    let last = stages.iter().max().copied().unwrap_or(Stage::Bab);
+    let search = &args.search;
+    let attack = stages.contains(&Stage::Attack) || args.radius;
+    for (given, option, of_use, needs) in [
+        (args.attack.is_some(), "--attack", attack, "attack"),
+        (args.steps.is_some(), "--steps", attack, "attack"),
+        (args.restarts.is_some(), "--restarts", attack, "attack"),
+        (search.timeout.is_some(), "--timeout", last >= Stage::Crown && !args.radius, "crown, alpha or bab"),
+        (search.max_domains.is_some(), "--max-domains", last == Stage::Bab, "bab"),
+        (search.memory.is_some(), "--memory", last == Stage::Bab, "bab"),
+    ] {
+        if given && !of_use {
+            let why = format!("only the stage {needs} has a use for it, and that is not one of those to try");
+            return Err(fail(option.into(), &why).hint("leave it out, or say otherwise with --stages"));
+        }
+    }
+    Ok(Settings {
+        stages,
+        arithmetic: Arithmetic::from_name(&search.arithmetic).unwrap_or_default(),
+        timeout: (!args.radius).then(|| search.timeout.unwrap_or(TIMEOUT)),
+        max_domains: search.max_domains,
+        memory: search.memory.unwrap_or(Settings::default().memory),
+        seed: 0,
+    })
+}
+
+/// The part of the images.
+fn shard(args: &args::Verify) -> Result<Shard> {
+    let Some(text) = &args.shard else { return Ok(Shard::WHOLE) };
+    if args.radius {
+        let why = "radii are not found in parts";
+        return Err(Problem::input("verify", "--radius --shard", why).hint("give --images N for a quicker look"));
+    }
+    Shard::parse(text, args.batch as usize).ok_or_else(|| {
+        Problem::input("verify", format!("--shard {text}"), "it is not a part of the images")
+            .hint("parts are counted from 0: the four of --shard 0/4 are 0/4, 1/4, 2/4 and 3/4")
+    })
 }
 
 /// A radius from the command line: a number or a fraction, from 0 to 1.
@@ -94,71 +177,142 @@ pub fn radius(text: &str) -> Result<f64> {
 }
 
 /// The folder of these verdicts in the run: the step and the radius as it was written, and every setting that differs from its default.
-fn folder_name(args: &args::Verify, step: u64, eps: &str, content: &str) -> String {
+fn folder_name(args: &args::Verify, settings: &Settings, step: u64, eps: &str, content: &str) -> String {
     // However a radius of nothing is written, it is one question.
     let eps = if radius(eps).is_ok_and(|eps| eps == 0.0) { "0" } else { eps.trim() };
     let mut name = format!("step-{step}-eps-{}", eps.replace('/', "-"));
-    let usual = [("ibp", &args.bound), ("tenth", &args.attack)];
-    for (_, word) in usual.iter().filter(|(usual, word)| usual != word).take(if args.radius { 1 } else { 2 }) {
-        name += &format!("-{word}");
+    let usual: &[Stage] = if args.radius { &[Stage::Ibp] } else { &Stage::ALL };
+    if settings.stages != usual {
+        settings.stages.iter().for_each(|stage| name += &format!("-{}", stage.name()));
     }
-    let attack = [("steps", args.steps, 200), ("restarts", args.restarts, 10)];
-    let numbers = if args.radius { &[("halvings", args.halvings, 12)][..] } else { &attack[..] };
-    for (word, value, _) in numbers.iter().filter(|(_, value, usual)| value != usual) {
-        name += &format!("-{word}-{value}");
+    if settings.arithmetic != Arithmetic::default() {
+        name += &format!("-{}", settings.arithmetic.name());
     }
-    if let Some(images) = args.images {
-        name += &format!("-first-{images}");
+    if let Some(attack) = args.attack.as_deref().filter(|attack| *attack != AttackCertified::default().name()) {
+        name += &format!("-{attack}");
+    }
+    let timeout = settings.timeout.filter(|timeout| *timeout != TIMEOUT).map(|timeout| timeout.as_secs_f64());
+    timeout.iter().for_each(|timeout| name += &format!("-timeout-{timeout}"));
+    let memory = Some(settings.memory).filter(|memory| *memory != Settings::default().memory);
+    let halvings = args.radius.then_some(args.halvings);
+    for (word, value) in [
+        ("max-domains", settings.max_domains),
+        ("memory", memory),
+        ("steps", args.steps.filter(|steps| *steps != STEPS)),
+        ("restarts", args.restarts.filter(|restarts| *restarts != RESTARTS)),
+        ("halvings", halvings.filter(|halvings| *halvings != 12)),
+        ("first", args.images),
+    ] {
+        value.iter().for_each(|value| name += &format!("-{word}-{value}"));
     }
     if let Some(data) = args.data.as_deref().and_then(|path| Path::new(path).file_name()) {
         // Two sets may be called the same.
         name += &format!("-{}-{}", data.to_string_lossy(), content.get(..8).unwrap_or(content));
     }
+    if let Some(shard) = &args.shard {
+        name += &format!("-shard-{}", shard.trim().replace('/', "-of-"));
+        if args.batch != 100 {
+            name += &format!("-batch-{}", args.batch);
+        }
+    }
     name
 }
 
-/// In which arithmetic the bounds hold.
-const ARITHMETIC: &str =
-    "f32, rounded to nearest: the bounds are not rounding-sound, so that a certificate can be wrong";
+/// What certificates in an arithmetic are worth.
+fn worth(arithmetic: Arithmetic) -> &'static str {
+    match arithmetic {
+        Arithmetic::Real => "plain: rounding is not accounted for, so that a certificate can be wrong",
+        Arithmetic::Sound => "certificates hold for the network over the real numbers, whatever was rounded",
+        Arithmetic::Float32 => "certificates hold for every execution in single precision, in any order of its sums",
+    }
+}
 
-fn tell_verdicts(args: &args::Verify, file: &Store, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
-    let summary = summary(&file.lines);
-    let errors = [summary.standard_error(), summary.pgd_error(), summary.certified_error()];
-    if args.json {
-        let [standard, pgd, certified] = errors;
+/// What is told of a verification, and how.
+struct Told<'a> {
+    /// The run, where there is one.
+    run: Option<&'a str>,
+    /// The question.
+    asked: &'a Value,
+    /// Images a second.
+    rate: Option<f64>,
+    json: bool,
+}
+
+impl Told<'_> {
+    fn arithmetic(&self) -> Arithmetic {
+        self.asked["arithmetic"].as_str().and_then(Arithmetic::from_name).unwrap_or_default()
+    }
+
+    /// The stages that were tried.
+    fn stages(&self) -> Vec<Stage> {
+        let names = self.asked["stages"].as_array().into_iter().flatten();
+        names.filter_map(|name| Stage::from_name(name.as_str()?)).collect()
+    }
+}
+
+/// `temper verify merge`.
+fn merge(args: &VerifyMerge, printer: &Printer) -> Outcome {
+    let asked = shards::merge(&args.folders, &args.out)?;
+    let file = Store::open(&args.out, Kind::Verdicts, &asked)?;
+    let mut seconds = StageSeconds::default();
+    for line in times::read(&args.out.join("times.csv")) {
+        seconds.iter_mut().zip(line).for_each(|(sum, seconds)| *sum += seconds);
+    }
+    tell_verdicts(&Told { run: None, asked: &asked, rate: None, json: args.json }, &file, &seconds, printer)
+}
+
+fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Printer) -> Outcome {
+    let Told { asked, rate, .. } = *told;
+    let (summary, stages, arithmetic) = (store::summary(&file.lines), told.stages(), told.arithmetic());
+    let [standard, robust, certified] = [summary.standard_error(), summary.robust_error(), summary.certified_error()];
+    if told.json {
+        let stage = |stage: &Stage| {
+            let (count, seconds) = (summary.stages[*stage as usize], seconds[*stage as usize]);
+            let value = json!({ "certified": count.certified, "attacked": count.attacked, "seconds": seconds });
+            (stage.name().to_owned(), value)
+        };
         let result = json!({
-            "run": args.run, "question": asked, "images": summary.images,
-            "standard_error": standard, "pgd_error": pgd, "certified_error": certified,
+            "run": told.run, "question": asked, "images": summary.images,
+            "standard_error": standard, "robust_error": robust, "certified_error": certified,
             "misclassified": summary.misclassified, "attacked": summary.attacked, "certified": summary.certified,
-            "unknown": summary.unknown, "errors": summary.errors, "rounding": summary.rounding,
-            "arithmetic": ARITHMETIC, "images_per_s": rate, "verdicts": file.path.display().to_string(),
+            "unknown": summary.unknown, "timeouts": summary.timeouts, "errors": summary.errors,
+            "rounding": summary.rounding, "stages": stages.iter().map(stage).collect::<Map<String, Value>>(),
+            "arithmetic": arithmetic.name(), "images_per_s": rate, "verdicts": file.path.display().to_string(),
         });
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
     } else {
         let percent = |count: u64| 100.0 * count as f64 / summary.images.max(1) as f64;
         let mut text =
             format!("{} images of {}, eps {}\n\n", summary.images, asked["data"].as_str().unwrap_or(""), asked["eps"]);
-        let [standard, pgd, certified] = errors;
-        for (name, value) in [("standard error", standard), ("PGD error", pgd), ("certified error", certified)] {
-            text += &format!("{name:16} {value:6.2} %\n");
-        }
-        text.push('\n');
+        let attacked = if stages.contains(&Stage::Attack) { "targeted and gradient-free" } else { "not attacked" };
+        text += &format!("standard error   {standard:6.2} %\n");
+        text += &format!("robust error     {robust:6.2} % ({attacked})\n");
+        text += &format!("certified error  {certified:6.2} %\n\n");
         for (name, count) in [
             ("misclassified", summary.misclassified),
             ("attacked", summary.attacked),
             ("unknown", summary.unknown),
+            ("timeout", summary.timeouts),
             ("certified", summary.certified),
             ("error", summary.errors),
         ] {
             text += &format!("{name:16} {count:>6}  {:6.2} %\n", percent(count));
         }
+        text += "\nstage   certified  attacked   seconds\n";
+        for stage in stages {
+            let count = summary.stages[stage as usize];
+            let (name, seconds) = (stage.name(), seconds[stage as usize]);
+            text += &format!("{name:7} {:>9} {:>9} {seconds:>9.1}\n", count.certified, count.attacked);
+        }
         if summary.rounding > 0 {
+            let counts = if arithmetic == Arithmetic::Real { "attack" } else { "certificate" };
             text += &format!(
-                "\n{} verdicts differ between bound and attack by rounding; the attack counts\n",
+                "\n{} verdicts differ between bound and attack by rounding; the {counts} counts\n",
                 summary.rounding
             );
         }
-        text += &format!("\narithmetic: {ARITHMETIC}\nverdicts:   {}", file.path.display());
+        text += &format!("\narithmetic: {}: {}\n", arithmetic.name(), worth(arithmetic));
+        text += &format!("verdicts:   {}", file.path.display());
         printer.data(text);
         if let Some(rate) = rate {
             printer.say(format_args!("{rate:.1} images/s"));
@@ -168,22 +322,25 @@ fn tell_verdicts(args: &args::Verify, file: &Store, asked: &Value, rate: Option<
     Ok(0)
 }
 
-fn tell_radii(args: &args::Verify, file: &Store, asked: &Value, rate: Option<f64>, printer: &Printer) -> Outcome {
+fn tell_radii(told: &Told, file: &Store, printer: &Printer) -> Outcome {
+    let Told { asked, rate, .. } = *told;
+    let arithmetic = told.arithmetic();
     let radii = RadiusSummary::of(certified_radii(&file.lines));
     let RadiusSummary { images, mean, median, quartiles: [lower, upper], none } = radii;
     let path = file.path.display().to_string();
-    if args.json {
+    if told.json {
         let result = json!({
-            "run": args.run, "question": asked, "images": images, "mean": mean, "median": median, "quartiles": [lower, upper],
-            "none": none, "arithmetic": ARITHMETIC,
-            "images_per_s": rate, "radii": path,
+            "run": told.run, "question": asked, "images": images, "mean": mean, "median": median, "quartiles": [lower, upper],
+            "none": none, "arithmetic": arithmetic.name(), "images_per_s": rate, "radii": path,
         });
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
     } else {
         printer.data(format_args!(
-            "{images} images of {}, certified radius up to {}; 0 where the image is misclassified\n\nmean      {mean:.5}\nmedian    {median:.5}\nquartiles {lower:.5} {upper:.5}\n\narithmetic: {ARITHMETIC}\nradii:      {path}",
+            "{images} images of {}, certified radius up to {}; 0 where the image is misclassified\n\nmean      {mean:.5}\nmedian    {median:.5}\nquartiles {lower:.5} {upper:.5}\n\narithmetic: {}: {}\nradii:      {path}",
             asked["data"].as_str().unwrap_or(""),
             asked["eps"],
+            arithmetic.name(),
+            worth(arithmetic),
         ));
     }
     Ok(0)

@@ -46,7 +46,7 @@ fn an_unwritten_question_is_asked_again() {
     let left = fs::read_dir(folder.path("v")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut left: Vec<String> = left.collect();
     left.sort();
-    assert_eq!(left, ["counterexamples.npy", "verdicts-question.json", "verdicts.csv"]);
+    assert_eq!(left, ["counterexamples.npy", "times.csv", "verdicts-question.json", "verdicts.csv"]);
     // Where there are verdicts, it matters what they answer.
     folder.write("v/verdicts-question.json", "");
     folder.fails(
@@ -68,6 +68,12 @@ fn a_quick_look_blocks_nothing() {
         (&["--radius", "--halvings", "2"], "step-40-eps-0.05-halvings-2-first-12"),
         (&["--radius", "--halvings", "3"], "step-40-eps-0.05-halvings-3-first-12"),
         (&["--radius"], "step-40-eps-0.05-first-12"),
+        (&["--stages", "ibp"], "step-40-eps-0.05-ibp-first-12"),
+        (&["--stages", "ibp", "--arithmetic", "real"], "step-40-eps-0.05-ibp-real-first-12"),
+        (
+            &["--stages", "ibp,bab", "--timeout", "2.5", "--max-domains", "9", "--memory", "1M"],
+            "step-40-eps-0.05-ibp-bab-timeout-2.5-max-domains-9-memory-1048576-first-12",
+        ),
     ] {
         verify(&folder, &[&images[..], more].concat());
         assert!(folder.path("run/verify").join(name).is_dir(), "{name}");
@@ -89,6 +95,17 @@ fn options_without_a_use_are_refused() {
         // The value of the default is given all the same.
         (&["--radius", "--steps", "200"], ["--radius", "--steps"]),
         (&["--halvings", "3"], ["--radius", "--halvings"]),
+        (&["--stages", "ibp", "--steps", "3"], ["--steps", "attack"]),
+        (&["--stages", "attack,ibp", "--timeout", "3"], ["--timeout", "crown"]),
+        (&["--stages", "ibp,alpha", "--max-domains", "3"], ["--max-domains", "bab"]),
+        (&["--stages", "crown", "--memory", "1G"], ["--memory", "bab"]),
+        (&["--radius", "--stages", "ibp,bab"], ["--radius", "bab"]),
+        (&["--radius", "--shard", "0/2"], ["--radius", "--shard"]),
+        (&["--stages", "ibp,guess"], ["guess", "crown"]),
+        (&["--timeout", "0"], ["--timeout", "0"]),
+        (&["--memory", "-1G"], ["--memory", "500M"]),
+        // What there was before.
+        (&["--bound", "best"], ["--bound best", "hint: --stages ibp"]),
     ] {
         folder.fails(&[&["verify", "run"], args].concat(), 2, &says);
     }

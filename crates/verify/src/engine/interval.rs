@@ -175,6 +175,27 @@ pub fn intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, claim: Arit
     all
 }
 
+/// Of several inputs at once, the intervals of the output alone: nothing else is kept, and nothing is worked out that linear bounds need.
+///
+/// # Panics
+/// As [`interval`].
+pub fn output_intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, claim: Arithmetic) -> Vec<Ends<T>> {
+    let mut all: Vec<Bounds<T>> = inputs.into_iter().map(|input| start(net, input, claim)).collect();
+    let none = Arc::new(Ends { lower: Vec::new(), upper: Vec::new() });
+    for node in 0..net.steps.len() {
+        let ends = through(net, node, &all);
+        let read_later = |value: &usize| net.inputs[node + 1..].iter().flatten().any(|input| input == value);
+        for (bounds, ends) in all.iter_mut().zip(ends) {
+            net.inputs[node]
+                .iter()
+                .filter(|value| !read_later(value))
+                .for_each(|value| bounds.ends[*value] = none.clone());
+            bounds.ends.push(Arc::new(ends));
+        }
+    }
+    all.into_iter().map(|mut bounds| bounds.ends.pop().expect("the input")).map(Arc::unwrap_or_clone).collect()
+}
+
 /// Bounds of the input alone.
 pub(crate) fn start<T: Real>(net: &Prepared<T>, input: Region<T>, claim: Arithmetic) -> Bounds<T> {
     assert!(claim == Arithmetic::Real || T::CHARGES, "a claim of {} in single precision", claim.name());
