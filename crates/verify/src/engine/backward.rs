@@ -63,7 +63,7 @@ pub struct Job<'a, T> {
     pub lower: Lower,
     /// Slopes.
     pub alpha: Option<&'a Alpha<T>>,
-    /// Splits and their multipliers.
+    /// Splits and their multipliers. Rows of single neurons of a convolution ignore those of neurons that they do not see.
     pub beta: Option<&'a Beta<T>>,
 }
 

@@ -91,7 +91,7 @@ impl<T: Real> From<Ends<T>> for Region<T> {
 }
 
 /// What rounding may cost a linear bound at a node.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Charge {
     /// For every output, to be multiplied by the magnitude of its coefficient.
     pub each: Vec<f64>,
@@ -100,7 +100,7 @@ pub(crate) struct Charge {
 }
 
 /// Bounds of every value of a computation, over a set of inputs. Cheap to clone: values share what they do not change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Bounds<T> {
     pub(crate) claim: Arithmetic,
     pub(crate) ball: Option<Arc<(Vec<T>, f64)>>,

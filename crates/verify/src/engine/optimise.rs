@@ -177,18 +177,18 @@ pub struct Optimised<T> {
 }
 
 /// First and second moments of gradients.
-struct Moments {
+pub(crate) struct Moments {
     first: Vec<f64>,
     second: Vec<f64>,
 }
 
 impl Moments {
-    fn new(numbers: usize) -> Self {
+    pub fn new(numbers: usize) -> Self {
         Self { first: vec![0.0; numbers], second: vec![0.0; numbers] }
     }
 
     /// One step upwards; `step` counts from 1.
-    fn step<T: Real>(&mut self, values: &mut [T], gradient: &[T], rate: f64, step: i32, most: f64) {
+    pub fn step<T: Real>(&mut self, values: &mut [T], gradient: &[T], rate: f64, step: i32, most: f64) {
         let (first, second) = (1.0 - 0.9f64.powi(step), 1.0 - 0.999f64.powi(step));
         for (i, (value, gradient)) in values.iter_mut().zip(gradient).enumerate() {
             let g = gradient.double();
