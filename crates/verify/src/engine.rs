@@ -10,6 +10,8 @@
 //! | `intermediate` | bounds of what ReLUs and max pools read |
 //! | `forward` | gradients by one pass of a point |
 //! | `optimise` | slopes, splits and multipliers, and the search for the best |
+//! | `joint` | slopes of intermediate bounds, optimised for the rows at the end |
+//! | `patches` | coefficients in windows of a picture; convolutions of many rows |
 //! | `real` | what is asked of a float; errors of sums |
 //!
 //! Results depend neither on the number of threads nor on what is bounded together.
@@ -18,14 +20,17 @@ mod backward;
 mod forward;
 mod intermediate;
 mod interval;
+mod joint;
 mod optimise;
+mod patches;
 mod prepared;
 mod real;
 
 pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};
 pub use forward::{Gradients, gradients};
-pub use intermediate::{intermediate, intermediates};
+pub use intermediate::{Tight, intermediate, intermediates, tightened};
 pub use interval::{Bounds, Ends, Region, interval, intervals, output_intervals};
+pub use joint::{Joint, optimise_jointly};
 pub use optimise::{Alpha, Ascent, Beta, Layer, Optimised, Split, optimise};
 pub use prepared::Prepared;
 pub use real::Real;

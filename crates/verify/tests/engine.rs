@@ -435,6 +435,51 @@ fn any_slopes_and_multipliers_are_valid_and_optimised_ones_are_better() {
 }
 
 #[test]
+fn slopes_of_all_layers_are_optimised_together() {
+    let mut gains = 0.0;
+    for seed in 0..8 {
+        let computation = if seed % 2 == 0 { network(seed) } else { dense(seed, &[5, 12, 12, 12, 3]) };
+        let ends = input(&computation, seed, 0.25);
+        let net = Prepared::<f64>::new(&computation);
+        let root = intermediate(&net, ends.clone(), Plain, None, &never());
+        let rows = identity(net.outputs());
+        let job = Job::new(&root, net.output(), Rows::Units(&rows));
+        let settings = Ascent { threshold: 1e9, ..Ascent::default() };
+        let margins = optimise(&net, &[job.clone()], &settings, &never()).pop().unwrap();
+        let joint = optimise_jointly(&net, &job, &settings, &never());
+        // The same again in sound arithmetic, from the slopes that were found.
+        let start = interval(&net, ends.clone(), Sound);
+        let sound = tightened(&net, ends.clone(), Sound, Some(&start), &joint.layers, &never());
+        let alpha = &joint.margins.alpha;
+        let again = bounds_of(&net, &Job { bounds: &sound, alpha: Some(alpha), ..job.clone() });
+        for row in 0..rows.len() {
+            assert!(
+                joint.margins.bound[row] >= margins.bound[row] - 1e-2,
+                "net {seed}: {:?} {:?}",
+                joint.margins.bound,
+                margins.bound
+            );
+            assert!(again[row] >= joint.margins.bound[row] - 1e-6, "{} {}", again[row], joint.margins.bound[row]);
+            gains += joint.margins.bound[row] - margins.bound[row];
+        }
+        let random = &mut Random(seed);
+        for _ in 0..200 {
+            let x = point(random, &ends);
+            let values = computation.values(&x, Order::Forward);
+            for (value, numbers) in values.iter().enumerate() {
+                holds(joint.bounds.ends(value), numbers, 1e-9, "joint");
+                holds(sound.ends(value), numbers, 0.0, "sound");
+            }
+            for (i, y) in values[net.output()].iter().enumerate() {
+                assert!(again[2 * i] <= *y && *y <= -again[2 * i + 1]);
+                assert!(joint.margins.bound[2 * i] <= y + 1e-9 && *y <= 1e-9 - joint.margins.bound[2 * i + 1]);
+            }
+        }
+    }
+    assert!(gains > 1.0, "{gains}");
+}
+
+#[test]
 fn rules_are_slopes() {
     let computation = network(3);
     let net = Prepared::<f64>::new(&computation);
@@ -447,6 +492,44 @@ fn rules_are_slopes() {
     }
 }
 
+/// Rows of single neurons of a convolution go back in windows; the same rows with all coefficients do not.
+#[test]
+fn windows_give_what_whole_rows_give() {
+    for seed in 0..20 {
+        let computation = network(seed);
+        let net = Prepared::<f64>::new(&computation);
+        let (bounds, alpha, ..) = prepared_job(&net, input(&computation, seed, 0.1), seed);
+        for target in net.relus().map(|node| net.reads(node)).filter(|target| *target > 3) {
+            let n = net.len(target);
+            let units: Vec<(u32, bool)> = (0..n as u32).step_by(3).map(|i| (i, i % 2 == 0)).collect();
+            let mut dense = vec![0.0; units.len() * n];
+            units.iter().enumerate().for_each(|(row, (i, negative))| {
+                dense[row * n + *i as usize] = if *negative { -1.0 } else { 1.0 };
+            });
+            let values = (0..units.len()).flat_map(|row| alpha.row(row % 4).to_vec()).collect();
+            let alpha = Alpha { values, ..alpha.clone() };
+            let weights = [(0..units.len()).map(|i| 1.0 - i as f64).collect::<Vec<_>>()];
+            let run = |rows| {
+                let job = Job { alpha: Some(&alpha), ..Job::new(&bounds, target, rows) };
+                gradients(&net, &[job], Some(&weights)).pop().unwrap()
+            };
+            let (a, b) = (run(Rows::Units(&units)), run(Rows::Dense(&dense)));
+            let near = |a: &[f64], b: &[f64], what: &str| {
+                assert_eq!(a.len(), b.len(), "{what}");
+                for (a, b) in a.iter().zip(b) {
+                    assert!((a - b).abs() < 1e-9, "{what} of value {target} of net {seed}: {a} and {b}");
+                }
+            };
+            near(&a.0.line, &b.0.line, "line");
+            near(&a.1.alpha, &b.1.alpha, "slopes");
+            for (a, b) in a.1.ends.iter().flatten().zip(b.1.ends.iter().flatten()) {
+                near(a, b, "ends");
+            }
+            near(&a.0.bound, &b.0.bound, "bound");
+        }
+    }
+}
+
 #[test]
 fn jobs_do_not_touch_each_other() {
     let computation = network(5);
@@ -456,7 +539,9 @@ fn jobs_do_not_touch_each_other() {
     let alone: Vec<Bounds<f32>> = inputs.iter().map(one).collect();
     let together = intermediates(&net, inputs.iter().cloned().map(Region::new).collect(), Plain, None, &never());
     for (a, b) in alone.iter().zip(&together) {
-        assert!((0..=net.output()).all(|value| a.ends(value) == b.ends(value)));
+        for value in 0..=net.output() {
+            assert_eq!(a.ends(value), b.ends(value), "value {value}");
+        }
     }
     let rows = identity(net.outputs());
     let jobs: Vec<Job<'_, f32>> = alone.iter().map(|b| Job::new(b, net.output(), Rows::Units(&rows))).collect();

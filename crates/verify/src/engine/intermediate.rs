@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::backward::{Job, Keep, Lower, Rows, backward};
 use super::interval::{Bounds, Ends, Region, start, through};
+use super::optimise::Alpha;
 use super::prepared::{Prepared, Step};
 use super::real::Real;
 use crate::cascade::Arithmetic;
@@ -21,8 +22,35 @@ pub fn intermediate<T: Real>(
     reference: Option<&Bounds<T>>,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Bounds<T> {
+    tightened(net, input, claim, reference, &[], stop)
+}
+
+/// Rows of one value with slopes of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tight<T> {
+    /// The value.
+    pub value: usize,
+    /// The numbers that are bounded, and whether it is the negative of the number, from below.
+    pub units: Vec<(u32, bool)>,
+    /// Slopes of the ReLUs below, one set a unit.
+    pub alpha: Alpha<T>,
+}
+
+/// As [`intermediate`], with slopes that were optimised: `layers` say which rows of which values are bounded with which slopes. Other
+/// values are bounded by the adaptive rule.
+///
+/// # Panics
+/// As [`interval`](super::interval()).
+pub fn tightened<T: Real>(
+    net: &Prepared<T>,
+    input: impl Into<Region<T>>,
+    claim: Arithmetic,
+    reference: Option<&Bounds<T>>,
+    layers: &[Tight<T>],
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Bounds<T> {
     let references = reference.map(|reference| vec![reference]);
-    intermediates(net, vec![input.into()], claim, references.as_deref(), stop).pop().expect("one")
+    walk(net, vec![input.into()], claim, references.as_deref(), layers, stop).pop().expect("one")
 }
 
 /// The same for several inputs at once.
@@ -36,6 +64,17 @@ pub fn intermediates<T: Real>(
     references: Option<&[&Bounds<T>]>,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Vec<Bounds<T>> {
+    walk(net, inputs, claim, references, &[], stop)
+}
+
+fn walk<T: Real>(
+    net: &Prepared<T>,
+    inputs: Vec<Region<T>>,
+    claim: Arithmetic,
+    references: Option<&[&Bounds<T>]>,
+    layers: &[Tight<T>],
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Vec<Bounds<T>> {
     let mut all: Vec<Bounds<T>> = inputs.into_iter().map(|input| start(net, input, claim)).collect();
     for node in 0..net.steps.len() {
         let value = node + 1;
@@ -46,7 +85,14 @@ pub fn intermediates<T: Real>(
         all.iter_mut().for_each(|bounds| bounds.charge(net, node));
         let ball = all.iter().any(|bounds| bounds.ball.is_some());
         if net.relaxed[value] && (ball || !net.exact(value)) && !stop() {
-            tighten(net, value, &all, &mut ends);
+            match layers.iter().find(|layer| layer.value == value) {
+                Some(layer) => {
+                    let jobs = all.iter().map(|bounds| layer.job(bounds)).collect::<Vec<_>>();
+                    let pushed = backward(net, &jobs, Keep::default());
+                    ends.iter_mut().zip(pushed).for_each(|(ends, pushed)| cut(ends, &layer.units, &pushed.bound));
+                }
+                None => tighten(net, value, &all, &mut ends),
+            }
         }
         all.iter_mut().zip(ends).for_each(|(bounds, ends)| bounds.ends.push(Arc::new(ends)));
     }
@@ -60,15 +106,32 @@ fn tighten<T: Real>(net: &Prepared<T>, value: usize, all: &[Bounds<T>], ends: &m
     let jobs: Vec<Job<'_, T>> = all.iter().zip(units.iter().map(Vec::as_slice)).map(job).collect();
     let pushed = backward(net, &jobs, Keep::default());
     for ((ends, units), pushed) in ends.iter_mut().zip(&units).zip(pushed) {
-        let mut other = Ends { lower: ends.lower.clone(), upper: ends.upper.clone() };
-        for ((number, negative), bound) in units.iter().zip(pushed.bound) {
-            if *negative {
-                other.upper[*number as usize] = -T::below(bound);
-            } else {
-                other.lower[*number as usize] = T::below(bound);
-            }
+        cut(ends, units, &pushed.bound);
+    }
+}
+
+/// Intersects intervals with lower bounds of numbers and of their negatives.
+pub(crate) fn cut<T: Real>(ends: &mut Ends<T>, units: &[(u32, bool)], bounds: &[f64]) {
+    let mut other = ends.clone();
+    for ((number, negative), bound) in units.iter().zip(bounds) {
+        if *negative {
+            other.upper[*number as usize] = -T::below(*bound);
+        } else {
+            other.lower[*number as usize] = T::below(*bound);
         }
-        ends.intersect(&other);
+    }
+    ends.intersect(&other);
+}
+
+impl<T: Real> Tight<T> {
+    /// Its rows, over these bounds.
+    pub(crate) fn job<'a>(&'a self, bounds: &'a Bounds<T>) -> Job<'a, T> {
+        Job { alpha: Some(&self.alpha), ..Job::new(bounds, self.value, Rows::Units(&self.units)) }
+    }
+
+    /// The same in another kind of floats.
+    pub fn to<U: Real>(&self) -> Tight<U> {
+        Tight { value: self.value, units: self.units.clone(), alpha: self.alpha.to() }
     }
 }
 
