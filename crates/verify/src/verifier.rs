@@ -11,6 +11,7 @@ use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Decision, Settings, Stage, Witness};
 use crate::engine::{
     Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, backward, intermediate, interval, optimise,
+    optimise_jointly, tightened,
 };
 use crate::split_input::{SplitSettings, split_input};
 
@@ -205,7 +206,7 @@ impl Verifier {
             return Answer::Unsat;
         }
         let stop = || state.halted();
-        let bounds = intermediate(&self.double, ends, claim, Some(&intervals), &stop);
+        let mut bounds = intermediate(&self.double, ends, claim, Some(&intervals), &stop);
         for rule in [Lower::Adaptive, Lower::Zero] {
             self.linear(groups, &bounds, rule);
         }
@@ -222,14 +223,24 @@ impl Verifier {
             // Its stages begin anew: its intermediate values are others.
             return split.stages(property, groups, state);
         }
-        let narrow = bounds.to::<f32>();
-        let alphas = self.optimise(property, groups, &bounds, &narrow, state);
-        let alphas = match alphas {
+        let mut narrow = bounds.to::<f32>();
+        let mut alphas = match self.optimise(property, groups, &bounds, &narrow, state) {
             Ok(alphas) => alphas,
             Err(witness) => return Answer::Sat(witness),
         };
         if closed(groups) {
             return Answer::Unsat;
+        }
+        if let Some(tighter) = self.jointly(property, groups, &bounds, &narrow, state) {
+            bounds = tighter;
+            narrow = bounds.to::<f32>();
+            alphas = match self.optimise(property, groups, &bounds, &narrow, state) {
+                Ok(alphas) => alphas,
+                Err(witness) => return Answer::Sat(witness),
+            };
+            if closed(groups) {
+                return Answer::Unsat;
+            }
         }
         if state.halted() {
             return ended(state, "it was told to stop");
@@ -285,6 +296,9 @@ impl Verifier {
 const ROOT: Ascent =
     Ascent { iterations: 20, alpha_rate: 0.1, beta_rate: 0.05, decay: 0.98, threshold: 0.0, any: true };
 
+/// The share of the time left that intermediate bounds may take.
+const JOINT_SHARE: f64 = 0.2;
+
 impl Verifier {
     /// Optimised slopes for the open groups: the slopes of each, or a counterexample that the bounds pointed at.
     fn optimise(
@@ -333,6 +347,31 @@ impl Verifier {
             alphas[i] = Some(best.alpha);
         }
         Ok(alphas)
+    }
+
+    /// Intermediate bounds whose slopes were optimised together with those of the open groups; `None` if nothing came of it.
+    fn jointly(
+        &self,
+        property: &Property,
+        groups: &[Group],
+        bounds: &Bounds<f64>,
+        narrow: &Bounds<f32>,
+        state: &State,
+    ) -> Option<Bounds<f64>> {
+        let now = Instant::now();
+        let until = state.deadline.map(|deadline| now + deadline.saturating_duration_since(now).mul_f64(JOINT_SHARE));
+        let stop = || (state.stop)() || until.is_some_and(|until| Instant::now() >= until);
+        let open: Vec<&Group> = groups.iter().filter(|group| group.open()).collect();
+        let rows: Vec<f32> = open.iter().flat_map(|group| group.rows.iter().map(|c| *c as f32)).collect();
+        let constants: Vec<f64> = open.iter().flat_map(|group| group.constants.iter().copied()).collect();
+        let job = Job { constants: &constants, ..Job::new(narrow, self.single.output(), Rows::Dense(&rows)) };
+        let joint = optimise_jointly(&self.single, &job, &ROOT, &stop);
+        let layers: Vec<_> = joint.layers.iter().map(|layer| layer.to::<f64>()).collect();
+        let input = property.input();
+        let ends = Ends::<f64>::outward(&input.lower, &input.upper);
+        let halted = || state.halted();
+        let found = tightened(&self.double, ends, state.settings.arithmetic, Some(bounds), &layers, &halted);
+        (!state.halted()).then_some(found)
     }
 
     /// Splits what is open.
