@@ -13,7 +13,7 @@ use temper_base::random::Stream;
 use temper_graph::{Computation, LinearConstraint, Property};
 
 use crate::cascade::Witness;
-pub use confirm::confirm;
+pub use confirm::{Thin, confirm};
 pub use forward::Forward;
 pub(crate) use forward::taps;
 
@@ -28,11 +28,13 @@ pub struct AttackSettings {
     pub seed: u64,
     /// When to end.
     pub deadline: Option<Instant>,
+    /// What sides without a number in single precision stand for.
+    pub thin: Thin,
 }
 
 impl Default for AttackSettings {
     fn default() -> Self {
-        Self { steps: 100, restarts: 32, seed: 0, deadline: None }
+        Self { steps: 100, restarts: 32, seed: 0, deadline: None, thin: Thin::Nothing }
     }
 }
 
@@ -55,7 +57,7 @@ pub fn attack(
     if property.outputs() != computation.outputs() || property.input().lower.len() != computation.inputs() {
         return None;
     }
-    let [lower, upper] = confirm::certain(property)?;
+    let [lower, upper] = confirm::certain(property, settings.thin)?;
     let free: Vec<usize> = (0..lower.len()).filter(|i| lower[*i] < upper[*i]).collect();
     let forward = Forward::new(computation);
     let batch = (BATCH / forward.numbers().max(1)).clamp(1, 64);
@@ -99,7 +101,9 @@ impl Search<'_> {
         let samples = if self.free.len() <= FEW && !self.free.is_empty() { SAMPLES } else { 0 };
         let mut starts = vec![Scored { margin: f32::INFINITY, point: self.centre() }];
         starts.extend((0..samples).map(|k| Scored { margin: f32::INFINITY, point: self.start(stream, k) }));
-        for chunk in starts.chunks_mut(self.batch * 8) {
+        // The centre alone first: it often settles it.
+        let (centre, others) = starts.split_at_mut(1);
+        for chunk in std::iter::once(centre).chain(others.chunks_mut(self.batch * 8)) {
             let points = chunk.iter().flat_map(|start| start.point.iter().copied()).collect();
             let values = self.forward.values(points);
             let outputs = values.last().expect("the output").chunks(self.property.outputs().max(1));
@@ -188,7 +192,7 @@ impl Search<'_> {
         }
         if nearest.margin < 0.0 && nearest.margin < *refused {
             let exact: Vec<f64> = nearest.point.iter().map(|x| f64::from(*x)).collect();
-            if let Some(witness) = confirm(self.computation, self.property, &exact) {
+            if let Some(witness) = confirm(self.computation, self.property, &exact, self.settings.thin) {
                 return Some(witness);
             }
             *refused = nearest.margin * 1.5;

@@ -3,7 +3,7 @@
 use temper_base::random::Stream;
 use temper_graph::computation::Order;
 use temper_graph::{Affine, Computation, InputBox, LinearConstraint, Node, Operation, Property, Window};
-use temper_verify::attack::{AttackSettings, Forward, attack, confirm};
+use temper_verify::attack::{AttackSettings, Forward, Thin, attack, confirm};
 
 fn numbers(seed: u64, n: usize) -> Vec<f64> {
     let stream = Stream::named(seed, "attack test");
@@ -76,15 +76,20 @@ fn below(bound: f64, lower: f64, upper: f64) -> Property {
 #[test]
 fn only_strict_violations_inside_the_box_are_confirmed() {
     let net = line(1.0, 0.0);
-    let witness = confirm(&net, &below(0.5, 0.0, 1.0), &[0.25]).unwrap();
+    let witness = confirm(&net, &below(0.5, 0.0, 1.0), &[0.25], Thin::Nothing).unwrap();
     assert_eq!((witness.input, witness.output), (vec![0.25], vec![0.25]));
     // Equality, a point that is none, and one outside, which is moved in.
-    assert_eq!(confirm(&net, &below(0.5, 0.5, 1.0), &[0.5]), None);
-    assert_eq!(confirm(&net, &below(0.5, 0.0, 1.0), &[f64::NAN]), None);
-    assert_eq!(confirm(&net, &below(0.5, 0.1, 1.0), &[-3.0]).unwrap().input, [0.1f32.next_up().min(0.1)]);
+    assert_eq!(confirm(&net, &below(0.5, 0.5, 1.0), &[0.5], Thin::Nothing), None);
+    assert_eq!(confirm(&net, &below(0.5, 0.0, 1.0), &[f64::NAN], Thin::Nothing), None);
+    assert_eq!(
+        confirm(&net, &below(0.5, 0.1, 1.0), &[-3.0], Thin::Nothing).unwrap().input,
+        [0.1f32.next_up().min(0.1)]
+    );
     // No number in single precision lies in the box.
     let third = 1.0 / 3.0;
-    assert_eq!(confirm(&net, &below(0.5, third, f64::next_up(third)), &[third]), None);
+    assert_eq!(confirm(&net, &below(0.5, third, f64::next_up(third)), &[third], Thin::Nothing), None);
+    let near = confirm(&net, &below(0.5, third, f64::next_up(third)), &[0.0], Thin::Nearest).unwrap();
+    assert_eq!(near.input, [third as f32]);
     // The sum is below 0 in double precision only: in single precision the 1 is lost.
     let lost = Computation::new(
         vec![1],
@@ -92,10 +97,10 @@ fn only_strict_violations_inside_the_box_are_confirmed() {
     );
     let row = LinearConstraint::at_most(vec![(1, 1.0), (0, -1.0)], -0.5);
     let property = Property::new(InputBox::exact(vec![0.0], vec![1.0]), vec![vec![row]], 2).unwrap();
-    assert_eq!(confirm(&lost.unwrap(), &property, &[0.5]), None);
+    assert_eq!(confirm(&lost.unwrap(), &property, &[0.5], Thin::Nothing), None);
     // An overflow is no answer.
     let far = line(f64::from(f32::MAX), 0.0);
-    assert_eq!(confirm(&far, &below(0.0, -4.0, -2.0), &[-3.0]), None);
+    assert_eq!(confirm(&far, &below(0.0, -4.0, -2.0), &[-3.0], Thin::Nothing), None);
 }
 
 #[test]
