@@ -93,7 +93,6 @@ impl Search<'_> {
 
     fn run(&self) -> Option<Witness> {
         let inputs = self.lower.len();
-        let groups = self.property.violations();
         let stream = Stream::named(self.settings.seed, "attack");
         let mut best = Scored { margin: f32::INFINITY, point: self.centre() };
         // The smallest margin that was not confirmed, so that a tie is not asked for again and again.
@@ -116,23 +115,21 @@ impl Search<'_> {
             }
         }
         let centre = starts[0].point.clone();
-        let mut order = self.order(&centre);
-        order.truncate(groups.len().max(1));
+        let order = self.order(&centre);
         let mut promising = starts.split_off(1);
         promising.sort_by(|a, b| a.margin.total_cmp(&b.margin));
         let mut made = 0;
         while made < self.settings.restarts && !self.free.is_empty() {
             let many = self.batch.min(self.settings.restarts - made);
             let mut points = Vec::with_capacity(many * inputs);
-            let targets: Vec<Option<usize>> = (made..made + many)
-                .map(|k| (k % (order.len() + 1)).checked_sub(1).and_then(|rank| order.get(rank).copied()))
-                .collect();
+            // All groups at once first, then one after the other.
+            let target = |k: usize| (k % (order.len() + 1)).checked_sub(1).map(|rank| order[rank]);
+            let targets: Vec<Option<usize>> = (made..made + many).map(target).collect();
             for k in made..made + many {
-                let first = k <= order.len() && promising.is_empty();
-                let good = promising.get(k / 2).filter(|_| k % 2 == 0);
-                match good {
+                match promising.get(k / 2).filter(|_| k.is_multiple_of(2)) {
                     Some(start) => points.extend_from_slice(&start.point),
-                    None if first => points.extend_from_slice(&centre),
+                    // Without samples every target has the centre once.
+                    None if k <= order.len() && promising.is_empty() => points.extend_from_slice(&centre),
                     None => points.extend(self.start(stream, samples + k)),
                 }
             }
@@ -214,14 +211,9 @@ impl Search<'_> {
         for step in 0..=self.settings.steps {
             let values = self.forward.values(points.clone());
             let answers = values.last().expect("the output").chunks(outputs);
-            let scored: Vec<Scored> = answers
-                .clone()
-                .zip(points.chunks(inputs))
-                .map(|(answer, point)| (self.margin(answer), point))
-                .min_by(|a, b| a.0.total_cmp(&b.0))
-                .map(|(margin, point)| Scored { margin, point: point.to_vec() })
-                .into_iter()
-                .collect();
+            let margins = answers.clone().map(|answer| self.margin(answer)).zip(points.chunks(inputs));
+            let nearest = margins.min_by(|a, b| a.0.total_cmp(&b.0)).expect("a point");
+            let scored = [Scored { margin: nearest.0, point: nearest.1.to_vec() }];
             if let Some(witness) = self.found(&scored, best, refused) {
                 return Some(witness);
             }
@@ -240,7 +232,7 @@ impl Search<'_> {
                 self.free.iter().for_each(|i| momentum[*i] = 0.75 * momentum[*i] + gradient[*i] * scale);
                 let largest = self.free.iter().map(|i| (momentum[*i] * width(*i)).abs()).fold(0.0, f32::max);
                 // With few inputs their proportions matter; with many the sign is enough.
-                let sign = self.free.len() > FEW || (number + k) % 2 == 0;
+                let sign = self.free.len() > FEW || (number + k).is_multiple_of(2);
                 for &i in &self.free {
                     let direction = match momentum[i] * width(i) / largest {
                         slope if slope.is_nan() || slope == 0.0 => 0.0,

@@ -291,9 +291,12 @@ impl Search<'_> {
         for row in open.iter().filter(|open| still.contains(&open.0)).filter_map(|open| open.2) {
             let scale = 1.0 / (lines[row].bound.abs() + 1e-30);
             for i in 0..inputs {
-                let shrunk = (upper[i] - lower[i]) / (domain.upper[i] - domain.lower[i]).max(f64::MIN_POSITIVE);
                 let width = upper[i] - lower[i];
-                score[i] += scale * (promise[row][i] * shrunk + 0.05 * lines[row].slope[i].abs() * width);
+                let shrunk = width / (domain.upper[i] - domain.lower[i]).max(f64::MIN_POSITIVE);
+                // A little for the line itself and for wide sides: promises are made at one point only.
+                let line = 0.05 * lines[row].slope[i].abs() * width;
+                let whole = (property.input().upper[i] - property.input().lower[i]).max(f64::MIN_POSITIVE);
+                score[i] += scale * (promise[row][i] * shrunk + line) + 0.1 * width / whole;
             }
         }
         let middle = |i: usize| 0.5 * lower[i] + 0.5 * upper[i];

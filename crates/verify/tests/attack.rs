@@ -133,7 +133,7 @@ fn a_rare_violation_is_found_the_same_by_any_number_of_threads() {
 fn inputs_that_are_fixed_stay() {
     let computation = network();
     let centre = numbers(20, 60);
-    let fixed = |i: usize| i % 3 == 0;
+    let fixed = |i: usize| i.is_multiple_of(3);
     let ends = |by: f64| (0..60).map(|i| centre[i] + if fixed(i) { 0.0 } else { by }).collect();
     let logits = computation.evaluate(&centre, Order::Forward);
     let label = (0..3).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();

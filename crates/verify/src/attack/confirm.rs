@@ -22,13 +22,10 @@ pub(super) fn certain(property: &Property, thin: Thin) -> Option<[Vec<f32>; 2]> 
     let outside = property.input().lower.iter().zip(&property.input().upper);
     let side = |((l, u), (least, most)): ((&f64, &f64), (&f64, &f64))| match (above(*l), below(*u)) {
         (l, u) if l <= u => Some((l, u)),
-        // No number lies between the outer ends either: the side is thin and not just uncertain.
-        _ if thin == Thin::Nearest && !(above(*least) <= below(*most)) => {
+        _ if thin == Thin::Nearest => {
             let nearest = (0.5 * least + 0.5 * most) as f32;
             Some((nearest, nearest))
         }
-        // An end that is such a number all but for its last digits, as 0.1 rounded to a double is none.
-        _ if thin == Thin::Nearest => Some((above(*least), above(*least))),
         _ => None,
     };
     let (lower, upper): (Vec<f32>, Vec<f32>) = lower.iter().zip(upper).zip(outside).map(side).collect::<Option<_>>()?;
