@@ -13,7 +13,7 @@ use temper_base::random::Stream;
 use temper_graph::{Computation, LinearConstraint, Property};
 
 use crate::cascade::Witness;
-pub use confirm::confirm;
+pub use confirm::{Thin, confirm};
 pub use forward::Forward;
 pub(crate) use forward::taps;
 
@@ -28,11 +28,13 @@ pub struct AttackSettings {
     pub seed: u64,
     /// When to end.
     pub deadline: Option<Instant>,
+    /// What sides without a number in single precision stand for.
+    pub thin: Thin,
 }
 
 impl Default for AttackSettings {
     fn default() -> Self {
-        Self { steps: 100, restarts: 32, seed: 0, deadline: None }
+        Self { steps: 100, restarts: 32, seed: 0, deadline: None, thin: Thin::Nothing }
     }
 }
 
@@ -55,7 +57,7 @@ pub fn attack(
     if property.outputs() != computation.outputs() || property.input().lower.len() != computation.inputs() {
         return None;
     }
-    let [lower, upper] = confirm::certain(property)?;
+    let [lower, upper] = confirm::certain(property, settings.thin)?;
     let free: Vec<usize> = (0..lower.len()).filter(|i| lower[*i] < upper[*i]).collect();
     let forward = Forward::new(computation);
     let batch = (BATCH / forward.numbers().max(1)).clamp(1, 64);
@@ -91,7 +93,6 @@ impl Search<'_> {
 
     fn run(&self) -> Option<Witness> {
         let inputs = self.lower.len();
-        let groups = self.property.violations();
         let stream = Stream::named(self.settings.seed, "attack");
         let mut best = Scored { margin: f32::INFINITY, point: self.centre() };
         // The smallest margin that was not confirmed, so that a tie is not asked for again and again.
@@ -99,7 +100,9 @@ impl Search<'_> {
         let samples = if self.free.len() <= FEW && !self.free.is_empty() { SAMPLES } else { 0 };
         let mut starts = vec![Scored { margin: f32::INFINITY, point: self.centre() }];
         starts.extend((0..samples).map(|k| Scored { margin: f32::INFINITY, point: self.start(stream, k) }));
-        for chunk in starts.chunks_mut(self.batch * 8) {
+        // The centre alone first: it often settles it.
+        let (centre, others) = starts.split_at_mut(1);
+        for chunk in std::iter::once(centre).chain(others.chunks_mut(self.batch * 8)) {
             let points = chunk.iter().flat_map(|start| start.point.iter().copied()).collect();
             let values = self.forward.values(points);
             let outputs = values.last().expect("the output").chunks(self.property.outputs().max(1));
@@ -112,23 +115,21 @@ impl Search<'_> {
             }
         }
         let centre = starts[0].point.clone();
-        let mut order = self.order(&centre);
-        order.truncate(groups.len().max(1));
+        let order = self.order(&centre);
         let mut promising = starts.split_off(1);
         promising.sort_by(|a, b| a.margin.total_cmp(&b.margin));
         let mut made = 0;
         while made < self.settings.restarts && !self.free.is_empty() {
             let many = self.batch.min(self.settings.restarts - made);
             let mut points = Vec::with_capacity(many * inputs);
-            let targets: Vec<Option<usize>> = (made..made + many)
-                .map(|k| (k % (order.len() + 1)).checked_sub(1).and_then(|rank| order.get(rank).copied()))
-                .collect();
+            // All groups at once first, then one after the other.
+            let target = |k: usize| (k % (order.len() + 1)).checked_sub(1).map(|rank| order[rank]);
+            let targets: Vec<Option<usize>> = (made..made + many).map(target).collect();
             for k in made..made + many {
-                let first = k <= order.len() && promising.is_empty();
-                let good = promising.get(k / 2).filter(|_| k % 2 == 0);
-                match good {
+                match promising.get(k / 2).filter(|_| k.is_multiple_of(2)) {
                     Some(start) => points.extend_from_slice(&start.point),
-                    None if first => points.extend_from_slice(&centre),
+                    // Without samples every target has the centre once.
+                    None if k <= order.len() && promising.is_empty() => points.extend_from_slice(&centre),
                     None => points.extend(self.start(stream, samples + k)),
                 }
             }
@@ -188,7 +189,7 @@ impl Search<'_> {
         }
         if nearest.margin < 0.0 && nearest.margin < *refused {
             let exact: Vec<f64> = nearest.point.iter().map(|x| f64::from(*x)).collect();
-            if let Some(witness) = confirm(self.computation, self.property, &exact) {
+            if let Some(witness) = confirm(self.computation, self.property, &exact, self.settings.thin) {
                 return Some(witness);
             }
             *refused = nearest.margin * 1.5;
@@ -210,14 +211,9 @@ impl Search<'_> {
         for step in 0..=self.settings.steps {
             let values = self.forward.values(points.clone());
             let answers = values.last().expect("the output").chunks(outputs);
-            let scored: Vec<Scored> = answers
-                .clone()
-                .zip(points.chunks(inputs))
-                .map(|(answer, point)| (self.margin(answer), point))
-                .min_by(|a, b| a.0.total_cmp(&b.0))
-                .map(|(margin, point)| Scored { margin, point: point.to_vec() })
-                .into_iter()
-                .collect();
+            let margins = answers.clone().map(|answer| self.margin(answer)).zip(points.chunks(inputs));
+            let nearest = margins.min_by(|a, b| a.0.total_cmp(&b.0)).expect("a point");
+            let scored = [Scored { margin: nearest.0, point: nearest.1.to_vec() }];
             if let Some(witness) = self.found(&scored, best, refused) {
                 return Some(witness);
             }
@@ -236,7 +232,7 @@ impl Search<'_> {
                 self.free.iter().for_each(|i| momentum[*i] = 0.75 * momentum[*i] + gradient[*i] * scale);
                 let largest = self.free.iter().map(|i| (momentum[*i] * width(*i)).abs()).fold(0.0, f32::max);
                 // With few inputs their proportions matter; with many the sign is enough.
-                let sign = self.free.len() > FEW || (number + k) % 2 == 0;
+                let sign = self.free.len() > FEW || (number + k).is_multiple_of(2);
                 for &i in &self.free {
                     let direction = match momentum[i] * width(i) / largest {
                         slope if slope.is_nan() || slope == 0.0 => 0.0,

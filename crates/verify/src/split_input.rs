@@ -16,7 +16,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use temper_graph::{Computation, Property};
 
-use crate::attack::confirm;
+use crate::attack::{Thin, confirm};
 use crate::cascade::{Answer, Arithmetic};
 use bound::{Bounded, Line, Rows, minimum};
 use net::Compact;
@@ -36,6 +36,8 @@ pub struct SplitSettings {
     pub deadline: Option<Instant>,
     /// Whether the boxes that prove it are kept.
     pub leaves: bool,
+    /// What sides without a number in single precision stand for in a counterexample.
+    pub thin: Thin,
 }
 
 impl Default for SplitSettings {
@@ -47,6 +49,7 @@ impl Default for SplitSettings {
             memory: 4 << 30,
             deadline: None,
             leaves: false,
+            thin: Thin::Nothing,
         }
     }
 }
@@ -140,7 +143,8 @@ pub fn split_input(
 ) -> Option<Split> {
     let fits = |property: &Property| {
         let input = property.input();
-        let varies = input.lower.iter().zip(&input.upper).filter(|(l, u)| l < u).count();
+        // Between neighbours lies one number that is no double.
+        let varies = input.lower.iter().zip(&input.upper).filter(|(l, u)| l.next_up() < **u).count();
         let finite = input.lower.iter().chain(&input.upper).all(|x| x.is_finite());
         let sizes = input.lower.len() == computation.inputs() && property.outputs() == computation.outputs();
         varies <= settings.inputs && finite && sizes
@@ -206,7 +210,8 @@ impl Search<'_> {
             domains += many as u64;
             for (domain, outcome) in round.iter().zip(outcomes.into_iter().flatten()) {
                 let property = &self.properties[domain.property];
-                let witness = outcome.candidate.and_then(|point| confirm(self.computation, property, &point));
+                let witness =
+                    outcome.candidate.and_then(|point| confirm(self.computation, property, &point, self.settings.thin));
                 if let Some(witness) = witness {
                     return end(Answer::Sat(witness), domains, Vec::new(), &queue);
                 }
@@ -286,9 +291,12 @@ impl Search<'_> {
         for row in open.iter().filter(|open| still.contains(&open.0)).filter_map(|open| open.2) {
             let scale = 1.0 / (lines[row].bound.abs() + 1e-30);
             for i in 0..inputs {
-                let shrunk = (upper[i] - lower[i]) / (domain.upper[i] - domain.lower[i]).max(f64::MIN_POSITIVE);
                 let width = upper[i] - lower[i];
-                score[i] += scale * (promise[row][i] * shrunk + 0.05 * lines[row].slope[i].abs() * width);
+                let shrunk = width / (domain.upper[i] - domain.lower[i]).max(f64::MIN_POSITIVE);
+                // A little for the line itself and for wide sides: promises are made at one point only.
+                let line = 0.05 * lines[row].slope[i].abs() * width;
+                let whole = (property.input().upper[i] - property.input().lower[i]).max(f64::MIN_POSITIVE);
+                score[i] += scale * (promise[row][i] * shrunk + line) + 0.1 * width / whole;
             }
         }
         let middle = |i: usize| 0.5 * lower[i] + 0.5 * upper[i];

@@ -5,13 +5,31 @@ use temper_graph::{Computation, Property};
 
 use crate::cascade::Witness;
 
-/// The least and the largest number in single precision that certainly belong to the box; `None` if one of its sides has none.
-pub(super) fn certain(property: &Property) -> Option<[Vec<f32>; 2]> {
+/// What a side of the box stands for that has no number in single precision, as one from 0.1 to 0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Thin {
+    /// For nothing: a network in single precision has no counterexample there.
+    #[default]
+    Nothing,
+    /// For the nearest number in single precision, which such a network is given in its place. It is outside the box, by less than the
+    /// distance of two neighbours.
+    Nearest,
+}
+
+/// The ends in single precision between which a counterexample has to lie; `None` if one of the sides has none.
+pub(super) fn certain(property: &Property, thin: Thin) -> Option<[Vec<f32>; 2]> {
     let [lower, upper] = property.input().certain();
-    let lower: Vec<f32> = lower.iter().map(|l| above(*l)).collect();
-    let upper: Vec<f32> = upper.iter().map(|u| below(*u)).collect();
-    let ordered = lower.iter().zip(&upper).all(|(l, u)| l <= u && l.is_finite() && u.is_finite());
-    ordered.then_some([lower, upper])
+    let outside = property.input().lower.iter().zip(&property.input().upper);
+    let side = |((l, u), (least, most)): ((&f64, &f64), (&f64, &f64))| match (above(*l), below(*u)) {
+        (l, u) if l <= u => Some((l, u)),
+        _ if thin == Thin::Nearest => {
+            let nearest = (0.5 * least + 0.5 * most) as f32;
+            Some((nearest, nearest))
+        }
+        _ => None,
+    };
+    let (lower, upper): (Vec<f32>, Vec<f32>) = lower.iter().zip(upper).zip(outside).map(side).collect::<Option<_>>()?;
+    lower.iter().chain(&upper).all(|end| end.is_finite()).then_some([lower, upper])
 }
 
 /// The least `f32` that is not below `x`.
@@ -28,8 +46,8 @@ fn below(x: f64) -> f32 {
 
 /// The counterexample beside this point: rounded to single precision within what certainly belongs to the box, and violating the property
 /// strictly in single precision, summed forward and backward, and in double precision. `None` if it is none.
-pub fn confirm(computation: &Computation, property: &Property, point: &[f64]) -> Option<Witness> {
-    let [lower, upper] = certain(property)?;
+pub fn confirm(computation: &Computation, property: &Property, point: &[f64], thin: Thin) -> Option<Witness> {
+    let [lower, upper] = certain(property, thin)?;
     if point.len() != lower.len() || lower.len() != computation.inputs() || point.iter().any(|x| x.is_nan()) {
         return None;
     }
@@ -40,7 +58,8 @@ pub fn confirm(computation: &Computation, property: &Property, point: &[f64]) ->
     let double = |outputs: Vec<f32>| outputs.into_iter().map(f64::from).collect::<Vec<f64>>();
     // An overflow proves nothing.
     let holds = |outputs: &[f64]| outputs.iter().all(|y| y.is_finite()) && strictly(property, outputs);
-    let confirmed = property.input().contains(&exact)
+    let inside = thin == Thin::Nearest || property.input().contains(&exact);
+    let confirmed = inside
         && holds(&output)
         && holds(&double(computation.evaluate(&input, Order::Forward)))
         && holds(&double(computation.evaluate(&input, Order::Backward)));
