@@ -202,9 +202,21 @@ pub struct Eval {
 pub struct Verify {
     #[command(subcommand)]
     pub command: Option<VerifyCommand>,
-    /// A run of certified training: DIR, DIR@STEP or DIR@best.
-    #[arg(required = true)]
+    /// A run of certified training (DIR, DIR@STEP or DIR@best), or a network (FILE.onnx).
+    #[arg(required_unless_present = "instances", value_name = "RUN|NETWORK")]
     pub run: Option<String>,
+    /// Of a network: the property to verify, as VNN-LIB.
+    #[arg(value_name = "PROPERTY", value_hint = ValueHint::FilePath)]
+    pub property: Option<PathBuf>,
+    /// Answer a list of questions, one a line (NETWORK,PROPERTY,SECONDS), into --out [default: results].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "run")]
+    pub instances: Option<PathBuf>,
+    /// Of a network: write the counterexample, if there is one, here.
+    #[arg(long, value_name = "FILE", requires = "property", value_hint = ValueHint::FilePath)]
+    pub witness: Option<PathBuf>,
+    /// Of a network: write the answer and the counterexample here, as the competitions want it.
+    #[arg(long, value_name = "FILE", requires = "property", value_hint = ValueHint::FilePath)]
+    pub result: Option<PathBuf>,
     /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
     #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
     pub eps: Option<String>,

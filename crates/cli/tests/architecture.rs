@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from bottom to top, each with those it may depend on. ARCHITECTURE.md has the same table.
-const CRATES: [(&str, &[&str]); 18] = [
+const CRATES: [(&str, &[&str]); 19] = [
     ("base", &[]),
     ("schedule", &[]),
     ("record", &["base"]),
@@ -18,7 +18,8 @@ const CRATES: [(&str, &[&str]); 18] = [
     ("ops", &["kernels"]),
     ("graph", &["base"]),
     ("model", &["base", "graph", "ops"]),
-    ("verify", &["base", "record"]),
+    ("formats", &["base", "graph"]),
+    ("verify", &["base", "record", "graph", "kernels"]),
     ("bounds", &["base", "graph", "ops", "model", "verify"]),
     ("train", &["base", "schedule", "record", "recipe", "ops", "model"]),
     ("lm", &["base", "schedule", "record", "recipe", "data", "ops", "model", "train"]),
@@ -31,15 +32,15 @@ const CRATES: [(&str, &[&str]); 18] = [
     (
         "cli",
         &[
-            "base", "schedule", "record", "kernels", "recipe", "data", "report", "graph", "ops", "model", "verify",
-            "bounds", "train", "lm", "certify", "temper", "sweep",
+            "base", "schedule", "record", "kernels", "recipe", "data", "report", "graph", "formats", "ops", "model",
+            "verify", "bounds", "train", "lm", "certify", "temper", "sweep",
         ],
     ),
 ];
 
 /// These build and test without a tensor library.
-const WITHOUT_BURN: [&str; 9] =
-    ["graph", "base", "schedule", "record", "recipe", "kernels", "data", "report", "verify"];
+const WITHOUT_BURN: [&str; 10] =
+    ["graph", "formats", "base", "schedule", "record", "recipe", "kernels", "data", "report", "verify"];
 
 /// Parts of Burn that name a backend. Everything above `ops` speaks of tensors and devices only.
 const BACKENDS: [&str; 2] = ["burn-autodiff", "burn-flex"];

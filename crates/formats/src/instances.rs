@@ -1,1 +1,58 @@
-//! Lists of instances: `instances.csv`.
+//! Lists of instances: `instances.csv`, one a line, `network,property,seconds`.
+
+use std::path::{Path, PathBuf};
+
+use temper_base::{Problem, Result};
+
+/// A network, a property and a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instance {
+    /// The network as the list names it.
+    pub network: String,
+    /// The property as the list names it.
+    pub property: String,
+    /// Seconds that a verifier has.
+    pub timeout: f64,
+}
+
+/// Reads a list.
+///
+/// # Errors
+/// A file that cannot be read, or a line that is no instance.
+pub fn read(path: &Path) -> Result<Vec<Instance>> {
+    let text = std::fs::read_to_string(path).map_err(|cause| Problem::io("read instances", path, &cause))?;
+    parse(&text, &path.display().to_string())
+}
+
+/// The same of a text; `place` says where it is from.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(text: &str, place: &str) -> Result<Vec<Instance>> {
+    let mut instances = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let fail = |why: &str| Err(Problem::input("read instances", format!("{place}, line {}", number + 1), why));
+        if line.contains('"') || line.contains('[') {
+            return fail("a list of networks: Temper verifies properties of one");
+        }
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let [network, property, seconds] = fields[..] else { return fail("it is not \"network,property,seconds\"") };
+        let timeout = match seconds.parse::<f64>() {
+            Ok(timeout) if timeout > 0.0 && timeout.is_finite() => timeout,
+            _ if number == 0 => continue,
+            _ => return fail("its time is not a number of seconds above 0"),
+        };
+        instances.push(Instance { network: network.into(), property: property.into(), timeout });
+    }
+    if instances.is_empty() {
+        return Err(Problem::input("read instances", place, "it has no instance"));
+    }
+    Ok(instances)
+}
+
+/// Where a file of a list is: beside the list, and packed if only that is there.
+pub fn locate(list: &Path, name: &str) -> PathBuf {
+    let path = list.parent().unwrap_or(Path::new("")).join(name.strip_prefix("./").unwrap_or(name));
+    let packed = PathBuf::from(format!("{}.gz", path.display()));
+    if !path.exists() && packed.exists() { packed } else { path }
+}

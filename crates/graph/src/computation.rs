@@ -224,6 +224,22 @@ impl Computation {
         Self { input: kept.input, nodes }.up_to(last)
     }
 
+    /// The same function with every max pool as ReLUs, `max(a, b) = b + relu(a - b)`, in a tree over each window: what splits ReLUs can
+    /// then decide it.
+    pub fn max_pools_as_relus(&self) -> Self {
+        let (mut nodes, mut place): (Vec<Node>, Vec<usize>) = (Vec::new(), vec![0]);
+        for node in &self.nodes {
+            let inputs: Vec<usize> = node.inputs.iter().map(|input| place[*input]).collect();
+            if let Operation::MaxPool(window) = &node.operation {
+                place.push(pool_as_relus(window, node, inputs[0], &mut nodes));
+            } else {
+                nodes.push(Node { inputs, ..node.clone() });
+                place.push(nodes.len());
+            }
+        }
+        Self { input: self.input.clone(), nodes }
+    }
+
     /// The output for one input, product by product, in this order of summation.
     ///
     /// # Panics
@@ -349,6 +365,31 @@ fn check(node: &Node, inputs: &[usize], size: usize) -> Result<(), String> {
             }
         }
     }
+}
+
+/// Adds the nodes of a pool that reads `value`; gives the value of its output.
+fn pool_as_relus(window: &Window, node: &Node, value: usize, nodes: &mut Vec<Node>) -> usize {
+    let mut push = |operation: Operation, inputs: Vec<usize>| {
+        nodes.push(Node { name: node.name.clone(), operation, inputs, shape: node.shape.clone() });
+        nodes.len()
+    };
+    let seen: Vec<Vec<usize>> = windows(window).collect();
+    let (outputs, taps) = (seen.len(), seen.iter().map(Vec::len).max().unwrap_or(0));
+    // A window that sees less, at the border, sees its first value again.
+    let tap = |t: usize| seen.iter().map(|window| Some(*window.get(t).unwrap_or(&window[0]) as u32)).collect();
+    let mut level: Vec<usize> =
+        (0..taps).map(|t| push(Operation::Gather { from: tap(t), fill: Vec::new() }, vec![value])).collect();
+    while level.len() > 1 {
+        let pair = |pair: &[usize]| {
+            let [a, b] = *pair else { return pair[0] };
+            let negative = push(Operation::Scale(Affine::exact(vec![-1.0; outputs], vec![0.0; outputs])), vec![b]);
+            let difference = push(Operation::Add, vec![a, negative]);
+            let above = push(Operation::Relu, vec![difference]);
+            push(Operation::Add, vec![b, above])
+        };
+        level = level.chunks(2).map(pair).collect();
+    }
+    level[0]
 }
 
 fn whole(window: &Window) -> Result<[usize; 2], String> {

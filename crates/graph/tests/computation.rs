@@ -99,6 +99,20 @@ fn merging_changes_no_answer() {
 }
 
 #[test]
+fn a_pool_is_made_of_relus() {
+    let plain = odd();
+    let relus = plain.max_pools_as_relus();
+    assert!(!relus.nodes().iter().any(|node| matches!(node.operation, Operation::MaxPool(_))));
+    for seed in 10..20 {
+        let input: Vec<f64> = numbers(seed, 84).iter().map(|x| f64::from(*x)).collect();
+        let (a, b) = (plain.evaluate(&input, Order::Forward), relus.evaluate(&input, Order::Forward));
+        for (a, b) in a.iter().zip(&b) {
+            assert!((a - b).abs() < 1e-12, "{a} {b}");
+        }
+    }
+}
+
+#[test]
 fn graphs_that_cannot_be() {
     let node = |operation, inputs: &[usize], size: usize| Node {
         name: "n".into(),

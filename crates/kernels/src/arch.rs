@@ -58,6 +58,12 @@ impl Isa {
     pub fn fma(self, a: f32, b: f32, c: f32) -> f32 {
         if self.fused { a.mul_add(b, c) } else { a * b + c }
     }
+
+    /// [`fma`](Self::fma) in double precision.
+    #[inline(always)]
+    pub fn fma_double(self, a: f64, b: f64, c: f64) -> f64 {
+        if self.fused { a.mul_add(b, c) } else { a * b + c }
+    }
 }
 
 /// True if the processor has AVX2 and FMA.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use temper_base::Result;
 use temper_graph::{Computation, Property};
 
+use crate::verifier::Verifier;
+
 /// A way to decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
@@ -120,13 +122,5 @@ pub fn decide_properties(
     settings: &Settings,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Decision> {
-    let _ = (computation, properties, stop);
-    Ok(Decision {
-        answer: Answer::Unknown("no stage was run".into()),
-        stage: Stage::Attack,
-        arithmetic: settings.arithmetic,
-        bound: None,
-        domains: 0,
-        seconds: 0.0,
-    })
+    Verifier::new(computation).decide(properties, settings, stop)
 }

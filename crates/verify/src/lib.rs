@@ -8,13 +8,19 @@
 //! | [`cascade`] | one question of any network: the stages that try to decide it |
 //! | [`images`] | an image in its box: interval bounds, and the search where they and the attack leave it open |
 //! | [`engine`] | bounds: intervals, linear bounds, their optimisation; each in plain or sound arithmetic |
+//! | [`branch`] | proofs by splitting ReLUs |
+//! | [`verifier`] | a network ready to be asked: it runs the stages |
 //! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
 //! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable; `times.csv` |
 //! | [`shards`] | parts of a verification, joined |
 //! | [`stack`] | `counterexamples.npy` |
+//! | [`attack`](mod@attack) | counterexamples of a [`Property`](temper_graph::Property), by gradients |
+//! | [`split_input`](mod@split_input) | proofs for few inputs, by splitting their box |
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod attack;
+pub mod branch;
 pub mod cascade;
 pub mod decide;
 pub mod engine;
@@ -22,9 +28,11 @@ pub mod images;
 mod margins;
 pub mod radius;
 pub mod shards;
+pub mod split_input;
 pub mod stack;
 pub mod store;
 pub mod verdict;
+pub mod verifier;
 
 pub use cascade::{Arithmetic, Settings, Stage};
 pub use decide::{AttackCertified, Counterexample, Decided, Engine, decide};

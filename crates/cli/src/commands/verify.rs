@@ -2,6 +2,8 @@
 //!
 //! A signal is answered at once and abandons the image in work.
 
+mod network;
+
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -26,8 +28,23 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     if let Some(VerifyCommand::Merge(args)) = &args.command {
         return merge(args, printer);
     }
-    let run = args.run.as_deref().expect("required without a subcommand");
     let settings = settings(args)?;
+    if let Some(list) = &args.instances {
+        return network::list(args, list, &settings, printer);
+    }
+    let run = args.run.as_deref().expect("required without a subcommand or a list");
+    match &args.property {
+        Some(property) if network::is_network(run) => return network::one(args, run, property, &settings, printer),
+        Some(property) => {
+            let why = "a property is one of a network (FILE.onnx), and this is none";
+            return Err(Problem::input("verify", format!("{run} {}", property.display()), why).into());
+        }
+        None if network::is_network(run) => {
+            let why = "a network alone says not what is to be verified of it";
+            return Err(Problem::input("verify", run, why).hint("give a property (FILE.vnnlib) behind it").into());
+        }
+        None => {}
+    }
     let shard = shard(args)?;
     let signals = Signals::listen_and_answer(
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",

@@ -130,6 +130,19 @@ impl<T: Real> Bounds<T> {
         bounds
     }
 
+    /// The same in another kind of floats, every end rounded outwards; rounding is not charged there.
+    pub fn to<U: Real>(&self) -> Bounds<U> {
+        Bounds {
+            claim: Arithmetic::Real,
+            ball: self
+                .ball
+                .as_ref()
+                .map(|ball| Arc::new((ball.0.iter().map(|c| U::nearest(c.double())).collect(), ball.1))),
+            ends: self.ends.iter().map(|ends| Arc::new(ends.to())).collect(),
+            charges: self.charges.iter().map(|_| None).collect(),
+        }
+    }
+
     /// The same over a smaller box, with bounds that held for the larger one.
     pub fn narrowed(&self, ends: Ends<T>) -> Self {
         let mut bounds = self.clone();

@@ -117,13 +117,13 @@ impl<T: Real> Beta<T> {
         self.splits.iter().zip(self.values[row * width..][..width].iter().copied())
     }
 
-    /// The same with one more split, its multipliers 0.
-    pub fn and(&self, split: Split) -> Self {
+    /// The same with one more split, its multipliers 0, for so many rows.
+    pub fn and(&self, split: Split, rows: usize) -> Self {
+        let width = self.splits.len();
         let mut splits = self.splits.to_vec();
         splits.push(split);
-        let rows = self.values.chunks(self.splits.len().max(1));
-        let values = rows.flat_map(|row| row.iter().copied().chain([T::ZERO])).collect();
-        Self { splits: Arc::new(splits), values }
+        let row = |row: usize| self.values[row * width..][..width].iter().copied().chain([T::ZERO]);
+        Self { splits: Arc::new(splits), values: (0..rows).flat_map(row).collect() }
     }
 
     /// These rows alone.

@@ -1,0 +1,286 @@
+//! `temper verify NETWORK.onnx PROPERTY.vnnlib` and `temper verify --instances LIST`: whether an input violates a property, for one question
+//! or a whole list of them.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use temper_base::files::write_whole;
+use temper_base::listener::Meter;
+use temper_base::{Problem, Result};
+use temper_formats::vnnlib::{Element, Query};
+use temper_formats::{instances, onnx, vnnlib, witness};
+use temper_verify::cascade::{Answer, Decision};
+use temper_verify::verifier::Verifier;
+use temper_verify::{Arithmetic, Settings};
+
+use crate::args;
+use crate::console::Signals;
+use crate::printer::Printer;
+use crate::problems::Outcome;
+
+/// Whether the first argument names a network and not a run.
+pub fn is_network(name: &str) -> bool {
+    name.ends_with(".onnx") || name.ends_with(".onnx.gz")
+}
+
+/// A network that is ready to be asked.
+struct Network {
+    path: PathBuf,
+    verifier: Verifier,
+}
+
+impl Network {
+    fn open(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.to_owned(), verifier: Verifier::new(&onnx::read(path)?.computation) })
+    }
+
+    /// The answer, and the question as it was read.
+    fn ask(&self, property: &Path, settings: &Settings, signals: &Signals) -> Result<(Decision, Query)> {
+        let computation = self.verifier.computation();
+        let query = vnnlib::read(property, computation.inputs(), computation.outputs())?;
+        let arithmetic = arithmetic(&query, settings.arithmetic, property)?;
+        let settings = Settings { arithmetic, ..settings.clone() };
+        let decision = self.verifier.decide(&query.properties, &settings, &|| signals.seen_signal().is_some())?;
+        Ok((decision, query))
+    }
+}
+
+/// The sense in which a proof has to hold: where the file speaks of floats, of floats.
+fn arithmetic(query: &Query, asked: Arithmetic, place: &Path) -> Result<Arithmetic> {
+    let element = query.variables.as_ref().map(|variables| variables[1].element);
+    match (element, asked) {
+        (Some(Element::Float64), _) => Err(Problem::input(
+            "verify",
+            place.display(),
+            "it speaks of execution in float64, for which Temper has no claim",
+        )
+        .hint("real and float32 can be verified")),
+        (Some(Element::Float32), Arithmetic::Real) => Err(Problem::input(
+            "verify",
+            place.display(),
+            "it speaks of execution in float32, for which plain arithmetic proves nothing",
+        )
+        .hint("leave --arithmetic out, or give float32")),
+        (Some(Element::Float32), _) => Ok(Arithmetic::Float32),
+        (Some(Element::Real) | None, asked) => Ok(asked),
+    }
+}
+
+/// The word of the competitions for an answer.
+fn word(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Unsat => "unsat",
+        Answer::Sat(_) => "sat",
+        Answer::Unknown(_) => "unknown",
+        Answer::Timeout => "timeout",
+    }
+}
+
+/// The text of a counterexample, in the form of the property's version.
+fn counterexample(answer: &Answer, query: &Query) -> Option<String> {
+    let Answer::Sat(found) = answer else { return None };
+    Some(match &query.variables {
+        Some(variables) => witness::write_version_2(variables, &found.input, &found.output),
+        None => witness::write(&found.input, &found.output),
+    })
+}
+
+/// Answers one question.
+pub fn one(args: &args::Verify, network: &str, property: &Path, settings: &Settings, printer: &Printer) -> Outcome {
+    let signals = Signals::listen_and_answer("stopping (once more to stop at once)")?;
+    let (decision, query) = Network::open(Path::new(network))?.ask(property, settings, &signals)?;
+    let found = counterexample(&decision.answer, &query);
+    if let Some(path) = &args.result {
+        let text = format!("{}\n{}", word(&decision.answer), found.as_deref().unwrap_or_default());
+        write_whole(path, text.as_bytes())?;
+    }
+    if let (Some(path), Some(text)) = (&args.witness, &found) {
+        write_whole(path, text.as_bytes())?;
+    }
+    tell(args, network, property, &decision, &query, printer);
+    if let Some(signal) = signals.seen_signal() {
+        signals.answer_signal();
+        return Ok((128 + signal) as u8);
+    }
+    Ok(0)
+}
+
+fn tell(args: &args::Verify, network: &str, property: &Path, decision: &Decision, query: &Query, printer: &Printer) {
+    let answer = &decision.answer;
+    let why = match answer {
+        Answer::Unknown(why) => Some(why.as_str()),
+        Answer::Unsat if query.properties.is_empty() => Some("its box is empty: no input lies in it"),
+        Answer::Unsat | Answer::Sat(_) | Answer::Timeout => None,
+    };
+    if args.json {
+        let input = if let Answer::Sat(found) = answer { Some((&found.input, &found.output)) } else { None };
+        let result = json!({
+            "network": network, "property": property, "result": word(answer), "why": why,
+            "stage": decision.stage.name(), "arithmetic": decision.arithmetic.name(), "bound": decision.bound,
+            "domains": decision.domains, "seconds": decision.seconds,
+            "input": input.map(|(x, _)| x), "output": input.map(|(_, y)| y), "witness": args.witness,
+        });
+        printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
+        return;
+    }
+    let mut text = word(answer).to_owned();
+    if let Some(why) = why {
+        text += &format!(": {why}");
+    }
+    text += &format!("\n\nstage       {}\n", decision.stage.name());
+    if *answer == Answer::Unsat {
+        text += &format!("arithmetic  {}\n", decision.arithmetic.name());
+    }
+    if decision.domains > 0 {
+        text += &format!("domains     {}\n", decision.domains);
+    }
+    text += &format!("seconds     {:.2}", decision.seconds);
+    if let Answer::Sat(found) = answer {
+        let outputs: Vec<String> = found.output.iter().take(10).map(|y| format!("{y:.6}")).collect();
+        text += &format!("\noutputs     {}", outputs.join(" "));
+        text += &match &args.witness {
+            Some(path) => format!("\ncounterexample in {}", path.display()),
+            None => "\n--witness FILE writes the counterexample".to_owned(),
+        };
+    }
+    printer.data(text);
+}
+
+const HEADER: &str = "category,onnx,vnnlib,prepare_time,result,run_time";
+
+/// Answers a list of questions, one line each in `results.csv`; what has a line there is not asked again.
+pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Printer) -> Outcome {
+    let all = instances::read(path)?;
+    let category = path.parent().and_then(Path::file_name).map_or("instances".into(), |name| name.to_string_lossy());
+    let folder = args.out.clone().unwrap_or_else(|| PathBuf::from("results"));
+    let io = |path: &Path, cause: std::io::Error| Problem::io("write results", path, &cause);
+    fs::create_dir_all(&folder).map_err(|cause| io(&folder, cause))?;
+    let question = json!({
+        "list": path, "instances": all.len(), "stages": settings.stages.iter().map(|stage| stage.name()).collect::<Vec<_>>(),
+        "arithmetic": settings.arithmetic.name(), "timeout": args.search.timeout.map(|timeout| timeout.as_secs_f64()),
+        "max_domains": settings.max_domains, "memory": settings.memory,
+    });
+    same_question(&folder.join("question.json"), &question)?;
+    let file = folder.join("results.csv");
+    let rows = read_rows(&file, &all)?;
+    let done = rows.len();
+    if done > 0 {
+        printer.say(format_args!("{done} of {} instances have answers already: {}", all.len(), file.display()));
+    }
+    let signals = Signals::listen_and_answer("stopping: abandoning this instance (once more to stop at once)")?;
+    let mut out = OpenOptions::new().append(true).open(&file).map_err(|cause| io(&file, cause))?;
+    let mut count =
+        |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((word.to_owned(), 1)),
+        };
+    let mut counts = Vec::new();
+    rows.iter().for_each(|word| count(word, &mut counts));
+    let meter = Meter::begin(printer, "verify", (all.len() - done) as u64);
+    let mut network: Option<Network> = None;
+    for (number, instance) in all.iter().enumerate().skip(done) {
+        let begun = Instant::now();
+        let [onnx, property] = [&instance.network, &instance.property].map(|name| instances::locate(path, name));
+        if network.as_ref().is_none_or(|network| network.path != onnx) {
+            network = None;
+        }
+        let own = Duration::from_secs_f64(instance.timeout);
+        let timeout = Some(args.search.timeout.map_or(own, |most| most.min(own)));
+        let settings = Settings { timeout, ..settings.clone() };
+        let answered = match &network {
+            Some(_) => Ok(()),
+            None => Network::open(&onnx).map(|opened| network = Some(opened)),
+        };
+        let answered =
+            answered.and_then(|()| network.as_ref().expect("it was opened").ask(&property, &settings, &signals));
+        if signals.seen_signal().is_some() {
+            break;
+        }
+        let word = match &answered {
+            Ok((decision, query)) => {
+                if let Some(text) = counterexample(&decision.answer, query) {
+                    write_whole(&folder.join(format!("{number}.counterexample")), text.as_bytes())?;
+                }
+                word(&decision.answer)
+            }
+            Err(problem) => {
+                printer.problems(std::slice::from_ref(problem));
+                "error"
+            }
+        };
+        let row = format!(
+            "{category},{},{},0,{word},{:.3}\n",
+            instance.network,
+            instance.property,
+            begun.elapsed().as_secs_f64()
+        );
+        out.write_all(row.as_bytes()).and_then(|()| out.sync_data()).map_err(|cause| io(&file, cause))?;
+        count(word, &mut counts);
+        let so_far: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        meter.update((number + 1 - done) as u64, so_far.join(", "));
+    }
+    drop(meter);
+    let told: Vec<String> = counts.iter().map(|(word, count)| format!("{count:>6} {word}")).collect();
+    if args.json {
+        let counts: serde_json::Map<_, _> = counts.into_iter().map(|(word, count)| (word, json!(count))).collect();
+        printer.data(
+            serde_json::to_string_pretty(&json!({ "question": question, "counts": counts, "results": file }))
+                .expect("plain data"),
+        );
+    } else {
+        printer.data(format_args!("{}\n\nresults: {}", told.join("\n"), file.display()));
+    }
+    if let Some(signal) = signals.seen_signal() {
+        signals.answer_signal();
+        printer.say("stopped; the same command resumes");
+        return Ok((128 + signal) as u8);
+    }
+    Ok(0)
+}
+
+/// Writes the question, or checks that it is the one that is there.
+fn same_question(path: &Path, question: &serde_json::Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(question).expect("plain data") + "\n";
+    match fs::read_to_string(path) {
+        Ok(found) if found == text => Ok(()),
+        Ok(found) => Err(temper_verify::store::other_question(path, &found, question)),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => write_whole(path, text.as_bytes()),
+        Err(cause) => Err(Problem::io("write results", path, &cause)),
+    }
+}
+
+/// The results so far, after cutting off a line that a kill left half written.
+fn read_rows(path: &Path, all: &[instances::Instance]) -> Result<Vec<String>> {
+    if !path.exists() {
+        write_whole(path, format!("{HEADER}\n").as_bytes())?;
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(path).map_err(|cause| Problem::io("read results", path, &cause))?;
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    if whole.len() < text.len() {
+        write_whole(path, whole.as_bytes())?;
+    }
+    let damaged = |line: usize, why: &str| {
+        Problem::input("read results", format!("{}, line {line}", path.display()), why)
+            .hint("remove the folder and verify again")
+    };
+    let mut lines = whole.lines();
+    if lines.next() != Some(HEADER) {
+        return Err(damaged(1, "it is not the header of results"));
+    }
+    let mut rows = Vec::new();
+    for (number, line) in lines.enumerate() {
+        let fields: Vec<&str> = line.split(',').collect();
+        let belongs = |instance: &instances::Instance| {
+            fields.get(1) == Some(&instance.network.as_str()) && fields.get(2) == Some(&instance.property.as_str())
+        };
+        match fields.get(4) {
+            Some(word) if fields.len() == 6 && all.get(number).is_some_and(belongs) => rows.push((*word).to_owned()),
+            _ => return Err(damaged(number + 2, "it is not the answer to the instance of its place")),
+        }
+    }
+    Ok(rows)
+}

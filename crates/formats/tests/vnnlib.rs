@@ -1,0 +1,134 @@
+//! VNN-LIB: every form that occurs is compiled into what it means; everything else is one clear error.
+
+use temper_formats::vnnlib::{Element, parse, write, write_version_2};
+use temper_formats::{instances, witness};
+
+fn declared(inputs: usize, outputs: usize) -> String {
+    let names = (0..inputs).map(|i| format!("X_{i}")).chain((0..outputs).map(|i| format!("Y_{i}")));
+    names.map(|name| format!("(declare-const {name} Real)\n")).collect()
+}
+
+const BOX: &str =
+    "(assert (>= X_0 0.0)) (assert (<= X_0 1.0))\n(assert (>= X_1 -0.5)) (assert (<= X_1 0.1)) ; a comment (\n";
+
+fn read(body: &str) -> temper_formats::vnnlib::Query {
+    parse(&(declared(2, 3) + BOX + body), "p", 2, 3).unwrap_or_else(|problem| panic!("{problem}"))
+}
+
+fn fault(body: &str) -> String {
+    parse(&(declared(2, 3) + BOX + body), "p", 2, 3).unwrap_err().to_string()
+}
+
+#[test]
+fn forms_of_version_1() {
+    // Top-level assertions are one group.
+    let query = read("(assert (<= Y_0 Y_1))(assert (<= Y_0 Y_2))(assert (>= Y_2 3.5))");
+    let [property] = &query.properties[..] else { panic!("one box") };
+    assert_eq!(property.violations().len(), 1);
+    assert!(
+        property.violated_by(&[0.0, 0.0, 3.5])
+            && !property.violated_by(&[0.0, 0.0, 3.4])
+            && !property.violated_by(&[1.0, 0.5, 4.0])
+    );
+    assert_eq!((property.input().lower[1], property.input().upper[0]), (-0.5, 1.0));
+    // 0.1 is no double: a proof covers the one above, a counterexample stays below.
+    assert!(property.input().upper[1] >= 0.1 && property.input().certain()[1][1] <= 0.1);
+    assert_eq!(property.input().upper[1], property.input().certain()[1][1].next_up());
+    // Alternatives over outputs are groups.
+    let query = read("(assert (or (and (>= Y_1 Y_0)) (and (>= Y_2 Y_0) (<= Y_2 1e-3))))");
+    assert_eq!(query.properties[0].violations().iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+    // Alternatives over inputs are boxes, and those over outputs belong to each.
+    let boxes = "(assert (or (and (<= X_0 0.25)) (and (>= X_0 0.75) (<= X_1 0.0))))";
+    let query = read(&format!("{boxes}(assert (or (<= Y_0 Y_1) (<= Y_0 Y_2)))"));
+    let ends: Vec<_> =
+        query.properties.iter().map(|p| (p.input().lower[0], p.input().upper[0], p.violations().len())).collect();
+    assert_eq!(ends, [(0.0, 0.25, 2), (0.75, 1.0, 2)]);
+    // Inputs and outputs in one clause.
+    let query = read("(assert (or (and (<= X_0 0.5) (<= Y_0 1)) (and (>= X_0 0.5) (>= Y_0 2))))");
+    assert_eq!(query.properties.len(), 2);
+    // A box that contradicts itself holds nothing.
+    let query = read("(assert (>= X_0 2.0))(assert (<= Y_0 0.0))");
+    assert_eq!((query.properties.len(), query.empty), (0, 1));
+}
+
+#[test]
+fn version_2() {
+    let head = "(vnnlib-version <2.0>)\n(declare-network f (declare-input X float32 [1, 2]) (declare-output out float32 [3]))\n";
+    let ends = "(assert (and (>= X[0, 0] 0.0) (<= X[0,0] 1.0) (>= X[0,1] 0.0) (<= X[0,1] 1.0)))";
+    let query = |body: &str| parse(&format!("{head}{ends}{body}"), "p", 2, 3);
+    let found = query("(assert (< (+ (* 0.5 out[0]) (- out[1]) 0.25) (* 2.0 out[2])))").unwrap();
+    let [constraint] = &found.properties[0].violations()[0][..] else { panic!("one row") };
+    // 0.5 y0 - y1 - 2 y2 < -0.25, times ten: coefficients are whole numbers, and so exact.
+    assert_eq!(constraint.terms, [(0, 5.0), (1, -10.0), (2, -20.0)]);
+    assert!(constraint.strict && constraint.bound == -2.5 && !constraint.met_by(&[0.0, 0.25, 0.0]));
+    assert_eq!(found.variables.unwrap().map(|v| v.element), [Element::Float32; 2]);
+    let found = query("(assert (== out[0] out[1]))").unwrap();
+    assert_eq!(found.properties[0].violations()[0].len(), 2);
+    for (body, why) in [
+        ("(assert (!= out[0] 1.0))", "!="),
+        ("(assert (<= (* out[0] out[1]) 1.0))", "a product of variables"),
+        ("(assert (<= out[3] 1.0))", "out[3]"),
+        ("(assert (<= X[0,0] out[0]))", "inputs with outputs"),
+        ("(assert (<= (+ X[0,0] X[0,1]) 1.0))", "several inputs"),
+        ("(declare-network g (declare-input Z real [1]))", "a second network"),
+    ] {
+        let problem = query(body).unwrap_err().to_string();
+        assert!(problem.contains(why), "{body}: {problem}");
+    }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let query = read("(assert (or (and (>= Y_1 Y_0)) (and (>= Y_2 Y_0) (<= Y_2 0.125))))");
+    let property = &query.properties[0];
+    for text in [write(property, "two\nlines"), write_version_2(property, "", &[1, 2], &[3])] {
+        let again = parse(&text, "again", 2, 3).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
+        let again = &again.properties[0];
+        assert_eq!(again.violations(), property.violations(), "{text}");
+        // The ends are doubles, written to the last digit that is read.
+        for (a, b) in again.input().lower.iter().zip(&property.input().lower) {
+            assert!(a <= b && a.next_up() >= b.next_down(), "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn one_clear_error() {
+    let whole = declared(2, 3) + BOX + "(assert (or (and (>= Y_1 Y_0)) (<= Y_2 1.0)))";
+    // Cut anywhere, it is refused or something else that is whole; never a panic.
+    for end in 0..whole.len() {
+        let _ = parse(&whole[..end], "cut", 2, 3);
+    }
+    for (body, why) in [
+        ("(assert (<= X_7 1.0))", "X_7 of a network with 2 inputs"),
+        ("(assert (<= Y_0 nan))", "\"nan\" is no variable"),
+        ("(assert (<= Y_0 1.2.3))", "no number"),
+        ("(assert (<= Y_0 1.0)", "the file ends"),
+        ("(assert (=> Y_0 1.0))", "\"=>\""),
+        ("(check-sat)", "\"check-sat\""),
+        ("(assert (or))", "an empty \"or\""),
+        ("Y_0", "outside of parentheses"),
+        ("(assert (<= 0.0 1.0))", "a comparison of constants"),
+    ] {
+        let problem = fault(body);
+        assert!(problem.contains(why) && problem.contains("line "), "{body}: {problem}");
+    }
+    let open = parse(&(declared(2, 1) + "(assert (<= X_0 1))(assert (>= X_0 0))(assert (<= X_1 1))"), "p", 2, 1);
+    assert!(open.unwrap_err().to_string().contains("X_1 has no lower bound"));
+    let missing = parse(&declared(2, 1), "p", 3, 1).unwrap_err().to_string();
+    assert!(missing.contains("X_2 is not declared"), "{missing}");
+    assert!(parse(&"(assert (and ".repeat(5000), "deep", 2, 1).is_err());
+}
+
+#[test]
+fn counterexamples_and_lists() {
+    let text = witness::write(&[0.5, -1e-8], &[2.0]);
+    let read = witness::parse(&text, "w").unwrap();
+    assert_eq!((read.input, read.output), (vec![0.5, -1e-8], vec![2.0]));
+    assert!(witness::parse("sat\n((X_0  1) (X_2 1))", "w").unwrap_err().to_string().contains("X_2"));
+    let list = instances::parse("./a.onnx, b.vnnlib ,116\nc.onnx,d.vnnlib,30.5\n", "i").unwrap();
+    assert_eq!((list.len(), list[1].timeout, list[0].property.as_str()), (2, 30.5, "b.vnnlib"));
+    for wrong in ["", "a,b", "a,b,-1\n", "a,b,1\na,b,x", "\"[('f','a')]\",b,1"] {
+        assert!(instances::parse(wrong, "i").is_err(), "{wrong}");
+    }
+}

@@ -1,0 +1,427 @@
+//! One network, ready to be asked about properties: the stages from cheap to dear, each only on the groups of constraints that those
+//! before left open.
+
+use std::time::Instant;
+
+use temper_base::{Problem, Result};
+use temper_graph::{Computation, Operation, Property};
+
+use crate::attack::{AttackSettings, attack, confirm};
+use crate::branch::{self, End, Limits, Question};
+use crate::cascade::{Answer, Decision, Settings, Stage, Witness};
+use crate::engine::{
+    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, backward, intermediate, interval, optimise,
+};
+use crate::split_input::{SplitSettings, split_input};
+
+/// A network in the forms that the stages need.
+#[derive(Debug)]
+pub struct Verifier {
+    computation: Computation,
+    single: Prepared<f32>,
+    double: Prepared<f64>,
+    /// With max pools as ReLUs, which can be split; `None` if there are none.
+    split: Option<Box<Verifier>>,
+}
+
+/// Constraints that have to be met together to violate: one of them shown to be out of reach excludes them all.
+struct Group {
+    /// `[rows, outputs]`.
+    rows: Vec<f64>,
+    /// What is added to each row: it is out of reach if the sum is positive.
+    constants: Vec<f64>,
+    /// The best bound so far.
+    bound: f64,
+}
+
+impl Group {
+    fn open(&self) -> bool {
+        !(self.bound > 0.0)
+    }
+
+    fn raise(&mut self, bounds: &[f64]) {
+        self.bound = bounds.iter().copied().fold(self.bound, f64::max);
+    }
+}
+
+/// What a question has come to.
+struct State<'a> {
+    settings: &'a Settings,
+    deadline: Option<Instant>,
+    stop: &'a (dyn Fn() -> bool + Sync),
+    stage: Stage,
+    domains: u64,
+}
+
+impl State<'_> {
+    fn halted(&self) -> bool {
+        (self.stop)() || self.late()
+    }
+
+    fn late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn runs(&self, stage: Stage) -> bool {
+        self.settings.stages.contains(&stage)
+    }
+
+    fn decision(&self, answer: Answer, bound: Option<f64>, begun: Instant) -> Decision {
+        Decision {
+            answer,
+            stage: self.stage,
+            arithmetic: self.settings.arithmetic,
+            bound,
+            domains: self.domains,
+            seconds: begun.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+impl Verifier {
+    /// Prepares a network.
+    pub fn new(computation: &Computation) -> Self {
+        let pools = computation.nodes().iter().any(|node| matches!(node.operation, Operation::MaxPool(_)));
+        Self {
+            single: Prepared::new(computation),
+            double: Prepared::new(computation),
+            split: pools.then(|| Box::new(Self::new(&computation.max_pools_as_relus()))),
+            computation: computation.clone(),
+        }
+    }
+
+    /// The network.
+    pub fn computation(&self) -> &Computation {
+        &self.computation
+    }
+
+    /// Decides whether an input of any of these properties violates it. `stop` is asked between passes, and ends the search.
+    ///
+    /// # Errors
+    /// Properties of another network.
+    pub fn decide(
+        &self,
+        properties: &[Property],
+        settings: &Settings,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Decision> {
+        let begun = Instant::now();
+        let (inputs, outputs) = (self.computation.inputs(), self.computation.outputs());
+        for property in properties {
+            if (property.input().lower.len(), property.outputs()) != (inputs, outputs) {
+                let why = format!(
+                    "it speaks of {} inputs and {} outputs; the network has {inputs} and {outputs}",
+                    property.input().lower.len(),
+                    property.outputs()
+                );
+                return Err(Problem::input("verify", "property", why));
+            }
+        }
+        let deadline = settings.timeout.map(|timeout| begun + timeout);
+        let mut state = State { settings, deadline, stop, stage: Stage::Ibp, domains: 0 };
+        let mut bound = f64::INFINITY;
+        let mut answer = Answer::Unsat;
+        if state.runs(Stage::Attack) && self.computation.inputs() <= SplitSettings::default().inputs {
+            state.stage = Stage::Attack;
+            if let Some(witness) = properties.iter().find_map(|property| self.attack(property, 1, &state)) {
+                return Ok(state.decision(Answer::Sat(witness), None, begun));
+            }
+        }
+        if state.runs(Stage::Bab)
+            && let Some((answer, least)) = self.split_inputs(properties, &mut state)
+        {
+            let bound = least.is_finite().then_some(least);
+            return Ok(state.decision(answer, bound, begun));
+        }
+        for property in properties {
+            let (found, least) = self.property(property, &mut state);
+            bound = bound.min(least);
+            match found {
+                Answer::Unsat => {}
+                Answer::Sat(_) => {
+                    answer = found;
+                    break;
+                }
+                // What is open stays open, but a later property may be violated.
+                Answer::Unknown(_) | Answer::Timeout if answer == Answer::Unsat => answer = found,
+                Answer::Unknown(_) | Answer::Timeout => {}
+            }
+        }
+        Ok(state.decision(answer, bound.is_finite().then_some(bound), begun))
+    }
+
+    /// The answer for one property, and the least bound of its groups.
+    fn property(&self, property: &Property, state: &mut State) -> (Answer, f64) {
+        let outputs = property.outputs();
+        let group = |constraints: &Vec<temper_graph::LinearConstraint>| {
+            let mut rows = vec![0.0; constraints.len() * outputs];
+            for (row, constraint) in rows.chunks_mut(outputs.max(1)).zip(constraints) {
+                constraint.terms.iter().for_each(|(output, coefficient)| row[*output] += coefficient);
+            }
+            let constants = constraints.iter().map(|constraint| -constraint.bound).collect();
+            Group { rows, constants, bound: f64::NEG_INFINITY }
+        };
+        let mut groups: Vec<Group> = property.violations().iter().map(group).collect();
+        let answer = self.stages(property, &mut groups, state);
+        (answer, groups.iter().map(|group| group.bound).fold(f64::INFINITY, f64::min))
+    }
+
+    fn stages(&self, property: &Property, groups: &mut [Group], state: &mut State) -> Answer {
+        if groups.is_empty() {
+            return Answer::Unsat;
+        }
+        let closed = |groups: &[Group]| !groups.iter().any(Group::open);
+        let ended = |state: &State, tried: &str| {
+            if state.late() { Answer::Timeout } else { Answer::Unknown(tried.into()) }
+        };
+        if state.runs(Stage::Attack) {
+            state.stage = Stage::Attack;
+            if let Some(witness) = self.attack(property, 1, state) {
+                return Answer::Sat(witness);
+            }
+        }
+        let claim = state.settings.arithmetic;
+        let input = property.input();
+        let ends = Ends::<f64>::outward(&input.lower, &input.upper);
+        let intervals = interval(&self.double, ends.clone(), claim);
+        if state.runs(Stage::Ibp) {
+            state.stage = Stage::Ibp;
+            self.intervals(groups, &intervals);
+            if closed(groups) {
+                return Answer::Unsat;
+            }
+        }
+        if state.halted() {
+            return ended(state, "it was told to stop");
+        }
+        let Some(deepest) = [Stage::Bab, Stage::Alpha, Stage::Crown].into_iter().find(|stage| state.runs(*stage))
+        else {
+            return Answer::Unknown("intervals are too wide".into());
+        };
+        state.stage = Stage::Crown;
+        // With the intervals as intermediate bounds it is cheap, and often enough.
+        self.linear(groups, &intervals, Lower::Adaptive);
+        if closed(groups) {
+            return Answer::Unsat;
+        }
+        let stop = || state.halted();
+        let bounds = intermediate(&self.double, ends, claim, Some(&intervals), &stop);
+        for rule in [Lower::Adaptive, Lower::Zero] {
+            self.linear(groups, &bounds, rule);
+        }
+        if closed(groups) {
+            return Answer::Unsat;
+        }
+        if state.halted() {
+            return ended(state, "it was told to stop");
+        }
+        if deepest == Stage::Crown {
+            return Answer::Unknown("linear bounds are not tight enough".into());
+        }
+        if let Some(split) = self.split.as_deref().filter(|_| deepest == Stage::Bab) {
+            // Its stages begin anew: its intermediate values are others.
+            return split.stages(property, groups, state);
+        }
+        let narrow = bounds.to::<f32>();
+        let alphas = self.optimise(property, groups, &bounds, &narrow, state);
+        let alphas = match alphas {
+            Ok(alphas) => alphas,
+            Err(witness) => return Answer::Sat(witness),
+        };
+        if closed(groups) {
+            return Answer::Unsat;
+        }
+        if state.halted() {
+            return ended(state, "it was told to stop");
+        }
+        if deepest == Stage::Alpha {
+            return Answer::Unknown("optimised slopes are not enough".into());
+        }
+        if state.runs(Stage::Attack)
+            && let Some(witness) = self.attack(property, 5, state)
+        {
+            return Answer::Sat(witness);
+        }
+        self.branch(property, groups, &narrow, &alphas, &bounds, state)
+    }
+
+    /// Interval bounds of the constraints.
+    fn intervals(&self, groups: &mut [Group], bounds: &Bounds<f64>) {
+        let ends = bounds.ends(self.double.output());
+        for group in groups {
+            let row = |(row, constant): (&[f64], &f64)| {
+                let terms = row.iter().zip(ends.lower.iter().zip(&ends.upper)).filter(|(c, _)| **c != 0.0);
+                let below = |sum: f64, (c, (l, u)): (&f64, (&f64, &f64))| {
+                    (sum + (c * if *c > 0.0 { l } else { u }).next_down()).next_down()
+                };
+                terms.fold(*constant, below)
+            };
+            let found: Vec<f64> = group.rows.chunks(ends.lower.len()).zip(&group.constants).map(row).collect();
+            group.raise(
+                &found.iter().map(|bound| if bound.is_nan() { f64::NEG_INFINITY } else { *bound }).collect::<Vec<_>>(),
+            );
+        }
+    }
+
+    /// Linear bounds of the open groups.
+    fn linear(&self, groups: &mut [Group], bounds: &Bounds<f64>, lower: Lower) {
+        let mut open: Vec<&mut Group> = groups.iter_mut().filter(|group| group.open()).collect();
+        let job = |group: &&mut Group| (group.rows.clone(), group.constants.clone());
+        let rows: Vec<(Vec<f64>, Vec<f64>)> = open.iter().map(job).collect();
+        let jobs: Vec<Job<f64>> = rows
+            .iter()
+            .map(|(rows, constants)| Job {
+                constants,
+                lower,
+                ..Job::new(bounds, self.double.output(), Rows::Dense(rows))
+            })
+            .collect();
+        let pushed = backward(&self.double, &jobs, Keep::default());
+        open.iter_mut().zip(pushed).for_each(|(group, pushed)| group.raise(&pushed.bound));
+    }
+}
+
+/// Steps of the optimiser for the whole box.
+const ROOT: Ascent =
+    Ascent { iterations: 20, alpha_rate: 0.1, beta_rate: 0.05, decay: 0.98, threshold: 0.0, any: true };
+
+impl Verifier {
+    /// Optimised slopes for the open groups: the slopes of each, or a counterexample that the bounds pointed at.
+    fn optimise(
+        &self,
+        property: &Property,
+        groups: &mut [Group],
+        bounds: &Bounds<f64>,
+        narrow: &Bounds<f32>,
+        state: &mut State,
+    ) -> Result<Vec<Option<Alpha<f32>>>, Witness> {
+        state.stage = Stage::Alpha;
+        let open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
+        let held: Vec<(Vec<f64>, Vec<f32>)> = open
+            .iter()
+            .map(|i| (groups[*i].constants.clone(), groups[*i].rows.iter().map(|c| *c as f32).collect()))
+            .collect();
+        let jobs: Vec<Job<f32>> = held
+            .iter()
+            .map(|(constants, rows)| Job { constants, ..Job::new(narrow, self.single.output(), Rows::Dense(rows)) })
+            .collect();
+        let stop = || state.halted();
+        let best = optimise(&self.single, &jobs, &ROOT, &stop);
+        let alphas: Vec<Alpha<f64>> = best.iter().map(|best| best.alpha.to()).collect();
+        let rows: Vec<(Vec<f64>, Vec<f64>)> =
+            open.iter().map(|i| (groups[*i].rows.clone(), groups[*i].constants.clone())).collect();
+        let jobs: Vec<Job<f64>> = rows
+            .iter()
+            .zip(&alphas)
+            .map(|((rows, constants), alpha)| Job {
+                constants,
+                alpha: Some(alpha),
+                ..Job::new(bounds, self.double.output(), Rows::Dense(rows))
+            })
+            .collect();
+        let pushed = backward(&self.double, &jobs, Keep::default());
+        let mut alphas: Vec<Option<Alpha<f32>>> = groups.iter().map(|_| None).collect();
+        for ((i, best), pushed) in open.into_iter().zip(best).zip(pushed) {
+            groups[i].raise(&pushed.bound);
+            if groups[i].open() && state.runs(Stage::Attack) {
+                for point in best.point.chunks(self.single.inputs()) {
+                    if let Some(witness) = self.confirm(property, point) {
+                        return Err(witness);
+                    }
+                }
+            }
+            alphas[i] = Some(best.alpha);
+        }
+        Ok(alphas)
+    }
+
+    /// Splits what is open.
+    fn branch(
+        &self,
+        property: &Property,
+        groups: &mut [Group],
+        narrow: &Bounds<f32>,
+        alphas: &[Option<Alpha<f32>>],
+        bounds: &Bounds<f64>,
+        state: &mut State,
+    ) -> Answer {
+        state.stage = Stage::Bab;
+        let mut open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
+        // Those that promise to be easy first: what they leave of their share of the time goes to the others.
+        open.sort_by(|a, b| groups[*b].bound.total_cmp(&groups[*a].bound));
+        let mut answer = Answer::Unsat;
+        for (done, i) in open.iter().enumerate() {
+            let Some(alpha) = &alphas[*i] else { return Answer::Unknown("a group has no slopes".into()) };
+            let now = Instant::now();
+            let share = |deadline: Instant| now + deadline.saturating_duration_since(now) / (open.len() - done) as u32;
+            let limits = Limits {
+                deadline: state.deadline.map(share),
+                max_domains: state.settings.max_domains.map(|most| most.saturating_sub(state.domains)),
+                memory: state.settings.memory,
+            };
+            let question = Question {
+                computation: &self.computation,
+                net: &self.single,
+                exact: &self.double,
+                bounds: narrow,
+                exact_bounds: bounds,
+                rows: &groups[*i].rows,
+                constants: &groups[*i].constants,
+                alpha,
+            };
+            let mut witness = None;
+            let mut found = |points: &[&[f32]]| {
+                witness = points.iter().find_map(|point| self.confirm(property, point));
+                witness.is_some()
+            };
+            let searched = branch::search(&question, limits, false, &mut found, state.stop);
+            state.domains += searched.domains;
+            match searched.end {
+                End::Closed => groups[*i].bound = groups[*i].bound.max(f64::MIN_POSITIVE),
+                End::Found => return Answer::Sat(witness.expect("a point was found")),
+                End::Open(why) => {
+                    groups[*i].bound = groups[*i].bound.max(searched.bound);
+                    answer = Answer::Unknown(why);
+                    break;
+                }
+                End::Timeout => {
+                    groups[*i].bound = groups[*i].bound.max(searched.bound);
+                    answer = Answer::Timeout;
+                }
+            }
+        }
+        answer
+    }
+
+    /// A search for a counterexample; `effort` multiplies its starts.
+    fn attack(&self, property: &Property, effort: usize, state: &State) -> Option<Witness> {
+        let usual = AttackSettings::default();
+        let settings = AttackSettings {
+            restarts: usual.restarts * effort / 4,
+            seed: state.settings.seed.wrapping_add(effort as u64),
+            deadline: state.deadline,
+            ..usual
+        };
+        attack(&self.computation, property, &settings, state.stop)
+    }
+
+    fn confirm(&self, property: &Property, point: &[f32]) -> Option<Witness> {
+        let point: Vec<f64> = point.iter().map(|x| f64::from(*x)).collect();
+        confirm(&self.computation, property, &point)
+    }
+
+    /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer.
+    fn split_inputs(&self, properties: &[Property], state: &mut State) -> Option<(Answer, f64)> {
+        let settings = SplitSettings {
+            arithmetic: state.settings.arithmetic,
+            max_domains: state.settings.max_domains,
+            memory: state.settings.memory,
+            deadline: state.deadline,
+            ..SplitSettings::default()
+        };
+        let split = split_input(&self.computation, properties, &settings, state.stop)?;
+        state.domains = split.domains;
+        state.stage = if split.domains <= properties.len() as u64 { Stage::Crown } else { Stage::Bab };
+        Some((split.answer, split.bound.unwrap_or(f64::INFINITY)))
+    }
+}
