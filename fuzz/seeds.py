@@ -245,18 +245,19 @@ def safetensors():
     return [b"\x00" + packed(head, 28), b"\x00" + packed(half, 14), b"\x01" + head]
 
 
-ANSWERS = "index,label,predicted,outcome,clean_margin,bound,attack_margin,attack_class,rounding,error,counterexample,class,predicted_class,file"
+ANSWERS = "index,label,predicted,outcome,stage,arithmetic,clean_margin,bound,attack_margin,attack_class,rounding,reason,counterexample,class,predicted_class,file"
 RADII = "index,label,certified,not_certified,class,file"
 
 
 def answers():
-    verdicts = lines(ANSWERS, "0,3,3,certified,1.5,0.25,,,0,,,bag,bag,", "1,2,2,attacked,0.5,-0.5,-0.125,5,0,,0,coat,coat,a.png",
-                     '2,2,4,misclassified,-0.5,-1.5,,,0,,,"a, b",coat,b.png')
+    verdicts = lines(ANSWERS, "0,3,3,certified,ibp,sound,1.5,0.25,,,0,,,bag,bag,", "1,2,2,attacked,attack,,0.5,-0.5,-0.125,5,0,,0,coat,coat,a.png",
+                     '2,2,4,misclassified,,,-0.5,,,,0,,,"a, b",coat,b.png')
     radii = lines(RADII, "0,3,0.125,0.25,bag,", "1,2,,0,coat,a.png", "2,2,0.5,,coat,b.png")
     question = json.dumps({"eps": 0.1, "images": 3, "what": "verdicts"}, indent=2) + "\n"
     head = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 1, 2, 2), }"
     stack = lambda rows: b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + (head % rows).encode().ljust(117) + b"\n" + bytes(16 * rows)
-    return [b"\x00" + verdicts, b"\x01" + radii, b"\x02" + question.encode(), b"\x03" + stack(0), b"\x03" + stack(5)]
+    return [b"\x00" + verdicts, b"\x01" + radii, b"\x02" + question.encode(), b"\x05" + stack(0), b"\x05" + stack(5),
+            b"\x03" + lines("index,attack,ibp,crown,alpha,bab", "0,0.5,0.25,0.000000,0.0,1e3", "1,0,0,0,0,0")]
 
 
 def tower_files():

@@ -355,6 +355,35 @@ fn a_killed_verify_goes_on() {
     folder.fails(&[&["verify", "base", "--out", "whole"], &slow[..]].concat(), 2, &["whole/verdicts.csv", "hint: "]);
 }
 
+/// A run that ends with all stages records what each of them proves, as a verification of the same images says it; a report draws both.
+#[test]
+fn a_run_ends_with_a_verification() {
+    let folder = folder();
+    let end = ["eval.verify_images=30", "eval.verify_timeout=0.5"];
+    train(&folder, "run", &[&CERTIFIES[..], &end].concat());
+    let eval = folder.last_eval("run", "test");
+    let value = |name: &str| eval[name].as_f64().unwrap_or_else(|| panic!("{name}: {eval}"));
+    assert_eq!(value("images_verified"), 30.0);
+    let errors = ["verified_standard_error", "verified_robust_error", "verified_error"].map(value);
+    assert!(errors.is_sorted(), "{errors:?}");
+    let stages = ["attack", "ibp", "crown", "alpha", "bab"];
+    let certified: f64 = stages.iter().map(|stage| value(&format!("certified_by.{stage}"))).sum();
+    assert!((certified + errors[2] - 100.0).abs() < 1e-9 && value("certified_by.ibp") > 0.0, "{eval}");
+    // Only at the end, and only on the test set.
+    let evals = folder.events_of("run", "eval");
+    assert_eq!(evals.iter().filter(|eval| !eval["images_verified"].is_null()).count(), 1);
+    folder.ok(&["report", "run"]);
+    assert!(String::from_utf8(folder.read("run/report/verdicts.svg")).unwrap().contains("certified by ibp"));
+
+    let same = ["verify", "run", "--images", "30", "--timeout", "0.5", "--json"];
+    let found = json(&folder.ok(&same));
+    assert_eq!(found["stages"]["ibp"]["certified"], (value("certified_by.ibp") * 0.3).round() as u64);
+    assert_eq!(found["standard_error"], errors[0]);
+    folder.ok(&["report", "run"]);
+    let svg = String::from_utf8(folder.read("run/report/verdicts.svg")).unwrap();
+    says_all(&svg, &["run, at the end", "step-40-eps-0.02-timeout-0.5-first-30", "seconds by stage"]);
+}
+
 /// Three parts of a verification, one of them killed on the way, are one verification when they are joined.
 #[test]
 fn parts_are_joined() {

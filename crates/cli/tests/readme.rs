@@ -21,7 +21,7 @@ use temper_recipe::{Library, Recipe};
 mod args;
 
 /// What is added to a command so that it takes seconds. Every other command is run as it stands.
-const SHORTENED: [(&str, &str); 13] = [
+const SHORTENED: [(&str, &str); 16] = [
     ("demo", "--max-steps 1"),
     // Stopped by SIGTERM after its second update, so that the `resume` that follows has something to do.
     (INTERRUPTED, "--max-steps 6"),
@@ -38,8 +38,11 @@ const SHORTENED: [(&str, &str); 13] = [
         "sweep rewarm/max-lr --size tiny",
         "--seeds 1 --jobs 1 --set run.horizon='10 steps' --set eval.every='5 steps' --set-base run.horizon='20 steps'",
     ),
-    ("verify runs/m --eps 0.3", "--steps 2 --restarts 1"),
-    ("verify runs/m --eps 0.3 --json", "--steps 2 --restarts 1"),
+    ("verify runs/m --eps 0.3", "--steps 2 --restarts 1 --timeout 0.02"),
+    ("verify runs/m --eps 0.3 --json", "--steps 2 --restarts 1 --timeout 0.02"),
+    ("verify runs/m --stages attack,ibp", "--steps 2 --restarts 1"),
+    ("verify runs/m --shard 0/2 --out parts/0", "--steps 2 --restarts 1 --timeout 0.02"),
+    ("verify runs/m --shard 1/2 --out parts/1", "--steps 2 --restarts 1 --timeout 0.02"),
     ("bench lm --layers 6 --d-model 128 --heads 4 --vocab 8192 --batch 8 --seq 512 --steps 7 --json", "--warmup 0"),
     ("bench ibp --net cnn7 --width 16 --image 1x28x28 --batch 128 --method fast --json", "--steps 1 --warmup 0"),
 ];

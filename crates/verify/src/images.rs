@@ -8,11 +8,12 @@ use temper_base::Result;
 use temper_graph::computation::Order;
 use temper_graph::{Computation, InputBox, Network, Property};
 
-use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, decide_properties};
+use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage};
 use crate::decide::Counterexample;
 use crate::margins::Margins;
 use crate::radius::{CertifiedRadius, bisect};
 use crate::verdict::{ImageVerdict, Verdict, certifies};
+use crate::verifier::Verifier;
 
 /// Images that are bounded together, as rows of one product.
 const TOGETHER: usize = 8;
@@ -40,7 +41,7 @@ pub fn pixel_box(pixels: &[f32], eps: f64) -> InputBox {
 
 /// A network that reads pixels in [0, 1], ready to be asked about images.
 pub struct Certifier {
-    computation: Computation,
+    verifier: Verifier,
     margins: Margins,
 }
 
@@ -62,12 +63,12 @@ impl Certifier {
     /// Weights that are not finite.
     pub fn new(network: &Network) -> Result<Self> {
         let computation = network.computation()?;
-        Ok(Self { margins: Margins::new(&computation), computation })
+        Ok(Self { margins: Margins::new(&computation), verifier: Verifier::new(&computation) })
     }
 
     /// The network as the search sees it.
     pub fn computation(&self) -> &Computation {
-        &self.computation
+        self.verifier.computation()
     }
 
     /// Of every image, the least lower bound of its margins by interval bounds, in double precision, in this sense. `pixels` are
@@ -80,7 +81,7 @@ impl Certifier {
         arithmetic: Arithmetic,
         stop: &dyn Fn() -> bool,
     ) -> Option<Vec<f64>> {
-        let size = self.computation.inputs();
+        let size = self.computation().inputs();
         let bound = |(first, labels): (usize, &[u32])| {
             let input = |i: usize| pixel_box(&pixels[i * size..][..size], eps[i]);
             let boxes: Vec<InputBox> = (first..first + labels.len()).map(input).collect();
@@ -115,7 +116,7 @@ impl Certifier {
         settings: &Settings,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<Vec<CertifiedRadius>>> {
-        let size = self.computation.inputs();
+        let size = self.computation().inputs();
         let left = remaining(settings, Duration::ZERO);
         let certified = |eps: &[f64]| -> Result<Vec<bool>> {
             let Some(bounds) = self.bounds(pixels, labels, eps, settings.arithmetic, stop) else {
@@ -126,8 +127,8 @@ impl Certifier {
                     return Ok(certifies(bounds[i]));
                 }
                 let input = pixel_box(&pixels[i * size..][..size], eps[i]);
-                let property = Property::robust(input, labels[i] as usize, self.computation.outputs())?;
-                Ok(decide_properties(&self.computation, &[property], &left, stop)?.answer == Answer::Unsat)
+                let property = Property::robust(input, labels[i] as usize, self.computation().outputs())?;
+                Ok(self.verifier.decide(&[property], &left, stop)?.answer == Answer::Unsat)
             };
             (0..labels.len()).map(holds).collect()
         };
@@ -145,7 +146,7 @@ impl Certifier {
         match arithmetic {
             Arithmetic::Float32 => true,
             Arithmetic::Real | Arithmetic::Sound => {
-                let logits = self.computation.evaluate::<f64>(&found, Order::Forward);
+                let logits = self.computation().evaluate::<f64>(&found, Order::Forward);
                 logits.iter().enumerate().any(|(class, z)| class != label as usize && *z >= logits[label as usize])
             }
         }
@@ -166,8 +167,8 @@ impl Certifier {
     ) -> Result<Option<Searched>> {
         let clock = Instant::now();
         let input = pixel_box(pixels, eps);
-        let property = Property::robust(input, verdict.label as usize, self.computation.outputs())?;
-        let decision = decide_properties(&self.computation, &[property], settings, stop)?;
+        let property = Property::robust(input, verdict.label as usize, self.computation().outputs())?;
+        let decision = self.verifier.decide(&[property], settings, stop)?;
         let Decision { answer, stage, arithmetic, bound, .. } = decision;
         if stop() && matches!(answer, Answer::Unknown(_) | Answer::Timeout) {
             return Ok(None);

@@ -369,7 +369,7 @@ batch.images = 40
 eps = { target = 0.1, length = "4 steps" }
 lr = { shape = "linear", peak = 1e-3 }
 run.horizon = "4 steps"
-eval = { attack_images = 10, attack_steps = 2 }
+eval = { attack_images = 10, attack_steps = 2, verify_images = 2, verify_timeout = 0.1 }
 log.every = "1 steps"
 "#;
 
