@@ -6,7 +6,7 @@ use std::time::Instant;
 use temper_base::{Problem, Result};
 use temper_graph::{Computation, Operation, Property};
 
-use crate::attack::{AttackSettings, attack, confirm};
+use crate::attack::{AttackSettings, Thin, attack, confirm};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Decision, Settings, Stage, Witness};
 use crate::engine::{
@@ -446,7 +446,7 @@ impl Verifier {
 
     fn confirm(&self, property: &Property, point: &[f32]) -> Option<Witness> {
         let point: Vec<f64> = point.iter().map(|x| f64::from(*x)).collect();
-        confirm(&self.computation, property, &point)
+        confirm(&self.computation, property, &point, Thin::default())
     }
 
     /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer.
