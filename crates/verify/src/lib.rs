@@ -8,16 +8,21 @@
 //! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
 //! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable |
 //! | [`stack`] | `counterexamples.npy` |
+//! | [`proof`] | certificates of proofs |
+//! | [`check`](mod@check) | replays a certificate, independently of what found it |
 
 #![warn(clippy::missing_errors_doc)]
 
 pub mod cascade;
+pub mod check;
 pub mod decide;
+pub mod proof;
 pub mod radius;
 pub mod stack;
 pub mod store;
 pub mod verdict;
 
+pub use check::{Checked, Verdict as ProofVerdict, check};
 pub use decide::{AttackCertified, Counterexample, Decided, Engine, decide};
 pub use radius::{CertifiedRadius, RadiusSummary, bisect};
 pub use stack::Stack;
