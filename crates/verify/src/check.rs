@@ -9,7 +9,8 @@ use std::rc::Rc;
 
 use crate::cascade::Arithmetic;
 use crate::proof::{self, Bounds, Combination, Slopes, Step};
-use bounds::{Bounder, Ends, State};
+use bounds::{Bounder, Ends, Given, State};
+use vnnlib::Row;
 
 /// What became of a certificate.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,8 +188,7 @@ impl Replay<'_> {
                 } else {
                     self.bounder.line(&state, &rows, &beta).least(&state.ends[0])[0]
                 };
-                // Not `least <= 0`: a NaN shows nothing.
-                if !(least > 0.0) {
+                if least.is_nan() || least <= 0.0 {
                     return Err(format!("a leaf has the bound {least}"));
                 }
                 self.bound = self.bound.min(least);
@@ -211,11 +211,7 @@ impl Replay<'_> {
         if neuron < len { Ok(*value) } else { Err(format!("neuron {neuron} of {len}")) }
     }
 
-    fn slopes(
-        &self,
-        mut slopes: Vec<Rc<Vec<Option<f64>>>>,
-        given: &[Slopes],
-    ) -> Result<Vec<Rc<Vec<Option<f64>>>>, String> {
+    fn slopes(&self, mut slopes: Given, given: &[Slopes]) -> Result<Given, String> {
         for (relu, neurons, values) in given {
             if neurons.len() != values.len() {
                 return Err(format!("{} slopes of {} neurons", values.len(), neurons.len()));
@@ -232,8 +228,7 @@ impl Replay<'_> {
     }
 
     /// Terms, bound and weight of the rows of a combination.
-    #[allow(clippy::type_complexity)]
-    fn rows(&self, rows: &Combination) -> Result<Vec<(&[(usize, f64)], f64, f64)>, String> {
+    fn rows(&self, rows: &Combination) -> Result<Vec<(&Row, f64)>, String> {
         let group =
             self.groups.checked_sub(1).map(|group| &self.cases[self.boxes - 1].groups[group]).ok_or("no group")?;
         if rows.is_empty() {
@@ -241,9 +236,7 @@ impl Replay<'_> {
         }
         let row = |(number, weight): &(usize, f64)| {
             let row = group.get(*number).ok_or("no such row")?;
-            (*weight >= 0.0 && weight.is_finite())
-                .then_some((row.terms.as_slice(), row.bound, *weight))
-                .ok_or("a weight below 0")
+            (*weight > 0.0 && weight.is_finite()).then_some((row, *weight)).ok_or("a weight that is not above 0")
         };
         Ok(rows.iter().map(row).collect::<Result<Vec<_>, _>>()?)
     }

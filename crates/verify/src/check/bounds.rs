@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use super::onnx::{Map, Net, Op};
+use super::vnnlib::Row;
 use crate::proof::Bounds;
 
 const SLACK: f64 = 1.0 + 1.0 / 1_048_576.0;
@@ -47,6 +48,9 @@ impl Ends {
     }
 }
 
+/// Of every ReLU and neuron the lower slope, where one is given.
+pub type Given = Vec<Rc<Vec<Option<f64>>>>;
+
 /// What is known in a node of a proof.
 #[derive(Clone)]
 pub struct State {
@@ -55,7 +59,7 @@ pub struct State {
     /// Of every number of an affine value or a sum, what its row is charged for each unit of its coefficient.
     error: Vec<Rc<Vec<f64>>>,
     /// Of every ReLU the lower slopes that are given.
-    pub slopes: Vec<Rc<Vec<Option<f64>>>>,
+    pub slopes: Given,
     /// The splits: ReLU, neuron, and whether it is on.
     pub splits: Vec<(usize, usize, bool)>,
 }
@@ -150,7 +154,7 @@ impl<'a> Bounder<'a> {
     }
 
     /// Tightens bounds as a step of a proof asks. Its ReLU, neurons and slopes are there.
-    pub fn tighten(&self, state: &mut State, how: &Bounds, slopes: &[Rc<Vec<Option<f64>>>]) {
+    pub fn tighten(&self, state: &mut State, how: &Bounds, slopes: &Given) {
         if let Bounds::Rows(relu, neurons, _) = how {
             return self.crown(state, self.relus[*relu], neurons, slopes);
         }
@@ -172,7 +176,7 @@ impl<'a> Bounder<'a> {
     }
 
     /// Linear bounds of these numbers of a value.
-    fn crown(&self, state: &mut State, value: usize, numbers: &[usize], slopes: &[Rc<Vec<Option<f64>>>]) {
+    fn crown(&self, state: &mut State, value: usize, numbers: &[usize], slopes: &Given) {
         for chunk in numbers.chunks(32) {
             let mut rows = Rows::zeros(self.net.values[value].len, 2 * chunk.len());
             for (r, i) in chunk.iter().enumerate() {
@@ -195,19 +199,19 @@ impl<'a> Bounder<'a> {
     }
 
     /// The line below `sum of terms * output - bound`, with multipliers of splits (ReLU, neuron, beta with the sign of its side).
-    pub fn line(&self, state: &State, rows: &[(&[(usize, f64)], f64, f64)], beta: &[(usize, usize, f64)]) -> Lines {
+    pub fn line(&self, state: &State, rows: &[(&Row, f64)], beta: &[(usize, usize, f64)]) -> Lines {
         let (output, mut start, mut constant) =
             (self.net.output, Rows::zeros(self.net.values[self.net.output].len, 1), 0.0);
         let (mut sum, mut magnitude) = (0.0, 0.0);
-        for (terms, bound, weight) in rows {
-            for (i, coefficient) in *terms {
+        for (Row { terms, bound }, weight) in rows {
+            for (i, coefficient) in terms {
                 start.numbers[*i] += weight * coefficient;
                 magnitude += (weight * coefficient).abs() * state.ends[output].height(*i);
             }
             sum -= weight * bound;
             magnitude += (weight * bound).abs();
         }
-        settle(&mut constant, sum, magnitude, 2 * rows.iter().map(|(terms, ..)| terms.len() + 1).sum::<usize>());
+        settle(&mut constant, sum, magnitude, 2 * rows.iter().map(|(row, _)| row.terms.len() + 1).sum::<usize>());
         self.push(state, output, start, vec![constant], &state.slopes, beta)
     }
 
@@ -290,7 +294,7 @@ impl<'a> Bounder<'a> {
         top: usize,
         rows: Rows,
         mut constant: Vec<f64>,
-        slopes: &[Rc<Vec<Option<f64>>>],
+        slopes: &Given,
         beta: &[(usize, usize, f64)],
     ) -> Lines {
         let count = rows.count;

@@ -40,8 +40,8 @@ enum Tree<'a> {
     List(Vec<Tree<'a>>),
 }
 
-/// The most conjunctions that a file may multiply out to.
-const MOST: usize = 1 << 20;
+/// The most ends and rows that a file may multiply out to.
+const MOST: usize = 1 << 25;
 
 /// Reads a property of a network with so many inputs and outputs: the different boxes in the order of their first conjunction. A box
 /// without points is left out.
@@ -63,12 +63,7 @@ pub fn read(text: &str, inputs: usize, outputs: usize) -> Result<Vec<Case>> {
             }
             [Tree::Word("assert"), formula] => {
                 let found = disjunction(formula)?;
-                if found.len().saturating_mul(conjunctions.len()) > MOST {
-                    return Err("the property has too many cases".into());
-                }
-                let both =
-                    |left: &Vec<Atom>| found.iter().map(|right| [left.as_slice(), right].concat()).collect::<Vec<_>>();
-                conjunctions = conjunctions.iter().flat_map(both).collect();
+                conjunctions = product(conjunctions, found)?;
             }
             _ => return Err("the property has something else than declarations and assertions".into()),
         }
@@ -129,6 +124,19 @@ fn trees(text: &str) -> Result<Vec<Tree<'_>>> {
     if open.len() == 1 { Ok(open.remove(0)) } else { Err("a parenthesis is missing".into()) }
 }
 
+/// All conjunctions of one on the left and one on the right.
+fn product(mut left: Vec<Vec<Atom>>, right: Vec<Vec<Atom>>) -> Result<Vec<Vec<Atom>>> {
+    if let [only] = right.as_slice() {
+        left.iter_mut().for_each(|atoms| atoms.extend_from_slice(only));
+        return Ok(left);
+    }
+    let size = |side: &[Vec<Atom>]| side.iter().map(|atoms| atoms.len() + 1).sum::<usize>();
+    if size(&left).saturating_mul(right.len()).saturating_add(size(&right).saturating_mul(left.len())) > MOST {
+        return Err("the property has too many cases".into());
+    }
+    Ok(left.iter().flat_map(|a| right.iter().map(move |b| [a.as_slice(), b].concat())).collect())
+}
+
 /// A formula as conjunctions, one of which has to hold.
 fn disjunction(formula: &Tree) -> Result<Vec<Vec<Atom>>> {
     let Tree::List(parts) = formula else { return Err("a word where a formula belongs".into()) };
@@ -137,13 +145,9 @@ fn disjunction(formula: &Tree) -> Result<Vec<Vec<Atom>>> {
     };
     match (*operator, arguments) {
         ("or", [_, ..]) => Ok(arguments.iter().map(disjunction).collect::<Result<Vec<_>>>()?.concat()),
-        ("and", [_, ..]) => arguments.iter().try_fold(vec![Vec::new()], |all: Vec<Vec<Atom>>, argument| {
-            let found = disjunction(argument)?;
-            if found.len().saturating_mul(all.len()) > MOST {
-                return Err("the property has too many cases".into());
-            }
-            Ok(all.iter().flat_map(|left| found.iter().map(|right| [left.as_slice(), right].concat())).collect())
-        }),
+        ("and", [_, ..]) => {
+            arguments.iter().try_fold(vec![Vec::new()], |all, argument| product(all, disjunction(argument)?))
+        }
         ("<=", [Tree::Word(a), Tree::Word(b)]) => Ok(vec![vec![at_most(a, b)?]]),
         (">=", [Tree::Word(a), Tree::Word(b)]) => Ok(vec![vec![at_most(b, a)?]]),
         _ => Err(format!("the operator {operator} with {} arguments", arguments.len())),
@@ -184,7 +188,7 @@ fn number(word: &str) -> Option<[f64; 2]> {
         let digits: u128 = format!("{whole}{part}").parse().ok()?;
         let fives = 5u128.checked_pow(part.len() as u32)?;
         // digits / 10^n = (digits / 5^n) / 2^n
-        Some(digits % fives == 0 && digits / fives <= 1 << 53)
+        Some(digits.is_multiple_of(fives) && digits / fives <= 1 << 53)
     };
     Some(if exact().unwrap_or(false) { [nearest; 2] } else { [nearest.next_down(), nearest.next_up()] })
 }
