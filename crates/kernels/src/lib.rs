@@ -30,6 +30,7 @@ pub mod channel_moments;
 pub mod conv;
 pub mod cross_entropy;
 pub mod dense;
+pub mod double;
 pub mod embedding;
 mod extent;
 pub mod gelu;
