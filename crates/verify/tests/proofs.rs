@@ -6,6 +6,8 @@ mod adversarial;
 #[path = "common/files.rs"]
 mod files;
 
+use std::path::{Path, PathBuf};
+
 use adversarial::{above, chain};
 use temper_base::random::Stream;
 use temper_graph::computation::Order;
@@ -213,6 +215,39 @@ impl Proof {
 
 fn holds(verdict: &ProofVerdict) -> bool {
     matches!(verdict, ProofVerdict::Holds(_))
+}
+
+/// The certificates of `golden/certificates` are written anew: then `golden/check_exact.py` has to be run.
+#[test]
+#[ignore = "writes files"]
+fn write_certificates() {
+    let folder = golden();
+    std::fs::create_dir_all(&folder).unwrap();
+    for seed in 0..6 {
+        let proof = proof(seed, 0.05);
+        let put = |end: &str, bytes: &[u8]| std::fs::write(folder.join(format!("{seed}.{end}")), bytes).unwrap();
+        put("onnx", &proof.onnx);
+        put("vnnlib", proof.vnnlib.as_bytes());
+        put("jsonl", proof.text(Arithmetic::Sound).as_bytes());
+    }
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/certificates")
+}
+
+#[test]
+fn bounds_are_those_of_exact_fractions() {
+    let text = |name: &str| std::fs::read_to_string(golden().join(name)).unwrap();
+    let exact: serde_json::Value = serde_json::from_str(&text("exact.json")).unwrap();
+    for (name, numbers) in exact.as_object().unwrap() {
+        let onnx = std::fs::read(golden().join(format!("{name}.onnx"))).unwrap();
+        let verdict = check(&text(&format!("{name}.jsonl")), &onnx, &text(&format!("{name}.vnnlib")));
+        let ProofVerdict::Holds(checked) = verdict else { panic!("{name}: {verdict:?}") };
+        let bound = numbers["bound"].as_f64().unwrap();
+        assert!(checked.bound <= bound && checked.bound > bound - 1e-12, "{name}: {} and {bound}", checked.bound);
+        assert_eq!(numbers["leaves"], checked.leaves);
+    }
 }
 
 #[test]
