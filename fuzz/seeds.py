@@ -259,6 +259,12 @@ def answers():
     return [b"\x00" + verdicts, b"\x01" + radii, b"\x02" + question.encode(), b"\x03" + stack(0), b"\x03" + stack(5)]
 
 
+def certificate():
+    folder = HERE.parent / "golden" / "certificates"
+    steps = lambda name: b"".join((folder / f"{name}.jsonl").read_bytes().splitlines(True)[1:])
+    return [b"\x00" + steps(0), b"\x00" + steps(3), b"\x01" + (folder / "0.onnx").read_bytes(), b"\x02" + (folder / "0.vnnlib").read_bytes()]
+
+
 def tower_files():
     source = {"name": "law", "path": "data/law/train.tokens", "weight": 1.0}
     stream = {"seed": 1, "seq_len": 64, "sources": [source], "replay": None}
@@ -308,6 +314,7 @@ SEEDS = {
     "safetensors": safetensors(),
     "model_directory": model(),
     "answers": answers(),
+    "certificate": certificate(),
     "tower_files": tower_files(),
     "begun": begun(),
     "lists": lists(),

@@ -67,6 +67,9 @@ fn replay(certificate: &str, onnx: &[u8], vnnlib: &str) -> Result<Checked, Strin
     Ok(Checked { arithmetic, boxes: replay.boxes, leaves: replay.leaves, bound: replay.bound })
 }
 
+/// The most nodes that may wait: each keeps bounds of its own.
+const MOST: usize = 2000;
+
 /// A proof up to some line.
 struct Replay<'a> {
     bounder: Bounder<'a>,
@@ -94,6 +97,9 @@ impl Replay<'_> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
+        if self.open.len() > MOST {
+            return Err(format!("more than {MOST} nodes wait to be closed"));
+        }
         match step {
             Step::Box(number) => {
                 self.closed()?;

@@ -419,3 +419,28 @@ fn no_damage_makes_a_proof_of_what_is_wrong() {
     }
     assert!(parsed > 1000, "{parsed} could be read");
 }
+
+#[test]
+fn files_cut_off_or_changed_are_no_end_of_the_checker() {
+    let proof = proof(3, 0.05);
+    let again = |onnx: &[u8], vnnlib: &str| {
+        check(&write(&Header::new(Arithmetic::Sound, onnx, vnnlib.as_bytes()), &proof.steps), onnx, vnnlib)
+    };
+    assert!(holds(&again(&proof.onnx, &proof.vnnlib)));
+    for at in 0..proof.onnx.len() {
+        let cut = again(&proof.onnx[..at], &proof.vnnlib);
+        // Only what stands behind the graph may be missing.
+        assert!(!holds(&cut) || at + 8 > proof.onnx.len(), "{at}: {cut:?}");
+        for other in [0, 1, 127, 128, 255, proof.onnx[at] ^ 8, proof.onnx[at] ^ 16] {
+            let mut changed = proof.onnx.clone();
+            changed[at] = other;
+            again(&changed, &proof.vnnlib);
+        }
+    }
+    for at in 0..proof.vnnlib.len() {
+        assert!(!holds(&again(&proof.onnx, &proof.vnnlib[..at])) || at + 3 > proof.vnnlib.len(), "{at}");
+        for other in ["(", ")", "9", "-", ";", " ", "X"] {
+            again(&proof.onnx, &[&proof.vnnlib[..at], other, &proof.vnnlib[at + 1..]].concat());
+        }
+    }
+}

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 type Result<T> = std::result::Result<T, String>;
 
-/// No array may have more numbers.
-const MOST: usize = 1 << 27;
+/// No value may have more numbers.
+const MOST: usize = 1 << 24;
 
 /// A network as values in order: 0 is the input, each other one is computed of earlier ones.
 pub struct Net {
@@ -225,9 +225,9 @@ fn tensor(bytes: &[u8]) -> Result<(String, Tensor)> {
         _ => return Err(format!("tensor {name} has the element type {kind}")),
     };
     let shape = shape(&integers(&fields, 1)?)?;
-    let size = product(&shape)?;
-    if numbers.len() != size || numbers.iter().any(|number| !number.is_finite()) {
-        return Err(format!("tensor {name}: {} numbers where {size} finite ones belong", numbers.len()));
+    let size = shape.iter().try_fold(1usize, |size, dim| size.checked_mul(*dim));
+    if Some(numbers.len()) != size || numbers.iter().any(|number| !number.is_finite()) {
+        return Err(format!("tensor {name}: {} numbers for the shape {shape:?}, or not all finite", numbers.len()));
     }
     Ok((name, Tensor { shape, numbers, kind }))
 }
@@ -493,42 +493,27 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
                 ("Div", false) => (k.iter().map(|k| 1.0 / k).collect(), vec![0.0; k.len()]),
                 _ => return Err("it divides by what is computed".into()),
             };
-            add(bias.len(), affine(from, Map::Diagonal(weight), bias)?, shape)
+            add(bias.len(), affine(from, Map::Diagonal(weight), bias, None)?, shape)
         }
-        "Gemm" => {
+        "Gemm" | "MatMul" => {
             let ((from, old), b) = (node.value(0)?, node.constant(1)?);
-            let (alpha, beta) = (node.float("alpha", 1.0), node.float("beta", 1.0));
             let [rows, columns] = b.shape[..] else { return Err(format!("a weight of {:?}", b.shape)) };
-            let turned = node.int("transB", 0)? != 0;
+            let gemm = op == "Gemm";
+            let turned = gemm && node.int("transB", 0)? != 0;
             let (inputs, outputs) = if turned { (columns, rows) } else { (rows, columns) };
-            if node.int("transA", 0)? != 0
-                || product(old)? != inputs
-                || old.last() != Some(&inputs)
-                || ![alpha, beta].iter().all(|s| *s == 1.0)
-            {
-                return Err(format!("of {old:?} and {:?}, alpha {alpha}, beta {beta}", b.shape));
+            let factors =
+                node.float("alpha", 1.0) != 1.0 || node.float("beta", 1.0) != 1.0 || node.int("transA", 0)? != 0;
+            if product(old)? != inputs || old.last() != Some(&inputs) || (gemm && factors) {
+                return Err(format!("of {old:?} and {:?}, or with a factor or the first factor transposed", b.shape));
             }
             let bias = match node.inputs.get(2) {
                 Some(Some(_)) => broadcast(node.constant(2)?, &[1, outputs])?.0,
                 _ => vec![0.0; outputs],
             };
-            let weight = if turned { b.numbers.clone() } else { turn(&b.numbers, inputs, outputs) };
-            add(outputs, affine(from, Map::Dense(weight, inputs), bias)?, vec![1, outputs])
-        }
-        "MatMul" => {
-            let ((from, old), b) = (node.value(0)?, node.constant(1)?);
-            let [inputs, outputs] = b.shape[..] else { return Err(format!("a weight of {:?}", b.shape)) };
-            if product(old)? != inputs || old.last() != Some(&inputs) {
-                return Err(format!("of {old:?} and {:?}", b.shape));
-            }
-            let mut shape = old.to_vec();
-            shape.pop();
-            shape.push(outputs);
-            add(
-                outputs,
-                affine(from, Map::Dense(turn(&b.numbers, inputs, outputs), inputs), vec![0.0; outputs])?,
-                shape,
-            )
+            let turn = |i: usize| b.numbers[i % inputs * outputs + i / inputs];
+            let weight = if turned { b.numbers.clone() } else { (0..inputs * outputs).map(turn).collect() };
+            let shape = [&old[..old.len() - 1], &[outputs]].concat();
+            add(outputs, affine(from, Map::Dense(weight, inputs), bias, None)?, shape)
         }
         "BatchNormalization" => {
             let (from, old) = node.value(0)?;
@@ -546,12 +531,8 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
             let w: Vec<f64> = (0..channels).map(|c| parts[0][c] / (parts[3][c] + epsilon).sqrt()).collect();
             let bias: Vec<f64> = (0..size).map(channel).map(|c| parts[1][c] - parts[2][c] * w[c]).collect();
             let summed = (0..size).map(channel).map(|c| parts[1][c].abs() + (parts[2][c] * w[c]).abs()).collect();
-            let Op::Affine { from, map, bias, .. } =
-                affine(from, Map::Diagonal((0..size).map(|i| w[channel(i)]).collect()), bias)?
-            else {
-                unreachable!("an affine map")
-            };
-            add(size, Op::Affine { from, map, bias, magnitude: summed }, old.to_vec())
+            let map = Map::Diagonal((0..size).map(|i| w[channel(i)]).collect());
+            add(size, affine(from, map, bias, Some(summed))?, old.to_vec())
         }
         "Conv" | "AveragePool" => {
             let (from, old) = node.value(0)?;
@@ -574,6 +555,7 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
             };
             let padded = pads.iter().any(|pad| *pad != 0);
             if groups == 0
+                || channels == 0
                 || pads.len() != 4
                 || !matches!(node.string("auto_pad").as_str(), "" | "NOTSET")
                 || outputs == 0
@@ -590,7 +572,7 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
                 Some(([height, width][d] + pads[d] + pads[d + 2]).checked_sub(reach)? / stride[d] + 1)
             };
             let output = [outputs, room(0).ok_or("no window fits")?, room(1).ok_or("no window fits")?];
-            let taps = kernel[0] * kernel[1];
+            let taps = product(&[channels, kernel[0], kernel[1]])? / channels;
             let weight =
                 if pool { vec![1.0 / taps as f64; channels * taps] } else { node.constant(1)?.numbers.clone() };
             let bias = match node.inputs.get(2) {
@@ -613,24 +595,20 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
                 dilation,
                 groups,
             };
-            add(len, affine(from, map, bias)?, sizes)
+            add(len, affine(from, map, bias, None)?, sizes)
         }
         _ => Err("this operation is not among those that can be checked".into()),
     }
 }
 
-fn affine(from: usize, map: Map, bias: Vec<f64>) -> Result<Op> {
+/// An affine map; the magnitudes that biases were summed from, where they are not their own.
+fn affine(from: usize, map: Map, bias: Vec<f64>, magnitude: Option<Vec<f64>>) -> Result<Op> {
     let (Map::Dense(weight, _) | Map::Diagonal(weight) | Map::Conv { weight, .. }) = &map;
     if weight.iter().chain(&bias).any(|number| !number.is_finite()) {
         return Err("a weight is not finite".into());
     }
-    let magnitude = bias.iter().map(|b| b.abs()).collect();
+    let magnitude = magnitude.unwrap_or_else(|| bias.iter().map(|b| b.abs()).collect());
     Ok(Op::Affine { from, map, bias, magnitude })
-}
-
-/// `[a, b]` as `[b, a]`.
-fn turn(numbers: &[f64], a: usize, b: usize) -> Vec<f64> {
-    (0..a * b).map(|i| numbers[i % a * b + i / a]).collect()
 }
 
 /// Where element `i` of an array of this shape lies, axis by axis.
