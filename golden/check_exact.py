@@ -423,8 +423,8 @@ def check(certificate, onnx, vnnlib):
             i, at = value[0], Fraction(value[1])
             below = stack.pop()
             above = below.copy()
-            need(0 <= i and below.box[0][i] <= at <= below.box[1][i], "a point outside of the box")
-            below.box[1][i] = above.box[0][i] = at
+            need(0 <= i, "an input")
+            below.box[1][i], above.box[0][i] = min(below.box[1][i], at), max(above.box[0][i], at)
             stack += [above, below]
         elif kind == "clip":
             node = stack[-1]

@@ -147,14 +147,12 @@ impl Replay<'_> {
                 let mut below = self.open.pop().ok_or("a split outside of a tree")?;
                 let mut above = below.clone();
                 let (low, high) = (Rc::make_mut(&mut below.ends[0]), Rc::make_mut(&mut above.ends[0]));
-                // Not the other way round: a NaN is in no box.
-                let inside =
-                    |ends: &Ends| *input < ends.lower.len() && ends.lower[*input] <= *at && *at <= ends.upper[*input];
-                if !inside(low) {
-                    return Err(format!("{at} does not lie in input {input} of the box"));
+                if *input >= low.lower.len() || !at.is_finite() {
+                    return Err(format!("input {input} at {at}"));
                 }
-                low.upper[*input] = *at;
-                high.lower[*input] = *at;
+                // Where a point lies outside of a box that was clipped, one half is empty.
+                low.upper[*input] = low.upper[*input].min(*at);
+                high.lower[*input] = high.lower[*input].max(*at);
                 self.open.extend([above, below]);
             }
             Step::Clip(rows) => {

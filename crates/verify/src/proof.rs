@@ -50,7 +50,8 @@ pub enum Step {
     Alpha(Vec<Slopes>),
     /// Splits a neuron (ReLU, neuron) at 0. The child where it is off comes first.
     Split(usize, usize),
-    /// Splits an input at a point. The child below it comes first.
+    /// Splits an input at a point. The child below it comes first. Clips are worked out by the checker, so a point may lie outside of a
+    /// box by what the two of them round: then one half is empty, and any leaf closes it.
     Halve(usize, f64),
     /// Cuts off what cannot violate the property since this combination of rows is above its bound there.
     Clip(Combination),

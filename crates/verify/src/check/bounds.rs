@@ -310,7 +310,6 @@ impl<'a> Bounder<'a> {
                     charge[r] += a.abs() * error;
                 }
             }
-            // So much may be lost by underflow, for a unit of what is read.
             let mut below = |from: usize, rows: Rows, constant: &mut [f64]| {
                 let ends = &state.ends[from];
                 let Some(old) = &mut waiting[from] else {
@@ -395,6 +394,7 @@ impl<'a> Bounder<'a> {
                     below(*from, under, &mut constant);
                 }
             }
+            // What may be lost by underflow is multiplied by what is read.
             let heights: f64 = self
                 .read(value)
                 .map(|from| (0..state.ends[from].lower.len()).map(|i| state.ends[from].height(i)).sum::<f64>())
