@@ -10,6 +10,7 @@
 //! | `intermediate` | bounds of what ReLUs and max pools read |
 //! | `forward` | gradients by one pass of a point |
 //! | `optimise` | slopes, splits and multipliers, and the search for the best |
+//! | `patches` | coefficients in windows of a picture; convolutions of many rows |
 //! | `real` | what is asked of a float; errors of sums |
 //!
 //! Results depend neither on the number of threads nor on what is bounded together.
@@ -19,6 +20,7 @@ mod forward;
 mod intermediate;
 mod interval;
 mod optimise;
+mod patches;
 mod prepared;
 mod real;
 

@@ -447,6 +447,48 @@ fn rules_are_slopes() {
     }
 }
 
+/// Rows of single neurons of a convolution go back in windows; the same rows with all coefficients do not.
+#[test]
+fn windows_give_what_whole_rows_give() {
+    for seed in 0..20 {
+        let computation = network(seed);
+        let net = Prepared::<f64>::new(&computation);
+        let (bounds, alpha, beta, _) = prepared_job(&net, input(&computation, seed, 0.1), seed);
+        for target in net.relus().map(|node| net.reads(node)).filter(|target| *target > 3) {
+            let n = net.len(target);
+            let units: Vec<(u32, bool)> = (0..n as u32).step_by(3).map(|i| (i, i % 2 == 0)).collect();
+            let mut dense = vec![0.0; units.len() * n];
+            units.iter().enumerate().for_each(|(row, (i, negative))| {
+                dense[row * n + *i as usize] = if *negative { -1.0 } else { 1.0 };
+            });
+            let pick =
+                |values: usize| (0..units.len()).flat_map(move |row| (0..values).map(move |i| (row % 4) * values + i));
+            let (a, b) = (alpha.width(), beta.splits.len());
+            let alpha = Alpha { values: pick(a).map(|i| alpha.values[i]).collect(), ..alpha.clone() };
+            let beta = Beta { values: pick(b).map(|i| beta.values[i]).collect(), ..beta.clone() };
+            let weights = [(0..units.len()).map(|i| 1.0 - i as f64).collect::<Vec<_>>()];
+            let run = |rows| {
+                let job = Job { alpha: Some(&alpha), beta: Some(&beta), ..Job::new(&bounds, target, rows) };
+                gradients(&net, &[job], Some(&weights)).pop().unwrap()
+            };
+            let (a, b) = (run(Rows::Units(&units)), run(Rows::Dense(&dense)));
+            let near = |a: &[f64], b: &[f64], what: &str| {
+                assert_eq!(a.len(), b.len(), "{what}");
+                for (a, b) in a.iter().zip(b) {
+                    assert!((a - b).abs() < 1e-9, "{what} of value {target} of net {seed}: {a} and {b}");
+                }
+            };
+            near(&a.0.line, &b.0.line, "line");
+            near(&a.1.alpha, &b.1.alpha, "slopes");
+            for (a, b) in a.1.ends.iter().flatten().zip(b.1.ends.iter().flatten()) {
+                near(a, b, "ends");
+            }
+            // A multiplier of what a row does not see stays out of its window: then the bound is not lower.
+            assert!(a.0.bound.iter().zip(&b.0.bound).all(|(a, b)| *a >= b - 1e-9));
+        }
+    }
+}
+
 #[test]
 fn jobs_do_not_touch_each_other() {
     let computation = network(5);
@@ -456,7 +498,9 @@ fn jobs_do_not_touch_each_other() {
     let alone: Vec<Bounds<f32>> = inputs.iter().map(one).collect();
     let together = intermediates(&net, inputs.iter().cloned().map(Region::new).collect(), Plain, None, &never());
     for (a, b) in alone.iter().zip(&together) {
-        assert!((0..=net.output()).all(|value| a.ends(value) == b.ends(value)));
+        for value in 0..=net.output() {
+            assert_eq!(a.ends(value), b.ends(value), "value {value}");
+        }
     }
     let rows = identity(net.outputs());
     let jobs: Vec<Job<'_, f32>> = alone.iter().map(|b| Job::new(b, net.output(), Rows::Units(&rows))).collect();

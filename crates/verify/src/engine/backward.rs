@@ -6,11 +6,13 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use temper_kernels::arch::dispatch;
 
 use super::interval::{Bounds, Ends};
 use super::optimise::{Alpha, Beta};
-use super::prepared::{Map, Prepared, Step};
-use super::real::{Real, UNIT, above, dot, gamma};
+use super::patches::{Coefficients, Patch, add};
+use super::prepared::{Kind, Map, Prepared, Step};
+use super::real::{Real, UNIT, above, gamma};
 use crate::cascade::Arithmetic;
 
 /// The coefficients of what is bounded from below, at the target.
@@ -97,34 +99,43 @@ pub struct Pushed<T> {
 /// Pushes the rows of all jobs, which have one target in common, back to the input.
 ///
 /// # Panics
-/// If the targets differ, or bounds, rows, slopes and the network do not fit together.
+/// If the targets or the claims differ, or bounds, rows, slopes and the network do not fit together.
 pub fn backward<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>], keep: Keep) -> Vec<Pushed<T>> {
-    let Some(first) = jobs.first() else { return Vec::new() };
-    assert!(jobs.iter().all(|job| job.target == first.target), "jobs with one target");
-    let counts: Vec<usize> = jobs.iter().map(|job| job.rows.count(net.len[first.target])).collect();
-    let all =
-        counts.iter().enumerate().flat_map(|(job, rows)| (0..*rows).map(move |row| (job, row))).collect::<Vec<_>>();
-    let tiles = all.chunks(tile_rows(net, first.target, all.len())).collect::<Vec<_>>();
-    let tiles: Vec<Pushed<T>> = tiles.into_par_iter().map(|rows| push(net, jobs, rows, keep)).collect();
-    let mut pushed: Vec<Pushed<T>> = counts.iter().map(|_| Pushed::none(net)).collect();
+    let rows = all_rows(net, jobs);
+    let made = tiles(net, jobs, &rows).into_par_iter().map(|tile| push(net, jobs, tile, keep)).collect::<Vec<_>>();
+    let mut pushed: Vec<Pushed<T>> = jobs.iter().map(|_| Pushed::none(net)).collect();
     let mut at = 0;
-    for tile in tiles {
-        // The rows of a tile, a job at a time.
-        let end = at + tile.bound.len();
-        for span in spans(&all[at..end]) {
-            pushed[all[at + span.start].0].append(&tile, span);
+    for trail in made {
+        let tile = &rows[at..at + trail.bound.len()];
+        at += tile.len();
+        let trail = trail.rows_first(net, keep);
+        for span in spans(tile) {
+            pushed[tile[span.start].0].append(&trail, span);
         }
-        at = end;
     }
     pushed
 }
 
-/// How many rows are pushed together. It depends on the sizes alone, never on the threads.
-pub(crate) fn tile_rows<T>(net: &Prepared<T>, target: usize, rows: usize) -> usize {
-    let largest = net.len[..=target].iter().copied().max().unwrap_or(1).max(1);
-    // What stays in the second-level cache, yet enough rows for a product and few enough to share.
-    let cached = ((1 << 19) / (largest * size_of::<T>())).clamp(8, 512);
-    rows.div_ceil(8).clamp(4, cached)
+/// Every job's rows.
+pub(crate) fn all_rows<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>]) -> Vec<(usize, usize)> {
+    let counts = jobs.iter().map(|job| job.rows.count(net.len[job.target])).enumerate();
+    counts.flat_map(|(job, rows)| (0..rows).map(move |row| (job, row))).collect()
+}
+
+/// Rows that are pushed together. How many depends on the sizes alone, never on the threads.
+pub(crate) fn tiles<'a, T: Real>(
+    net: &Prepared<T>,
+    jobs: &[Job<'_, T>],
+    rows: &'a [(usize, usize)],
+) -> Vec<&'a [(usize, usize)]> {
+    let Some(first) = rows.first().map(|(job, _)| &jobs[*job]) else { return Vec::new() };
+    let alike = |job: &Job<'_, T>| job.target == first.target && job.bounds.claim == first.bounds.claim;
+    assert!(rows.iter().all(|(job, _)| alike(&jobs[*job])), "jobs with one target and one claim");
+    let largest = net.len[..=first.target].iter().copied().max().unwrap_or(1).max(1);
+    // What stays in the second-level cache, yet enough rows for vectors and few enough to share. Windows are small.
+    let small = net.picture[first.target][1] > 1 && matches!(first.rows, Rows::Units(_));
+    let cached = ((1 << 20) / (largest * size_of::<T>()) / 16 * 16).clamp(if small { 64 } else { 16 }, 256);
+    rows.chunks(rows.len().div_ceil(8).next_multiple_of(16).min(cached)).collect()
 }
 
 /// The neighbouring rows that belong to one job.
@@ -142,6 +153,7 @@ impl<T: Real> Pushed<T> {
         Self { bound: Vec::new(), line: Vec::new(), constant: Vec::new(), lambda }
     }
 
+    /// Adds some rows of a tile.
     pub(crate) fn append(&mut self, tile: &Self, span: Range<usize>) {
         let rows = tile.bound.len();
         let part = |numbers: &[T]| {
@@ -157,17 +169,38 @@ impl<T: Real> Pushed<T> {
     }
 }
 
-/// The constants of rows. In a sound claim every sum is rounded downwards.
-struct Constants {
-    sums: Vec<f64>,
-    sound: bool,
+/// What the rows of a tile left on their way, rows last.
+pub(crate) struct Trail<T> {
+    pub bound: Vec<f64>,
+    pub constant: Vec<f64>,
+    pub line: Coefficients<T>,
+    /// At the outputs of ReLUs and max pools, if kept.
+    pub lambda: Vec<Option<Coefficients<T>>>,
+    /// The values that have coefficients, and the windows that they are in.
+    pub reached: Vec<Option<Option<Patch>>>,
 }
 
-impl Constants {
-    fn add(&mut self, row: usize, number: f64) {
-        let sum = self.sums[row] + number;
-        self.sums[row] = if self.sound { sum.next_down() } else { sum };
+impl<T: Real> Trail<T> {
+    /// The same for the caller.
+    pub fn rows_first(&self, net: &Prepared<T>, keep: Keep) -> Pushed<T> {
+        let rows = self.bound.len();
+        let lambda = self.lambda.iter().enumerate().map(|(node, lambda)| {
+            let whole = |lambda: &Coefficients<T>| lambda.to(net.picture[node + 1], rows, None).numbers;
+            lambda.as_ref().map_or_else(Vec::new, |lambda| rows_first(&whole(lambda), rows))
+        });
+        let line = || rows_first(&self.line.to(net.picture[0], rows, None).numbers, rows);
+        Pushed {
+            bound: self.bound.clone(),
+            line: if keep.line { line() } else { Vec::new() },
+            constant: self.constant.clone(),
+            lambda: lambda.collect(),
+        }
     }
+}
+
+/// `[rows, numbers]` of `[numbers, rows]`.
+pub(crate) fn rows_first<T: Real>(numbers: &[T], rows: usize) -> Vec<T> {
+    (0..rows).flat_map(|row| numbers.iter().skip(row).step_by(rows).copied()).collect()
 }
 
 /// The lines of a ReLU's neurons: `lower x` and `upper x + offset`.
@@ -213,19 +246,17 @@ impl<T: Real> Lines<T> {
     }
 
     /// The lower slopes of one row of a job at the ReLU `node`.
-    pub(crate) fn slopes(&self, job: &Job<'_, T>, node: usize, row: usize, to: &mut Vec<T>) {
-        to.clear();
-        to.extend_from_slice(&self.lower);
-        let ends = job.bounds;
-        let Some(alpha) = job.alpha else { return };
-        let Some((layer, at)) = alpha.layer(node) else { return };
-        let ends = ends.ends(layer.value);
+    pub(crate) fn slopes(&self, job: &Job<'_, T>, node: usize, row: usize) -> Vec<T> {
+        let mut slopes = self.lower.clone();
+        let Some(alpha) = job.alpha else { return slopes };
+        let Some((layer, at)) = alpha.layer(node) else { return slopes };
+        let ends = job.bounds.ends(layer.value);
         for (neuron, value) in layer.neurons.iter().zip(&alpha.row(row)[at..]) {
-            let i = *neuron as usize;
-            if ends.lower[i] < T::ZERO && ends.upper[i] > T::ZERO {
-                to[i] = value.largest(T::ZERO).least(T::ONE);
+            if ends.is_unstable(*neuron as usize) {
+                slopes[*neuron as usize] = value.largest(T::ZERO).least(T::ONE);
             }
         }
+        slopes
     }
 }
 
@@ -262,158 +293,332 @@ struct Tile<'a, 'b, T> {
     jobs: &'a [Job<'b, T>],
     /// Job and row of each.
     rows: &'a [(usize, usize)],
-    constants: Constants,
+    /// The rows of each job.
+    spans: Vec<Range<usize>>,
+    /// The constants of the rows; in a sound claim every sum is rounded downwards.
+    constants: Vec<f64>,
+    sound: bool,
     /// Coefficients at values.
-    at: Vec<Option<Vec<T>>>,
+    at: Vec<Option<Coefficients<T>>>,
 }
 
 /// Pushes some rows of jobs back to the input.
-pub(crate) fn push<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>], rows: &[(usize, usize)], keep: Keep) -> Pushed<T> {
-    let first = &jobs[rows[0].0];
-    let (target, sound) = (first.target, jobs.iter().any(|job| job.bounds.claim != Arithmetic::Real));
+pub(crate) fn push<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>], rows: &[(usize, usize)], keep: Keep) -> Trail<T> {
+    let target = jobs[rows[0].0].target;
+    let sound = jobs[rows[0].0].bounds.claim != Arithmetic::Real;
     let constant = |(job, row): &(usize, usize)| jobs[*job].constants.get(*row).copied().unwrap_or(0.0);
-    let constants = Constants { sums: rows.iter().map(constant).collect(), sound };
-    let mut tile = Tile { net, jobs, rows, constants, at: vec![None; target + 1] };
-    let mut lambda = vec![Vec::new(); net.steps.len()];
+    let constants = rows.iter().map(constant).collect();
+    let spans = spans(rows).collect();
+    let mut tile = Tile { net, jobs, rows, spans, constants, sound, at: vec![None; target + 1] };
+    let mut lambda = vec![None; net.steps.len()];
+    let mut reached = vec![None; target + 1];
     tile.at[target] = Some(tile.begin(target));
     for node in (0..target).rev() {
-        let Some(coefficients) = tile.at[node + 1].take() else { continue };
+        let Some(mut coefficients) = tile.at[node + 1].take() else { continue };
+        if !tile.windowed(node, &coefficients) {
+            coefficients = coefficients.to(net.picture[node + 1], rows.len(), None);
+        }
+        reached[node + 1] = Some(coefficients.patch.clone());
+        if keep.lambda && matches!(net.steps[node], Step::Relu | Step::MaxPool(_)) {
+            lambda[node] = Some(coefficients.clone());
+        }
         match &net.steps[node] {
             Step::Affine(map) => tile.affine(node, map, &coefficients),
-            Step::Relu => {
-                if keep.lambda {
-                    lambda[node] = coefficients.clone();
-                }
-                tile.relu(node, coefficients);
-            }
+            Step::Relu => tile.relu(node, coefficients),
             Step::Add => tile.add(node, coefficients),
-            Step::MaxPool(windows) => {
-                tile.max_pool(node, windows, &coefficients);
-                if keep.lambda {
-                    lambda[node] = coefficients;
-                }
-            }
-            Step::Gather { from, fill, most } => tile.gather(node, from, fill, *most, &coefficients),
+            Step::MaxPool(windows) => tile.max_pool(node, windows, &coefficients.numbers),
+            Step::Gather { from, fill, most } => tile.gather(node, from, fill, *most, &coefficients.numbers),
         }
     }
-    let line = tile.at[0].take().unwrap_or_else(|| vec![T::ZERO; rows.len() * net.len[0]]);
-    let bound = (0..rows.len()).map(|row| tile.concretise(row, &line[row * net.len[0]..][..net.len[0]])).collect();
-    Pushed { bound, line: if keep.line { line } else { Vec::new() }, constant: tile.constants.sums, lambda }
+    let none = || Coefficients { numbers: vec![T::ZERO; rows.len() * net.len[0]], patch: None };
+    let line = tile.at[0].take().unwrap_or_else(none);
+    reached[0] = Some(line.patch.clone());
+    let bound = tile.concretise(&line);
+    Trail { bound, constant: tile.constants, line, lambda, reached }
 }
+
+/// Numbers of which each row of a tile has those of its job, or of its own.
+struct Spread<'a> {
+    spans: &'a [Range<usize>],
+    rows: usize,
+    /// The pixels of windows, and how many a channel has.
+    table: Option<(&'a [i32], usize)>,
+}
+
+impl Spread<'_> {
+    /// `[elements, rows]` of arrays, one a span.
+    fn fill<T: Real>(&self, elements: Range<usize>, arrays: &[&[T]], to: &mut Vec<T>) {
+        to.resize(elements.len() * self.rows, T::ZERO);
+        let Some((table, plane)) = self.table else {
+            for (to, e) in to.chunks_mut(self.rows).zip(elements) {
+                self.spans.iter().zip(arrays).for_each(|(span, array)| to[span.clone()].fill(array[e]));
+            }
+            return;
+        };
+        let places = table.len() / self.rows;
+        for (to, e) in to.chunks_mut(self.rows).zip(elements) {
+            let (channel, table) = (e / places * plane, &table[e % places * self.rows..][..self.rows]);
+            for (span, array) in self.spans.iter().zip(arrays) {
+                for (to, at) in to[span.clone()].iter_mut().zip(&table[span.clone()]) {
+                    *to = if *at < 0 { T::ZERO } else { array[channel + *at as usize] };
+                }
+            }
+        }
+    }
+}
+
+/// Elements that are worked on together.
+const CHUNK: usize = 32;
 
 impl<T: Real> Tile<'_, '_, T> {
     fn bounds(&self, row: usize) -> &Bounds<T> {
         self.jobs[self.rows[row].0].bounds
     }
 
+    /// Of every span of rows, something of its bounds.
+    fn of_spans<'s, R>(&'s self, of: impl Fn(&'s Job<'s, T>) -> R) -> Vec<R> {
+        self.spans.iter().map(|span| of(&self.jobs[self.rows[span.start].0])).collect()
+    }
+
+    /// Adds to the constant of a row.
+    fn constant(&mut self, row: usize, number: f64) {
+        let sum = self.constants[row] + number;
+        self.constants[row] = if self.sound { sum.next_down() } else { sum };
+    }
+
+    /// Takes from the constant of a row what rounding may cost.
+    fn cost(&mut self, row: usize, cost: f64) {
+        self.constant(row, -(cost + 1e-300).next_up());
+    }
+
     /// The rows at the target.
-    fn begin(&self, target: usize) -> Vec<T> {
-        let numbers = self.net.len[target];
-        let mut begin = vec![T::ZERO; self.rows.len() * numbers];
-        for (to, (job, row)) in begin.chunks_mut(numbers.max(1)).zip(self.rows) {
+    fn begin(&self, target: usize) -> Coefficients<T> {
+        let (rows, picture) = (self.rows.len(), self.net.picture[target]);
+        let plane = picture[1] * picture[2];
+        let unit = |(job, row): &(usize, usize)| match self.jobs[*job].rows {
+            Rows::Units(units) => Some(units[*row]),
+            Rows::Dense(_) => None,
+        };
+        let units = self.rows.iter().map(unit).collect::<Option<Vec<(u32, bool)>>>();
+        let one = |negative: bool| if negative { -T::ONE } else { T::ONE };
+        if let Some(units) = units.as_ref().filter(|_| picture[1] > 1) {
+            let place = |(number, _): &(u32, bool)| {
+                let at = *number as usize % plane;
+                [(at / picture[2]) as isize, (at % picture[2]) as isize]
+            };
+            let patch = Patch { size: [1, 1], at: units.iter().map(place).collect() };
+            if patch.small(picture) {
+                let mut numbers = vec![T::ZERO; picture[0] * rows];
+                for (row, (number, negative)) in units.iter().enumerate() {
+                    numbers[*number as usize / plane * rows + row] = one(*negative);
+                }
+                return Coefficients { numbers, patch: Some(patch) };
+            }
+        }
+        let n = self.net.len[target];
+        let mut numbers = vec![T::ZERO; n * rows];
+        for (to, (job, row)) in self.rows.iter().enumerate() {
             match self.jobs[*job].rows {
-                Rows::Dense(rows) => to.copy_from_slice(&rows[row * numbers..][..numbers]),
+                Rows::Dense(dense) => {
+                    let from = &dense[row * n..][..n];
+                    from.iter().enumerate().for_each(|(i, from)| numbers[i * rows + to] = *from);
+                }
                 Rows::Units(units) => {
                     let (number, negative) = units[*row];
-                    to[number as usize] = if negative { -T::ONE } else { T::ONE };
+                    numbers[number as usize * rows + to] = one(negative);
                 }
             }
         }
-        begin
+        Coefficients { numbers, patch: None }
+    }
+
+    /// Whether windows at a node's output stay windows on the way through it.
+    fn windowed(&self, node: usize, coefficients: &Coefficients<T>) -> bool {
+        let Some(patch) = &coefficients.patch else { return true };
+        match &self.net.steps[node] {
+            Step::Affine(Map { kind: Kind::Conv { window, .. }, .. }) => {
+                let fits = self.net.picture[self.net.inputs[node][0]] == window.input;
+                fits && patch.before(window).0.small(window.input)
+            }
+            Step::Affine(Map { kind: Kind::Scale, .. }) | Step::Relu | Step::Add => {
+                self.net.inputs[node].iter().all(|input| self.net.picture[*input] == self.net.picture[node + 1])
+            }
+            Step::Affine(Map { kind: Kind::Dense, .. }) | Step::MaxPool(_) | Step::Gather { .. } => false,
+        }
     }
 
     /// Adds coefficients to those that a value has.
-    fn collect(&mut self, value: usize, more: Vec<T>) {
-        let Some(mut sum) = self.at[value].take() else {
+    fn collect(&mut self, value: usize, more: Coefficients<T>) {
+        let Some(sum) = self.at[value].take() else {
             self.at[value] = Some(more);
             return;
         };
-        sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-        if self.constants.sound {
-            self.charge_reach(value, &sum, 2.0 * UNIT);
+        let sum = sum.plus(more, self.net.picture[value], self.rows.len());
+        if self.sound {
+            let reach = self.of_spans(|job| job.bounds.reach(value));
+            for (row, reach) in self.weighted(value, &sum, &reach).into_iter().enumerate() {
+                self.cost(row, above(reach * 2.0 * UNIT, 1));
+            }
         }
         self.at[value] = Some(sum);
     }
 
-    /// Charges a share of coefficients times the magnitudes of their value.
-    fn charge_reach(&mut self, value: usize, coefficients: &[T], share: f64) {
-        let numbers = self.net.len[value];
-        for row in 0..self.rows.len() {
-            let ends = self.bounds(row).ends(value);
-            let reach = (0..numbers).map(|i| coefficients[row * numbers + i].magnitude().double() * ends.reach(i));
-            let cost = above(above(reach.sum(), numbers + 1) * share, 1) + 1e-300;
-            self.constants.add(row, -cost);
+    /// Of every row, a number not below the sum of magnitudes of coefficients at a value times numbers of its job.
+    fn weighted(&self, value: usize, coefficients: &Coefficients<T>, arrays: &[Vec<T>]) -> Vec<f64> {
+        let (rows, arrays) = (self.rows.len(), arrays.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let mut sums = vec![0.0; rows];
+        self.each_chunk(value, coefficients, |spread, elements, numbers| {
+            let mut each = Vec::new();
+            spread.fill(elements, &arrays, &mut each);
+            for (numbers, each) in numbers.chunks(rows).zip(each.chunks(rows)) {
+                for ((sum, number), each) in sums.iter_mut().zip(numbers).zip(each) {
+                    *sum += number.magnitude().double() * each.double();
+                }
+            }
+        });
+        let terms = coefficients.numbers.len() / rows;
+        sums.into_iter().map(|sum| above(sum, terms + 1)).collect()
+    }
+
+    /// Some elements of coefficients at a time.
+    fn each_chunk(
+        &self,
+        value: usize,
+        coefficients: &Coefficients<T>,
+        mut each: impl FnMut(&Spread<'_>, Range<usize>, &[T]),
+    ) {
+        let (rows, picture) = (self.rows.len(), self.net.picture[value]);
+        let table = coefficients.patch.as_ref().map(|patch| patch.table(picture));
+        let table = table.as_deref().map(|table| (table, picture[1] * picture[2]));
+        let spread = Spread { spans: &self.spans, rows, table };
+        for (i, numbers) in coefficients.numbers.chunks(CHUNK * rows).enumerate() {
+            each(&spread, i * CHUNK..i * CHUNK + numbers.len() / rows, numbers);
         }
     }
 
     /// Charges coefficients at a node's output for the node.
-    fn charge(&mut self, node: usize, coefficients: &[T]) {
-        let numbers = self.net.len[node + 1];
-        for row in 0..self.rows.len() {
-            let Some(charge) = &self.bounds(row).charges[node] else { continue };
-            let terms = coefficients[row * numbers..][..numbers].iter().zip(&charge.each);
-            let cost = terms.map(|(coefficient, each)| coefficient.magnitude().double() * each).sum::<f64>();
-            let cost = above(cost, numbers + 1) + charge.small;
-            self.constants.add(row, -cost);
+    fn charge(&mut self, node: usize, coefficients: &Coefficients<T>) {
+        let charges = self.of_spans(|job| job.bounds.charges[node].clone());
+        let Some(charges) = charges.into_iter().collect::<Option<Vec<_>>>() else { return };
+        let each: Vec<Vec<T>> =
+            charges.iter().map(|charge| charge.each.iter().map(|c| T::nearest(*c)).collect()).collect();
+        let costs = self.weighted(node + 1, coefficients, &each);
+        for (span, charge) in self.spans.clone().into_iter().zip(charges) {
+            span.for_each(|row| self.cost(row, costs[row] + charge.small));
         }
     }
 
-    fn affine(&mut self, node: usize, map: &Map<T>, coefficients: &[T]) {
-        let outputs = map.size[1];
-        for (row, coefficients) in coefficients.chunks(outputs.max(1)).enumerate() {
-            let product = if map.plane == 1 {
-                dot(coefficients, &map.bias)
-            } else {
-                let planes = coefficients.chunks(map.plane).zip(&map.bias);
-                planes.map(|(plane, bias)| plane.iter().map(|c| c.double()).sum::<f64>() * bias.double()).sum()
-            };
-            self.constants.add(row, product);
-        }
-        if self.constants.sound {
-            self.charge(node, coefficients);
-        }
-        let more = map.backward(self.rows.len(), coefficients);
-        self.collect(self.net.inputs[node][0], more);
-    }
-
-    fn relu(&mut self, node: usize, mut coefficients: Vec<T>) {
-        let value = self.net.inputs[node][0];
-        let numbers = self.net.len[value];
-        let mut slopes = Vec::new();
-        for span in spans(self.rows) {
-            let job = &self.jobs[self.rows[span.start].0];
-            let ends = job.bounds.ends(value);
-            let lines = Lines::new(ends, job.lower, self.constants.sound);
-            let reach: Vec<f64> =
-                if self.constants.sound { (0..numbers).map(|i| ends.reach(i)).collect() } else { Vec::new() };
-            let small = above(numbers as f64 * 1e-322 * reach.iter().sum::<f64>(), numbers) + 1e-300;
-            for row in span {
-                lines.slopes(job, node, self.rows[row].1, &mut slopes);
-                let coefficients = &mut coefficients[row * numbers..][..numbers];
-                let (sum, magnitudes) = relax(coefficients, &slopes, &lines);
-                self.constants.add(row, sum);
-                if self.constants.sound {
-                    // The sum, and the slopes of the upper lines, which are those of the rounded products.
-                    let reach =
-                        coefficients.iter().zip(&reach).map(|(c, reach)| c.magnitude().double() * reach).sum::<f64>();
-                    let cost = above(above(reach, numbers + 1) * 2.0 * UNIT, 1)
-                        + above(above(magnitudes, numbers + 1) * gamma(numbers + 1, UNIT), 2);
-                    self.constants.add(row, -(cost + small).next_up());
+    fn affine(&mut self, node: usize, map: &Map<T>, coefficients: &Coefficients<T>) {
+        let rows = self.rows.len();
+        let mut sums = vec![0.0; rows];
+        if let (Kind::Scale, Some(patch)) = (&map.kind, &coefficients.patch) {
+            let (table, plane) = (patch.table(map.picture), map.picture[1] * map.picture[2]);
+            for (i, number) in coefficients.numbers.iter().enumerate() {
+                if let Ok(at) = usize::try_from(table[i % table.len()]) {
+                    sums[i % rows] += number.double() * map.bias[i / table.len() * plane + at].double();
                 }
-                if let Some(beta) = job.beta {
-                    // A rounded difference is that of a multiplier that is not negative either.
-                    for (split, multiplier) in beta.row(self.rows[row].1).filter(|(split, _)| split.node == node) {
-                        let at = &mut coefficients[split.neuron as usize];
-                        *at += if split.active { -multiplier.largest(T::ZERO) } else { multiplier.largest(T::ZERO) };
-                    }
+            }
+        } else {
+            let plane = coefficients.patch.as_ref().map_or(map.plane, |patch| patch.size[0] * patch.size[1]);
+            let mut plane_sums = vec![T::ZERO; rows];
+            for (plane, bias) in coefficients.numbers.chunks((plane * rows).max(1)).zip(&map.bias) {
+                for numbers in plane.chunks(CHUNK * rows) {
+                    plane_sums.fill(T::ZERO);
+                    numbers.chunks(rows).for_each(|numbers| add(&mut plane_sums, numbers));
+                    sums.iter_mut().zip(&plane_sums).for_each(|(sum, plane)| *sum += plane.double() * bias.double());
                 }
             }
         }
+        sums.into_iter().enumerate().for_each(|(row, sum)| self.constant(row, sum));
+        if self.sound {
+            self.charge(node, coefficients);
+        }
+        let mut more = map.push(rows, &coefficients.numbers, coefficients.patch.as_ref());
+        let input = self.net.inputs[node][0];
+        more.cut(self.net.picture[input], rows);
+        self.collect(input, more);
+    }
+
+    fn relu(&mut self, node: usize, mut coefficients: Coefficients<T>) {
+        let (value, rows, sound) = (self.net.inputs[node][0], self.rows.len(), self.sound);
+        let picture = self.net.picture[node + 1];
+        let lines = self.of_spans(|job| Lines::new(job.bounds.ends(value), job.lower, sound));
+        let upper: Vec<&[T]> = lines.iter().map(|lines| lines.upper.as_slice()).collect();
+        let offset: Vec<&[T]> = lines.iter().map(|lines| lines.offset.as_slice()).collect();
+        let reach = if sound { self.of_spans(|job| job.bounds.reach(value)) } else { Vec::new() };
+        let reaches: Vec<&[T]> = reach.iter().map(Vec::as_slice).collect();
+        let table = coefficients.patch.as_ref().map(|patch| patch.table(picture));
+        let table = table.as_deref().map(|table| (table, picture[1] * picture[2]));
+        let slopes = Slopes::new(self, node, &lines, table.is_some());
+        let spread = Spread { spans: &self.spans, rows, table };
+        let [mut a, mut s, mut t, mut h] = [0; 4].map(|_| Vec::new());
+        let (mut sums, mut costs) = (vec![0.0; rows], vec![0.0; rows]);
+        let (mut sum, mut cost) = (vec![T::ZERO; rows], vec![T::ZERO; rows]);
+        for (i, numbers) in coefficients.numbers.chunks_mut(CHUNK * rows).enumerate() {
+            let elements = i * CHUNK..i * CHUNK + numbers.len() / rows;
+            slopes.fill(&spread, elements.clone(), &mut a);
+            spread.fill(elements.clone(), &upper, &mut s);
+            spread.fill(elements.clone(), &offset, &mut t);
+            sum.fill(T::ZERO);
+            relax(numbers, [&a, &s, &t], &mut sum);
+            sums.iter_mut().zip(&sum).for_each(|(sums, sum)| *sums += sum.double());
+            if sound {
+                spread.fill(elements, &reaches, &mut h);
+                cost.fill(T::ZERO);
+                for (numbers, h) in numbers.chunks(rows).zip(h.chunks(rows)) {
+                    cost.iter_mut().zip(numbers.iter().zip(h)).for_each(|(cost, (c, h))| *cost += c.magnitude() * *h);
+                }
+                costs.iter_mut().zip(&cost).for_each(|(costs, cost)| *costs += cost.double());
+            }
+        }
+        let terms = coefficients.numbers.len() / rows;
+        for row in 0..rows {
+            self.constant(row, sums[row]);
+        }
+        if sound {
+            for (span, reach) in self.spans.clone().into_iter().zip(&reach) {
+                let all = reach.iter().map(|reach| reach.double()).sum::<f64>();
+                for row in span {
+                    // The slopes of the upper lines, which are those of the rounded products; the sum, whose terms have one sign.
+                    let products = above(above(costs[row], terms + 1) * 2.0 * UNIT, 1);
+                    let sum = above(above(sums[row].abs(), terms + 1) * gamma(terms + 1, UNIT), 2);
+                    let small = above(terms as f64 * 1e-322 * all, reach.len() + 1);
+                    self.cost(row, above(products + sum + small, 2));
+                }
+            }
+        }
+        self.multipliers(node, &mut coefficients);
         self.collect(value, coefficients);
     }
 
-    fn add(&mut self, node: usize, coefficients: Vec<T>) {
-        if self.constants.sound {
+    /// The multipliers of splits. A rounded difference is that of another multiplier that is not negative either.
+    fn multipliers(&self, node: usize, coefficients: &mut Coefficients<T>) {
+        let (rows, [_, _, width]) = (self.rows.len(), self.net.picture[node + 1]);
+        let plane = self.net.picture[node + 1][1] * width;
+        for (row, (job, of)) in self.rows.iter().enumerate() {
+            let Some(beta) = self.jobs[*job].beta else { continue };
+            for (split, multiplier) in beta.row(*of).filter(|(split, _)| split.node == node) {
+                let neuron = split.neuron as usize;
+                let at = match &coefficients.patch {
+                    None => neuron,
+                    Some(patch) => {
+                        let place = [neuron % plane / width, neuron % width];
+                        let place = [0, 1].map(|d| place[d] as isize - patch.at[row][d]);
+                        // A multiplier outside the window is left out, as if it were 0.
+                        if (0..2).any(|d| place[d] < 0 || place[d] >= patch.size[d] as isize) {
+                            continue;
+                        }
+                        (neuron / plane * patch.size[0] + place[0] as usize) * patch.size[1] + place[1] as usize
+                    }
+                };
+                let multiplier = multiplier.largest(T::ZERO);
+                coefficients.numbers[at * rows + row] += if split.active { -multiplier } else { multiplier };
+            }
+        }
+    }
+
+    fn add(&mut self, node: usize, coefficients: Coefficients<T>) {
+        if self.sound {
             self.charge(node, &coefficients);
         }
         let inputs = &self.net.inputs[node];
@@ -424,129 +629,186 @@ impl<T: Real> Tile<'_, '_, T> {
     }
 
     fn max_pool(&mut self, node: usize, windows: &[Vec<usize>], coefficients: &[T]) {
-        let value = self.net.inputs[node][0];
-        let (numbers, outputs) = (self.net.len[value], self.net.len[node + 1]);
-        let mut more = vec![T::ZERO; self.rows.len() * numbers];
-        for span in spans(self.rows) {
-            let picks = Picks::new(windows, self.jobs[self.rows[span.start].0].bounds.ends(value));
+        let (value, rows) = (self.net.inputs[node][0], self.rows.len());
+        let outputs = self.net.len[node + 1];
+        let mut more = vec![T::ZERO; rows * self.net.len[value]];
+        let most = windows.iter().map(Vec::len).max().unwrap_or(0);
+        for span in self.spans.clone() {
+            let picks = Picks::new(windows, self.bounds(span.start).ends(value));
             for row in span {
-                let to = &mut more[row * numbers..][..numbers];
                 let (mut sum, mut magnitudes, mut reach) = (0.0, 0.0, 0.0);
-                for (i, coefficient) in coefficients[row * outputs..][..outputs].iter().enumerate() {
-                    if *coefficient < T::ZERO && !picks.only[i] {
+                for i in 0..outputs {
+                    let coefficient = coefficients[i * rows + row];
+                    if coefficient < T::ZERO && !picks.only[i] {
                         sum += coefficient.double() * picks.upper[i];
                         magnitudes += (coefficient.double() * picks.upper[i]).abs();
                     } else {
-                        to[picks.best[i]] += *coefficient;
+                        more[picks.best[i] * rows + row] += coefficient;
                         reach += coefficient.magnitude().double() * picks.reach[i];
                     }
                 }
-                self.constants.add(row, sum);
-                if self.constants.sound {
+                self.constant(row, sum);
+                if self.sound {
                     // A number may be read by as many windows as a window has places.
-                    let most = windows.iter().map(Vec::len).max().unwrap_or(0);
-                    let cost = above(above(magnitudes, outputs + 1) * gamma(outputs + 1, UNIT), 2)
-                        + above(above(reach, outputs + 1) * gamma(most + 1, UNIT), 2);
-                    self.constants.add(row, -(cost + 1e-300).next_up());
+                    let sum = above(above(magnitudes, outputs + 1) * gamma(outputs + 1, UNIT), 2);
+                    self.cost(row, sum + above(above(reach, outputs + 1) * gamma(most + 1, UNIT), 2));
                 }
             }
         }
-        self.collect(value, more);
+        self.collect(value, Coefficients { numbers: more, patch: None });
     }
 
     fn gather(&mut self, node: usize, from: &[Option<u32>], fill: &[T], most: usize, coefficients: &[T]) {
-        let value = self.net.inputs[node][0];
-        let (numbers, outputs) = (self.net.len[value], self.net.len[node + 1]);
-        let mut more = vec![T::ZERO; self.rows.len() * numbers];
-        for row in 0..self.rows.len() {
-            let to = &mut more[row * numbers..][..numbers];
-            let claim = self.bounds(row).claim;
-            let (mut sum, mut magnitudes, mut reach) = (0.0, 0.0, 0.0);
-            for (i, coefficient) in coefficients[row * outputs..][..outputs].iter().enumerate() {
-                match from[i] {
-                    Some(at) => {
-                        to[at as usize] += *coefficient;
-                        reach += coefficient.magnitude().double() * self.bounds(row).ends(node + 1).reach(i);
-                    }
-                    None => {
-                        let term = coefficient.double() * fill.get(i).copied().unwrap_or(T::ZERO).double();
-                        sum += term;
-                        magnitudes += term.abs();
-                    }
+        let (value, rows) = (self.net.inputs[node][0], self.rows.len());
+        let outputs = self.net.len[node + 1];
+        let mut more = vec![T::ZERO; rows * self.net.len[value]];
+        let [mut sums, mut magnitudes, mut reaches] = [0; 3].map(|_| vec![0.0; rows]);
+        for (i, coefficients) in coefficients.chunks(rows).enumerate() {
+            if let Some(at) = from[i] {
+                add(&mut more[at as usize * rows..][..rows], coefficients);
+                for row in 0..if self.sound { rows } else { 0 } {
+                    let reach = self.bounds(row).ends(node + 1).reach(i);
+                    reaches[row] += coefficients[row].magnitude().double() * reach;
+                }
+            } else if let Some(fill) = fill.get(i) {
+                for (row, coefficient) in coefficients.iter().enumerate() {
+                    let term = coefficient.double() * fill.double();
+                    sums[row] += term;
+                    magnitudes[row] += term.abs();
                 }
             }
-            self.constants.add(row, sum);
-            if self.constants.sound {
+        }
+        for row in 0..rows {
+            self.constant(row, sums[row]);
+            if self.sound {
+                let claim = self.bounds(row).claim;
                 let deployed = if claim == Arithmetic::Float32 { f64::from(f32::EPSILON) } else { 0.0 };
-                let cost = above(above(magnitudes, outputs + 1) * (gamma(outputs + 1, UNIT) + deployed), 2)
-                    + above(above(reach, outputs + 1) * gamma(most, UNIT), 2);
-                self.constants.add(row, -(cost + 1e-300).next_up());
+                let sum = above(above(magnitudes[row], outputs + 1) * (gamma(outputs + 1, UNIT) + deployed), 2);
+                self.cost(row, sum + above(above(reaches[row], outputs + 1) * gamma(most, UNIT), 2));
             }
         }
-        self.collect(value, more);
+        self.collect(value, Coefficients { numbers: more, patch: None });
     }
 
-    /// The least value of a row's linear form over the inputs.
-    fn concretise(&mut self, row: usize, line: &[T]) -> f64 {
-        let ends = self.bounds(row).ends(0);
-        let (mut sum, mut magnitudes) = (0.0, 0.0);
-        if let Some(ball) = &self.bounds(row).ball {
-            let (centre, radius) = (&ball.0, ball.1);
-            let (mut inner, mut squares) = (0.0, 0.0);
-            for (l, c) in line.iter().zip(centre) {
-                inner += l.double() * c.double();
-                magnitudes += (l.double() * c.double()).abs();
-                squares += l.double() * l.double();
+    /// The least values of the rows' linear forms over the inputs.
+    fn concretise(&self, line: &Coefficients<T>) -> Vec<f64> {
+        let rows = self.rows.len();
+        let [mut sums, mut magnitudes, mut squares] = [0; 3].map(|_| vec![0.0; rows]);
+        let first =
+            self.of_spans(|job| job.bounds.ball.as_ref().map_or(&job.bounds.ends(0).lower, |ball| &ball.0).as_slice());
+        let second =
+            self.of_spans(|job| job.bounds.ball.as_ref().map_or(&job.bounds.ends(0).upper, |ball| &ball.0).as_slice());
+        let [mut l, mut u] = [Vec::new(), Vec::new()];
+        self.each_chunk(0, line, |spread, elements, numbers| {
+            spread.fill(elements.clone(), &first, &mut l);
+            spread.fill(elements, &second, &mut u);
+            for ((numbers, l), u) in numbers.chunks(rows).zip(l.chunks(rows)).zip(u.chunks(rows)) {
+                for row in 0..rows {
+                    let c = numbers[row];
+                    let term = c.double() * if c >= T::ZERO { l[row] } else { u[row] }.double();
+                    sums[row] += term;
+                    magnitudes[row] += term.abs();
+                    squares[row] += c.double() * c.double();
+                }
             }
-            // A sum of squares and its root, rounded.
-            let norm = if self.constants.sound {
-                above(above(squares, line.len() + 1).sqrt(), 1) + 1e-150
-            } else {
-                squares.sqrt()
-            };
-            sum = inner - radius * norm;
-            magnitudes += radius * norm;
-        } else {
-            for ((c, l), u) in line.iter().zip(&ends.lower).zip(&ends.upper) {
-                let term = c.double() * if *c >= T::ZERO { l.double() } else { u.double() };
-                sum += term;
-                magnitudes += term.abs();
+        });
+        let terms = line.numbers.len() / rows + 2;
+        let bound = |row: usize| {
+            let (mut sum, mut magnitudes) = (sums[row], magnitudes[row]);
+            if let Some(ball) = &self.bounds(row).ball {
+                let norm =
+                    if self.sound { above(above(squares[row], terms).sqrt(), 1) + 1e-150 } else { squares[row].sqrt() };
+                sum -= ball.1 * norm;
+                magnitudes += ball.1 * norm;
             }
-        }
-        let mut bound = self.constants.sums[row] + sum;
-        if self.constants.sound {
-            let terms = line.len() + 2;
-            bound = (bound.next_down() - above(above(magnitudes, terms) * gamma(terms, UNIT), 2) - 1e-300).next_down();
-        }
-        // Never a bound from a NaN or an infinity.
-        if bound.is_finite() { bound } else { f64::NEG_INFINITY }
+            let mut bound = self.constants[row] + sum;
+            if self.sound {
+                bound =
+                    (bound.next_down() - above(above(magnitudes, terms) * gamma(terms, UNIT), 2) - 1e-300).next_down();
+            }
+            // Never a bound from a NaN or an infinity.
+            if bound.is_finite() { bound } else { f64::NEG_INFINITY }
+        };
+        (0..rows).map(bound).collect()
     }
 }
 
-/// A ReLU's step: coefficients that are not negative meet the lower line, others the upper. Returns the sum of what goes into the
-/// constant, and that of its magnitudes, which are the same but for the sign.
-fn relax<T: Real>(coefficients: &mut [T], slopes: &[T], lines: &Lines<T>) -> (f64, f64) {
-    let mut lanes = [T::ZERO; 16];
-    let n = coefficients.len();
-    let (slopes, upper, offset) = (&slopes[..n], &lines.upper[..n], &lines.offset[..n]);
-    let step = |c: &mut T, a: T, s: T, t: T| {
-        // Not `c >= 0`: a NaN goes on.
-        let negative = *c < T::ZERO;
-        let sum = if negative { *c * t } else { T::ZERO };
-        *c = *c * if negative { s } else { a };
-        sum
-    };
-    let whole = n / 16 * 16;
-    for at in (0..whole).step_by(16) {
-        let (c, a) = (&mut coefficients[at..at + 16], &slopes[at..at + 16]);
-        let (s, t) = (&upper[at..at + 16], &offset[at..at + 16]);
-        for i in 0..16 {
-            lanes[i] += step(&mut c[i], a[i], s[i], t[i]);
+/// The lower slopes of the rows of a tile at a ReLU.
+struct Slopes<'a, T> {
+    /// Those of the rules, one a span.
+    rule: Vec<&'a [T]>,
+    /// Those of every row, for all neurons; empty if they are worked out as they are needed.
+    rows: Vec<Vec<T>>,
+    /// Of every span: the neurons that have slopes of their own, and those of its rows.
+    own: Vec<Option<(Vec<usize>, Vec<&'a [T]>)>>,
+}
+
+impl<'a, T: Real> Slopes<'a, T> {
+    fn new(tile: &'a Tile<'_, '_, T>, node: usize, lines: &'a [Lines<T>], windows: bool) -> Self {
+        let rule = lines.iter().map(|lines| lines.lower.as_slice()).collect();
+        let any = tile.spans.iter().any(|span| tile.jobs[tile.rows[span.start].0].alpha.is_some());
+        if windows && any {
+            let row = |(span, lines): (&Range<usize>, &'a Lines<T>)| -> Vec<Vec<T>> {
+                let rows = tile.rows[span.clone()].iter();
+                rows.map(|(job, row)| lines.slopes(&tile.jobs[*job], node, *row)).collect()
+            };
+            return Self { rule, rows: tile.spans.iter().zip(lines).flat_map(row).collect(), own: Vec::new() };
+        }
+        let own = |span: &Range<usize>| {
+            let job = &tile.jobs[tile.rows[span.start].0];
+            let (layer, at) = job.alpha?.layer(node)?;
+            let row = |(_, row): &(usize, usize)| Some(&job.alpha?.row(*row)[at..at + layer.neurons.len()]);
+            let rows = tile.rows[span.clone()].iter().map(row).collect::<Option<_>>()?;
+            let ends = job.bounds.ends(layer.value);
+            let own = layer.neurons.iter().map(|neuron| *neuron as usize);
+            // Neurons of one sign keep the slope of the rule: marked by a place that is none.
+            let own = own.map(|i| if ends.is_unstable(i) { i } else { i | STABLE });
+            Some((own.collect(), rows))
+        };
+        Self { rule, rows: Vec::new(), own: if any { tile.spans.iter().map(own).collect() } else { Vec::new() } }
+    }
+
+    fn fill(&self, spread: &Spread<'_>, elements: Range<usize>, to: &mut Vec<T>) {
+        if !self.rows.is_empty() {
+            let each: Vec<Range<usize>> = (0..spread.rows).map(|row| row..row + 1).collect();
+            let arrays: Vec<&[T]> = self.rows.iter().map(Vec::as_slice).collect();
+            return Spread { spans: &each, ..*spread }.fill(elements, &arrays, to);
+        }
+        spread.fill(elements.clone(), &self.rule, to);
+        for (span, own) in spread.spans.iter().zip(&self.own) {
+            let Some((neurons, rows)) = own else { continue };
+            let first = neurons.partition_point(|i| i & !STABLE < elements.start);
+            for (i, neuron) in neurons.iter().enumerate().skip(first).take_while(|(_, i)| **i & !STABLE < elements.end)
+            {
+                if neuron & STABLE == 0 {
+                    let to = &mut to[(neuron - elements.start) * spread.rows..][span.clone()];
+                    to.iter_mut().zip(rows).for_each(|(to, row)| *to = row[i].largest(T::ZERO).least(T::ONE));
+                }
+            }
         }
     }
-    let mut sum = lanes.iter().map(|lane| lane.double()).sum::<f64>();
-    for i in whole..n {
-        sum += step(&mut coefficients[i], slopes[i], upper[i], offset[i]).double();
-    }
-    (sum, sum.abs())
+}
+
+/// Marks a neuron.
+const STABLE: usize = 1 << (usize::BITS - 1);
+
+/// A ReLU's step for `[elements, rows]`: coefficients that are not negative meet the lower line, others the upper, whose offsets go into
+/// the sums, one a row.
+fn relax<T: Real>(numbers: &mut [T], [a, s, t]: [&[T]; 3], sums: &mut [T]) {
+    let rows = sums.len();
+    dispatch(
+        #[inline(always)]
+        |_| {
+            let lines = a.chunks_exact(rows).zip(s.chunks_exact(rows)).zip(t.chunks_exact(rows));
+            for (numbers, ((a, s), t)) in numbers.chunks_exact_mut(rows).zip(lines) {
+                for row in 0..rows {
+                    // Not `c >= 0`: a NaN goes on.
+                    let c = numbers[row];
+                    let negative = c < T::ZERO;
+                    sums[row] += if negative { c * t[row] } else { T::ZERO };
+                    numbers[row] = c * if negative { s[row] } else { a[row] };
+                }
+            }
+        },
+    );
 }

@@ -30,9 +30,14 @@ impl<T: Real> Ends<T> {
         Ends::outward(&doubles(&self.lower), &doubles(&self.upper))
     }
 
-    /// How many numbers have both signs.
+    /// The numbers that may have either sign.
     pub fn unstable(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.lower.len()).filter(|i| self.lower[*i] < T::ZERO && self.upper[*i] > T::ZERO)
+        (0..self.lower.len()).filter(|i| self.is_unstable(*i))
+    }
+
+    /// Whether number `i` may have either sign.
+    pub fn is_unstable(&self, i: usize) -> bool {
+        self.lower[i] < T::ZERO && self.upper[i] > T::ZERO
     }
 
     /// The largest magnitude that number `i` may have.
@@ -107,6 +112,12 @@ impl<T: Real> Bounds<T> {
     /// The bounds of a value: 0 is the input, `i + 1` the output of node `i`.
     pub fn ends(&self, value: usize) -> &Ends<T> {
         &self.ends[value]
+    }
+
+    /// The largest magnitudes of a value's numbers.
+    pub(crate) fn reach(&self, value: usize) -> Vec<T> {
+        let ends = self.ends(value);
+        (0..ends.lower.len()).map(|i| T::nearest(ends.reach(i))).collect()
     }
 
     /// In which sense they hold.
@@ -325,8 +336,7 @@ impl<T: Real> Bounds<T> {
     }
 
     fn affine_charge(&self, map: &Map<T>, input: usize) -> Charge {
-        let ends = self.ends(input);
-        let reach: Vec<T> = (0..map.size[0]).map(|i| T::nearest(ends.reach(i))).collect();
+        let reach = self.reach(input);
         // Terms of a coefficient at the input, of the product with the bias, and of the charge itself.
         let terms = map.fan_out.max(map.size[1] + 1) + 16 + 2 * map.merged as usize;
         let deployed = if self.claim == Arithmetic::Float32 { deployed(map) } else { 0.0 };

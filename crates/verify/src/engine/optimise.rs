@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::backward::{Job, Keep, Lines, push, tile_rows};
-use super::forward::pull;
+use super::backward::{Job, Keep, Lines, push, rows_first, tiles};
+use super::forward::{Pulled, points, pull};
 use super::interval::Bounds;
 use super::prepared::Prepared;
 use super::real::Real;
@@ -223,7 +223,6 @@ pub fn optimise<T: Real>(
     settings: &Ascent,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Vec<Optimised<T>> {
-    let Some(first) = jobs.first() else { return Vec::new() };
     let counts: Vec<usize> = jobs.iter().map(|job| job.rows.count(net.len[job.target])).collect();
     let start = |(job, rows): (&Job<'_, T>, &usize)| match job.alpha {
         Some(alpha) => alpha.clone(),
@@ -259,13 +258,13 @@ pub fn optimise<T: Real>(
             let pairs = alphas.iter().map(Some).zip(betas.iter().map(Some));
             let current: Vec<Job<'_, T>> =
                 jobs.iter().zip(pairs).map(|(job, (alpha, beta))| Job { alpha, beta, ..*job }).collect();
-            let tiles: Vec<_> = active.chunks(tile_rows(net, first.target, active.len())).collect();
             let pass = |rows: &[(usize, usize)]| {
-                let pushed = push(net, &current, rows, Keep { line: true, lambda: true });
-                let pulled = pull(net, &current, rows, &pushed, None);
-                (pushed.bound, pulled)
+                let trail = push(net, &current, rows, Keep { line: true, lambda: !last });
+                let none = || Pulled::at(points(net, &current, rows, &trail.line));
+                let pulled = if last { none() } else { pull(net, &current, rows, &trail, None) };
+                (trail.bound, Pulled { point: rows_first(&pulled.point, rows.len()), ..pulled })
             };
-            tiles.into_par_iter().map(pass).collect::<Vec<_>>()
+            tiles(net, &current, &active).into_par_iter().map(pass).collect::<Vec<_>>()
         };
         let rate = settings.decay.powi(step as i32);
         let mut rows = active.iter();

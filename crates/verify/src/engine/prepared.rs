@@ -3,6 +3,7 @@
 use temper_graph::computation::windows;
 use temper_graph::{Affine, Computation, Operation, Window};
 
+use super::patches::{self, Coefficients, Patch, Picture};
 use super::real::{Layout, Real};
 
 /// The numbers of an affine node.
@@ -25,6 +26,8 @@ pub(crate) struct Map<T> {
     pub size: [usize; 2],
     /// Outputs that share a bias.
     pub plane: usize,
+    /// The picture that is written.
+    pub picture: Picture,
 }
 
 /// What kind of linear map.
@@ -67,6 +70,7 @@ pub struct Prepared<T> {
     pub(crate) steps: Vec<Step<T>>,
     pub(crate) inputs: Vec<Vec<usize>>,
     pub(crate) len: Vec<usize>,
+    pub(crate) picture: Vec<Picture>,
     /// Values that a relaxed node reads, in order.
     pub(crate) relaxed: Vec<bool>,
     exact: Vec<Exact>,
@@ -79,18 +83,21 @@ impl<T: Real> Prepared<T> {
             steps: Vec::new(),
             inputs: Vec::new(),
             len: vec![computation.inputs()],
+            picture: vec![picture(computation.input())],
             relaxed: vec![false],
             exact: vec![Exact::Free],
         };
         for (i, node) in computation.nodes().iter().enumerate() {
             let before = node.inputs[0];
             let size = [net.len[before], computation.len(i + 1)];
+            let picture = picture(computation.shape(i + 1));
             let (step, exact) = match &node.operation {
-                Operation::Dense(affine) => (Step::Affine(map(Kind::Dense, affine, size)), Exact::Each),
-                Operation::Conv { window, groups, affine } => {
-                    (Step::Affine(map(Kind::Conv { window: *window, groups: *groups }, affine, size)), Exact::Each)
-                }
-                Operation::Scale(affine) => (Step::Affine(map(Kind::Scale, affine, size)), Exact::Free),
+                Operation::Dense(affine) => (Step::Affine(map(Kind::Dense, affine, size, picture)), Exact::Each),
+                Operation::Conv { window, groups, affine } => (
+                    Step::Affine(map(Kind::Conv { window: *window, groups: *groups }, affine, size, picture)),
+                    Exact::Each,
+                ),
+                Operation::Scale(affine) => (Step::Affine(map(Kind::Scale, affine, size, picture)), Exact::Free),
                 Operation::Relu => (Step::Relu, Exact::Free),
                 Operation::Add => (Step::Add, Exact::No),
                 Operation::MaxPool(window) => (Step::MaxPool(windows(window).collect()), Exact::No),
@@ -116,6 +123,7 @@ impl<T: Real> Prepared<T> {
             net.steps.push(step);
             net.inputs.push(node.inputs.clone());
             net.len.push(size[1]);
+            net.picture.push(picture);
             net.relaxed.push(false);
             net.exact.push(exact);
         }
@@ -175,7 +183,12 @@ impl<T: Real> Prepared<T> {
     }
 }
 
-fn map<T: Real>(kind: Kind, affine: &Affine, size: [usize; 2]) -> Map<T> {
+/// The picture that an array of this shape is.
+fn picture(shape: &[usize]) -> Picture {
+    if let [c, h, w] = *shape { [c, h, w] } else { [1, 1, shape.iter().product()] }
+}
+
+fn map<T: Real>(kind: Kind, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
     let weight: Vec<T> = affine.weight.iter().map(|w| T::nearest(*w)).collect();
     let outputs = affine.bias.len();
     let fan_in = if let Kind::Scale = kind { 1 } else { affine.weight.len() / outputs.max(1) };
@@ -190,6 +203,7 @@ fn map<T: Real>(kind: Kind, affine: &Affine, size: [usize; 2]) -> Map<T> {
         magnitude: (0..outputs).map(|i| affine.bias_magnitude(i).max(affine.bias[i].abs())).collect(),
         merged: affine.merged,
         plane: size[1] / outputs.max(1),
+        picture,
         kind,
         weight,
         fan_in,
@@ -216,20 +230,71 @@ impl<T: Real> Map<T> {
         }
     }
 
-    /// `y W` of every row.
-    pub fn backward(&self, rows: usize, y: &[T]) -> Vec<T> {
+    /// `y W` of every row, rows last.
+    pub fn push(&self, rows: usize, y: &[T], patch: Option<&Patch>) -> Coefficients<T> {
         let [inputs, outputs] = self.size;
-        match &self.kind {
-            Kind::Dense => {
-                let mut x = vec![T::ZERO; rows * inputs];
-                T::product(rows, inputs, outputs, y, Layout::Normal, &self.weight, Layout::Normal, &mut x);
-                x
+        match (&self.kind, patch) {
+            (Kind::Dense, _) => {
+                let mut numbers = vec![T::ZERO; rows * inputs];
+                T::product(inputs, rows, outputs, &self.weight, Layout::Transposed, y, Layout::Normal, &mut numbers);
+                Coefficients { numbers, patch: None }
             }
-            Kind::Conv { window, groups } => transposed(window, *groups, &self.weight, rows, y),
-            Kind::Scale => {
-                y.chunks(outputs.max(1)).flat_map(|row| row.iter().zip(&self.weight).map(|(y, w)| *y * *w)).collect()
+            (Kind::Conv { window, groups }, None) => {
+                Coefficients { numbers: patches::push(window, *groups, &self.weight, rows, y), patch: None }
             }
+            (Kind::Conv { window, groups }, Some(patch)) => {
+                let (patch, window) = patch.before(window);
+                let numbers = patches::push(&window, *groups, &self.weight, rows, y);
+                Coefficients { numbers, patch: Some(patch) }
+            }
+            (Kind::Scale, patch) => Coefficients { numbers: self.scale(rows, y, patch), patch: patch.cloned() },
         }
+    }
+
+    /// `W x + b` of every row, rows last, for the windows of the output.
+    pub fn pull(&self, rows: usize, x: &[T], patch: Option<&Patch>) -> Vec<T> {
+        let [inputs, outputs] = self.size;
+        let mut y = match (&self.kind, patch) {
+            (Kind::Dense, _) => {
+                let mut y = vec![T::ZERO; rows * outputs];
+                T::product(outputs, rows, inputs, &self.weight, Layout::Normal, x, Layout::Normal, &mut y);
+                y
+            }
+            (Kind::Conv { window, groups }, None) => patches::pull(window, *groups, &self.weight, rows, x),
+            (Kind::Conv { window, groups }, Some(patch)) => {
+                patches::pull(&patch.before(window).1, *groups, &self.weight, rows, x)
+            }
+            (Kind::Scale, patch) => self.scale(rows, x, patch),
+        };
+        if let (Kind::Scale, Some(patch)) = (&self.kind, patch) {
+            let table = patch.table(self.picture);
+            let plane = self.picture[1] * self.picture[2];
+            for (c, y) in y.chunks_mut(table.len().max(1)).enumerate() {
+                y.iter_mut()
+                    .zip(&table)
+                    .filter(|(_, at)| **at >= 0)
+                    .for_each(|(y, at)| *y += self.bias[c * plane + *at as usize]);
+            }
+            return y;
+        }
+        let plane = patch.map_or(self.plane, |patch| patch.size[0] * patch.size[1]);
+        for (plane, bias) in y.chunks_mut((plane * rows).max(1)).zip(&self.bias) {
+            plane.iter_mut().for_each(|y| *y += *bias);
+        }
+        y
+    }
+
+    /// Every number times its weight, rows last.
+    fn scale(&self, rows: usize, x: &[T], patch: Option<&Patch>) -> Vec<T> {
+        let Some(patch) = patch else {
+            return x.chunks(rows.max(1)).zip(&self.weight).flat_map(|(x, w)| x.iter().map(move |x| *x * *w)).collect();
+        };
+        let (table, plane) = (patch.table(self.picture), self.picture[1] * self.picture[2]);
+        let scaled = |(c, x): (usize, &[T])| -> Vec<T> {
+            let weight = |at: i32| if at < 0 { T::ZERO } else { self.weight[c * plane + at as usize] };
+            x.iter().zip(&table).map(|(x, at)| *x * weight(*at)).collect()
+        };
+        x.chunks(table.len().max(1)).enumerate().flat_map(scaled).collect()
     }
 }
 
@@ -251,34 +316,6 @@ fn convolve<T: Real>(window: &Window, groups: usize, weight: &[T], rows: usize, 
         }
     }
     y
-}
-
-/// The transposes of `rows` convolutions.
-fn transposed<T: Real>(window: &Window, groups: usize, weight: &[T], rows: usize, y: &[T]) -> Vec<T> {
-    if let Some(x) = T::transposed(window, groups, weight, rows, y) {
-        return x;
-    }
-    let each = Columns::new(window, groups, weight.len());
-    let mut x = vec![T::ZERO; rows * each.input()];
-    let mut columns = vec![T::ZERO; each.taps * each.places];
-    for (x, y) in x.chunks_mut(each.input().max(1)).zip(y.chunks(each.output().max(1))) {
-        for group in 0..groups {
-            let weight = &weight[group * each.outputs * each.taps..][..each.outputs * each.taps];
-            let y = &y[group * each.outputs * each.places..][..each.outputs * each.places];
-            T::product(
-                each.taps,
-                each.places,
-                each.outputs,
-                weight,
-                Layout::Transposed,
-                y,
-                Layout::Normal,
-                &mut columns,
-            );
-            each.walk(group, |column, from| x[from] += columns[column]);
-        }
-    }
-    x
 }
 
 /// A convolution as a product: `[taps, places]` numbers, of which each is one of the input or 0.

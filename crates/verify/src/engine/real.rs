@@ -5,7 +5,7 @@ use std::ops::{AddAssign, Div, Neg, Sub};
 
 use temper_graph::Window;
 use temper_graph::computation::Number;
-use temper_kernels::conv::{Shape, Sums, backward_input, forward};
+use temper_kernels::conv::{Shape, Sums, forward};
 pub(crate) use temper_kernels::gemm::Layout;
 use temper_kernels::{double, gemm};
 
@@ -41,8 +41,6 @@ pub trait Real:
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]);
     /// `rows` convolutions without bias, where there is a kernel for them.
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>>;
-    /// Their transposes.
-    fn transposed(window: &Window, groups: usize, weight: &[Self], rows: usize, y: &[Self]) -> Option<Vec<Self>>;
 }
 
 impl Real for f32 {
@@ -69,9 +67,6 @@ impl Real for f32 {
     }
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>> {
         Some(forward(x, weight, None, square(window, groups, weight.len(), rows)?, Sums::Plain))
-    }
-    fn transposed(window: &Window, groups: usize, weight: &[Self], rows: usize, y: &[Self]) -> Option<Vec<Self>> {
-        Some(backward_input(y, weight, square(window, groups, weight.len(), rows)?, Sums::Plain))
     }
 }
 
@@ -119,22 +114,6 @@ impl Real for f64 {
     fn convolve(_: &Window, _: usize, _: &[Self], _: usize, _: &[Self]) -> Option<Vec<Self>> {
         None
     }
-    fn transposed(_: &Window, _: usize, _: &[Self], _: usize, _: &[Self]) -> Option<Vec<Self>> {
-        None
-    }
-}
-
-/// The sum of products, in double precision beyond eight partial sums.
-pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    let mut lanes = [T::ZERO; 16];
-    let (a16, b16) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest = a16.remainder().iter().zip(b16.remainder()).map(|(a, b)| a.double() * b.double()).sum::<f64>();
-    for (a, b) in a16.zip(b16) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += *a * *b;
-        }
-    }
-    lanes.iter().map(|lane| lane.double()).sum::<f64>() + rest
 }
 
 /// The unit roundoff of doubles.
