@@ -260,6 +260,12 @@ def answers():
             b"\x03" + lines("index,attack,ibp,crown,alpha,bab", "0,0.5,0.25,0.000000,0.0,1e3", "1,0,0,0,0,0")]
 
 
+def certificate():
+    folder = HERE.parent / "golden" / "certificates"
+    steps = lambda name: b"".join((folder / f"{name}.jsonl").read_bytes().splitlines(True)[1:])
+    return [b"\x00" + steps(0), b"\x00" + steps(3), b"\x01" + (folder / "0.onnx").read_bytes(), b"\x02" + (folder / "0.vnnlib").read_bytes()]
+
+
 def tower_files():
     source = {"name": "law", "path": "data/law/train.tokens", "weight": 1.0}
     stream = {"seed": 1, "seq_len": 64, "sources": [source], "replay": None}
@@ -309,6 +315,7 @@ SEEDS = {
     "safetensors": safetensors(),
     "model_directory": model(),
     "answers": answers(),
+    "certificate": certificate(),
     "tower_files": tower_files(),
     "begun": begun(),
     "lists": lists(),

@@ -16,16 +16,20 @@
 //! | [`stack`] | `counterexamples.npy` |
 //! | [`attack`](mod@attack) | counterexamples of a [`Property`](temper_graph::Property), by gradients |
 //! | [`split_input`](mod@split_input) | proofs for few inputs, by splitting their box |
+//! | [`proof`] | certificates of proofs |
+//! | [`check`](mod@check) | replays a certificate, independently of what found it |
 
 #![warn(clippy::missing_errors_doc)]
 
 pub mod attack;
 pub mod branch;
 pub mod cascade;
+pub mod check;
 pub mod decide;
 pub mod engine;
 pub mod images;
 mod margins;
+pub mod proof;
 pub mod radius;
 pub mod shards;
 pub mod split_input;
@@ -35,6 +39,7 @@ pub mod verdict;
 pub mod verifier;
 
 pub use cascade::{Arithmetic, Settings, Stage};
+pub use check::{Checked, Verdict as ProofVerdict, check};
 pub use decide::{AttackCertified, Counterexample, Decided, Engine, decide};
 pub use images::{Certifier, Searched, pixel_box};
 pub use radius::{CertifiedRadius, RadiusSummary, bisect};

@@ -1,0 +1,455 @@
+//! Certificates: proofs of small random networks are accepted, damaged ones and those of wrong claims are not.
+
+#[path = "common/adversarial.rs"]
+#[allow(dead_code)]
+mod adversarial;
+#[path = "common/files.rs"]
+mod files;
+
+use std::path::{Path, PathBuf};
+
+use adversarial::{above, chain};
+use temper_base::random::Stream;
+use temper_graph::computation::Order;
+use temper_graph::{Computation, Operation, Property};
+use temper_verify::cascade::Arithmetic;
+use temper_verify::proof::{Bounds, Header, Step, Tree, read, write};
+use temper_verify::{ProofVerdict, check};
+
+/// A search without any skill: interval bounds, random slopes and multipliers, splits of the widest neuron, then of the widest input.
+struct Search<'a> {
+    layers: Vec<(&'a [f64], &'a [f64])>,
+    /// The bound that the output has to be above.
+    bound: f64,
+    stream: Stream,
+    drawn: u64,
+}
+
+#[derive(Clone)]
+struct Node {
+    input: [Vec<f64>; 2],
+    /// Ends of the numbers before every ReLU.
+    ends: Vec<[Vec<f64>; 2]>,
+    splits: Vec<(usize, usize, bool)>,
+}
+
+impl Search<'_> {
+    fn draw(&mut self) -> f64 {
+        self.drawn += 1;
+        (self.stream.at(self.drawn) * 100.0).round() / 100.0
+    }
+
+    fn intervals(&self, node: &mut Node) {
+        let mut x = node.input.clone();
+        for (k, (weight, bias)) in self.layers.iter().enumerate().take(self.layers.len() - 1) {
+            let [l, u] = x;
+            let end = |o: usize, low: &[f64], high: &[f64]| {
+                let row = &weight[o * low.len()..][..low.len()];
+                bias[o] + row.iter().enumerate().map(|(i, w)| w * if *w > 0.0 { high[i] } else { low[i] }).sum::<f64>()
+            };
+            let fresh = |i: usize, side: usize| if side == 0 { end(i, &u, &l) } else { end(i, &l, &u) };
+            if node.ends.len() == k {
+                node.ends.push([vec![f64::NEG_INFINITY; bias.len()], vec![f64::INFINITY; bias.len()]]);
+            }
+            for i in 0..bias.len() {
+                node.ends[k][0][i] = node.ends[k][0][i].max(fresh(i, 0));
+                node.ends[k][1][i] = node.ends[k][1][i].min(fresh(i, 1));
+            }
+            x = node.ends[k].clone().map(|ends| ends.iter().map(|end| end.max(0.0)).collect());
+        }
+    }
+
+    fn least(&self, node: &Node, slopes: &[Vec<f64>], beta: &[(usize, usize, f64)]) -> f64 {
+        let mut row = vec![1.0];
+        let mut least = -self.bound;
+        for (k, (weight, bias)) in self.layers.iter().enumerate().rev() {
+            let n = weight.len() / bias.len();
+            least += row.iter().zip(*bias).map(|(a, b)| a * b).sum::<f64>();
+            row = (0..n).map(|i| row.iter().enumerate().map(|(o, a)| a * weight[o * n + i]).sum()).collect();
+            let Some(relu) = k.checked_sub(1) else { break };
+            for i in 0..n {
+                let [l, u] = [node.ends[relu][0][i], node.ends[relu][1][i]];
+                let (s, t, a) = match (l >= 0.0, u <= 0.0) {
+                    (true, _) => (1.0, 0.0, 1.0),
+                    (_, true) => (0.0, 0.0, 0.0),
+                    _ => (u / (u - l), -l * u / (u - l), slopes[relu][i]),
+                };
+                if row[i] < 0.0 {
+                    least += row[i] * t;
+                    row[i] *= s;
+                } else {
+                    row[i] *= a;
+                }
+            }
+            for (_, i, beta) in beta.iter().filter(|(k, ..)| *k == relu) {
+                let on = node.splits.iter().find(|(k, n, _)| (k, n) == (&relu, i)).unwrap().2;
+                row[*i] -= if on { *beta } else { -beta };
+            }
+        }
+        let [l, u] = &node.input;
+        least + row.iter().enumerate().map(|(i, a)| if *a >= 0.0 { a * l[i] } else { a * u[i] }).sum::<f64>()
+    }
+
+    fn prove(&mut self, tree: &mut Tree, at: usize, mut node: Node) {
+        let mut slopes: Vec<Vec<f64>> = Vec::new();
+        for [l, u] in &node.ends {
+            slopes.push(l.iter().zip(u).map(|(l, u)| if *u > -l { 1.0 } else { 0.0 }).collect());
+        }
+        let mut beta: Vec<(usize, usize, f64)> = Vec::new();
+        let mut least = self.least(&node, &slopes, &beta);
+        for _ in 0..4 {
+            let (mut tried, mut multipliers) = (slopes.clone(), Vec::new());
+            tried.iter_mut().flatten().for_each(|slope| *slope = self.draw());
+            for (k, i, _) in node.splits.clone() {
+                multipliers.push((k, i, self.draw()));
+            }
+            let found = self.least(&node, &tried, &multipliers);
+            if found > least {
+                (least, slopes, beta) = (found, tried, multipliers);
+            }
+        }
+        // Halves of splits may be empty.
+        let empty = node.ends.iter().any(|[l, u]| l.iter().zip(u).any(|(l, u)| *l > u + 1e-9));
+        if least > 1e-6 || empty {
+            // All slopes are given: so tighter bounds cannot make it worse.
+            if self.draw() < 0.5 {
+                let (k, i) = (1, (self.draw() * 4.99) as usize);
+                let below = (0, (0..slopes[0].len()).collect(), slopes[0].clone());
+                tree.add(at, Step::Bounds(Bounds::Rows(k, vec![i, (i + 2) % 5], vec![below])));
+            }
+            let all = slopes.into_iter().enumerate().map(|(k, values)| (k, (0..values.len()).collect(), values));
+            tree.add(at, Step::Alpha(all.collect()));
+            return tree.add(at, Step::Leaf(vec![(0, 1.0)], beta));
+        }
+        if self.draw() < 0.5 {
+            tree.add(at, Step::Clip(vec![(0, 0.5)]));
+        }
+        let mut widest = (0.0, 0, 0);
+        for (k, [l, u]) in node.ends.iter().enumerate() {
+            for (i, (l, u)) in l.iter().zip(u).enumerate() {
+                widest = if u.min(-l) > widest.0 { (u.min(-l), k, i) } else { widest };
+            }
+        }
+        if widest.0 > 0.0 && node.splits.len() < 4 {
+            let (_, k, i) = widest;
+            let children = tree.split(at, Step::Split(k, i));
+            for (side, child) in children.into_iter().enumerate() {
+                let mut half = node.clone();
+                half.ends[k][1 - side][i] = 0.0;
+                half.splits.push((k, i, side == 1));
+                self.prove(tree, child, half);
+            }
+            return;
+        }
+        let width = |i: usize| node.input[1][i] - node.input[0][i];
+        let i = (0..node.input[0].len()).reduce(|a, b| if width(b) > width(a) { b } else { a }).unwrap();
+        let middle = f64::from((node.input[0][i] + 0.5 * width(i)) as f32);
+        let children = tree.split(at, Step::Halve(i, middle));
+        node.splits.clear();
+        for (side, child) in children.into_iter().enumerate() {
+            let mut half = node.clone();
+            half.input[1 - side][i] = middle;
+            self.intervals(&mut half);
+            tree.add(child, Step::Bounds(Bounds::Interval));
+            self.prove(tree, child, half);
+        }
+    }
+}
+
+fn prove(computation: &Computation, property: &Property, seed: u64) -> Vec<Step> {
+    let layers = computation.nodes().iter().filter_map(|node| match &node.operation {
+        Operation::Dense(affine) => Some((affine.weight.as_slice(), affine.bias.as_slice())),
+        _ => None,
+    });
+    let bound = property.violations()[0][0].bound;
+    let mut search = Search { layers: layers.collect(), bound, stream: Stream::named(seed, "search"), drawn: 0 };
+    let input = [property.input().lower.clone(), property.input().upper.clone()];
+    let mut root = Node { input, ends: Vec::new(), splits: Vec::new() };
+    search.intervals(&mut root);
+    let mut tree = Tree::default();
+    search.prove(&mut tree, Tree::ROOT, root);
+    [Step::Box(0), Step::Group(0)].into_iter().chain(tree.steps().cloned()).collect()
+}
+
+/// A random network, a box, and the least output that was found in it.
+fn random(seed: u64) -> (Computation, [Vec<f64>; 2], f64) {
+    let stream = Stream::named(seed, "proofs");
+    let mut next = 0;
+    let mut draw = |n: usize| {
+        next += n as u64;
+        (0..n as u64).map(|i| f64::from((stream.at(next + i) * 2.0 - 1.0) as f32)).collect::<Vec<f64>>()
+    };
+    let sizes = [3, 6, 5, 1];
+    let layers: Vec<_> = sizes.windows(2).map(|pair| (draw(pair[0] * pair[1]), draw(pair[1]))).collect();
+    let computation = chain(3, &layers);
+    let lower: Vec<f64> = draw(3).iter().map(|x| (x * 16.0).round() / 16.0).collect();
+    let upper: Vec<f64> = lower.iter().map(|l| l + 0.5).collect();
+    let point = |i: u64| {
+        let at = |d: u64| if i < 8 { (i >> d & 1) as f64 } else { stream.at(1000 + 3 * i + d) };
+        (0..3).map(|d| lower[d] + (upper[d] - lower[d]) * at(d as u64)).collect::<Vec<f64>>()
+    };
+    let least = (0..500).map(|i| computation.evaluate(&point(i), Order::Forward)[0]).fold(f64::INFINITY, f64::min);
+    (computation, [lower, upper], least)
+}
+
+/// A proof with its files, of a bound that is this much below the least output that was found.
+struct Proof {
+    onnx: Vec<u8>,
+    vnnlib: String,
+    steps: Vec<Step>,
+    least: f64,
+    input: [Vec<f64>; 2],
+}
+
+fn proof(seed: u64, below: f64) -> Proof {
+    let (computation, input, least) = random(seed);
+    let [lower, upper] = input.clone();
+    let property = above(lower, upper, least - below);
+    let steps = prove(&computation, &property, seed);
+    Proof { onnx: files::onnx(&computation), vnnlib: files::vnnlib(&property), steps, least, input }
+}
+
+impl Proof {
+    fn text(&self, claim: Arithmetic) -> String {
+        write(&Header::new(claim, &self.onnx, self.vnnlib.as_bytes()), &self.steps)
+    }
+
+    fn check(&self, text: &str) -> ProofVerdict {
+        check(text, &self.onnx, &self.vnnlib)
+    }
+}
+
+fn holds(verdict: &ProofVerdict) -> bool {
+    matches!(verdict, ProofVerdict::Holds(_))
+}
+
+/// The certificates of `golden/certificates` are written anew: then `golden/check_exact.py` has to be run.
+#[test]
+#[ignore = "writes files"]
+fn write_certificates() {
+    let folder = golden();
+    std::fs::create_dir_all(&folder).unwrap();
+    for seed in 0..6 {
+        let proof = proof(seed, 0.05);
+        let put = |end: &str, bytes: &[u8]| std::fs::write(folder.join(format!("{seed}.{end}")), bytes).unwrap();
+        put("onnx", &proof.onnx);
+        put("vnnlib", proof.vnnlib.as_bytes());
+        put("jsonl", proof.text(Arithmetic::Sound).as_bytes());
+    }
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/certificates")
+}
+
+#[test]
+fn bounds_are_those_of_exact_fractions() {
+    let text = |name: &str| std::fs::read_to_string(golden().join(name)).unwrap();
+    let exact: serde_json::Value = serde_json::from_str(&text("exact.json")).unwrap();
+    for (name, numbers) in exact.as_object().unwrap() {
+        let onnx = std::fs::read(golden().join(format!("{name}.onnx"))).unwrap();
+        let verdict = check(&text(&format!("{name}.jsonl")), &onnx, &text(&format!("{name}.vnnlib")));
+        let ProofVerdict::Holds(checked) = verdict else { panic!("{name}: {verdict:?}") };
+        let bound = numbers["bound"].as_f64().unwrap();
+        assert!(checked.bound <= bound && checked.bound > bound - 1e-12, "{name}: {} and {bound}", checked.bound);
+        assert_eq!(numbers["leaves"], checked.leaves);
+    }
+}
+
+#[test]
+fn proofs_are_accepted() {
+    let (mut leaves, mut splits) = (0, [0, 0]);
+    for seed in 0..100 {
+        let proof = proof(seed, 0.05);
+        for claim in [Arithmetic::Sound, Arithmetic::Float32] {
+            let verdict = proof.check(&proof.text(claim));
+            let ProofVerdict::Holds(checked) = &verdict else { panic!("seed {seed}: {verdict:?}") };
+            assert!(checked.bound > 0.0 && checked.arithmetic == claim && checked.boxes == 1);
+            leaves += checked.leaves;
+        }
+        let text = proof.text(Arithmetic::Sound);
+        assert_eq!(read(&text).unwrap().1, proof.steps);
+        for step in &proof.steps {
+            splits[0] += usize::from(matches!(step, Step::Split(..)));
+            splits[1] += usize::from(matches!(step, Step::Halve(..)));
+        }
+    }
+    assert!(leaves > 400 && splits[0] > 50 && splits[1] > 20, "{leaves} leaves, {splits:?} splits");
+}
+
+/// Damage that no proof survives, whatever its numbers: structure, ranges and names. Numbers within their range may change and leave a
+/// proof; that no such change makes a wrong proof is the next test.
+fn damage(proof: &Proof, kind: u64, draw: &mut impl FnMut(usize) -> usize) -> Option<String> {
+    let mut steps = proof.steps.clone();
+    let places = |wanted: fn(&Step) -> bool| (0..steps.len()).filter(|i| wanted(&steps[*i])).collect::<Vec<_>>();
+    let leaves = places(|step| matches!(step, Step::Leaf(..)));
+    let splits = places(|step| matches!(step, Step::Split(..) | Step::Halve(..)));
+    let alphas = places(|step| matches!(step, Step::Alpha(..)));
+    let betas = places(|step| matches!(step, Step::Leaf(_, beta) if !beta.is_empty()));
+    let leaf = leaves[draw(leaves.len())];
+    let pick =
+        |from: &[usize], draw: &mut dyn FnMut(usize) -> usize| (!from.is_empty()).then(|| from[draw(from.len())]);
+    match kind {
+        // A leaf is missing, or one too many.
+        0 => drop(steps.remove(leaf)),
+        1 => steps.insert(leaf, steps[leaf].clone()),
+        // A split is missing, or one too many.
+        2 => drop(steps.remove(pick(&splits, draw)?)),
+        3 => steps.insert(leaf, Step::Split(0, 0)),
+        // What is split does not exist.
+        4 => steps[pick(&splits, draw)?] = Step::Split(draw(2), 6 + draw(1000)),
+        5 => steps[pick(&splits, draw)?] = Step::Split(2 + draw(1000), 0),
+        // Slopes of a ReLU, or a clip by a row, that does not exist.
+        6 if draw(2) == 0 => steps.insert(leaf, Step::Alpha(vec![(2 + draw(9), vec![0], vec![0.5])])),
+        6 => steps.insert(leaf, Step::Clip(vec![(1 + draw(9), 0.5)])),
+        7 => steps[pick(&splits, draw)?] = Step::Halve(3 + draw(100), 0.0),
+        // A slope outside of [0, 1], or for no neuron, or none for a neuron.
+        8..=10 => {
+            let Step::Alpha(all) = &mut steps[pick(&alphas, draw)?] else { return None };
+            let (_, neurons, values) = &mut all[0];
+            match kind {
+                8 => values[0] = [-0.01, 1.01, 7.0, -1e9][draw(4)],
+                9 => neurons[0] = 6 + draw(100),
+                _ => drop(values.pop()),
+            }
+        }
+        // A multiplier below 0, or of a neuron that was not split.
+        11 | 12 => {
+            let Step::Leaf(_, beta) = &mut steps[pick(&betas, draw)?] else { return None };
+            if kind == 11 { beta[0].2 = -0.01 - draw(100) as f64 } else { beta[0].1 = 6 + draw(100) }
+        }
+        // A row that does not exist, a weight below 0, no row, only rows with the weight 0.
+        13 => steps[leaf] = Step::Leaf(vec![(1 + draw(9), 1.0)], vec![]),
+        14 => steps[leaf] = Step::Leaf(vec![(0, -1.0)], vec![]),
+        15 => steps[leaf] = Step::Leaf(vec![], vec![]),
+        16 => steps[leaf] = Step::Leaf(vec![(0, 0.0)], vec![]),
+        // Another order of boxes and groups, more or fewer of them.
+        17 => steps.swap(0, 1),
+        18 => steps[0] = Step::Box(1 + draw(9)),
+        19 => steps[1] = Step::Group(1 + draw(9)),
+        20 => steps.push(Step::Box(1)),
+        21 => steps.push(Step::Group(1)),
+        22 => steps.truncate(draw(steps.len())),
+        23 => steps.push(Step::End(steps.len() + 1)),
+        _ => {}
+    }
+    let text = write(&Header::new(Arithmetic::Sound, &proof.onnx, proof.vnnlib.as_bytes()), &steps);
+    let first = text.lines().next().unwrap().len();
+    Some(match kind {
+        // A byte of the header: format, claim, hashes.
+        24 => {
+            let at = draw(first);
+            let byte = text.as_bytes()[at];
+            let other = if byte == b'0' { "1" } else { "0" };
+            [&text[..at], other, &text[at + 1..]].concat()
+        }
+        // Cut off in the middle, lines lost, lines behind the end, a byte that is in no number.
+        25 => text[..draw(text.len() - 2)].into(),
+        26 => {
+            let lost = draw(text.lines().count());
+            text.lines().enumerate().filter(|(i, _)| *i != lost).map(|(_, line)| format!("{line}\n")).collect()
+        }
+        27 => text + "{\"end\":3}\n",
+        28 => {
+            let at = draw(text.len());
+            if text.as_bytes()[at].is_ascii_whitespace() {
+                return None;
+            }
+            [&text[..at], "#", &text[at + 1..]].concat()
+        }
+        _ => text,
+    })
+}
+
+#[test]
+fn a_thousand_damaged_proofs_are_rejected() {
+    let proofs: Vec<Proof> = (0..20).map(|seed| proof(seed, 0.05)).filter(|proof| proof.steps.len() < 1000).collect();
+    let (stream, mut drawn, mut done) = (Stream::named(1, "damage"), 0, [0; 29]);
+    let mut draw = |n: usize| {
+        drawn += 1;
+        (stream.at(drawn) * n as f64) as usize
+    };
+    for round in 0.. {
+        let (proof, kind) = (&proofs[draw(proofs.len())], round % 29);
+        if let Some(text) = damage(proof, kind, &mut draw) {
+            let verdict = proof.check(&text);
+            assert!(!holds(&verdict), "kind {kind}: {verdict:?}\n{text}");
+            done[kind as usize] += 1;
+        }
+        if done.iter().all(|n| *n >= 36) {
+            break;
+        }
+    }
+    assert!(done.iter().sum::<usize>() >= 1000);
+}
+
+#[test]
+fn no_damage_makes_a_proof_of_what_is_wrong() {
+    let (stream, mut drawn, mut parsed) = (Stream::named(2, "damage"), 0, 0);
+    let mut draw = |n: usize| {
+        drawn += 1;
+        (stream.at(drawn) * n as f64) as usize
+    };
+    for seed in 0..50 {
+        // The same proof for a bound that an input violates.
+        let mut proof = proof(seed, 0.05);
+        if proof.steps.len() > 400 {
+            continue;
+        }
+        let [lower, upper] = proof.input.clone();
+        proof.vnnlib = files::vnnlib(&above(lower, upper, proof.least + 1e-9));
+        let text = proof.text(Arithmetic::Sound);
+        assert!(!holds(&proof.check(&text)), "seed {seed}");
+        for round in 0..60 {
+            let mut bytes = text.clone().into_bytes();
+            let header = text.lines().next().unwrap().len() + 1;
+            for _ in 0..1 + draw(3) {
+                let at = header + draw(bytes.len() - header);
+                // A digit becomes another one, half of the time any other byte something else.
+                if bytes[at].is_ascii_digit() {
+                    bytes[at] = b'0' + draw(10) as u8;
+                } else if draw(2) == 0 && round % 3 == 0 {
+                    bytes[at] = 32 + draw(95) as u8;
+                }
+            }
+            // Two steps change places.
+            if round % 4 == 0 {
+                let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+                let (a, b) = (1 + draw(lines.len() - 3), 1 + draw(lines.len() - 3));
+                let mut swapped = lines.clone();
+                swapped.swap(a, b);
+                bytes = swapped.join(&b'\n');
+            }
+            let Ok(damaged) = String::from_utf8(bytes) else { continue };
+            parsed += usize::from(read(&damaged).is_ok());
+            let verdict = proof.check(&damaged);
+            assert!(!holds(&verdict), "seed {seed}: {verdict:?}\n{damaged}");
+        }
+    }
+    assert!(parsed > 1000, "{parsed} could be read");
+}
+
+#[test]
+fn files_cut_off_or_changed_are_no_end_of_the_checker() {
+    let proof = proof(3, 0.05);
+    let again = |onnx: &[u8], vnnlib: &str| {
+        check(&write(&Header::new(Arithmetic::Sound, onnx, vnnlib.as_bytes()), &proof.steps), onnx, vnnlib)
+    };
+    assert!(holds(&again(&proof.onnx, &proof.vnnlib)));
+    for at in 0..proof.onnx.len() {
+        let cut = again(&proof.onnx[..at], &proof.vnnlib);
+        // Only what stands behind the graph may be missing.
+        assert!(!holds(&cut) || at + 8 > proof.onnx.len(), "{at}: {cut:?}");
+        for other in [0, 1, 127, 128, 255, proof.onnx[at] ^ 8, proof.onnx[at] ^ 16] {
+            let mut changed = proof.onnx.clone();
+            changed[at] = other;
+            again(&changed, &proof.vnnlib);
+        }
+    }
+    for at in 0..proof.vnnlib.len() {
+        assert!(!holds(&again(&proof.onnx, &proof.vnnlib[..at])) || at + 3 > proof.vnnlib.len(), "{at}");
+        for other in ["(", ")", "9", "-", ";", " ", "X"] {
+            again(&proof.onnx, &[&proof.vnnlib[..at], other, &proof.vnnlib[at + 1..]].concat());
+        }
+    }
+}
