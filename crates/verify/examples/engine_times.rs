@@ -51,7 +51,9 @@ fn main() {
     for node in net.relus() {
         print!("{} of {}; ", last[0].ends(net.reads(node)).unstable().count(), net.len(node));
     }
-    println!("{:.2} % of {all} neurons unstable", 100.0 * unstable as f64 / all as f64);
+    let by_ibp = interval(&net, boxes(1).remove(0), real);
+    let rows: usize = net.relus().map(|node| 2 * by_ibp.ends(net.reads(node)).unstable().count()).sum();
+    println!("{rows} rows by intervals; {:.2} % of {all} neurons unstable", 100.0 * unstable as f64 / all as f64);
     time("the same in double precision, sound", 1, &mut || {
         let ends: Ends<f64> = boxes(1)[0].ends.to();
         intermediate(&double, ends, Arithmetic::Sound, None, &never);

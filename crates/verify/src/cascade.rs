@@ -5,6 +5,7 @@ use std::time::Duration;
 use temper_base::Result;
 use temper_graph::{Computation, Property};
 
+use crate::attack::Thin;
 use crate::verifier::Verifier;
 
 /// A way to decide.
@@ -58,6 +59,8 @@ pub struct Settings {
     pub memory: u64,
     /// Of the attack's starts.
     pub seed: u64,
+    /// What a side of the box stands for that has no number in single precision.
+    pub thin: Thin,
 }
 
 impl Default for Settings {
@@ -69,6 +72,7 @@ impl Default for Settings {
             max_domains: None,
             memory: 4 << 30,
             seed: 0,
+            thin: Thin::Nothing,
         }
     }
 }

@@ -339,7 +339,7 @@ impl Verifier {
             groups[i].raise(&pushed.bound);
             if groups[i].open() && state.runs(Stage::Attack) {
                 for point in best.point.chunks(self.single.inputs()) {
-                    if let Some(witness) = self.confirm(property, point) {
+                    if let Some(witness) = self.confirm(property, point, state.settings.thin) {
                         return Err(witness);
                     }
                 }
@@ -410,7 +410,7 @@ impl Verifier {
             };
             let mut witness = None;
             let mut found = |points: &[&[f32]]| {
-                witness = points.iter().find_map(|point| self.confirm(property, point));
+                witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
                 witness.is_some()
             };
             let searched = branch::search(&question, limits, false, &mut found, state.stop);
@@ -438,15 +438,16 @@ impl Verifier {
         let settings = AttackSettings {
             restarts: usual.restarts * effort / 4,
             seed: state.settings.seed.wrapping_add(effort as u64),
+            thin: state.settings.thin,
             deadline: state.deadline,
             ..usual
         };
         attack(&self.computation, property, &settings, state.stop)
     }
 
-    fn confirm(&self, property: &Property, point: &[f32]) -> Option<Witness> {
+    fn confirm(&self, property: &Property, point: &[f32], thin: Thin) -> Option<Witness> {
         let point: Vec<f64> = point.iter().map(|x| f64::from(*x)).collect();
-        confirm(&self.computation, property, &point, Thin::default())
+        confirm(&self.computation, property, &point, thin)
     }
 
     /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer.
@@ -456,6 +457,7 @@ impl Verifier {
             max_domains: state.settings.max_domains,
             memory: state.settings.memory,
             deadline: state.deadline,
+            thin: state.settings.thin,
             ..SplitSettings::default()
         };
         let split = split_input(&self.computation, properties, &settings, state.stop)?;

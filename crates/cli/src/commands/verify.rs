@@ -14,6 +14,7 @@ use temper_bounds::attack::Attack;
 use temper_bounds::verdict::Question;
 use temper_certify::verification::{Asked, RESTARTS, STEPS, TIMEOUT, Verification};
 use temper_certify::{images, open};
+use temper_verify::attack::Thin;
 use temper_verify::shards::{self, Shard};
 use temper_verify::store::{self, Kind, StageSeconds, certified_radii, times};
 use temper_verify::{Arithmetic, AttackCertified, RadiusSummary, Settings, Stage, Store, Summary};
@@ -167,6 +168,7 @@ fn settings(args: &args::Verify) -> Result<Settings> {
         max_domains: search.max_domains,
         memory: search.memory.unwrap_or(Settings::default().memory),
         seed: 0,
+        thin: Thin::Nothing,
     })
 }
 

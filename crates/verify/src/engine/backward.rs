@@ -435,15 +435,18 @@ impl<T: Real> Tile<'_, '_, T> {
     /// Whether windows at a node's output stay windows on the way through it.
     fn windowed(&self, node: usize, coefficients: &Coefficients<T>) -> bool {
         let Some(patch) = &coefficients.patch else { return true };
+        let alike = || self.net.inputs[node].iter().all(|input| self.net.picture[*input] == self.net.picture[node + 1]);
         match &self.net.steps[node] {
-            Step::Affine(Map { kind: Kind::Conv { window, .. }, .. }) => {
-                let fits = self.net.picture[self.net.inputs[node][0]] == window.input;
-                fits && patch.before(window).0.small(window.input)
-            }
-            Step::Affine(Map { kind: Kind::Scale, .. }) | Step::Relu | Step::Add => {
-                self.net.inputs[node].iter().all(|input| self.net.picture[*input] == self.net.picture[node + 1])
-            }
-            Step::Affine(Map { kind: Kind::Dense, .. }) | Step::MaxPool(_) | Step::Gather { .. } => false,
+            Step::Affine(map) => match &map.kind {
+                Kind::Conv { window, .. } => {
+                    let fits = self.net.picture[self.net.inputs[node][0]] == window.input;
+                    fits && patch.before(window).0.small(window.input)
+                }
+                Kind::Scale => alike(),
+                Kind::Dense => false,
+            },
+            Step::Relu | Step::Add => alike(),
+            Step::MaxPool(_) | Step::Gather { .. } => false,
         }
     }
 
@@ -572,9 +575,7 @@ impl<T: Real> Tile<'_, '_, T> {
             }
         }
         let terms = coefficients.numbers.len() / rows;
-        for row in 0..rows {
-            self.constant(row, sums[row]);
-        }
+        sums.iter().enumerate().for_each(|(row, sum)| self.constant(row, *sum));
         if sound {
             for (span, reach) in self.spans.clone().into_iter().zip(&reach) {
                 let all = reach.iter().map(|reach| reach.double()).sum::<f64>();
@@ -740,8 +741,11 @@ struct Slopes<'a, T> {
     /// Those of every row, for all neurons; empty if they are worked out as they are needed.
     rows: Vec<Vec<T>>,
     /// Of every span: the neurons that have slopes of their own, and those of its rows.
-    own: Vec<Option<(Vec<usize>, Vec<&'a [T]>)>>,
+    own: Vec<Option<Own<'a, T>>>,
 }
+
+/// Neurons, and the slopes of each row.
+type Own<'a, T> = (Vec<usize>, Vec<&'a [T]>);
 
 impl<'a, T: Real> Slopes<'a, T> {
     fn new(tile: &'a Tile<'_, '_, T>, node: usize, lines: &'a [Lines<T>], windows: bool) -> Self {

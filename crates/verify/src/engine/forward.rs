@@ -274,7 +274,19 @@ impl<T: Real> Relu<'_, '_, T> {
             }
             let weights: Vec<f64> =
                 span.clone().map(|row| self.weights.map_or(0.0, |weights| weights[number][self.tile[row].1])).collect();
+            let slopes: Vec<&[T]> =
+                span.clone().map(|row| job.alpha.map_or(&[][..], |alpha| alpha.row(self.tile[row].1))).collect();
+            let plain = self.weights.is_none() && table.is_none();
             for i in 0..elements {
+                // Most neurons have no slope of their own, and no gradient is asked for by their ends.
+                if plain && slope.get(i).is_none_or(|at| *at == u32::MAX) {
+                    let [a, s, t] = [lines.lower[i], lines.upper[i], lines.offset[i]];
+                    let part = i * rows + span.start..i * rows + span.end;
+                    for (z, c) in x[part.clone()].iter_mut().zip(&lambda[part]) {
+                        *z = if *c < T::ZERO { s * *z + t } else { a * *z };
+                    }
+                    continue;
+                }
                 for row in span.clone() {
                     let Some(neuron) = neuron(i, row) else { continue };
                     let (at, c) = (i * rows + row, lambda[i * rows + row]);
@@ -291,8 +303,7 @@ impl<T: Real> Relu<'_, '_, T> {
                     }
                     let mut a = lines.lower[neuron];
                     if let Some(at) = slope.get(neuron).filter(|at| **at != u32::MAX) {
-                        a = job.alpha.map_or(a, |alpha| alpha.row(self.tile[row].1)[*at as usize]);
-                        a = a.largest(T::ZERO).least(T::ONE);
+                        a = slopes[row - span.start][*at as usize].largest(T::ZERO).least(T::ONE);
                         if c > T::ZERO {
                             pulled.alpha[row][*at as usize] = c * z;
                         }

@@ -330,8 +330,8 @@ fn sum<T: Real>(bounds: &Bounds<T>, inputs: &[usize]) -> Ends<T> {
     let mut reach: Vec<f64> = (0..ends.lower.len()).map(|i| ends.reach(i)).collect();
     for input in &inputs[1..] {
         let more = bounds.ends(*input);
-        for i in 0..reach.len() {
-            reach[i] = (reach[i] + more.reach(i)).next_up();
+        for (i, reach) in reach.iter_mut().enumerate() {
+            *reach = (*reach + more.reach(i)).next_up();
             let [l, u] = [ends.lower[i] + more.lower[i], ends.upper[i] + more.upper[i]];
             [ends.lower[i], ends.upper[i]] =
                 if real { [l, u] } else { [l.double().next_down(), u.double().next_up()].map(T::nearest) };
@@ -344,7 +344,8 @@ fn sum<T: Real>(bounds: &Bounds<T>, inputs: &[usize]) -> Ends<T> {
             ends.upper[i] = T::nearest((ends.upper[i].double() + off).next_up());
         }
         // Infinities that cancel: nothing is known.
-        if !(ends.lower[i] <= ends.upper[i]) {
+        let known = ends.lower[i] <= ends.upper[i];
+        if !known {
             ends.lower[i] = T::nearest(f64::NEG_INFINITY);
             ends.upper[i] = T::nearest(f64::INFINITY);
         }

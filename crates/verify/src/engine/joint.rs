@@ -15,7 +15,8 @@ pub struct Joint<T> {
     pub bounds: Bounds<T>,
     /// What the rows came to over them.
     pub margins: Optimised<T>,
-    /// The slopes that gave the bounds: [`tightened`](super::tightened) makes them again, as tight or tighter.
+    /// The slopes that gave the bounds: [`tightened`](super::tightened) makes them again, with those of the root as reference: much the
+    /// same, as each row's slopes are those of the step where its own bound was best.
     pub layers: Vec<Tight<T>>,
 }
 
@@ -164,9 +165,10 @@ impl<T: Real> Layer<T> {
                 .filter(|node| net.reads(*node) == *value)
                 .map(|node| by[node][side].get(i).copied().unwrap_or(0.0))
                 .sum();
-            // Where the root's bound is the better one, the slopes have no part in it.
-            let bound = self.bound[row];
-            let own = if *negative { -bound < ends.upper[i].double() } else { bound > ends.lower[i].double() };
+            // Where the root's bound is better by far, the slopes will have no part in it; where it is so by little, they may yet.
+            let [l, u] = [ends.lower[i], ends.upper[i]].map(T::double);
+            let root = if *negative { -u } else { l };
+            let own = self.bound[row] > root - 0.1 * (u - l);
             let sum = if *negative { -sum } else { sum };
             (own && sum != 0.0 && sum.is_finite()).then_some((row, sum))
         };

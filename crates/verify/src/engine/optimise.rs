@@ -244,7 +244,7 @@ pub fn optimise<T: Real>(
         if stop() && step > 0 {
             break;
         }
-        let open = |best: f64| !(best > settings.threshold);
+        let open = |best: f64| best <= settings.threshold;
         let mut active = Vec::new();
         for (job, rows) in states.iter().enumerate() {
             let done = settings.any && rows.iter().any(|row| !open(row.best));
@@ -292,7 +292,7 @@ pub fn optimise<T: Real>(
             }
         }
     }
-    let finish = |((rows, alpha), beta): ((Vec<Row<T>>, Alpha<T>), Beta<T>)| {
+    let finish = |rows: Vec<Row<T>>, alpha: Alpha<T>, beta: Beta<T>| {
         let mut best = Optimised {
             bound: Vec::new(),
             alpha: Alpha { values: Vec::new(), ..alpha },
@@ -307,5 +307,6 @@ pub fn optimise<T: Real>(
         }
         best
     };
-    states.into_iter().zip(alphas).zip(betas).map(finish).collect()
+    let all = states.into_iter().zip(alphas).zip(betas);
+    all.map(|((rows, alpha), beta)| finish(rows, alpha, beta)).collect()
 }

@@ -41,7 +41,7 @@ pub(crate) enum Kind {
 /// What a node does.
 #[derive(Debug)]
 pub(crate) enum Step<T> {
-    Affine(Map<T>),
+    Affine(Box<Map<T>>),
     Relu,
     Add,
     /// Of every output, the places that its window sees.
@@ -92,12 +92,16 @@ impl<T: Real> Prepared<T> {
             let size = [net.len[before], computation.len(i + 1)];
             let picture = picture(computation.shape(i + 1));
             let (step, exact) = match &node.operation {
-                Operation::Dense(affine) => (Step::Affine(map(Kind::Dense, affine, size, picture)), Exact::Each),
+                Operation::Dense(affine) => {
+                    (Step::Affine(Box::new(map(Kind::Dense, affine, size, picture))), Exact::Each)
+                }
                 Operation::Conv { window, groups, affine } => (
-                    Step::Affine(map(Kind::Conv { window: *window, groups: *groups }, affine, size, picture)),
+                    Step::Affine(Box::new(map(Kind::Conv { window: *window, groups: *groups }, affine, size, picture))),
                     Exact::Each,
                 ),
-                Operation::Scale(affine) => (Step::Affine(map(Kind::Scale, affine, size, picture)), Exact::Free),
+                Operation::Scale(affine) => {
+                    (Step::Affine(Box::new(map(Kind::Scale, affine, size, picture))), Exact::Free)
+                }
                 Operation::Relu => (Step::Relu, Exact::Free),
                 Operation::Add => (Step::Add, Exact::No),
                 Operation::MaxPool(window) => (Step::MaxPool(windows(window).collect()), Exact::No),

@@ -12,6 +12,7 @@ use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_formats::vnnlib::{Element, Query};
 use temper_formats::{instances, onnx, vnnlib, witness};
+use temper_verify::attack::Thin;
 use temper_verify::cascade::{Answer, Decision};
 use temper_verify::verifier::Verifier;
 use temper_verify::{Arithmetic, Settings};
@@ -42,7 +43,8 @@ impl Network {
         let computation = self.verifier.computation();
         let query = vnnlib::read(property, computation.inputs(), computation.outputs())?;
         let arithmetic = arithmetic(&query, settings.arithmetic, property)?;
-        let settings = Settings { arithmetic, ..settings.clone() };
+        // A network in single precision is given the nearest float for an input that is fixed at none.
+        let settings = Settings { arithmetic, thin: Thin::Nearest, ..settings.clone() };
         let decision = self.verifier.decide(&query.properties, &settings, &|| signals.seen_signal().is_some())?;
         Ok((decision, query))
     }
@@ -172,7 +174,7 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     }
     let signals = Signals::listen_and_answer("stopping: abandoning this instance (once more to stop at once)")?;
     let mut out = OpenOptions::new().append(true).open(&file).map_err(|cause| io(&file, cause))?;
-    let mut count =
+    let count =
         |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word) {
             Some((_, count)) => *count += 1,
             None => counts.push((word.to_owned(), 1)),
