@@ -57,6 +57,10 @@ pub fn attack(
     if property.outputs() != computation.outputs() || property.input().lower.len() != computation.inputs() {
         return None;
     }
+    // Nothing can be moved where there is nothing, and no pass is written for it.
+    if (0..=computation.nodes().len()).any(|value| computation.len(value) == 0) {
+        return None;
+    }
     let [lower, upper] = confirm::certain(property, settings.thin)?;
     let free: Vec<usize> = (0..lower.len()).filter(|i| lower[*i] < upper[*i]).collect();
     let forward = Forward::new(computation);
