@@ -53,7 +53,19 @@ fn a_language_model() {
 #[test]
 fn a_classifier() {
     let folder = older();
-    let verdicts = folder.ok(&["verify", "clothes", "--eps", "0.02", "--steps", "5", "--restarts", "2", "--json"]);
+    let verdicts = folder.ok(&[
+        "verify",
+        "clothes",
+        "--eps",
+        "0.02",
+        "--steps",
+        "5",
+        "--restarts",
+        "2",
+        "--stages",
+        "attack,ibp",
+        "--json",
+    ]);
     let verdicts: serde_json::Value = serde_json::from_str(&verdicts).expect("JSON");
     close(&verdicts["standard_error"], 85.0);
     close(&verdicts["certified_error"], 85.0);

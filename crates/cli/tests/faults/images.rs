@@ -65,7 +65,7 @@ fn pets() -> Folder {
     folder
 }
 
-const VERIFY: [&str; 4] = ["--steps", "2", "--restarts", "1"];
+const VERIFY: [&str; 6] = ["--steps", "2", "--restarts", "1", "--stages", "attack,ibp"];
 
 fn verify<'a>(run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["verify", run], more, &VERIFY].concat()

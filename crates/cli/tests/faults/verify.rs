@@ -18,7 +18,7 @@ run.horizon = "40 steps"
 eval = { every = "40 steps", attack_images = 0 }
 "#;
 
-const QUICK: [&str; 6] = ["--steps", "4", "--restarts", "2", "--images", "30"];
+const QUICK: [&str; 8] = ["--steps", "4", "--restarts", "2", "--images", "30", "--stages", "attack,ibp"];
 
 fn with_run() -> Folder {
     let folder = Folder::empty();
@@ -30,6 +30,9 @@ fn with_run() -> Folder {
 fn verify(folder: &Folder, extra: &[&str]) -> String {
     folder.ok(&[&["verify", "run", "--eps", "0.05"], extra].concat())
 }
+
+/// The stages of most tests.
+const STAGES: [&str; 2] = ["--stages", "attack,ibp"];
 
 /// R3: ended while it wrote down its question, a version before left an empty file, and the same command failed for ever.
 #[test]
@@ -62,17 +65,23 @@ fn a_quick_look_blocks_nothing() {
     let folder = with_run();
     let images = ["--images", "12"];
     for (more, name) in [
-        (&["--steps", "3", "--restarts", "1"][..], "step-40-eps-0.05-steps-3-restarts-1-first-12"),
-        (&["--steps", "4", "--restarts", "1"], "step-40-eps-0.05-steps-4-restarts-1-first-12"),
-        (&["--steps", "4", "--restarts", "2"], "step-40-eps-0.05-steps-4-restarts-2-first-12"),
+        (
+            &["--stages", "attack,ibp", "--steps", "3", "--restarts", "1"][..],
+            "step-40-eps-0.05-attack-ibp-steps-3-restarts-1-first-12",
+        ),
+        (
+            &["--stages", "attack,ibp", "--steps", "4", "--restarts", "1"],
+            "step-40-eps-0.05-attack-ibp-steps-4-restarts-1-first-12",
+        ),
+        (&["--steps", "4", "--timeout", "0.01"], "step-40-eps-0.05-timeout-0.01-steps-4-first-12"),
         (&["--radius", "--halvings", "2"], "step-40-eps-0.05-halvings-2-first-12"),
         (&["--radius", "--halvings", "3"], "step-40-eps-0.05-halvings-3-first-12"),
         (&["--radius"], "step-40-eps-0.05-first-12"),
         (&["--stages", "ibp"], "step-40-eps-0.05-ibp-first-12"),
         (&["--stages", "ibp", "--arithmetic", "real"], "step-40-eps-0.05-ibp-real-first-12"),
         (
-            &["--stages", "ibp,bab", "--timeout", "2.5", "--max-domains", "9", "--memory", "1M"],
-            "step-40-eps-0.05-ibp-bab-timeout-2.5-max-domains-9-memory-1048576-first-12",
+            &["--stages", "ibp,bab", "--timeout", "0.25", "--max-domains", "9", "--memory", "1M"],
+            "step-40-eps-0.05-ibp-bab-timeout-0.25-max-domains-9-memory-1048576-first-12",
         ),
     ] {
         verify(&folder, &[&images[..], more].concat());
@@ -81,6 +90,7 @@ fn a_quick_look_blocks_nothing() {
     // A folder of one's own choice says all that differs.
     verify(&folder, &[&QUICK[..], &["--out", "v"]].concat());
     let other = ["verify", "run", "--eps", "0.05", "--images", "30", "--out", "v", "--steps", "5", "--restarts", "1"];
+    let other = [&other[..], &STAGES].concat();
     folder.fails(&other, 2, &["steps = 4, now it is 5", "restarts = 2, now it is 1", "hint: choose another folder"]);
 }
 
@@ -152,7 +162,7 @@ fn column(folder: &Folder, name: &str) -> Vec<String> {
 #[test]
 fn counterexamples_are_kept() {
     let folder = with_run();
-    let args = ["--steps", "20", "--restarts", "3", "--out", "v"];
+    let args = ["--steps", "20", "--restarts", "3", "--out", "v", "--stages", "attack,ibp"];
     verify(&folder, &[&args[..], &["--batch", "20"]].concat());
     let (outcomes, rows) = (column(&folder, "outcome"), column(&folder, "counterexample"));
     let named: Vec<&String> = rows.iter().filter(|row| !row.is_empty()).collect();
@@ -191,7 +201,7 @@ fn counterexamples_are_kept() {
 #[test]
 fn more_images_than_there_are_and_two_ways_to_write_nothing() {
     let folder = with_run();
-    let quick = ["--attack", "uncertified", "--steps", "2", "--restarts", "1"];
+    let quick = ["--attack", "uncertified", "--steps", "2", "--restarts", "1", "--stages", "attack,ibp"];
     let done = folder.temper(&[&["verify", "run", "--eps", "0", "--images", "61"], &quick[..]].concat());
     assert_eq!(done.code, 0, "{}", done.err);
     says_all(&done.err, &["--images 61: the set has 60 images"]);
