@@ -214,6 +214,9 @@ pub struct Verify {
     /// Of a network: write the counterexample, if there is one, here.
     #[arg(long, value_name = "FILE", requires = "property", value_hint = ValueHint::FilePath)]
     pub witness: Option<PathBuf>,
+    /// Of a network: write a proof here if the answer is unsat and was found by splitting the input; `temper verify check` replays it.
+    #[arg(long, value_name = "FILE", requires = "property", value_hint = ValueHint::FilePath)]
+    pub proof: Option<PathBuf>,
     /// Of a network: write the answer and the counterexample here, as the competitions want it.
     #[arg(long, value_name = "FILE", requires = "property", value_hint = ValueHint::FilePath)]
     pub result: Option<PathBuf>,
@@ -289,6 +292,25 @@ pub struct Search {
 pub enum VerifyCommand {
     /// Join the parts of a verification (--shard) into what one run would have left.
     Merge(VerifyMerge),
+    /// Replay a stored proof (--proof), by code that shares nothing with the search.
+    Check(VerifyCheck),
+}
+
+/// `temper verify check`.
+#[derive(Args, Debug)]
+pub struct VerifyCheck {
+    /// The proof.
+    #[arg(value_name = "CERTIFICATE", value_hint = ValueHint::FilePath)]
+    pub certificate: PathBuf,
+    /// The network it is about, as ONNX.
+    #[arg(value_name = "NETWORK", value_hint = ValueHint::FilePath)]
+    pub network: PathBuf,
+    /// The property it is about, as VNN-LIB.
+    #[arg(value_name = "PROPERTY", value_hint = ValueHint::FilePath)]
+    pub property: PathBuf,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `temper verify merge`.

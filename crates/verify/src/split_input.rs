@@ -18,6 +18,7 @@ use temper_graph::{Computation, Property};
 
 use crate::attack::{Thin, confirm};
 use crate::cascade::{Answer, Arithmetic};
+use crate::proof::{Bounds, Step};
 use bound::{Bounded, Line, Rows, minimum};
 use net::Compact;
 
@@ -36,6 +37,8 @@ pub struct SplitSettings {
     pub deadline: Option<Instant>,
     /// Whether the boxes that prove it are kept.
     pub leaves: bool,
+    /// Whether the steps of a proof are kept, for [`proof::write`](crate::proof::write).
+    pub proof: bool,
     /// What sides without a number in single precision stand for in a counterexample.
     pub thin: Thin,
 }
@@ -49,6 +52,7 @@ impl Default for SplitSettings {
             memory: 4 << 30,
             deadline: None,
             leaves: false,
+            proof: false,
             thin: Thin::Nothing,
         }
     }
@@ -83,6 +87,8 @@ pub struct Split {
     pub bound: Option<f64>,
     /// The boxes that prove it, if they were asked for.
     pub leaves: Vec<Leaf>,
+    /// The steps of the proof, if they were asked for and everything is decided. Box `p` is property `p`.
+    pub proof: Vec<Step>,
 }
 
 /// Boxes of a round.
@@ -123,9 +129,19 @@ impl PartialEq for Domain {
 
 impl Eq for Domain {}
 
+/// What a proof needs of a box that was bounded.
+#[derive(Debug, Default, Clone)]
+struct Trace {
+    /// Groups that were closed here: their number, the row, and whether what other rows cut off is needed.
+    closed: Vec<(usize, usize, bool)>,
+    /// The input that was split, where, and the numbers of both halves.
+    halved: Option<(usize, f64, [usize; 2])>,
+}
+
 /// What became of a box.
 #[derive(Default)]
 struct Outcome {
+    trace: Trace,
     children: Vec<Domain>,
     leaves: Vec<Leaf>,
     candidate: Option<Vec<f64>>,
@@ -178,7 +194,8 @@ impl Search<'_> {
                 queue.push(Domain { property, lower, upper, open, bound: f64::NEG_INFINITY, number: property as u64 });
             }
         }
-        let mut made = queue.len() as u64;
+        let mut made = self.properties.len() as u64;
+        let mut traces: Vec<Trace> = Vec::new();
         let size = 16 * self.net.sizes[0] as u64 + 128;
         let (mut domains, mut leaves, mut stuck) = (0, Vec::new(), None);
         let end = |answer, domains, leaves, queue: &BinaryHeap<Domain>| Split {
@@ -186,6 +203,7 @@ impl Search<'_> {
             domains,
             bound: queue.peek().map(|domain| domain.bound),
             leaves,
+            proof: Vec::new(),
         };
         while !queue.is_empty() {
             let left = self.settings.max_domains.map_or(u64::MAX, |most| most.saturating_sub(domains));
@@ -208,7 +226,7 @@ impl Search<'_> {
                 return end(Answer::Timeout, domains, leaves, &queue);
             }
             domains += many as u64;
-            for (domain, outcome) in round.iter().zip(outcomes.into_iter().flatten()) {
+            for (domain, mut outcome) in round.iter().zip(outcomes.into_iter().flatten()) {
                 let property = &self.properties[domain.property];
                 let witness =
                     outcome.candidate.and_then(|point| confirm(self.computation, property, &point, self.settings.thin));
@@ -217,6 +235,14 @@ impl Search<'_> {
                 }
                 leaves.extend(outcome.leaves);
                 stuck = stuck.or(outcome.stuck);
+                if self.settings.proof {
+                    if let Some((_, _, children)) = &mut outcome.trace.halved {
+                        *children = [made as usize, made as usize + 1];
+                    }
+                    let number = domain.number as usize;
+                    traces.resize_with(traces.len().max(number + 1), Trace::default);
+                    traces[number] = outcome.trace;
+                }
                 for child in outcome.children {
                     queue.push(Domain { number: made, ..child });
                     made += 1;
@@ -224,7 +250,38 @@ impl Search<'_> {
             }
         }
         let answer = stuck.map_or(Answer::Unsat, |why| Answer::Unknown(why.into()));
-        end(answer, domains, leaves, &queue)
+        let proof = if self.settings.proof && answer == Answer::Unsat { self.steps(&traces) } else { Vec::new() };
+        Split { proof, ..end(answer, domains, leaves, &queue) }
+    }
+
+    /// The proof: of every group of every property the tree of boxes, each with bounds of its own.
+    fn steps(&self, traces: &[Trace]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (number, property) in self.properties.iter().enumerate() {
+            steps.push(Step::Box(number));
+            for (group, rows) in property.violations().iter().enumerate() {
+                steps.push(Step::Group(group));
+                let mut open = vec![number];
+                while let Some(trace) = open.pop().map(|node| &traces[node]) {
+                    let closed = trace.closed.iter().find(|closed| closed.0 == group);
+                    steps.push(Step::Bounds(Bounds::Crown));
+                    if closed.is_none_or(|closed| closed.2) {
+                        // As often as the search does; one row alone gains nothing from a second time.
+                        let clips = (0..rows.len()).map(|row| Step::Clip(vec![(row, 1.0)]));
+                        (0..rows.len().min(2)).for_each(|_| steps.extend(clips.clone()));
+                    }
+                    match (closed, trace.halved) {
+                        (Some((_, row, _)), _) => steps.push(Step::Leaf(vec![(*row, 1.0)], Vec::new())),
+                        (None, Some((input, at, [below, above]))) => {
+                            steps.push(Step::Halve(input, at));
+                            open.extend([above, below]);
+                        }
+                        (None, None) => unreachable!("a box that was decided is closed or split"),
+                    }
+                }
+            }
+        }
+        steps
     }
 
     /// Bounds a box, and cuts and splits it where that does not decide. `None` if time ran out.
@@ -247,6 +304,7 @@ impl Search<'_> {
             match nearest {
                 // Written so that a NaN proves nothing.
                 Some(row) if lines[row].bound > 0.0 => {
+                    outcome.trace.closed.push((group, row - first, false));
                     if self.settings.leaves {
                         outcome.leaves.push(Leaf {
                             property: domain.property,
@@ -274,7 +332,14 @@ impl Search<'_> {
         let mut still = Vec::new();
         for (group, rows, _) in &open {
             let (mut lower, mut upper) = (domain.lower.clone(), domain.upper.clone());
-            if self.settings.leaves || clip(&lines[rows.clone()], &mut lower, &mut upper, self.net.sound) {
+            let cut = if self.settings.leaves {
+                None
+            } else {
+                clip(&lines[rows.clone()], &mut lower, &mut upper, self.net.sound)
+            };
+            if let Some(row) = cut {
+                outcome.trace.closed.push((*group, row, true));
+            } else {
                 still.push(*group);
                 kept = Some(match kept.take() {
                     None => (lower, upper),
@@ -308,6 +373,7 @@ impl Search<'_> {
         };
         let open: Arc<[usize]> = still.into();
         let at = middle(best);
+        outcome.trace.halved = Some((best, at, [0; 2]));
         for side in 0..2 {
             let (mut lower, mut upper) = (lower.clone(), upper.clone());
             let end = if side == 0 { &mut upper } else { &mut lower };
@@ -350,13 +416,13 @@ impl Search<'_> {
     }
 }
 
-/// Cuts off the box what some line shows to be no violation: there it is above 0. False if nothing is left.
-fn clip(lines: &[Line], lower: &mut [f64], upper: &mut [f64], sound: bool) -> bool {
+/// Cuts off the box what some line shows to be no violation: there it is above 0. The line that leaves nothing, if one does.
+fn clip(lines: &[Line], lower: &mut [f64], upper: &mut [f64], sound: bool) -> Option<usize> {
     for _ in 0..2 {
-        for line in lines {
+        for (number, line) in lines.iter().enumerate() {
             let least = minimum(&line.slope, line.constant, lower, upper, sound);
             if least > 0.0 {
-                return false;
+                return Some(number);
             }
             if !least.is_finite() {
                 continue;
@@ -372,5 +438,5 @@ fn clip(lines: &[Line], lower: &mut [f64], upper: &mut [f64], sound: bool) -> bo
             }
         }
     }
-    true
+    None
 }

@@ -8,11 +8,12 @@ use temper_graph::{Computation, Operation, Property};
 
 use crate::attack::{AttackSettings, Thin, attack, confirm};
 use crate::branch::{self, End, Limits, Question};
-use crate::cascade::{Answer, Decision, Settings, Stage, Witness};
+use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, Witness};
 use crate::engine::{
     Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, backward, intermediate, interval, optimise,
     optimise_jointly, tightened,
 };
+use crate::proof::Step;
 use crate::split_input::{SplitSettings, split_input};
 
 /// A network in the forms that the stages need.
@@ -52,6 +53,10 @@ struct State<'a> {
     stop: &'a (dyn Fn() -> bool + Sync),
     stage: Stage,
     domains: u64,
+    /// Whether a proof is kept.
+    keep: bool,
+    /// Its steps so far.
+    proof: Option<Vec<Step>>,
 }
 
 impl State<'_> {
@@ -106,6 +111,30 @@ impl Verifier {
         settings: &Settings,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Decision> {
+        self.decide_and_keep(properties, settings, stop, false).map(|(decision, _)| decision)
+    }
+
+    /// The same, with the steps of a proof of an `Unsat` for [`proof::write`](crate::proof::write): so far where the input is split.
+    /// They are the search's claim; whether they hold is for [`check`](crate::check()) to say.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub fn decide_with_proof(
+        &self,
+        properties: &[Property],
+        settings: &Settings,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(Decision, Option<Vec<Step>>)> {
+        self.decide_and_keep(properties, settings, stop, true)
+    }
+
+    fn decide_and_keep(
+        &self,
+        properties: &[Property],
+        settings: &Settings,
+        stop: &(dyn Fn() -> bool + Sync),
+        keep: bool,
+    ) -> Result<(Decision, Option<Vec<Step>>)> {
         let begun = Instant::now();
         let (inputs, outputs) = (self.computation.inputs(), self.computation.outputs());
         for property in properties {
@@ -119,20 +148,20 @@ impl Verifier {
             }
         }
         let deadline = settings.timeout.map(|timeout| begun + timeout);
-        let mut state = State { settings, deadline, stop, stage: Stage::Ibp, domains: 0 };
+        let mut state = State { settings, deadline, stop, stage: Stage::Ibp, domains: 0, keep, proof: None };
         let mut bound = f64::INFINITY;
         let mut answer = Answer::Unsat;
         if state.runs(Stage::Attack) && self.computation.inputs() <= SplitSettings::default().inputs {
             state.stage = Stage::Attack;
             if let Some(witness) = properties.iter().find_map(|property| self.attack(property, 1, &state)) {
-                return Ok(state.decision(Answer::Sat(witness), None, begun));
+                return Ok((state.decision(Answer::Sat(witness), None, begun), None));
             }
         }
         if state.runs(Stage::Bab)
             && let Some((answer, least)) = self.split_inputs(properties, &mut state)
         {
             let bound = least.is_finite().then_some(least);
-            return Ok(state.decision(answer, bound, begun));
+            return Ok((state.decision(answer, bound, begun), state.proof));
         }
         for property in properties {
             let (found, least) = self.property(property, &mut state);
@@ -148,7 +177,7 @@ impl Verifier {
                 Answer::Unknown(_) | Answer::Timeout => {}
             }
         }
-        Ok(state.decision(answer, bound.is_finite().then_some(bound), begun))
+        Ok((state.decision(answer, bound.is_finite().then_some(bound), begun), state.proof))
     }
 
     /// The answer for one property, and the least bound of its groups.
@@ -458,10 +487,14 @@ impl Verifier {
             memory: state.settings.memory,
             deadline: state.deadline,
             thin: state.settings.thin,
+            proof: state.keep && state.settings.arithmetic != Arithmetic::Real,
             ..SplitSettings::default()
         };
         let split = split_input(&self.computation, properties, &settings, state.stop)?;
         state.domains = split.domains;
+        if split.answer == Answer::Unsat && settings.proof {
+            state.proof = Some(split.proof);
+        }
         state.stage = if split.domains <= properties.len() as u64 { Stage::Crown } else { Stage::Bab };
         Some((split.answer, split.bound.unwrap_or(f64::INFINITY)))
     }

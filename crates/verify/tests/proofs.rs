@@ -12,9 +12,10 @@ use adversarial::{above, chain};
 use temper_base::random::Stream;
 use temper_graph::computation::Order;
 use temper_graph::{Computation, Operation, Property};
-use temper_verify::cascade::Arithmetic;
+use temper_verify::cascade::{Answer, Arithmetic};
 use temper_verify::proof::{Bounds, Header, Step, Tree, read, write};
-use temper_verify::{ProofVerdict, check};
+use temper_verify::verifier::Verifier;
+use temper_verify::{ProofVerdict, Settings, Stage, check};
 
 /// A search without any skill: interval bounds, random slopes and multipliers, splits of the widest neuron, then of the widest input.
 struct Search<'a> {
@@ -452,4 +453,32 @@ fn files_cut_off_or_changed_are_no_end_of_the_checker() {
             again(&proof.onnx, &[&proof.vnnlib[..at], other, &proof.vnnlib[at + 1..]].concat());
         }
     }
+}
+
+#[test]
+fn searches_by_input_splits_leave_proofs() {
+    let mut splits = 0;
+    for seed in 0..40 {
+        let (computation, [lower, upper], least) = random(seed);
+        let property = above(lower, upper, least - 0.01);
+        let (onnx, vnnlib) = (files::onnx(&computation), files::vnnlib(&property));
+        let verifier = Verifier::new(&computation);
+        for arithmetic in [Arithmetic::Sound, Arithmetic::Float32] {
+            let settings = Settings { arithmetic, stages: vec![Stage::Bab], ..Settings::default() };
+            let properties = std::slice::from_ref(&property);
+            let (decision, steps) = verifier.decide_with_proof(properties, &settings, &|| false).unwrap();
+            let Some(steps) = steps else {
+                assert_ne!(decision.answer, Answer::Unsat, "seed {seed}: no proof");
+                continue;
+            };
+            let header = Header::new(arithmetic, &onnx, vnnlib.as_bytes());
+            let verdict = check(&write(&header, &steps), &onnx, &vnnlib);
+            assert!(holds(&verdict), "seed {seed}, {arithmetic:?}: {verdict:?}");
+            splits += steps.iter().filter(|step| matches!(step, Step::Halve(..))).count();
+            let leaf = steps.iter().rposition(|step| matches!(step, Step::Leaf(..))).unwrap();
+            let less = [&steps[..leaf], &steps[leaf + 1..]].concat();
+            assert!(!holds(&check(&write(&header, &less), &onnx, &vnnlib)), "seed {seed}: a leaf is missing");
+        }
+    }
+    assert!(splits > 20, "{splits} splits");
 }

@@ -26,8 +26,10 @@ use crate::problems::Outcome;
 
 /// Runs the command.
 pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
-    if let Some(VerifyCommand::Merge(args)) = &args.command {
-        return merge(args, printer);
+    match &args.command {
+        Some(VerifyCommand::Merge(args)) => return merge(args, printer),
+        Some(VerifyCommand::Check(args)) => return network::check(args, printer),
+        None => {}
     }
     let settings = settings(args)?;
     if let Some(list) = &args.instances {

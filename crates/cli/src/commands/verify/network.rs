@@ -14,8 +14,9 @@ use temper_formats::vnnlib::{Element, Query};
 use temper_formats::{instances, onnx, vnnlib, witness};
 use temper_verify::attack::Thin;
 use temper_verify::cascade::{Answer, Decision};
+use temper_verify::proof::{self, Header, Step};
 use temper_verify::verifier::Verifier;
-use temper_verify::{Arithmetic, Settings};
+use temper_verify::{Arithmetic, ProofVerdict, Settings};
 
 use crate::args;
 use crate::console::Signals;
@@ -38,15 +39,26 @@ impl Network {
         Ok(Self { path: path.to_owned(), verifier: Verifier::new(&onnx::read(path)?.computation) })
     }
 
-    /// The answer, and the question as it was read.
-    fn ask(&self, property: &Path, settings: &Settings, signals: &Signals) -> Result<(Decision, Query)> {
+    /// The answer, the question as it was read, and what proves the answer where that is asked for.
+    fn ask(
+        &self,
+        property: &Path,
+        settings: &Settings,
+        signals: &Signals,
+        keep: bool,
+    ) -> Result<(Decision, Query, Option<Vec<Step>>)> {
         let computation = self.verifier.computation();
         let query = vnnlib::read(property, computation.inputs(), computation.outputs())?;
         let arithmetic = arithmetic(&query, settings.arithmetic, property)?;
         // A network in single precision is given the nearest float for an input that is fixed at none.
         let settings = Settings { arithmetic, thin: Thin::Nearest, ..settings.clone() };
-        let decision = self.verifier.decide(&query.properties, &settings, &|| signals.seen_signal().is_some())?;
-        Ok((decision, query))
+        let stop = || signals.seen_signal().is_some();
+        let (decision, steps) = if keep {
+            self.verifier.decide_with_proof(&query.properties, &settings, &stop)?
+        } else {
+            (self.verifier.decide(&query.properties, &settings, &stop)?, None)
+        };
+        Ok((decision, query, steps))
     }
 }
 
@@ -93,7 +105,17 @@ fn counterexample(answer: &Answer, query: &Query) -> Option<String> {
 /// Answers one question.
 pub fn one(args: &args::Verify, network: &str, property: &Path, settings: &Settings, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_answer("stopping (once more to stop at once)")?;
-    let (decision, query) = Network::open(Path::new(network))?.ask(property, settings, &signals)?;
+    let keep = args.proof.is_some();
+    let (decision, query, steps) = Network::open(Path::new(network))?.ask(property, settings, &signals, keep)?;
+    if let (Some(path), Answer::Unsat) = (&args.proof, &decision.answer) {
+        match steps {
+            Some(steps) => {
+                let header = Header::new(decision.arithmetic, &bytes(Path::new(network))?, &bytes(property)?);
+                write_whole(path, proof::write(&header, &steps).as_bytes())?;
+            }
+            None => printer.warn("no proof was kept of this answer: only those by splitting the input are", None),
+        }
+    }
     let found = counterexample(&decision.answer, &query);
     if let Some(path) = &args.result {
         let text = format!("{}\n{}", word(&decision.answer), found.as_deref().unwrap_or_default());
@@ -108,6 +130,40 @@ pub fn one(args: &args::Verify, network: &str, property: &Path, settings: &Setti
         return Ok((128 + signal) as u8);
     }
     Ok(0)
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|cause| Problem::io("read proof", path, &cause))
+}
+
+/// Replays a stored proof.
+pub fn check(args: &args::VerifyCheck, printer: &Printer) -> Outcome {
+    let begun = Instant::now();
+    let [certificate, network, property] = [&args.certificate, &args.network, &args.property].map(|path| bytes(path));
+    let (certificate, network, property) = (certificate?, network?, property?);
+    let texts = std::str::from_utf8(&certificate).ok().zip(std::str::from_utf8(&property).ok());
+    let verdict = texts.map_or_else(
+        || ProofVerdict::Rejected("a proof or property that is no text".into()),
+        |(certificate, property)| temper_verify::check(certificate, &network, property),
+    );
+    let seconds = begun.elapsed().as_secs_f64();
+    let size = certificate.len();
+    let (accepted, result, text) = match &verdict {
+        ProofVerdict::Holds(of) => (
+            true,
+            json!({ "claim": of.arithmetic.name(), "boxes": of.boxes, "leaves": of.leaves,
+                "bound": of.bound.is_finite().then_some(of.bound) }),
+            format!("accepted: {}, {} leaves, {size} bytes, {seconds:.3} s", of.arithmetic.name(), of.leaves),
+        ),
+        ProofVerdict::Rejected(why) => (false, json!({ "why": why }), format!("rejected: {why}")),
+    };
+    if args.json {
+        let told = json!({ "accepted": accepted, "proof": result, "bytes": size, "seconds": seconds });
+        printer.data(serde_json::to_string_pretty(&told).expect("plain data"));
+    } else {
+        printer.data(text);
+    }
+    Ok(u8::from(!accepted))
 }
 
 fn tell(args: &args::Verify, network: &str, property: &Path, decision: &Decision, query: &Query, printer: &Printer) {
@@ -174,11 +230,11 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     }
     let signals = Signals::listen_and_answer("stopping: abandoning this instance (once more to stop at once)")?;
     let mut out = OpenOptions::new().append(true).open(&file).map_err(|cause| io(&file, cause))?;
-    let count =
-        |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((word.to_owned(), 1)),
-        };
+    let count = |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word)
+    {
+        Some((_, count)) => *count += 1,
+        None => counts.push((word.to_owned(), 1)),
+    };
     let mut counts = Vec::new();
     rows.iter().for_each(|word| count(word, &mut counts));
     let meter = Meter::begin(printer, "verify", (all.len() - done) as u64);
@@ -197,12 +253,12 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
             None => Network::open(&onnx).map(|opened| network = Some(opened)),
         };
         let answered =
-            answered.and_then(|()| network.as_ref().expect("it was opened").ask(&property, &settings, &signals));
+            answered.and_then(|()| network.as_ref().expect("it was opened").ask(&property, &settings, &signals, false));
         if signals.seen_signal().is_some() {
             break;
         }
         let word = match &answered {
-            Ok((decision, query)) => {
+            Ok((decision, query, _)) => {
                 if let Some(text) = counterexample(&decision.answer, query) {
                     write_whole(&folder.join(format!("{number}.counterexample")), text.as_bytes())?;
                 }
