@@ -57,13 +57,13 @@ pub enum Command {
     Eval(Eval),
     /// Let a run or a Hugging Face model write text.
     Sample(Sample),
-    /// Certify and attack every test image: standard, attacked and certified error, with a verdict for each image.
+    /// Certify and attack every test image: standard, robust and certified error, with a verdict for each image.
     ///
-    /// Certificates hold in exact arithmetic. The bounds are computed in f32, rounded to nearest, and nothing accounts for that rounding: where
-    /// weights or biases are large enough to swallow the radius, Temper can certify an image that has a misclassified neighbour in its box.
-    /// The misclassified images that the attack found are in counterexamples.npy, which NumPy reads as [N, C, H, W], f32 in [0, 1]; the
+    /// An attack and interval bounds see all images; what they leave open gets linear bounds, then branch and bound. Certificates hold for
+    /// the network over the real numbers, whatever is rounded (--arithmetic says otherwise).
+    /// The misclassified images that were found are in counterexamples.npy, which NumPy reads as [N, C, H, W], f32 in [0, 1]; the
     /// column `counterexample` of verdicts.csv gives the row.
-    Verify(Verify),
+    Verify(Box<Verify>),
     /// Show what intervals do in an image classifier, layer by layer: difference gains, states of ReLUs, widths.
     Inspect(Inspect),
     /// Show what a recipe does and costs before anything starts: values and their origins, phases, memory, disk, time.
