@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use temper::Network;
 use temper_base::files::write_whole;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
-use temper_formats::vnnlib::{Element, Query};
-use temper_formats::{instances, onnx, vnnlib, witness};
-use temper_verify::attack::Thin;
+use temper_formats::vnnlib::Query;
+use temper_formats::{instances, witness};
+use temper_verify::Settings;
 use temper_verify::cascade::{Answer, Decision};
-use temper_verify::verifier::Verifier;
-use temper_verify::{Arithmetic, Settings};
 
 use crate::args;
 use crate::console::Signals;
@@ -25,50 +24,6 @@ use crate::problems::Outcome;
 /// Whether the first argument names a network and not a run.
 pub fn is_network(name: &str) -> bool {
     name.ends_with(".onnx") || name.ends_with(".onnx.gz")
-}
-
-/// A network that is ready to be asked.
-struct Network {
-    path: PathBuf,
-    verifier: Verifier,
-}
-
-impl Network {
-    fn open(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), verifier: Verifier::new(&onnx::read(path)?.computation) })
-    }
-
-    /// The answer, and the question as it was read.
-    fn ask(&self, property: &Path, settings: &Settings, signals: &Signals) -> Result<(Decision, Query)> {
-        let computation = self.verifier.computation();
-        let query = vnnlib::read(property, computation.inputs(), computation.outputs())?;
-        let arithmetic = arithmetic(&query, settings.arithmetic, property)?;
-        // A network in single precision is given the nearest float for an input that is fixed at none.
-        let settings = Settings { arithmetic, thin: Thin::Nearest, ..settings.clone() };
-        let decision = self.verifier.decide(&query.properties, &settings, &|| signals.seen_signal().is_some())?;
-        Ok((decision, query))
-    }
-}
-
-/// The sense in which a proof has to hold: where the file speaks of floats, of floats.
-fn arithmetic(query: &Query, asked: Arithmetic, place: &Path) -> Result<Arithmetic> {
-    let element = query.variables.as_ref().map(|variables| variables[1].element);
-    match (element, asked) {
-        (Some(Element::Float64), _) => Err(Problem::input(
-            "verify",
-            place.display(),
-            "it speaks of execution in float64, for which Temper has no claim",
-        )
-        .hint("real and float32 can be verified")),
-        (Some(Element::Float32), Arithmetic::Real) => Err(Problem::input(
-            "verify",
-            place.display(),
-            "it speaks of execution in float32, for which plain arithmetic proves nothing",
-        )
-        .hint("leave --arithmetic out, or give float32")),
-        (Some(Element::Float32), _) => Ok(Arithmetic::Float32),
-        (Some(Element::Real) | None, asked) => Ok(asked),
-    }
 }
 
 /// The word of the competitions for an answer.
@@ -93,7 +48,8 @@ fn counterexample(answer: &Answer, query: &Query) -> Option<String> {
 /// Answers one question.
 pub fn one(args: &args::Verify, network: &str, property: &Path, settings: &Settings, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_answer("stopping (once more to stop at once)")?;
-    let (decision, query) = Network::open(Path::new(network))?.ask(property, settings, &signals)?;
+    let (decision, query) =
+        Network::open(Path::new(network))?.ask(property, settings, &|| signals.seen_signal().is_some())?;
     let found = counterexample(&decision.answer, &query);
     if let Some(path) = &args.result {
         let text = format!("{}\n{}", word(&decision.answer), found.as_deref().unwrap_or_default());
@@ -174,11 +130,11 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     }
     let signals = Signals::listen_and_answer("stopping: abandoning this instance (once more to stop at once)")?;
     let mut out = OpenOptions::new().append(true).open(&file).map_err(|cause| io(&file, cause))?;
-    let count =
-        |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((word.to_owned(), 1)),
-        };
+    let count = |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word)
+    {
+        Some((_, count)) => *count += 1,
+        None => counts.push((word.to_owned(), 1)),
+    };
     let mut counts = Vec::new();
     rows.iter().for_each(|word| count(word, &mut counts));
     let meter = Meter::begin(printer, "verify", (all.len() - done) as u64);
@@ -186,7 +142,7 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     for (number, instance) in all.iter().enumerate().skip(done) {
         let begun = Instant::now();
         let [onnx, property] = [&instance.network, &instance.property].map(|name| instances::locate(path, name));
-        if network.as_ref().is_none_or(|network| network.path != onnx) {
+        if network.as_ref().is_none_or(|network| network.path() != onnx) {
             network = None;
         }
         let own = Duration::from_secs_f64(instance.timeout);
@@ -196,8 +152,9 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
             Some(_) => Ok(()),
             None => Network::open(&onnx).map(|opened| network = Some(opened)),
         };
-        let answered =
-            answered.and_then(|()| network.as_ref().expect("it was opened").ask(&property, &settings, &signals));
+        let answered = answered.and_then(|()| {
+            network.as_ref().expect("it was opened").ask(&property, &settings, &|| signals.seen_signal().is_some())
+        });
         if signals.seen_signal().is_some() {
             break;
         }
