@@ -12,7 +12,6 @@ use temper_data::images::Images;
 use temper_formats::instances::{self, Instance};
 use temper_formats::{onnx, vnnlib};
 use temper_graph::{Network, Property};
-use temper_train::spec::Spec;
 use temper_verify::pixel_box;
 
 use crate::args::Export;
@@ -76,8 +75,11 @@ fn places(asked: Option<&str>, images: usize) -> Result<Vec<u32>> {
         Some((first, last)) => (number(first)?, number(last)?.saturating_add(1)),
         None => (0, number(text)?),
     };
-    if first >= end || end > images {
-        return Err(fail(format!("the set has {images} images, and these are none of them, or more")));
+    if end > images {
+        return Err(fail(format!("the set has {images} images")));
+    }
+    if first >= end {
+        return Err(fail("these are none".into()));
     }
     Ok((first as u32..end as u32).collect())
 }

@@ -172,11 +172,11 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     }
     let signals = Signals::listen_and_answer("stopping: abandoning this instance (once more to stop at once)")?;
     let mut out = OpenOptions::new().append(true).open(&file).map_err(|cause| io(&file, cause))?;
-    let mut count =
-        |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((word.to_owned(), 1)),
-        };
+    let count = |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word)
+    {
+        Some((_, count)) => *count += 1,
+        None => counts.push((word.to_owned(), 1)),
+    };
     let mut counts = Vec::new();
     rows.iter().for_each(|word| count(word, &mut counts));
     let meter = Meter::begin(printer, "verify", (all.len() - done) as u64);
