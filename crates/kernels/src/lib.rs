@@ -1,6 +1,6 @@
 //! The arithmetic of the hot operations of a training step, on plain slices: fused, threaded, forward and backward.
 //!
-//! One idea a file. Everything is `f32`, row-major and contiguous; shapes are checked by assertions, because a wrong
+//! One idea a file. Everything but [`double`] is `f32`, row-major and contiguous; shapes are checked by assertions, because a wrong
 //! shape is a defect of the caller and not an input of the user. Nothing here knows a tensor library. A function allocates
 //! and fills what it returns; the gradient of an elementwise operation replaces the one that it is given.
 //!
@@ -30,6 +30,7 @@ pub mod channel_moments;
 pub mod conv;
 pub mod cross_entropy;
 pub mod dense;
+pub mod double;
 pub mod embedding;
 mod extent;
 pub mod gelu;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`verdict`] | one verdict an image from bound and attack; counts and their order |
 //! | [`decide`](mod@decide) | a batch: who is attacked, what is kept |
+//! | [`engine`] | bounds: intervals, linear bounds, their optimisation; each in plain or sound arithmetic |
 //! | [`radius`] | the largest radius at which an image is certified; how the radii of a set are spread |
 //! | [`store`] | `verdicts.csv`, `radii.csv` and their questions, resumable |
 //! | [`stack`] | `counterexamples.npy` |
@@ -13,6 +14,7 @@
 
 pub mod cascade;
 pub mod decide;
+pub mod engine;
 pub mod radius;
 pub mod stack;
 pub mod store;
