@@ -22,7 +22,11 @@ const REMEDIES: &[(&str, &str, &str)] = &[
     ("input/record-run", "resume the run", "continue the run with `temper resume {run}`"),
     ("input/open-run", "training a recipe makes one", "`temper train RECIPE --out DIR` makes one"),
     ("input/open-run", "a run, or a Hugging Face", "a run of `temper train`, or a Hugging Face"),
-    ("input/open-run", "it can be verified and inspected", "`temper verify` and `temper inspect` look at such a run"),
+    (
+        "input/open-run",
+        "it can be verified and inspected",
+        "`temper verify` and `temper inspect` look at such a run, and `temper export --format onnx` exports it",
+    ),
     ("input/open-run", "it can be evaluated and sampled from", "`temper eval` and `temper sample` look at such a run"),
     ("input/resume", "resume: until ", "resume: --until "),
     ("input/resume", "a longer run.horizon", "a longer run.horizon: temper branch RUN RECIPE --out DIR"),

@@ -50,6 +50,11 @@ pub fn parse(text: &str, place: &str) -> Result<Vec<Instance>> {
     Ok(instances)
 }
 
+/// The text of a list.
+pub fn write(instances: &[Instance]) -> String {
+    instances.iter().map(|i| format!("{},{},{}\n", i.network, i.property, i.timeout)).collect()
+}
+
 /// Where a file of a list is: beside the list, and packed if only that is there.
 pub fn locate(list: &Path, name: &str) -> PathBuf {
     let path = list.parent().unwrap_or(Path::new("")).join(name.strip_prefix("./").unwrap_or(name));

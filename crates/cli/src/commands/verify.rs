@@ -4,6 +4,8 @@
 
 mod network;
 
+pub use network::is_network;
+
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -17,9 +19,10 @@ use temper_certify::{images, open};
 use temper_verify::attack::Thin;
 use temper_verify::shards::{self, Shard};
 use temper_verify::store::{self, Kind, StageSeconds, certified_radii, times};
-use temper_verify::{Arithmetic, AttackCertified, RadiusSummary, Settings, Stage, Store, Summary};
+use temper_verify::{Arithmetic, AttackCertified, RadiusSummary, Settings, Stage, Store, Summary, Verdict};
 
 use crate::args::{self, VerifyCommand, VerifyMerge};
+use crate::commands::export::onnx;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -47,6 +50,8 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         None => {}
     }
     let shard = shard(args)?;
+    // Nothing is verified for a folder that cannot be written.
+    args.handover.as_deref().map(onnx::require_new).transpose()?;
     let signals = Signals::listen_and_answer(
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
@@ -103,6 +108,17 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     }
     let seconds = meter.seconds();
     drop(meter);
+    if let Some(folder) = &args.handover {
+        let open = open_images(&verification.file.lines);
+        if open.is_empty() {
+            printer.say("no image is left open: nothing is handed over");
+        } else {
+            let limit = args.search.timeout.unwrap_or(TIMEOUT).as_secs_f64();
+            let network = opened.net.to_network();
+            onnx::write_set(folder, &network, "network", &test, &open, (eps, &written), limit)?;
+            printer.say(format_args!("{}: {} images left open", folder.join("instances.csv").display(), open.len()));
+        }
+    }
     let made = images - first;
     let rate = (made > 0).then(|| made as f64 / seconds);
     let told = Told { run: Some(run), asked: &asked, rate, json: args.json };
@@ -110,6 +126,16 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         Some(times) => tell_verdicts(&told, &verification.file, &times.total, printer),
         None => tell_radii(&told, &verification.file, printer),
     }
+}
+
+/// The numbers of the images that neither a certificate nor an attack decided.
+fn open_images(lines: &[String]) -> Vec<u32> {
+    let open = [Verdict::Unknown, Verdict::Timeout].map(Verdict::name);
+    let index = |line: &String| {
+        let fields: Vec<&str> = line.split(',').collect();
+        open.contains(fields.get(3)?).then(|| fields[0].parse().ok())?
+    };
+    lines.iter().filter_map(index).collect()
 }
 
 /// The verdicts of a verification under way, for its line of progress; nothing for radii.

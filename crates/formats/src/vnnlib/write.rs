@@ -54,8 +54,8 @@ fn body(property: &Property, x: &dyn Fn(usize) -> String, y: &dyn Fn(usize) -> S
         format!("(and {})", rows.iter().map(|r| row(r, y, newer)).collect::<Vec<_>>().join(" "))
     };
     match property.violations() {
-        // Nothing violates it: an output below -1 and above 1.
-        [] => _ = writeln!(text, "(assert (<= {0} -1.0))\n(assert (>= {0} 1.0))", y(0)),
+        // Nothing violates it: outputs that there are none of.
+        [] => _ = writeln!(text, "(assert (<= {} 0.0))\n(assert (>= {} 1.0))", y(0), y(0)),
         // Every output violates it.
         groups if groups.iter().any(Vec::is_empty) => {}
         [only] => only.iter().for_each(|r| _ = writeln!(text, "(assert {})", row(r, y, newer))),
