@@ -337,6 +337,7 @@ SEEDS = {
     "onnx": onnx(),
     "vnnlib": VNNLIB,
     "instances": [b"\x00onnx,vnnlib,timeout\n./a.onnx,b.vnnlib,116\na.onnx, c.vnnlib.gz, 0.5\n", b"\x01sat\n((X_0 0.5)\n(X_1 -1e-3)\n(Y_0 2))\n",
+                  b"\x02category,onnx,vnnlib,prepare_time,result,run_time\na,onnx/m.onnx,vnnlib/image_1-00aa11bb.vnnlib,0,unsat,0.5\n",
                   b"\x01 ( ( X_0 1 ) ( Y_0 nan ) )"],
     "tower_files": tower_files(),
     "begun": begun(),

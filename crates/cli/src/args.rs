@@ -256,6 +256,9 @@ pub struct Verify {
     /// and instances.csv.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["radius", "property", "instances"])]
     pub handover: Option<PathBuf>,
+    /// Of a run: besides, count what another verifier answered to a set of --handover (lines as the competitions write them).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["radius", "property", "instances"])]
+    pub import: Option<PathBuf>,
     /// The folder for the verdicts [default: verify/step-STEP-eps-EPS in the run, followed by every setting that differs from its default].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

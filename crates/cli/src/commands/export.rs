@@ -1,6 +1,7 @@
 //! `temper export RUN --out DIR`
 
-pub mod onnx;
+mod onnx;
+pub mod set;
 
 use std::fs;
 use std::path::Path;

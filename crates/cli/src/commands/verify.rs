@@ -2,11 +2,12 @@
 //!
 //! A signal is answered at once and abandons the image in work.
 
+mod import;
 mod network;
 
 pub use network::is_network;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use temper::SCHEMA;
@@ -19,10 +20,11 @@ use temper_certify::{images, open};
 use temper_verify::attack::Thin;
 use temper_verify::shards::{self, Shard};
 use temper_verify::store::{self, Kind, StageSeconds, certified_radii, times};
-use temper_verify::{Arithmetic, AttackCertified, RadiusSummary, Settings, Stage, Store, Summary, Verdict};
+use temper_verify::{Arithmetic, AttackCertified, RadiusSummary, Settings, Stage, Store, Summary};
 
 use crate::args::{self, VerifyCommand, VerifyMerge};
-use crate::commands::export::onnx;
+use crate::commands::export::set::{Set, require_new};
+use crate::commands::verify::import::{Imported, left_open};
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -51,7 +53,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     }
     let shard = shard(args)?;
     // Nothing is verified for a folder that cannot be written.
-    args.handover.as_deref().map(onnx::require_new).transpose()?;
+    args.handover.as_deref().map(require_new).transpose()?;
     let signals = Signals::listen_and_answer(
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
@@ -108,34 +110,26 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     }
     let seconds = meter.seconds();
     drop(meter);
+    let set = || Set::new(&opened.net.to_network(), &test, (eps, written.clone()));
     if let Some(folder) = &args.handover {
-        let open = open_images(&verification.file.lines);
+        let open = left_open(&verification.file.lines);
         if open.is_empty() {
             printer.say("no image is left open: nothing is handed over");
         } else {
             let limit = args.search.timeout.unwrap_or(TIMEOUT).as_secs_f64();
-            let network = opened.net.to_network();
-            onnx::write_set(folder, &network, "network", &test, &open, (eps, &written), limit)?;
+            set()?.write(folder, "network", &open, limit)?;
             printer.say(format_args!("{}: {} images left open", folder.join("instances.csv").display(), open.len()));
         }
     }
+    let import = |path: &PathBuf| Imported::read(path, &set()?, &verification.file.lines);
+    let imported = args.import.as_ref().map(import).transpose()?;
     let made = images - first;
     let rate = (made > 0).then(|| made as f64 / seconds);
-    let told = Told { run: Some(run), asked: &asked, rate, json: args.json };
+    let told = Told { run: Some(run), asked: &asked, rate, imported, json: args.json };
     match &verification.times {
         Some(times) => tell_verdicts(&told, &verification.file, &times.total, printer),
         None => tell_radii(&told, &verification.file, printer),
     }
-}
-
-/// The numbers of the images that neither a certificate nor an attack decided.
-fn open_images(lines: &[String]) -> Vec<u32> {
-    let open = [Verdict::Unknown, Verdict::Timeout].map(Verdict::name);
-    let index = |line: &String| {
-        let fields: Vec<&str> = line.split(',').collect();
-        open.contains(fields.get(3)?).then(|| fields[0].parse().ok())?
-    };
-    lines.iter().filter_map(index).collect()
 }
 
 /// The verdicts of a verification under way, for its line of progress; nothing for radii.
@@ -280,6 +274,8 @@ struct Told<'a> {
     asked: &'a Value,
     /// Images a second.
     rate: Option<f64>,
+    /// Answers of another verifier.
+    imported: Option<Imported>,
     json: bool,
 }
 
@@ -303,7 +299,12 @@ fn merge(args: &VerifyMerge, printer: &Printer) -> Outcome {
     for line in times::read(&args.out.join("times.csv")) {
         seconds.iter_mut().zip(line).for_each(|(sum, seconds)| *sum += seconds);
     }
-    tell_verdicts(&Told { run: None, asked: &asked, rate: None, json: args.json }, &file, &seconds, printer)
+    tell_verdicts(
+        &Told { run: None, asked: &asked, rate: None, imported: None, json: args.json },
+        &file,
+        &seconds,
+        printer,
+    )
 }
 
 fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Printer) -> Outcome {
@@ -316,7 +317,7 @@ fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Pr
             let value = json!({ "certified": count.certified, "attacked": count.attacked, "seconds": seconds });
             (stage.name().to_owned(), value)
         };
-        let result = json!({
+        let mut result = json!({
             "run": told.run, "question": asked, "images": summary.images,
             "standard_error": standard, "robust_error": robust, "certified_error": certified,
             "misclassified": summary.misclassified, "attacked": summary.attacked, "certified": summary.certified,
@@ -324,6 +325,9 @@ fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Pr
             "rounding": summary.rounding, "stages": stages.iter().map(stage).collect::<Map<String, Value>>(),
             "arithmetic": arithmetic.name(), "images_per_s": rate, "verdicts": file.path.display().to_string(),
         });
+        if let Some(imported) = &told.imported {
+            result["imported"] = imported.json();
+        }
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
     } else {
         let percent = |count: u64| 100.0 * count as f64 / summary.images.max(1) as f64;
@@ -348,6 +352,11 @@ fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Pr
             let count = summary.stages[stage as usize];
             let (name, seconds) = (stage.name(), seconds[stage as usize]);
             text += &format!("{name:7} {:>9} {:>9} {seconds:>9.1}\n", count.certified, count.attacked);
+        }
+        if let Some(Imported { certified, attacked, open }) = told.imported {
+            text += &format!(
+                "\nimported, of those left open and counted nowhere above: {certified} certified, {attacked} attacked, {open} open\n"
+            );
         }
         if summary.rounding > 0 {
             let counts = if arithmetic == Arithmetic::Real { "attack" } else { "certificate" };

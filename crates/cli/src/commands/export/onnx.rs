@@ -1,20 +1,13 @@
-//! `temper export RUN --format onnx --out FILE`: a classifier as ONNX, and what is to be verified of it as VNN-LIB: a set of instances as
-//! the competitions have them, for Temper or another verifier.
-
-use std::fs;
-use std::path::Path;
+//! `temper export RUN --format onnx --out FILE`: a classifier as ONNX, and what is to be verified of it.
 
 use temper::SCHEMA;
-use temper_base::files::{AtomicFile, write_whole};
+use temper_base::files::AtomicFile;
 use temper_base::{Problem, Result};
 use temper_certify::{images, open};
-use temper_data::images::Images;
-use temper_formats::instances::{self, Instance};
-use temper_formats::{onnx, vnnlib};
-use temper_graph::{Network, Property};
-use temper_verify::pixel_box;
+use temper_formats::onnx;
 
 use crate::args::Export;
+use crate::commands::export::set::{Set, require_new};
 use crate::commands::verify::radius;
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -56,7 +49,7 @@ pub fn run(args: &Export, printer: &Printer) -> Outcome {
     printer.say(format_args!("{}: ONNX, opset 13, of {} at step {}", args.out.display(), args.model, opened.step));
     if let Some((folder, test, indices, eps, seconds)) = set {
         let stem = args.out.file_stem().map_or("network".into(), |stem| stem.to_string_lossy());
-        write_set(folder, &network, &stem, &test, &indices, (eps.0, &eps.1), seconds)?;
+        Set::new(&network, &test, eps)?.write(folder, &stem, &indices, seconds)?;
         printer.say(format_args!("{}: {} instances", folder.join("instances.csv").display(), indices.len()));
     }
     Ok(0)
@@ -82,50 +75,4 @@ fn places(asked: Option<&str>, images: usize) -> Result<Vec<u32>> {
         return Err(fail("these are none".into()));
     }
     Ok((first as u32..end as u32).collect())
-}
-
-/// Refuses a folder with something in it.
-///
-/// # Errors
-/// If there is something in it, or it is no folder.
-pub fn require_new(folder: &Path) -> Result<()> {
-    match fs::read_dir(folder).map(|mut entries| entries.next().is_some()) {
-        Ok(false) => Ok(()),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Ok(true) => Err(Problem::input("write instances", folder.display(), "there is something in it")
-            .hint("give the name of a new folder")),
-        Err(cause) => Err(Problem::io("write instances", folder, &cause)),
-    }
-}
-
-/// Writes the network and, of each of these images, that no other class is within the radius, into a new folder: `onnx/NAME.onnx`,
-/// `vnnlib/image_N.vnnlib`, and last `instances.csv`, which names them with the seconds that each may take.
-///
-/// # Errors
-/// A folder with something in it, and files that cannot be written.
-pub fn write_set(
-    folder: &Path,
-    network: &Network,
-    name: &str,
-    test: &Images,
-    indices: &[u32],
-    (eps, written): (f64, &str),
-    seconds: f64,
-) -> Result<()> {
-    require_new(folder)?;
-    // A comma would end the field of the list.
-    let name = name.replace([',', '"', '['], "_");
-    let file = format!("onnx/{name}.onnx");
-    write_whole(&folder.join(&file), &onnx::write(network)?)?;
-    let mut list = Vec::new();
-    for index in indices {
-        let (pixels, labels) = test.batch(&[*index], None);
-        let label = labels[0] as usize;
-        let property = Property::robust(pixel_box(&pixels, eps), label, test.classes())?;
-        let about = format!("Image {index} of {}, class {label}: no other class within {written} of it.", test.name);
-        let path = format!("vnnlib/image_{index}.vnnlib");
-        write_whole(&folder.join(&path), vnnlib::write(&property, &about).as_bytes())?;
-        list.push(Instance { network: file.clone(), property: path, timeout: seconds });
-    }
-    write_whole(&folder.join("instances.csv"), instances::write(&list).as_bytes())
 }
