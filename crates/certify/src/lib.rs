@@ -27,6 +27,7 @@ pub mod layers;
 pub mod method;
 pub mod methods;
 pub mod network;
+pub mod network_verification;
 pub mod normalisation;
 pub mod open;
 pub mod plan;

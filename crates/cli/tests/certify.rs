@@ -595,6 +595,25 @@ fn networks_and_properties_leave_as_files_and_answers_come_back() {
     for (answer, verdict) in answers.iter().zip(&verdicts[3..]) {
         assert_eq!(answer[4] == "unsat", verdict[3] == "certified", "{answer:?} {verdict:?}");
     }
+    // So are those of its images, one by one; whatever normalises them is part of the file.
+    let ask = ["--data", "pictures", "--eps", "2/255", "--images", "10", "--max-domains", "9"];
+    let images = verify(&folder, "m.onnx", "images", &ask);
+    let alone = csv(&folder, "images/verdicts.csv");
+    assert_eq!((images["images"].as_u64(), alone.len()), (Some(10), 10));
+    for (image, verdict) in alone.iter().zip(&verdicts) {
+        assert_eq!(image[2], verdict[2], "the class of the image");
+        assert!(image[3] == verdict[3] || verdict[3] == "unknown" && image[3] != "error", "{image:?} {verdict:?}");
+    }
+    let lines = String::from_utf8(folder.read("images/verdicts.csv")).unwrap();
+    folder
+        .write("images/verdicts.csv", lines.lines().take(5).map(|line| format!("{line}\n")).collect::<String>() + "4,");
+    verify(&folder, "m.onnx", "images", &ask);
+    assert_eq!(String::from_utf8(folder.read("images/verdicts.csv")).unwrap(), lines);
+    let ask = [&["verify", "m.onnx", "--out", "images"][..], &ask].concat();
+    folder.fails(&[&ask[..], &["--mean", "0.5"]].concat(), 2, &["images", "mean", "hint: "]);
+    folder.fails(&[&ask[..], &["--std", "1,2"]].concat(), 2, &["--std 1,2", "hint: "]);
+    folder.fails(&["verify", "m.onnx", "--data", "pictures"], 2, &["--eps", "hint: "]);
+    folder.fails(&["verify", "base", "--data", "pictures", "--std", "2"], 2, &["base", "hint: "]);
     // Merged batch norms, and the network as it is shown.
     folder.ok(&["export", "base", "--format", "onnx", "--out", "folded.onnx", "--fold-batch-norm"]);
     let layers = |args: &[&str]| json(&folder.ok(&[&["inspect", "--json"], args].concat()));
