@@ -37,7 +37,8 @@ struct Group {
 
 impl Group {
     fn open(&self) -> bool {
-        !(self.bound > 0.0)
+        // A bound is never a NaN.
+        self.bound <= 0.0
     }
 
     fn raise(&mut self, bounds: &[f64]) {

@@ -594,7 +594,7 @@ impl<'a> Reader<'a> {
         }
         let [lower, within_lower] = lower;
         let [upper, within_upper] = upper;
-        let within = (lower != within_lower || upper != within_upper).then(|| [within_lower, within_upper]);
+        let within = (lower != within_lower || upper != within_upper).then_some([within_lower, within_upper]);
         Ok(Some(InputBox { lower, upper, within }))
     }
 }
