@@ -77,7 +77,7 @@ fn check(network: &Network) -> OnnxModel {
 #[test]
 fn a_written_network_is_read_with_the_same_bits() {
     for (name, normalised) in [("small", false), ("wide-resnet-8", true), ("resnext", true)] {
-        let network = network(by_name(name, Some(2), BatchNorm::Full, [3, 32, 32], 10).unwrap(), normalised);
+        let network = network(by_name(name, Some(2), BatchNorm::Full, [3, 16, 16], 10).unwrap(), normalised);
         check(&network);
         let model = check(&network.fold_batch_norms().unwrap());
         assert_eq!((model.opset, model.input_name.as_str(), model.output_shape), (13, "input", vec![1, 10]));
