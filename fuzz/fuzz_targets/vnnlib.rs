@@ -1,4 +1,4 @@
-//! VNN-LIB files of both versions: the box of what is read can be written and read back.
+//! VNN-LIB files of both versions: what is read can be written and read back, and the box is then no smaller.
 
 #![no_main]
 
@@ -10,6 +10,9 @@ fuzz_target!(|text: &str| {
     for property in query.properties.iter().take(4) {
         let again = parse(&write(property, "fuzz"), "written", 3, 2).expect("what was written is read");
         let [again] = again.properties.as_slice() else { panic!("{} boxes of one", again.properties.len()) };
-        assert_eq!((&again.input().lower, &again.input().upper), (&property.input().lower, &property.input().upper));
+        // Of numbers with many digits the reader keeps the first, and rounds outward.
+        let (read, first) = (again.input(), property.input());
+        assert!(read.lower.iter().zip(&first.lower).all(|(again, lower)| again <= lower), "a lower end was raised");
+        assert!(read.upper.iter().zip(&first.upper).all(|(again, upper)| again >= upper), "an upper end was lowered");
     }
 });
