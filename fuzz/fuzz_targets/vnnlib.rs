@@ -1,4 +1,4 @@
-//! VNN-LIB files of both versions: what is read can be written and read back, and the box is then no smaller.
+//! VNN-LIB files of both versions: what is read can be written and read back, and the box is then the same.
 
 #![no_main]
 
@@ -10,9 +10,7 @@ fuzz_target!(|text: &str| {
     for property in query.properties.iter().take(4) {
         let again = parse(&write(property, "fuzz"), "written", 3, 2).expect("what was written is read");
         let [again] = again.properties.as_slice() else { panic!("{} boxes of one", again.properties.len()) };
-        // Of numbers with many digits the reader keeps the first, and rounds outward.
         let (read, first) = (again.input(), property.input());
-        assert!(read.lower.iter().zip(&first.lower).all(|(again, lower)| again <= lower), "a lower end was raised");
-        assert!(read.upper.iter().zip(&first.upper).all(|(again, upper)| again >= upper), "an upper end was lowered");
+        assert_eq!((&read.lower, &read.upper), (&first.lower, &first.upper));
     }
 });

@@ -220,9 +220,15 @@ pub struct Verify {
     /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
     #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
     pub eps: Option<String>,
-    /// Images to verify instead of the run's test set: what data.images of a recipe takes.
+    /// Images to verify instead of the run's test set, or of a network: what data.images of a recipe takes.
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,
+    /// Of a network with --data: what it takes from pixels between 0 and 1, one number or one for each channel [default: 0].
+    #[arg(long, value_name = "MEAN,...", requires = "data", allow_hyphen_values = true)]
+    pub mean: Option<String>,
+    /// Of a network with --data: what it divides the rest by [default: 1].
+    #[arg(long, value_name = "STD,...", requires = "data", allow_hyphen_values = true)]
+    pub std: Option<String>,
     /// Verify only the first N images.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,

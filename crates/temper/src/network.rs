@@ -1,6 +1,7 @@
 //! Properties of networks in files: ONNX and VNN-LIB to an answer.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use temper_base::{Problem, Result};
 use temper_formats::vnnlib::{Element, Query};
@@ -42,11 +43,13 @@ impl Network {
         settings: &Settings,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<(Decision, Query)> {
+        let begun = Instant::now();
         let computation = self.verifier.computation();
         let query = vnnlib::read(property, computation.inputs(), computation.outputs())?;
         let arithmetic = arithmetic(&query, settings.arithmetic, property)?;
         // A network in single precision is given the nearest float for an input that is fixed at none.
-        let settings = Settings { arithmetic, thin: Thin::Nearest, ..settings.clone() };
+        let timeout = settings.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+        let settings = Settings { arithmetic, timeout, thin: Thin::Nearest, ..settings.clone() };
         let decision = self.verifier.decide(&query.properties, &settings, stop)?;
         Ok((decision, query))
     }

@@ -2,6 +2,7 @@
 //!
 //! A signal is answered at once and abandons the image in work.
 
+mod images;
 mod import;
 mod network;
 
@@ -15,8 +16,9 @@ use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_bounds::attack::Attack;
 use temper_bounds::verdict::Question;
+use temper_certify::images::judged_images;
+use temper_certify::open;
 use temper_certify::verification::{Asked, RESTARTS, STEPS, TIMEOUT, Verification};
-use temper_certify::{images, open};
 use temper_verify::attack::Thin;
 use temper_verify::shards::{self, Shard};
 use temper_verify::store::{self, Kind, StageSeconds, certified_radii, times};
@@ -46,8 +48,16 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
             return Err(Problem::input("verify", format!("{run} {}", property.display()), why).into());
         }
         None if network::is_network(run) => {
-            let why = "a network alone says not what is to be verified of it";
-            return Err(Problem::input("verify", run, why).hint("give a property (FILE.vnnlib) behind it").into());
+            let Some(data) = &args.data else {
+                let why = "a network alone says not what is to be verified of it";
+                let hint = "give a property (FILE.vnnlib) behind it, or images (--data) and a radius (--eps)";
+                return Err(Problem::input("verify", run, why).hint(hint).into());
+            };
+            return images::verify(args, run, data, settings, printer);
+        }
+        None if args.mean.is_some() || args.std.is_some() => {
+            let why = "a run says itself how its pixels are normalised";
+            return Err(Problem::input("verify", format!("{run} --mean --std"), why).hint("leave them out").into());
         }
         None => {}
     }
@@ -59,7 +69,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     )?;
     let device = temper::device();
     let opened = open::open(run, &SCHEMA, &device)?;
-    let test = images::judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
+    let test = judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(run))?;
     if let Some(asked) = args.images.filter(|asked| *asked as usize > test.len()) {
         let why = format!("--images {asked}: the set has {} images; Temper verifies those", test.len());
@@ -333,7 +343,9 @@ fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Pr
         let percent = |count: u64| 100.0 * count as f64 / summary.images.max(1) as f64;
         let mut text =
             format!("{} images of {}, eps {}\n\n", summary.images, asked["data"].as_str().unwrap_or(""), asked["eps"]);
-        let attacked = if stages.contains(&Stage::Attack) { "targeted and gradient-free" } else { "not attacked" };
+        // The attack on a network of a file is that of properties.
+        let how = if asked.get("network_sha256").is_some() { "by gradients" } else { "targeted and gradient-free" };
+        let attacked = if stages.contains(&Stage::Attack) { how } else { "not attacked" };
         text += &format!("standard error   {standard:6.2} %\n");
         text += &format!("robust error     {robust:6.2} % ({attacked})\n");
         text += &format!("certified error  {certified:6.2} %\n\n");

@@ -48,8 +48,15 @@ fn counterexample(answer: &Answer, query: &Query) -> Option<String> {
 /// Answers one question.
 pub fn one(args: &args::Verify, network: &str, property: &Path, settings: &Settings, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_answer("stopping (once more to stop at once)")?;
-    let (decision, query) =
-        Network::open(Path::new(network))?.ask(property, settings, &|| signals.seen_signal().is_some())?;
+    let begun = Instant::now();
+    let answered = Network::open(Path::new(network)).and_then(|network| {
+        let timeout = settings.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+        network.ask(property, &Settings { timeout, ..settings.clone() }, &|| signals.seen_signal().is_some())
+    });
+    if let (Some(path), Err(_)) = (&args.result, &answered) {
+        write_whole(path, b"error\n")?;
+    }
+    let (decision, query) = answered?;
     let found = counterexample(&decision.answer, &query);
     if let Some(path) = &args.result {
         let text = format!("{}\n{}", word(&decision.answer), found.as_deref().unwrap_or_default());
@@ -146,13 +153,13 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
             network = None;
         }
         let own = Duration::from_secs_f64(instance.timeout);
-        let timeout = Some(args.search.timeout.map_or(own, |most| most.min(own)));
-        let settings = Settings { timeout, ..settings.clone() };
+        let limit = args.search.timeout.map_or(own, |most| most.min(own));
         let answered = match &network {
             Some(_) => Ok(()),
             None => Network::open(&onnx).map(|opened| network = Some(opened)),
         };
         let answered = answered.and_then(|()| {
+            let settings = Settings { timeout: Some(limit.saturating_sub(begun.elapsed())), ..settings.clone() };
             network.as_ref().expect("it was opened").ask(&property, &settings, &|| signals.seen_signal().is_some())
         });
         if signals.seen_signal().is_some() {
