@@ -266,6 +266,24 @@ def certificate():
     return [b"\x00" + steps(0), b"\x00" + steps(3), b"\x01" + (folder / "0.onnx").read_bytes(), b"\x02" + (folder / "0.vnnlib").read_bytes()]
 
 
+def onnx():
+    folder = HERE.parent / "golden" / "onnx"
+    small = [path for path in sorted(folder.glob("*.onnx")) if path.stat().st_size < 600]
+    return [path.read_bytes() for path in small[:: max(1, len(small) // 24)]]
+
+
+VNNLIB = [
+    b"; a box\n(declare-const X_0 Real)(declare-const X_1 Real)(declare-const X_2 Real)\n(declare-const Y_0 Real)(declare-const Y_1 Real)\n"
+    b"(assert (>= X_0 -0.1))(assert (<= X_0 1e-3))(assert (<= X_1 2))(assert (>= X_1 2))(assert (<= 0 X_2))(assert (<= X_2 .5))\n"
+    b"(assert (or (and (<= Y_0 Y_1)) (and (>= Y_0 3.0) (<= Y_1 -4))))\n",
+    b"(declare-const X_0 Real)(declare-const X_1 Real)(declare-const X_2 Real)(declare-const Y_0 Real)(declare-const Y_1 Real)\n"
+    b"(assert (or (and (>= X_0 0)(<= X_0 1)(>= X_1 0)(<= X_1 1)(>= X_2 0)(<= X_2 1)(<= Y_0 0))\n"
+    b"(and (>= X_0 2)(<= X_0 3)(>= X_1 0)(<= X_1 1)(>= X_2 0)(<= X_2 1)(<= (+ (* 2.0 Y_0) (* -1 Y_1)) 5))))\n",
+    b"(vnnlib-version <2.0>)\n(declare-network f\n (declare-input X float32 [1, 3])\n (declare-output Y float32 [1, 2])\n)\n"
+    b"(assert (and (>= X[0,0] 0.1) (<= X[0,0] 0.2) (>= X[0,1] 0) (<= X[0,1] 1) (== X[0,2] 0.5)))\n(assert (< Y[0,0] Y[0,1]))\n",
+]
+
+
 def tower_files():
     source = {"name": "law", "path": "data/law/train.tokens", "weight": 1.0}
     stream = {"seed": 1, "seq_len": 64, "sources": [source], "replay": None}
@@ -316,6 +334,11 @@ SEEDS = {
     "model_directory": model(),
     "answers": answers(),
     "certificate": certificate(),
+    "onnx": onnx(),
+    "vnnlib": VNNLIB,
+    "instances": [b"\x00onnx,vnnlib,timeout\n./a.onnx,b.vnnlib,116\na.onnx, c.vnnlib.gz, 0.5\n", b"\x01sat\n((X_0 0.5)\n(X_1 -1e-3)\n(Y_0 2))\n",
+                  b"\x02category,onnx,vnnlib,prepare_time,result,run_time\na,onnx/m.onnx,vnnlib/image_1-00aa11bb.vnnlib,0,unsat,0.5\n",
+                  b"\x01 ( ( X_0 1 ) ( Y_0 nan ) )"],
     "tower_files": tower_files(),
     "begun": begun(),
     "lists": lists(),

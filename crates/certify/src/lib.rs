@@ -14,6 +14,7 @@
 //! | [`start`] | what it adds to the starts of a run: images, network, first weights, radius |
 //! | [`plan`] | what a recipe does and costs |
 //! | [`verification`] | verdicts and radii of a run, image by image into a folder |
+//! | [`network_verification`] | verdicts of images against a network of a file, likewise |
 //! | [`open`], [`layers`] | a network to look at, and what the intervals do in each of its layers |
 
 #![warn(clippy::missing_errors_doc)]
@@ -27,6 +28,7 @@ pub mod layers;
 pub mod method;
 pub mod methods;
 pub mod network;
+pub mod network_verification;
 pub mod normalisation;
 pub mod open;
 pub mod plan;

@@ -26,7 +26,7 @@ use crate::open::Opened;
 const ATTACK: &str = "autopgd and squares, 2";
 
 /// The version of bounds and search.
-const BOUNDS: &str = "interval bounds in f64, 1";
+pub(crate) const BOUNDS: &str = "interval bounds in f64, 1";
 
 /// Steps of the attack, unless something else is asked for.
 pub const STEPS: u64 = 200;
@@ -277,10 +277,10 @@ impl<'a> Verification<'a> {
 }
 
 /// The names of an image; its file's is empty for sets that are one file.
-fn names(test: &Images, label: u32, index: u64) -> Names<'_> {
+pub(crate) fn names(test: &Images, label: u32, index: u64) -> Names<'_> {
     Names { class: class(test, label), predicted: "", file: test.file_name(index as usize).unwrap_or_default() }
 }
 
-fn class(test: &Images, label: u32) -> &str {
+pub(crate) fn class(test: &Images, label: u32) -> &str {
     test.class_names.get(label as usize).map_or("", String::as_str)
 }

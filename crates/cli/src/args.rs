@@ -57,13 +57,13 @@ pub enum Command {
     Eval(Eval),
     /// Let a run or a Hugging Face model write text.
     Sample(Sample),
-    /// Certify and attack every test image: standard, attacked and certified error, with a verdict for each image.
+    /// Certify and attack every test image: standard, robust and certified error, with a verdict for each image.
     ///
-    /// Certificates hold in exact arithmetic. The bounds are computed in f32, rounded to nearest, and nothing accounts for that rounding: where
-    /// weights or biases are large enough to swallow the radius, Temper can certify an image that has a misclassified neighbour in its box.
-    /// The misclassified images that the attack found are in counterexamples.npy, which NumPy reads as [N, C, H, W], f32 in [0, 1]; the
+    /// An attack and interval bounds see all images; what they leave open gets linear bounds, then branch and bound. Certificates hold for
+    /// the network over the real numbers, whatever is rounded (--arithmetic says otherwise).
+    /// The misclassified images that were found are in counterexamples.npy, which NumPy reads as [N, C, H, W], f32 in [0, 1]; the
     /// column `counterexample` of verdicts.csv gives the row.
-    Verify(Verify),
+    Verify(Box<Verify>),
     /// Show what intervals do in an image classifier, layer by layer: difference gains, states of ReLUs, widths.
     Inspect(Inspect),
     /// Show what a recipe does and costs before anything starts: values and their origins, phases, memory, disk, time.
@@ -223,9 +223,15 @@ pub struct Verify {
     /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
     #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
     pub eps: Option<String>,
-    /// Images to verify instead of the run's test set: what data.images of a recipe takes.
+    /// Images to verify instead of the run's test set, or of a network: what data.images of a recipe takes.
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,
+    /// Of a network with --data: what it takes from pixels between 0 and 1, one number or one for each channel [default: 0].
+    #[arg(long, value_name = "MEAN,...", requires = "data", allow_hyphen_values = true)]
+    pub mean: Option<String>,
+    /// Of a network with --data: what it divides the rest by [default: 1].
+    #[arg(long, value_name = "STD,...", requires = "data", allow_hyphen_values = true)]
+    pub std: Option<String>,
     /// Verify only the first N images.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
@@ -255,6 +261,13 @@ pub struct Verify {
     /// Images in one pass of bounds and attack. A kill loses at most these passes, and of verdicts at most the one in work.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub batch: u64,
+    /// Of a run: write every image left open into a new folder, for another verifier: the network as ONNX, a property (VNN-LIB) an image,
+    /// and instances.csv.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["radius", "property", "instances"])]
+    pub handover: Option<PathBuf>,
+    /// Of a run: besides, count what another verifier answered to a set of --handover (lines as the competitions write them).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["radius", "property", "instances"])]
+    pub import: Option<PathBuf>,
     /// The folder for the verdicts [default: verify/step-STEP-eps-EPS in the run, followed by every setting that differs from its default].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -345,8 +358,12 @@ fn bytes(text: &str) -> Result<u64, String> {
 /// `temper inspect`.
 #[derive(Args, Debug)]
 pub struct Inspect {
-    /// A run of certified training (DIR, DIR@STEP, DIR@best), or a recipe, whose untrained network is shown.
+    /// A run of certified training (DIR, DIR@STEP, DIR@best), a recipe, whose untrained network is shown, or a network (FILE.onnx).
+    #[arg(value_name = "RUN|RECIPE|NETWORK")]
     pub run: String,
+    /// Of a network: show it over the box of this property (VNN-LIB), instead of over inputs from 0 to 1.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub property: Option<PathBuf>,
     /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
     #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
     pub eps: Option<String>,
@@ -628,12 +645,42 @@ pub enum BadLines {
 pub struct Export {
     /// A run (DIR, DIR@STEP, DIR@best) or a Hugging Face GPT-NeoX directory.
     pub model: String,
-    /// The directory to write; must be new or empty.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// The directory to write, which must be new or empty; of ONNX, the new file.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub out: PathBuf,
-    /// How to store the weights [default: as they are stored, f32 for a run].
+    /// What to write: a language model as a Hugging Face directory, an image classifier as ONNX.
+    #[arg(long, value_enum, default_value = "hugging-face")]
+    pub format: Format,
+    /// How to store the weights of a language model [default: as they are stored, f32 for a run].
     #[arg(long, value_enum)]
     pub dtype: Option<Dtype>,
+    /// With ONNX: merge batch norms into the layers before them.
+    #[arg(long)]
+    pub fold_batch_norm: bool,
+    /// With ONNX: besides, write a set for verifiers here, with the network, a property (VNN-LIB) for each test image, and instances.csv.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub vnnlib: Option<PathBuf>,
+    /// With --vnnlib: the first N images, or those from FIRST to LAST, counted from 0 [default: all].
+    #[arg(long, value_name = "N|FIRST..LAST", requires = "vnnlib")]
+    pub images: Option<String>,
+    /// With --vnnlib: radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
+    #[arg(long, value_name = "EPS", allow_hyphen_values = true, requires = "vnnlib")]
+    pub eps: Option<String>,
+    /// With --vnnlib: images instead of the run's test set, as data.images of a recipe takes them.
+    #[arg(long, value_name = "PATH", requires = "vnnlib")]
+    pub data: Option<String>,
+    /// With --vnnlib: the time that instances.csv gives each [default: 60].
+    #[arg(long, value_name = "SECONDS", value_parser = duration, allow_hyphen_values = true, requires = "vnnlib")]
+    pub timeout: Option<Duration>,
+}
+
+/// What is exported.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A directory that transformers reads.
+    HuggingFace,
+    /// A file that runtimes and verifiers read.
+    Onnx,
 }
 
 /// How weights are stored.

@@ -27,7 +27,10 @@ const CRATES: [(&str, &[&str]); 19] = [
         "certify",
         &["base", "schedule", "record", "recipe", "data", "graph", "ops", "model", "verify", "bounds", "train"],
     ),
-    ("temper", &["base", "schedule", "record", "recipe", "data", "train", "lm", "certify"]),
+    (
+        "temper",
+        &["base", "schedule", "record", "recipe", "data", "graph", "formats", "verify", "train", "lm", "certify"],
+    ),
     ("sweep", &["base", "schedule", "record", "recipe", "data", "report", "model", "train", "lm", "certify", "temper"]),
     (
         "cli",

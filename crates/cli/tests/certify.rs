@@ -581,6 +581,96 @@ fn image_files_that_are_damaged_or_changed() {
 }
 
 #[test]
+fn networks_and_properties_leave_as_files_and_answers_come_back() {
+    let folder = with_base();
+    let export = ["export", "base", "--format", "onnx", "--vnnlib", "set", "--eps", "2/255", "--images", "3..9"];
+    folder.ok(&[&export[..], &["--out", "m.onnx"]].concat());
+    assert_eq!(fs::read_dir(folder.path("set/vnnlib")).unwrap().count(), 7);
+    // The verdicts of the run and of its files do not contradict each other; all stages certify what intervals do.
+    folder.ok(&["verify", "--instances", "set/instances.csv", "--out", "answers"]);
+    let run = verify(&folder, "base", "verdicts", &[&ATTACK[..], &["--eps", "2/255", "--images", "10"]].concat());
+    assert_eq!(run["imported"], Value::Null);
+    let answers = csv(&folder, "answers/results.csv");
+    let verdicts = csv(&folder, "verdicts/verdicts.csv");
+    for (answer, verdict) in answers.iter().zip(&verdicts[3..]) {
+        let allowed: &[&str] = match verdict[3].as_str() {
+            "certified" => &["unsat"],
+            "unknown" => &["unsat", "sat", "unknown", "timeout"],
+            _ => &["sat"],
+        };
+        assert!(allowed.contains(&answer[4].as_str()), "{answer:?} {verdict:?}");
+    }
+    // So are those of its images, one by one; whatever normalises them is part of the file.
+    let ask = ["--data", "builtin:fashion", "--eps", "2/255", "--images", "10", "--max-domains", "9"];
+    let images = verify(&folder, "m.onnx", "images", &ask);
+    let alone = csv(&folder, "images/verdicts.csv");
+    assert_eq!((images["images"].as_u64(), alone.len()), (Some(10), 10));
+    for (image, verdict) in alone.iter().zip(&verdicts) {
+        assert_eq!(image[2], verdict[2], "the class of the image");
+        assert!(image[3] == verdict[3] || verdict[3] == "unknown" && image[3] != "error", "{image:?} {verdict:?}");
+    }
+    let lines = String::from_utf8(folder.read("images/verdicts.csv")).unwrap();
+    folder
+        .write("images/verdicts.csv", lines.lines().take(5).map(|line| format!("{line}\n")).collect::<String>() + "4,");
+    verify(&folder, "m.onnx", "images", &ask);
+    assert_eq!(String::from_utf8(folder.read("images/verdicts.csv")).unwrap(), lines);
+    let ask = [&["verify", "m.onnx", "--out", "images"][..], &ask].concat();
+    folder.fails(&[&ask[..], &["--mean", "0.5"]].concat(), 2, &["images", "mean", "hint: "]);
+    folder.fails(&[&ask[..], &["--std", "1,2"]].concat(), 2, &["--std 1,2", "hint: "]);
+    folder.fails(&["verify", "m.onnx", "--data", "builtin:fashion"], 2, &["--eps", "hint: "]);
+    folder.fails(&["verify", "base", "--data", "builtin:fashion", "--std", "2"], 2, &["base", "hint: "]);
+    // Merged batch norms, and the network as it is shown.
+    folder.ok(&["export", "base", "--format", "onnx", "--out", "folded.onnx", "--fold-batch-norm"]);
+    let layers = |args: &[&str]| json(&folder.ok(&[&["inspect", "--json"], args].concat()));
+    let shown = layers(&["folded.onnx", "--property", answers[0][2].replace("vnnlib/", "set/vnnlib/").as_str()]);
+    assert_eq!(shown["layers"].as_array().unwrap().len(), 7);
+    assert_eq!(shown["layers"][1]["operation"], "relu");
+    let [intervals, linear] =
+        ["intervals", "linear_bounds"].map(|by| shown["layers"][5][format!("unstable_by_{by}")].as_u64().unwrap());
+    assert!(linear <= intervals);
+    assert_eq!(layers(&["m.onnx"])["box"], "inputs from 0 to 1");
+
+    // What intervals leave open, and the answers of another verifier to it.
+    let ask = [&["--eps", "2/255", "--stages", "ibp", "--images", "30"][..]].concat();
+    let before = verify(&folder, "base", "open", &[&ask[..], &["--handover", "over"]].concat());
+    let open = before["unknown"].as_u64().unwrap();
+    let list = String::from_utf8(folder.read("over/instances.csv")).unwrap();
+    assert!(open > 1 && list.lines().count() as u64 == open);
+    let answered = |i: usize, line: &str| {
+        let answer = ["unsat", "sat", "timeout"][i.min(2)];
+        format!("set,{},0,{answer},1.0\n", line.rsplit_once(',').unwrap().0)
+    };
+    let results: String = list.lines().enumerate().map(|(i, line)| answered(i, line)).collect();
+    folder.write("results.csv", &results);
+    let after = verify(&folder, "base", "open", &[&ask[..], &["--import", "results.csv"]].concat());
+    let imported = serde_json::json!({ "certified": 1, "attacked": 1, "open": open - 2 });
+    assert_eq!((&after["imported"], &after["unknown"]), (&imported, &before["unknown"]));
+
+    // Answers to another question, a contradiction, folders and files in the way, options without use.
+    let fails = |args: &[&str], says: &[&str]| drop(folder.fails(args, 2, says));
+    let other = ["verify", "base", "--eps", "1/255", "--stages", "ibp", "--images", "30", "--import", "results.csv"];
+    fails(&other, &["results.csv", "no answer to a question about this network", "hint: "]);
+    let mut both = answers.iter().zip(&verdicts[3..]);
+    let (certified, _) = both.find(|(_, verdict)| verdict[3] == "certified").expect("one is certified");
+    folder.write("wrong.csv", format!("set,onnx,{},0,sat,1\n", certified[2]));
+    let again = [&["verify", "base", "--out", "verdicts", "--eps", "2/255", "--images", "10"][..], &ATTACK].concat();
+    fails(&[&again[..], &["--import", "wrong.csv"]].concat(), &["wrong.csv", "contradicts the verdict certified"]);
+    folder.write("none.csv", "set,onnx,property,0,sat,1\nset,onnx,property,0,perhaps,1\n");
+    fails(&[&again[..], &["--import", "none.csv"]].concat(), &["none.csv, line 2", "perhaps"]);
+    fails(&["verify", "base", "--handover", "set"], &["set", "something in it", "hint: "]);
+    fails(&["export", "base", "--format", "onnx", "--out", "m.onnx"], &["m.onnx", "already", "hint: "]);
+    let range = |images| [&export[..8], &["--images", images, "--out", "new.onnx"]].concat();
+    for (images, why) in [("50..60", "60 images"), ("9..3", "none"), ("x", "no number")] {
+        let args: Vec<&str> = range(images).into_iter().map(|arg| if arg == "set" { "new" } else { arg }).collect();
+        fails(&args, &["--images", why, "hint: "]);
+    }
+    fails(&["export", "base", "--out", "x", "--fold-batch-norm"], &["--fold-batch-norm", "--format onnx"]);
+    assert!(!folder.path("new.onnx").exists() && !folder.path("new").exists());
+    fails(&["inspect", "m.onnx", "--eps", "0.1"], &["--eps", "hint: "]);
+    fails(&["inspect", "base", "--property", "p.vnnlib"], &["p.vnnlib", "hint: "]);
+}
+
+#[test]
 fn runs_of_the_other_task() {
     let folder = Folder::new();
     folder.ok(&["train", "tiny.toml", "--out", "lm", "--max-steps", "1"]);

@@ -1,4 +1,5 @@
-//! Lists of instances: `instances.csv`, one a line, `network,property,seconds`.
+//! Lists of instances: `instances.csv`, one a line, `network,property,seconds`; and lists of answers to them, as the competitions write
+//! them: `category,network,property,seconds to prepare,answer,seconds`.
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,55 @@ pub fn parse(text: &str, place: &str) -> Result<Vec<Instance>> {
         return Err(Problem::input("read instances", place, "it has no instance"));
     }
     Ok(instances)
+}
+
+/// The text of a list.
+pub fn write(instances: &[Instance]) -> String {
+    instances.iter().map(|i| format!("{},{},{}\n", i.network, i.property, i.timeout)).collect()
+}
+
+/// What a verifier says of a property.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing violates it.
+    Unsat,
+    /// Something does.
+    Sat,
+    /// Nothing: it was not decided, not in time, or not understood.
+    Open,
+}
+
+/// Reads the properties of a list of answers, and the answers.
+///
+/// # Errors
+/// A file that cannot be read, or a line that is no answer.
+pub fn read_results(path: &Path) -> Result<Vec<(String, Claim)>> {
+    let text = std::fs::read_to_string(path).map_err(|cause| Problem::io("read results", path, &cause))?;
+    parse_results(&text, &path.display().to_string())
+}
+
+/// The same of a text; `place` says where it is from.
+///
+/// # Errors
+/// As [`read_results`].
+pub fn parse_results(text: &str, place: &str) -> Result<Vec<(String, Claim)>> {
+    let mut results = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let fail = |why: &str| Err(Problem::input("read results", format!("{place}, line {}", number + 1), why));
+        let [_, _, property, _, answer, ..] = fields[..] else {
+            return fail("it is not \"category,network,property,seconds to prepare,answer,seconds\"");
+        };
+        let claim = match answer {
+            "unsat" | "holds" | "verified" => Claim::Unsat,
+            "sat" | "violated" | "falsified" => Claim::Sat,
+            "unknown" | "timeout" | "error" | "no_result_in_file" => Claim::Open,
+            _ if number == 0 => continue, // The header.
+            _ => return fail(&format!("{answer:?} is no answer: sat, unsat, unknown, timeout or error")),
+        };
+        results.push((property.to_owned(), claim));
+    }
+    Ok(results)
 }
 
 /// Where a file of a list is: beside the list, and packed if only that is there.

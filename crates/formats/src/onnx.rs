@@ -1,15 +1,18 @@
-//! ONNX: a file into a [`Computation`]. The wire format is read by a few lines of our own; what is not understood is refused by the name
+//! ONNX: a file into a [`Computation`], and a [`Network`](temper_graph::Network) into a file. The wire format is read by a few lines of our own; what is not understood is refused by the name
 //! of its operation and node, and never skipped.
 
 mod model;
 mod reader;
 mod tensor;
 pub mod wire;
+mod writer;
 
 use std::path::Path;
 
 use temper_base::{Problem, Result};
 use temper_graph::Computation;
+
+pub use writer::write;
 
 /// A network that was read.
 #[derive(Debug, Clone, PartialEq)]

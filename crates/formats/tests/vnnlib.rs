@@ -1,7 +1,8 @@
 //! VNN-LIB: every form that occurs is compiled into what it means; everything else is one clear error.
 
-use temper_formats::vnnlib::{Element, parse, write, write_version_2};
+use temper_formats::vnnlib::{Element, Variable, parse, write, write_version_2};
 use temper_formats::{instances, witness};
+use temper_graph::{InputBox, LinearConstraint, Property};
 
 fn declared(inputs: usize, outputs: usize) -> String {
     let names = (0..inputs).map(|i| format!("X_{i}")).chain((0..outputs).map(|i| format!("Y_{i}")));
@@ -78,6 +79,43 @@ fn version_2() {
 }
 
 #[test]
+fn ends_are_rounded_to_the_safe_side() {
+    // An end that does not belong to the set is covered by a proof, and no counterexample.
+    let query = read("(assert (< X_0 0.5)) (assert (> X_0 0.25)) (assert (<= Y_0 0.0))");
+    let input = query.properties[0].input();
+    assert_eq!((input.lower[0], input.upper[0]), (0.25, 0.5));
+    assert!(input.contains(&[0.3, 0.0]) && !input.contains(&[0.25, 0.0]) && !input.contains(&[0.5, 0.0]));
+    // A third is no double, and neither is 0.07 / 0.7 by doubles what it is by decimals.
+    let head = "(vnnlib-version <2.0>)\n(declare-network f (declare-input X real [2]) (declare-output Y real [1]))\n";
+    let text =
+        "(assert (and (<= (* 3.0 X[0]) 1.0) (>= (* -0.7 X[0]) -0.07) (>= X[0] 0.0) (<= X[1] 0.1) (>= X[1] 0.1)))";
+    let read = |head: &str| parse(&format!("{head}{text}(assert (<= Y[0] 0.1))"), "p", 2, 1).unwrap();
+    let query = read(head);
+    let input = query.properties[0].input();
+    assert!(input.upper[0] > 0.1 && input.upper[0] < 0.1 + 1e-15 && input.certain()[1][0] < 0.1);
+    // Next to a variable in single precision a number may stand for the float that it is nearest to.
+    let near = f64::from(0.1f32);
+    assert!(input.upper[1] < near && query.properties[0].violations()[0][0].bound < near);
+    let query = read(&head.replace("real", "float32"));
+    let input = query.properties[0].input();
+    assert!(input.upper[1] == near && input.lower[1] < 0.1 && query.properties[0].violations()[0][0].bound == near);
+}
+
+#[test]
+fn properties_that_nothing_or_everything_violates() {
+    let input = InputBox::exact(vec![0.0, 0.5], vec![1.0, 0.5]);
+    let row = LinearConstraint::at_most(vec![(0, 1.0)], 5.0);
+    for (violations, violated) in [(vec![], false), (vec![vec![]], true), (vec![vec![row], vec![]], true)] {
+        let property = Property::new(input.clone(), violations, 1).unwrap();
+        for text in [write(&property, ""), write_version_2(&property, "", &[2], &[1])] {
+            let again = parse(&text, "again", 2, 1).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
+            let by = |y: f64| again.properties.iter().any(|property| property.violated_by(&[y]));
+            assert!([-9.0, 0.0, 9.0].iter().all(|y| by(*y) == violated), "{text}");
+        }
+    }
+}
+
+#[test]
 fn what_is_written_is_read() {
     let query = read("(assert (or (and (>= Y_1 Y_0)) (and (>= Y_2 Y_0) (<= Y_2 0.125))))");
     let property = &query.properties[0];
@@ -85,10 +123,10 @@ fn what_is_written_is_read() {
         let again = parse(&text, "again", 2, 3).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
         let again = &again.properties[0];
         assert_eq!(again.violations(), property.violations(), "{text}");
-        // The ends are doubles, written to the last digit that is read.
-        for (a, b) in again.input().lower.iter().zip(&property.input().lower) {
-            assert!(a <= b && a.next_up() >= b.next_down(), "{a} {b}");
-        }
+        // The ends are doubles, written to the last digit.
+        assert_eq!((&again.input().lower, &again.input().upper[0]), (&property.input().lower, &1.0), "{text}");
+        let upper = again.input().upper[1];
+        assert!(upper == property.input().upper[1] || text.contains("float32") && upper == f64::from(0.1f32), "{text}");
     }
 }
 
@@ -122,9 +160,26 @@ fn one_clear_error() {
 
 #[test]
 fn counterexamples_and_lists() {
-    let text = witness::write(&[0.5, -1e-8], &[2.0]);
+    // Floats are written as the doubles that they are, and without exponents.
+    let text = witness::write(&[0.5, -1e-8, 0.1], &[2.0, 1e-9]);
+    assert!(
+        text.starts_with("((X_0 0.5)\n(X_1 -0.0000000099") && text.ends_with("(Y_0 2.0)\n(Y_1 0.000000001))\n"),
+        "{text}"
+    );
     let read = witness::parse(&text, "w").unwrap();
-    assert_eq!((read.input, read.output), (vec![0.5, -1e-8], vec![2.0]));
+    assert_eq!((read.input, read.output), ([0.5, -1e-8f32, 0.1].map(f64::from).to_vec(), vec![2.0, 1e-9]));
+    let variables = [("X", vec![1, 2]), ("out", vec![1])].map(|(name, shape)| Variable {
+        name: name.into(),
+        element: Element::Float32,
+        shape,
+    });
+    let text = witness::write_version_2(&variables, &[0.1, 3.0], &[-0.25]);
+    assert_eq!(text, "X float32 [1, 2]\n0.10000000149011612\n3.0\nout float32 [1]\n-0.25\n");
+    let read = witness::parse_version_2(&format!("sat\n{text}"), &variables, "w").unwrap();
+    assert_eq!((read.input, read.output), (vec![f64::from(0.1f32), 3.0], vec![-0.25]));
+    for wrong in ["", "X float32 [1, 2]\n0.1\nout float32 [1]\n1", "Z real []\n1\n", &(text + "1\n")] {
+        assert!(witness::parse_version_2(wrong, &variables, "w").is_err(), "{wrong}");
+    }
     assert!(witness::parse("sat\n((X_0  1) (X_2 1))", "w").unwrap_err().to_string().contains("X_2"));
     let list = instances::parse("./a.onnx, b.vnnlib ,116\nc.onnx,d.vnnlib,30.5\n", "i").unwrap();
     assert_eq!((list.len(), list[1].timeout, list[0].property.as_str()), (2, 30.5, "b.vnnlib"));

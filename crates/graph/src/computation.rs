@@ -443,14 +443,20 @@ fn both(first: &Operation, second: &Operation) -> Option<Operation> {
 fn scaled(affine: &Affine, scale: &Affine, plane: usize) -> Affine {
     let outputs = affine.bias.len();
     let size = affine.weight.len() / outputs.max(1);
-    // The one that multiplies by 1 and adds 0, say a subtraction of nothing, changes no number.
     let weight = affine.weight.chunks(size.max(1)).enumerate();
     let weight = weight.flat_map(|(o, row)| row.iter().map(move |w| w * scale.weight[o * plane])).collect();
     let bias = (0..outputs).map(|o| affine.bias[o] * scale.weight[o * plane] + scale.bias[o * plane]).collect();
+    let roundings = affine.merged + scale.merged;
+    // A sign changes no number, nor does a sum with 0: a bias that stands in a node of its own is the bias of the layer.
+    let exact =
+        |o: usize| scale.weight[o * plane].abs() == 1.0 && (affine.bias[o] == 0.0 || scale.bias[o * plane] == 0.0);
+    if roundings == 0 && (0..outputs).all(exact) {
+        return Affine::exact(weight, bias);
+    }
     let magnitude =
         |o: usize| affine.bias_magnitude(o) * scale.weight[o * plane].abs() + scale.bias_magnitude(o * plane);
     // One rounding of the product, one of the sum; a margin for the magnitudes themselves.
-    let merged = affine.merged + scale.merged + 3;
+    let merged = roundings + 3;
     Affine { weight, bias, merged, magnitude: (0..outputs).map(magnitude).collect() }
 }
 

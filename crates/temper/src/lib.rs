@@ -8,6 +8,7 @@
 
 pub mod builtin;
 mod device;
+mod network;
 mod schema;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use temper_schedule::Length;
 use temper_train::start;
 
 pub use device::device;
+pub use network::Network;
 pub use schema::{SCHEMA, Trains, inherit};
 pub use temper_base::listener::{Listener, Silent};
 pub use temper_base::{Problem, Problems};
@@ -26,6 +28,8 @@ pub use temper_recipe::Recipe;
 pub use temper_record::{RunDir, RunSeries};
 pub use temper_train::run::{Expected, Limits, Run, Session};
 pub use temper_train::trainer::{End, Interrupt, Unattended, Watch};
+pub use temper_verify::Settings;
+pub use temper_verify::cascade::{Answer, Decision};
 
 /// The recipe of this name or path, with `key=value` overrides.
 ///

@@ -3,6 +3,28 @@
 #[path = "../examples/continue_model.rs"]
 mod continue_model;
 
+#[path = "../examples/verify_onnx.rs"]
+mod verify_onnx;
+
+#[test]
+fn a_property_is_decided() {
+    let network = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/onnx/gemm_bare.onnx");
+    let computation = temper_formats::onnx::read(&network).unwrap().computation;
+    let (inputs, outputs) = (computation.inputs(), computation.outputs());
+    let folder = tempfile::tempdir().unwrap();
+    let ask = |violation: &str| {
+        let declare =
+            |kind: &str, n: usize| (0..n).map(|i| format!("(declare-const {kind}_{i} Real)\n")).collect::<String>();
+        let ends: String = (0..inputs).map(|i| format!("(assert (>= X_{i} 0.0))\n(assert (<= X_{i} 1.0))\n")).collect();
+        let text = declare("X", inputs) + &declare("Y", outputs) + &ends + violation;
+        let property = folder.path().join("property.vnnlib");
+        std::fs::write(&property, text).unwrap();
+        verify_onnx::verify_onnx(&network, &property, 60.0).unwrap()
+    };
+    assert!(ask("(assert (>= Y_0 1000000.0))").starts_with("unsat: proved by "));
+    assert!(ask("(assert (>= Y_0 -1000000.0))").starts_with("sat: "));
+}
+
 #[test]
 fn a_model_is_continued() {
     let out = tempfile::tempdir().expect("a folder");
@@ -26,6 +48,8 @@ fn a_model_is_continued() {
 
 #[test]
 fn examples_are_short() {
-    let lines = include_str!("../examples/continue_model.rs").lines().count();
-    assert!(lines <= 40, "{lines} lines");
+    for text in [include_str!("../examples/continue_model.rs"), include_str!("../examples/verify_onnx.rs")] {
+        let lines = text.lines().count();
+        assert!(lines <= 40, "{lines} lines");
+    }
 }

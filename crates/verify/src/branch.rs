@@ -68,6 +68,8 @@ pub struct Question<'a> {
     pub constants: &'a [f64],
     /// The slopes to begin with, a set for each row.
     pub alpha: &'a Alpha<f32>,
+    /// Signs that are assumed from the start; the bounds say so too.
+    pub splits: &'a [Split],
 }
 
 /// What came of a search.
@@ -121,7 +123,7 @@ pub fn search(
     let rows = question.constants.len();
     let root = Domain {
         alpha: question.alpha.clone(),
-        beta: Beta::new(Vec::new(), rows),
+        beta: Beta::new(question.splits.to_vec(), rows),
         bound: f64::NEG_INFINITY,
         point: Vec::new(),
     };

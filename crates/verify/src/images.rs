@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use temper_base::Result;
+use temper_base::{Problem, Result};
 use temper_graph::computation::Order;
-use temper_graph::{Computation, InputBox, Network, Property};
+use temper_graph::{Affine, Computation, InputBox, Network, Node, Operation, Property};
 
 use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage};
 use crate::decide::Counterexample;
@@ -39,6 +39,47 @@ pub fn pixel_box(pixels: &[f32], eps: f64) -> InputBox {
     }
 }
 
+/// The same network, of pixels in [0, 1] with channels first: `(pixel - mean) / std`, a channel each, stands before it, and where it reads
+/// channels last, their order. Both belong to what is verified.
+///
+/// # Errors
+/// A network that reads something else than images of this shape (channels, height, width), and a deviation that is not above 0.
+pub fn of_pixels(computation: &Computation, shape: [usize; 3], mean: &[f64], std: &[f64]) -> Result<Computation> {
+    let fail = |why: String| Problem::input("verify", "network", why);
+    let [channels, height, width] = shape;
+    let reads: Vec<usize> = computation.input().iter().copied().filter(|n| *n != 1).collect();
+    let without_ones = |shape: &[usize]| -> Vec<usize> { shape.iter().copied().filter(|n| *n != 1).collect() };
+    let size = channels * height * width;
+    let first = reads == without_ones(&shape) || reads == [size];
+    if !first && reads != without_ones(&[height, width, channels]) {
+        let why = format!("it reads inputs of the shape {:?}, and the images have {shape:?}", computation.input());
+        return Err(fail(why).hint("images of another size need a network of their own"));
+    }
+    let number = |numbers: &[f64]| numbers.len() == channels && numbers.iter().all(|n| n.is_finite());
+    if !number(mean) || !number(std) || std.iter().any(|std| *std <= 0.0) {
+        return Err(fail(format!("mean {mean:?} and deviation {std:?} of images with {channels} channels")));
+    }
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut put = |name: &str, operation| {
+        let inputs = vec![nodes.len()];
+        nodes.push(Node { name: name.into(), operation, inputs, shape: shape.to_vec() });
+    };
+    if mean.iter().any(|mean| *mean != 0.0) || std.iter().any(|std| *std != 1.0) {
+        let each = |of: &dyn Fn(usize) -> f64| (0..size).map(|i| of(i / (height * width))).collect();
+        let (weight, bias) = (each(&|c| 1.0 / std[c]), each(&|c| -mean[c] / std[c]));
+        // Decimals became doubles, and were divided: three halves of a unit in the last place.
+        put("normalise", Operation::Scale(Affine { weight, bias, merged: 2, magnitude: Vec::new() }));
+    }
+    if !first {
+        let from = |i: usize| Some((i % channels * height * width + i / channels) as u32);
+        put("channels last", Operation::Gather { from: (0..size).map(from).collect(), fill: Vec::new() });
+    }
+    let before = nodes.len();
+    let behind = computation.nodes().iter().cloned();
+    nodes.extend(behind.map(|node| Node { inputs: node.inputs.iter().map(|i| i + before).collect(), ..node }));
+    Computation::new(shape.to_vec(), nodes)
+}
+
 /// A network that reads pixels in [0, 1], ready to be asked about images.
 pub struct Certifier {
     verifier: Verifier,
@@ -62,8 +103,12 @@ impl Certifier {
     /// # Errors
     /// Weights that are not finite.
     pub fn new(network: &Network) -> Result<Self> {
-        let computation = network.computation()?;
-        Ok(Self { margins: Margins::new(&computation), verifier: Verifier::new(&computation) })
+        Ok(Self::of(&network.computation()?))
+    }
+
+    /// Of a computation that reads pixels in [0, 1], channels first.
+    pub fn of(computation: &Computation) -> Self {
+        Self { margins: Margins::new(computation), verifier: Verifier::new(computation) }
     }
 
     /// The network as the search sees it.

@@ -1,6 +1,8 @@
 //! One network, ready to be asked about properties: the stages from cheap to dear, each only on the groups of constraints that those
 //! before left open.
 
+mod cells;
+
 use std::time::Instant;
 
 use temper_base::{Problem, Result};
@@ -10,8 +12,8 @@ use crate::attack::{AttackSettings, Thin, attack, confirm};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, Witness};
 use crate::engine::{
-    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, backward, intermediate, interval, optimise,
-    optimise_jointly, tightened,
+    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, Tight, backward, intermediate, interval, optimise,
+    optimise_layers, tightened,
 };
 use crate::proof::Step;
 use crate::split_input::{SplitSettings, split_input};
@@ -38,7 +40,13 @@ struct Group {
 
 impl Group {
     fn open(&self) -> bool {
-        !(self.bound > 0.0)
+        // A bound is never a NaN.
+        self.bound <= 0.0
+    }
+
+    /// The rows in single precision.
+    fn narrow(&self) -> Vec<f32> {
+        self.rows.iter().map(|c| *c as f32).collect()
     }
 
     fn raise(&mut self, bounds: &[f64]) {
@@ -260,8 +268,9 @@ impl Verifier {
         if closed(groups) {
             return Answer::Unsat;
         }
-        if let Some(tighter) = self.jointly(property, groups, &bounds, &narrow, state) {
-            bounds = tighter;
+        let mut layers = Vec::new();
+        if let Some(tighter) = self.layers(property, groups, &bounds, &narrow, state) {
+            (bounds, layers) = tighter;
             narrow = bounds.to::<f32>();
             alphas = match self.optimise(property, groups, &bounds, &narrow, state) {
                 Ok(alphas) => alphas,
@@ -281,6 +290,10 @@ impl Verifier {
             && let Some(witness) = self.attack(property, 5, state)
         {
             return Answer::Sat(witness);
+        }
+        if self.has_cells() {
+            state.stage = Stage::Bab;
+            return self.cells(property, groups, alphas, &bounds, &layers, state);
         }
         self.branch(property, groups, &narrow, &alphas, &bounds, state)
     }
@@ -324,6 +337,9 @@ impl Verifier {
 /// Steps of the optimiser for the whole box.
 const ROOT: Ascent =
     Ascent { iterations: 20, alpha_rate: 0.1, beta_rate: 0.05, decay: 0.98, threshold: 0.0, any: true };
+
+/// Steps for intermediate bounds.
+const LAYERS: Ascent = Ascent { alpha_rate: 0.25, any: false, ..ROOT };
 
 /// The share of the time left that intermediate bounds may take.
 const JOINT_SHARE: f64 = 0.2;
@@ -378,15 +394,15 @@ impl Verifier {
         Ok(alphas)
     }
 
-    /// Intermediate bounds whose slopes were optimised together with those of the open groups; `None` if nothing came of it.
-    fn jointly(
+    /// Intermediate bounds whose slopes were optimised layer by layer, with these slopes; `None` if nothing came of it.
+    fn layers(
         &self,
         property: &Property,
         groups: &[Group],
         bounds: &Bounds<f64>,
         narrow: &Bounds<f32>,
         state: &State,
-    ) -> Option<Bounds<f64>> {
+    ) -> Option<(Bounds<f64>, Vec<Tight<f32>>)> {
         let now = Instant::now();
         let until = state.deadline.map(|deadline| now + deadline.saturating_duration_since(now).mul_f64(JOINT_SHARE));
         let stop = || (state.stop)() || until.is_some_and(|until| Instant::now() >= until);
@@ -394,13 +410,13 @@ impl Verifier {
         let rows: Vec<f32> = open.iter().flat_map(|group| group.rows.iter().map(|c| *c as f32)).collect();
         let constants: Vec<f64> = open.iter().flat_map(|group| group.constants.iter().copied()).collect();
         let job = Job { constants: &constants, ..Job::new(narrow, self.single.output(), Rows::Dense(&rows)) };
-        let joint = optimise_jointly(&self.single, &job, &ROOT, &stop);
-        let layers: Vec<_> = joint.layers.iter().map(|layer| layer.to::<f64>()).collect();
+        let (_, layers) = optimise_layers(&self.single, &job, &LAYERS, &stop);
+        let exact: Vec<_> = layers.iter().map(|layer| layer.to::<f64>()).collect();
         let input = property.input();
         let ends = Ends::<f64>::outward(&input.lower, &input.upper);
         let halted = || state.halted();
-        let found = tightened(&self.double, ends, state.settings.arithmetic, Some(bounds), &layers, &halted);
-        (!state.halted()).then_some(found)
+        let found = tightened(&self.double, ends, state.settings.arithmetic, Some(bounds), &exact, &halted);
+        (!state.halted()).then_some((found, layers))
     }
 
     /// Splits what is open.
@@ -436,6 +452,7 @@ impl Verifier {
                 rows: &groups[*i].rows,
                 constants: &groups[*i].constants,
                 alpha,
+                splits: &[],
             };
             let mut witness = None;
             let mut found = |points: &[&[f32]]| {

@@ -86,3 +86,23 @@ fn answers_are_true() {
     assert!(seen[0] > 3 && seen[2] > 3 && seen[4] > 3, "{seen:?}");
     assert!(seen[5] < 5, "{seen:?}");
 }
+
+#[test]
+fn a_deep_network_is_decided_alike_by_any_number_of_threads() {
+    let net = dense(5, &[24, 20, 20, 20, 16, 2]);
+    let verifier = Verifier::new(&net);
+    let settings = Settings { max_domains: Some(2000), ..Settings::default() };
+    let mut split = 0;
+    for slack in [0.3, 0.5, 0.7] {
+        let property = question(&net, 5, 0.12, slack);
+        let decided = [1, 3].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let decision = pool.install(|| verifier.decide(std::slice::from_ref(&property), &settings, &|| false));
+            let decision = decision.unwrap();
+            (decision.answer, decision.stage, decision.bound, decision.domains)
+        });
+        assert_eq!(decided[0], decided[1]);
+        split += u32::from(decided[0].3 > 0);
+    }
+    assert!(split > 0, "some question has to be hard");
+}

@@ -2,8 +2,8 @@
 
 use temper_base::random::Stream;
 use temper_graph::computation::Order;
-use temper_graph::{Network, NetworkConfig, Weights};
-use temper_verify::{Arithmetic, Certifier, pixel_box};
+use temper_graph::{Affine, Computation, Network, NetworkConfig, Node, Operation, Weights};
+use temper_verify::{Arithmetic, Certifier, of_pixels, pixel_box};
 
 #[test]
 fn a_box_covers_what_was_meant() {
@@ -91,5 +91,34 @@ fn bounds_hold_at_points() {
                 assert!(sound <= (z[1] - z[0]).min(z[1] - z[2]), "{sound} {z:?}");
             }
         }
+    }
+}
+
+/// A network that reads channels last, and pixels less their mean: what stands before it gives it both.
+#[test]
+fn pixels_reach_a_network_as_it_reads_them() {
+    let picks = |shape: Vec<usize>, at: &[usize]| {
+        let weight = at.iter().flat_map(|at| (0..12).map(move |i| f64::from(u8::from(i == *at)))).collect();
+        let dense = Operation::Dense(Affine::exact(weight, vec![0.0; at.len()]));
+        let node = Node { name: "picks".into(), operation: dense, inputs: vec![0], shape: vec![at.len()] };
+        Computation::new(shape, vec![node]).unwrap()
+    };
+    let pixels: Vec<f64> = (0..12).map(|i| f64::from(i) / 16.0).collect();
+    let plain = ([0.0; 3], [1.0; 3]);
+    let values = |network: &Computation, (mean, std): ([f64; 3], [f64; 3])| {
+        of_pixels(network, [3, 2, 2], &mean, &std).unwrap().evaluate(&pixels, Order::Forward)
+    };
+    // Channel 2 of row 1, column 0: the number 2 * 4 + 2 with channels first, (2 + 0) * 3 + 2 with channels last.
+    for (shape, at) in [(vec![1, 3, 2, 2], 10), (vec![12], 10), (vec![1, 2, 2, 3], 8)] {
+        let network = picks(shape, &[at, 0]);
+        assert_eq!(values(&network, plain), [10.0 / 16.0, 0.0]);
+        let scaled = values(&network, ([0.5, 0.25, 0.125], [0.5, 0.25, 2.0]));
+        assert_eq!(scaled, [(10.0 / 16.0 - 0.125) / 2.0, -1.0]);
+    }
+    let network = picks(vec![3, 2, 2], &[0, 1]);
+    assert_eq!(of_pixels(&network, [3, 2, 2], &plain.0, &plain.1).unwrap(), network);
+    for (shape, std) in [([1, 2, 2], 1.0), ([3, 2, 2], 0.0), ([3, 2, 2], f64::NAN)] {
+        let channels = shape[0];
+        assert!(of_pixels(&network, shape, &vec![0.0; channels], &vec![std; channels]).is_err());
     }
 }

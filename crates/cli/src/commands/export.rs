@@ -1,5 +1,8 @@
 //! `temper export RUN --out DIR`
 
+mod onnx;
+pub mod set;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -9,13 +12,22 @@ use temper_lm::{beside, open};
 use temper_model::narrow::Losses;
 use temper_model::{hugging_face, parameter, tensors};
 
-use crate::args::{Dtype, Export};
+use crate::args::{Dtype, Export, Format};
 use crate::console;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
 pub fn run(args: &Export, printer: &Printer) -> Outcome {
+    match args.format {
+        Format::Onnx => return onnx::run(args, printer),
+        Format::HuggingFace if args.fold_batch_norm || args.vnnlib.is_some() => {
+            let option = if args.fold_batch_norm { "--fold-batch-norm" } else { "--vnnlib" };
+            let problem = Problem::input("export", option, "only an image classifier is exported so, as ONNX");
+            return Err(problem.hint("add --format onnx, or leave it out").into());
+        }
+        Format::HuggingFace => {}
+    }
     let mut opened = open::open(&args.model, &temper::SCHEMA, &temper::device(), printer)?;
     let dtype = match args.dtype {
         None => opened.dtype,

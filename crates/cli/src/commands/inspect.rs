@@ -1,5 +1,7 @@
 //! `temper inspect RUN`: what the intervals do, layer by layer.
 
+mod network;
+
 use std::path::Path;
 
 use serde_json::json;
@@ -17,12 +19,19 @@ use temper_report::Table;
 use temper_train::spec::Spec;
 
 use crate::args;
-use crate::commands::verify::radius;
+use crate::commands::verify::{is_network, radius};
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
 /// Runs the command.
 pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
+    if is_network(&args.run) {
+        return network::run(args, printer);
+    }
+    if let Some(property) = &args.property {
+        let problem = Problem::input("inspect", property.display(), "a property is one of a network (FILE.onnx)");
+        return Err(problem.hint("leave --property out, or name a network").into());
+    }
     let device = temper::device();
     let path = Path::new(args.run.split('@').next().unwrap_or(&args.run));
     if path.join("metrics.jsonl").exists() || path.join("resolved.toml").exists() {

@@ -2,9 +2,13 @@
 //!
 //! A signal is answered at once and abandons the image in work.
 
+mod images;
+mod import;
 mod network;
 
-use std::path::Path;
+pub use network::is_network;
+
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use temper::SCHEMA;
@@ -12,14 +16,17 @@ use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_bounds::attack::Attack;
 use temper_bounds::verdict::Question;
+use temper_certify::images::judged_images;
+use temper_certify::open;
 use temper_certify::verification::{Asked, RESTARTS, STEPS, TIMEOUT, Verification};
-use temper_certify::{images, open};
 use temper_verify::attack::Thin;
 use temper_verify::shards::{self, Shard};
 use temper_verify::store::{self, Kind, StageSeconds, certified_radii, times};
 use temper_verify::{Arithmetic, AttackCertified, RadiusSummary, Settings, Stage, Store, Summary};
 
 use crate::args::{self, VerifyCommand, VerifyMerge};
+use crate::commands::export::set::{Set, require_new};
+use crate::commands::verify::import::{Imported, left_open};
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -43,18 +50,28 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
             return Err(Problem::input("verify", format!("{run} {}", property.display()), why).into());
         }
         None if network::is_network(run) => {
-            let why = "a network alone says not what is to be verified of it";
-            return Err(Problem::input("verify", run, why).hint("give a property (FILE.vnnlib) behind it").into());
+            let Some(data) = &args.data else {
+                let why = "a network alone says not what is to be verified of it";
+                let hint = "give a property (FILE.vnnlib) behind it, or images (--data) and a radius (--eps)";
+                return Err(Problem::input("verify", run, why).hint(hint).into());
+            };
+            return images::verify(args, run, data, settings, printer);
+        }
+        None if args.mean.is_some() || args.std.is_some() => {
+            let why = "a run says itself how its pixels are normalised";
+            return Err(Problem::input("verify", format!("{run} --mean --std"), why).hint("leave them out").into());
         }
         None => {}
     }
     let shard = shard(args)?;
+    // Nothing is verified for a folder that cannot be written.
+    args.handover.as_deref().map(require_new).transpose()?;
     let signals = Signals::listen_and_answer(
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
     let device = temper::device();
     let opened = open::open(run, &SCHEMA, &device)?;
-    let test = images::judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
+    let test = judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(run))?;
     if let Some(asked) = args.images.filter(|asked| *asked as usize > test.len()) {
         let why = format!("--images {asked}: the set has {} images; Temper verifies those", test.len());
@@ -105,9 +122,22 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     }
     let seconds = meter.seconds();
     drop(meter);
+    let set = || Set::new(&opened.net.to_network(), &test, (eps, written.clone()));
+    if let Some(folder) = &args.handover {
+        let open = left_open(&verification.file.lines);
+        if open.is_empty() {
+            printer.say("no image is left open: nothing is handed over");
+        } else {
+            let limit = args.search.timeout.unwrap_or(TIMEOUT).as_secs_f64();
+            set()?.write(folder, "network", &open, limit)?;
+            printer.say(format_args!("{}: {} images left open", folder.join("instances.csv").display(), open.len()));
+        }
+    }
+    let import = |path: &PathBuf| Imported::read(path, &set()?, &verification.file.lines);
+    let imported = args.import.as_ref().map(import).transpose()?;
     let made = images - first;
     let rate = (made > 0).then(|| made as f64 / seconds);
-    let told = Told { run: Some(run), asked: &asked, rate, json: args.json };
+    let told = Told { run: Some(run), asked: &asked, rate, imported, json: args.json };
     match &verification.times {
         Some(times) => tell_verdicts(&told, &verification.file, &times.total, printer),
         None => tell_radii(&told, &verification.file, printer),
@@ -256,6 +286,8 @@ struct Told<'a> {
     asked: &'a Value,
     /// Images a second.
     rate: Option<f64>,
+    /// Answers of another verifier.
+    imported: Option<Imported>,
     json: bool,
 }
 
@@ -279,7 +311,12 @@ fn merge(args: &VerifyMerge, printer: &Printer) -> Outcome {
     for line in times::read(&args.out.join("times.csv")) {
         seconds.iter_mut().zip(line).for_each(|(sum, seconds)| *sum += seconds);
     }
-    tell_verdicts(&Told { run: None, asked: &asked, rate: None, json: args.json }, &file, &seconds, printer)
+    tell_verdicts(
+        &Told { run: None, asked: &asked, rate: None, imported: None, json: args.json },
+        &file,
+        &seconds,
+        printer,
+    )
 }
 
 fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Printer) -> Outcome {
@@ -292,7 +329,7 @@ fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Pr
             let value = json!({ "certified": count.certified, "attacked": count.attacked, "seconds": seconds });
             (stage.name().to_owned(), value)
         };
-        let result = json!({
+        let mut result = json!({
             "run": told.run, "question": asked, "images": summary.images,
             "standard_error": standard, "robust_error": robust, "certified_error": certified,
             "misclassified": summary.misclassified, "attacked": summary.attacked, "certified": summary.certified,
@@ -300,12 +337,17 @@ fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Pr
             "rounding": summary.rounding, "stages": stages.iter().map(stage).collect::<Map<String, Value>>(),
             "arithmetic": arithmetic.name(), "images_per_s": rate, "verdicts": file.path.display().to_string(),
         });
+        if let Some(imported) = &told.imported {
+            result["imported"] = imported.json();
+        }
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
     } else {
         let percent = |count: u64| 100.0 * count as f64 / summary.images.max(1) as f64;
         let mut text =
             format!("{} images of {}, eps {}\n\n", summary.images, asked["data"].as_str().unwrap_or(""), asked["eps"]);
-        let attacked = if stages.contains(&Stage::Attack) { "targeted and gradient-free" } else { "not attacked" };
+        // The attack on a network of a file is that of properties.
+        let how = if asked.get("network_sha256").is_some() { "by gradients" } else { "targeted and gradient-free" };
+        let attacked = if stages.contains(&Stage::Attack) { how } else { "not attacked" };
         text += &format!("standard error   {standard:6.2} %\n");
         text += &format!("robust error     {robust:6.2} % ({attacked})\n");
         text += &format!("certified error  {certified:6.2} %\n\n");
@@ -324,6 +366,11 @@ fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Pr
             let count = summary.stages[stage as usize];
             let (name, seconds) = (stage.name(), seconds[stage as usize]);
             text += &format!("{name:7} {:>9} {:>9} {seconds:>9.1}\n", count.certified, count.attacked);
+        }
+        if let Some(Imported { certified, attacked, open }) = told.imported {
+            text += &format!(
+                "\nimported, of those left open and counted nowhere above: {certified} certified, {attacked} attacked, {open} open\n"
+            );
         }
         if summary.rounding > 0 {
             let counts = if arithmetic == Arithmetic::Real { "attack" } else { "certificate" };

@@ -3,20 +3,22 @@
 use std::cmp::Ordering;
 
 /// `mantissa * 10^exponent`; of longer numbers the first digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Decimal {
     mantissa: i128,
     exponent: i32,
     /// There are more digits, so that its magnitude is larger by less than `10^exponent`.
     longer: bool,
+    /// The double that a longer number is exactly: one written with all its digits.
+    double: Option<f64>,
 }
 
 /// Digits that are kept.
 const DIGITS: i128 = 10i128.pow(36);
 
 impl Decimal {
-    pub const ZERO: Self = Self { mantissa: 0, exponent: 0, longer: false };
-    pub const ONE: Self = Self { mantissa: 1, exponent: 0, longer: false };
+    pub const ZERO: Self = Self { mantissa: 0, exponent: 0, longer: false, double: None };
+    pub const ONE: Self = Self { mantissa: 1, exponent: 0, longer: false, double: None };
 
     /// `-?digits(.digits)?([eE][+-]?digits)?`; `Err` says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -44,7 +46,13 @@ impl Decimal {
         let exponent = exponent.checked_sub(fraction.len() as i32).and_then(|e| e.checked_add(beyond));
         let exponent = exponent.filter(|e| e.abs() <= 400).ok_or_else(bad)?;
         let sign = if number.starts_with('-') { -1 } else { 1 };
-        Ok(Self { mantissa: sign * mantissa, exponent, longer })
+        let written = (whole.trim_start_matches('0'), fraction);
+        let is_all_of = |double: &f64| {
+            let (whole, fraction) = all_digits(*double);
+            (whole.trim_start_matches('0'), fraction.trim_end_matches('0')) == written
+        };
+        let double = longer.then(|| number.parse().ok()).flatten().filter(|double| number == text && is_all_of(double));
+        Ok(Self { mantissa: sign * mantissa, exponent, longer, double })
     }
 
     pub fn is_zero(self) -> bool {
@@ -56,7 +64,7 @@ impl Decimal {
     }
 
     pub fn negative(self) -> Self {
-        Self { mantissa: -self.mantissa, ..self }
+        Self { mantissa: -self.mantissa, double: self.double.map(|double| -double), ..self }
     }
 
     /// `None` beyond 38 digits.
@@ -72,7 +80,7 @@ impl Decimal {
         }
         let exponent = self.exponent.min(other.exponent);
         let mantissa = self.scaled(exponent)?.checked_add(other.scaled(exponent)?)?;
-        Some(Self { mantissa, exponent, longer: false })
+        Some(Self { mantissa, exponent, ..Self::ZERO })
     }
 
     pub fn times(self, other: Self) -> Option<Self> {
@@ -80,7 +88,7 @@ impl Decimal {
             return [(self, other), (other, self)].into_iter().find(|(_, one)| *one == Self::ONE).map(|(own, _)| own);
         }
         let exponent = self.exponent.checked_add(other.exponent).filter(|e| e.abs() <= 400)?;
-        Some(Self { mantissa: self.mantissa.checked_mul(other.mantissa)?, exponent, longer: false })
+        Some(Self { mantissa: self.mantissa.checked_mul(other.mantissa)?, exponent, ..Self::ZERO })
     }
 
     pub fn exponent(self) -> i32 {
@@ -101,11 +109,14 @@ impl Decimal {
 
     /// The same times a power of ten.
     pub fn shifted(self, by: i32) -> Self {
-        Self { exponent: self.exponent + by, ..self }
+        if by == 0 { self } else { Self { exponent: self.exponent + by, double: None, ..self } }
     }
 
     /// The largest double that is not above it and the least that is not below.
     pub fn between(self) -> [f64; 2] {
+        if let Some(double) = self.double {
+            return [double; 2];
+        }
         let nearest = |mantissa: i128| -> f64 { format!("{mantissa}e{}", self.exponent).parse().expect("a number") };
         let own = Self { longer: false, ..self };
         let between = |own: Self| match own.compare(nearest(own.mantissa)) {
@@ -132,18 +143,37 @@ impl Decimal {
             let sign = if double == 0.0 { 0.0 } else { double.signum() };
             return (self.mantissa.signum() as f64).total_cmp(&sign);
         }
+        let magnitude = self.compare_whole(double).unwrap_or_else(|| self.compare_digits(double));
+        if self.is_negative() { magnitude.reverse() } else { magnitude }
+    }
+
+    /// How the magnitudes compare, by whole numbers, where these are few enough: `M 10^-k` and `m 2^e` stand to each other as
+    /// `M 2^(-e - k)` and `m 5^k`.
+    fn compare_whole(self, double: f64) -> Option<Ordering> {
+        let k = u32::try_from(-self.exponent).ok().filter(|k| *k <= 31)?;
+        let exponent = ((double.to_bits() >> 52) & 0x7ff) as i32;
+        if exponent == 0 {
+            return None;
+        }
+        let m = double.to_bits() & ((1 << 52) - 1) | 1 << 52;
+        let (left, right) = (self.mantissa.unsigned_abs(), u128::from(m) * 5u128.pow(k));
+        let shift = 1075 - exponent - k as i32;
+        let by = |number: u128| {
+            let shift = shift.unsigned_abs();
+            (shift < number.leading_zeros()).then(|| number << shift)
+        };
+        Some(if shift >= 0 { by(left)?.cmp(&right) } else { left.cmp(&by(right)?) })
+    }
+
+    /// The same by all their digits.
+    fn compare_digits(self, double: f64) -> Ordering {
         let (whole, fraction) = self.digits();
-        // A double is a whole number of 2^(exponent - 52): so many digits say all of it.
-        let exponent = ((double.to_bits() >> 52) & 0x7ff) as i32 - 1023;
-        let places = (52 - exponent.max(-1022)).max(0) as usize;
-        let text = format!("{:.places$}", double.abs());
-        let (double_whole, double_fraction) = text.split_once('.').unwrap_or((&text, ""));
+        let (double_whole, double_fraction) = all_digits(double);
         let length = fraction.len().max(double_fraction.len());
         let pad = |text: &str| format!("{text:0<length$}");
         let own = (whole.len(), whole.clone(), pad(&fraction));
-        let other = (double_whole.len(), double_whole.to_owned(), pad(double_fraction));
-        let magnitude = own.cmp(&other);
-        if self.is_negative() { magnitude.reverse() } else { magnitude }
+        let other = (double_whole.len(), double_whole, pad(&double_fraction));
+        own.cmp(&other)
     }
 
     /// The digits before and behind the point, without sign and leading zeros.
@@ -157,6 +187,16 @@ impl Decimal {
         let (whole, fraction) = digits.split_at(digits.len() - places);
         (whole.to_owned(), fraction.to_owned())
     }
+}
+
+/// All digits of a double, before and behind the point, without its sign.
+pub(crate) fn all_digits(double: f64) -> (String, String) {
+    // It is a whole number of 2^(exponent - 52): so many digits say all of it.
+    let exponent = ((double.to_bits() >> 52) & 0x7ff) as i32 - 1023;
+    let places = (52 - exponent.max(-1022)).max(0) as usize;
+    let text = format!("{:.places$}", double.abs());
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    (whole.to_owned(), fraction.to_owned())
 }
 
 #[cfg(test)]
@@ -176,9 +216,28 @@ mod tests {
         assert_eq!(between("12345678.25"), [12345678.25; 2]);
         assert!(between("1e300")[0].next_up() >= between("1e300")[1]);
         assert_eq!(between("0"), [0.0, 0.0]);
+        // A double with all its digits, and one digit beside it.
+        let (whole, fraction) = super::all_digits(0.1);
+        assert_eq!(
+            (between(&format!("{whole}.{fraction}")), between(&format!("-{whole}.{fraction}00"))),
+            ([0.1; 2], [-0.1; 2])
+        );
+        assert_eq!(between(&format!("{whole}.{fraction}1"))[1], 0.1f64.next_up());
         // Sixty digits of a third.
         let [below, above] = between(&format!("0.{}", "3".repeat(60)));
         assert!(below <= 1.0 / 3.0 && 1.0 / 3.0 <= above && above <= below.next_up().next_up());
+        // Both ways of comparing agree, next to the doubles and away from them.
+        for i in 0..20_000i128 {
+            let mantissa = (i * i * 7_919_993 + i) * 10i128.pow((i % 12) as u32);
+            let decimal = Decimal { mantissa, exponent: -(i % 32) as i32, ..Decimal::ZERO };
+            let near: f64 = format!("{mantissa}e{}", decimal.exponent).parse().unwrap();
+            for double in
+                [near, near.next_down(), near.next_up(), near * 3.0].into_iter().filter(|double| *double > 0.0)
+            {
+                let found = decimal.compare_whole(double).unwrap_or_else(|| decimal.compare_digits(double));
+                assert_eq!(found, decimal.compare_digits(double), "{decimal:?} {double}");
+            }
+        }
         for text in ["", "-", "1.", ".5", "0x1", "1e", "nan", "--1", "1.2.3"] {
             assert!(Decimal::parse(text).is_err(), "{text}");
         }

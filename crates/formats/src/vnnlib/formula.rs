@@ -37,7 +37,7 @@ struct Edge {
     input: usize,
     /// The input is at most this; else at least.
     upper: bool,
-    /// The doubles just below and above.
+    /// The doubles just below and above; the one inside the set is next to the end if that does not belong to it.
     between: [f64; 2],
 }
 
@@ -429,20 +429,27 @@ impl<'a> Reader<'a> {
         match terms.as_slice() {
             [] => self.fail("a comparison of constants", ""),
             [(Place::Input(input), coefficient)] => {
+                let upper = !coefficient.is_negative();
                 let unit = *coefficient == Decimal::ONE || coefficient.negative() == Decimal::ONE;
-                let between = if unit {
-                    let end = if coefficient.is_negative() { bound.negative() } else { bound };
+                let mut between = if unit {
+                    let end = if upper { bound } else { bound.negative() };
                     end.between()
                 } else {
-                    // A quotient, and so rounded: two steps away on both sides.
-                    let quotient = bound.between()[0] / coefficient.between()[0];
-                    [quotient.next_down().next_down(), quotient.next_up().next_up()]
+                    // The true quotient lies between those of the doubles around its two numbers.
+                    let quotients = bound.between().map(|b| coefficient.between().map(|c| b / c)).concat();
+                    let least = quotients.iter().copied().fold(f64::INFINITY, f64::min).next_down();
+                    let most = quotients.iter().copied().fold(f64::NEG_INFINITY, f64::max).next_up();
+                    if quotients.iter().any(|q| q.is_nan()) { [f64::NAN; 2] } else { [least, most] }
                 };
                 if between.iter().any(|end| !end.is_finite()) {
                     return self.fail(format!("an end of X_{input} that is too large for a double"), "");
                 }
-                // A strict end is taken for one that is not: the set is larger by what no proof can miss.
-                let edge = Edge { input: *input, upper: !coefficient.is_negative(), between };
+                between = self.as_floats(true, between);
+                if strict && between[0] == between[1] {
+                    // A proof covers an end that does not belong to the set too; a counterexample may not lie there.
+                    if upper { between[0] = between[0].next_down() } else { between[1] = between[1].next_up() }
+                }
+                let edge = Edge { input: *input, upper, between };
                 Ok(Case { edges: vec![edge], rows: Vec::new() })
             }
             _ if terms.iter().all(|(place, _)| matches!(place, Place::Output(_))) => {
@@ -460,7 +467,7 @@ impl<'a> Reader<'a> {
                         }
                     }
                 }
-                let [below, above] = bound.shifted(-exponent).between();
+                let [below, above] = self.as_floats(false, bound.shifted(-exponent).between());
                 Ok(Case {
                     edges: Vec::new(),
                     rows: vec![LinearConstraint { terms: whole, bound: above, certain: below, strict }],
@@ -474,6 +481,16 @@ impl<'a> Reader<'a> {
                 "Temper verifies boxes of inputs, and constraints on outputs",
             ),
         }
+    }
+
+    /// A number next to a variable in single precision is one itself: then the float next to it may be meant too.
+    fn as_floats(&self, input: bool, between: [f64; 2]) -> [f64; 2] {
+        let float = |(kind, variable): &(bool, Variable)| *kind == input && variable.element == Element::Float32;
+        if !self.variables.iter().any(float) {
+            return between;
+        }
+        let [below, above] = between.map(|end| f64::from(end as f32));
+        [between[0].min(below), between[1].max(above)]
     }
 
     fn sum(&self, mut all: Vec<Case>, more: Vec<Case>) -> Read<Vec<Case>> {
@@ -577,7 +594,7 @@ impl<'a> Reader<'a> {
         }
         let [lower, within_lower] = lower;
         let [upper, within_upper] = upper;
-        let within = (lower != within_lower || upper != within_upper).then(|| [within_lower, within_upper]);
+        let within = (lower != within_lower || upper != within_upper).then_some([within_lower, within_upper]);
         Ok(Some(InputBox { lower, upper, within }))
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use temper_graph::{LinearConstraint, Property};
 
+use super::decimal::all_digits;
+
 /// A property as VNN-LIB 1.0; `about` becomes its first comment. Numbers are written with all their digits, without exponent, so that
 /// whoever reads them exactly finds the same ones.
 pub fn write(property: &Property, about: &str) -> String {
@@ -54,8 +56,10 @@ fn body(property: &Property, x: &dyn Fn(usize) -> String, y: &dyn Fn(usize) -> S
         format!("(and {})", rows.iter().map(|r| row(r, y, newer)).collect::<Vec<_>>().join(" "))
     };
     match property.violations() {
-        // Nothing violates it: an output that is below itself.
-        [] => {}
+        // Nothing violates it: outputs that there are none of.
+        [] => _ = writeln!(text, "(assert (<= {} 0.0))\n(assert (>= {} 1.0))", y(0), y(0)),
+        // Every output violates it.
+        groups if groups.iter().any(Vec::is_empty) => {}
         [only] => only.iter().for_each(|r| _ = writeln!(text, "(assert {})", row(r, y, newer))),
         groups => {
             text.push_str("(assert (or\n");
@@ -91,10 +95,8 @@ fn row(row: &LinearConstraint, y: &dyn Fn(usize) -> String, newer: bool) -> Stri
 
 /// A double with all its digits and a point.
 fn plain(number: f64) -> String {
-    let exponent = ((number.to_bits() >> 52) & 0x7ff) as i32 - 1023;
-    let places = (52 - exponent.max(-1022)).max(1) as usize;
-    let text = format!("{number:.places$}");
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
+    let (whole, fraction) = all_digits(number);
+    let sign = if number < 0.0 { "-" } else { "" };
     let fraction = fraction.trim_end_matches('0');
-    format!("{whole}.{}", if fraction.is_empty() { "0" } else { fraction })
+    format!("{sign}{whole}.{}", if fraction.is_empty() { "0" } else { fraction })
 }

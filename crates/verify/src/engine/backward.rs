@@ -350,6 +350,13 @@ impl Spread<'_> {
     fn fill<T: Real>(&self, elements: Range<usize>, arrays: &[&[T]], to: &mut Vec<T>) {
         to.resize(elements.len() * self.rows, T::ZERO);
         let Some((table, plane)) = self.table else {
+            if arrays.len() == self.rows {
+                // One row a job: some elements of one array at a time, which lie side by side.
+                for (row, array) in arrays.iter().enumerate() {
+                    to[row..].iter_mut().step_by(self.rows).zip(&array[elements.clone()]).for_each(|(to, e)| *to = *e);
+                }
+                return;
+            }
             for (to, e) in to.chunks_mut(self.rows).zip(elements) {
                 self.spans.iter().zip(arrays).for_each(|(span, array)| to[span.clone()].fill(array[e]));
             }

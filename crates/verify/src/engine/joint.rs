@@ -107,31 +107,64 @@ pub fn optimise_jointly<T: Real>(
     Joint { bounds, margins, layers }
 }
 
+/// Bounds of intermediate values, layer by layer, each row with slopes optimised for its own bound; and the slopes that gave them. Unlike
+/// [`optimise_jointly`] it helps where the rows at the end are too loose to say which bound matters. `stop` is asked before every step.
+///
+/// # Panics
+/// As [`backward`].
+pub fn optimise_layers<T: Real>(
+    net: &Prepared<T>,
+    job: &Job<'_, T>,
+    settings: &Ascent,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> (Bounds<T>, Vec<Tight<T>>) {
+    let (mut bounds, mut layers) = (job.bounds.clone(), Vec::new());
+    for value in values(net, job) {
+        if stop() {
+            break;
+        }
+        let Some(tight) = Tight::new(net, job, &bounds, value) else { continue };
+        let best = optimise(net, &[tight.job(&bounds)], settings, stop).remove(0);
+        let mut ends = bounds.ends(value).clone();
+        cut(&mut ends, &tight.units, &best.bound);
+        bounds = bounds.with(value, &ends);
+        layers.push(Tight { alpha: best.alpha, ..tight });
+    }
+    (bounds, layers)
+}
+
+/// The values before a job's rows that ReLUs read and of which intervals are not all there is to know, in order.
+fn values<T: Real>(net: &Prepared<T>, job: &Job<'_, T>) -> Vec<usize> {
+    let needed = net.needed(job.target);
+    let relus = net.relus().filter(|node| *node < job.target && needed[node + 1]);
+    let mut values: Vec<usize> = relus.map(|node| net.reads(node)).collect();
+    values.retain(|value| !net.exact(*value) || job.bounds.ball.is_some());
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+impl<T: Real> Tight<T> {
+    /// A value's numbers of both signs, with slopes by the job's rule; `None` if there are none, or too many.
+    fn new(net: &Prepared<T>, job: &Job<'_, T>, bounds: &Bounds<T>, value: usize) -> Option<Self> {
+        let unstable = bounds.ends(value).unstable();
+        let units: Vec<(u32, bool)> = unstable.flat_map(|i| [(i as u32, false), (i as u32, true)]).collect();
+        let one = Alpha::new(net, bounds, value, 1, job.lower);
+        let few = !units.is_empty() && units.len() * one.width() <= MOST;
+        few.then(|| Self { value, alpha: Alpha { values: one.values.repeat(units.len()), ..one }, units })
+    }
+}
+
 /// The values whose bounds can be optimised, with the slopes of the adaptive rule.
 fn layers<T: Real>(net: &Prepared<T>, job: &Job<'_, T>) -> Vec<Layer<T>> {
-    let needed = net.needed(job.target);
-    let mut layers: Vec<Layer<T>> = Vec::new();
-    for node in net.relus().filter(|node| *node < job.target && needed[node + 1]) {
-        let value = net.reads(node);
-        if layers.iter().any(|layer| layer.tight.value == value) || (net.exact(value) && job.bounds.ball.is_none()) {
-            continue;
-        }
-        let unstable = job.bounds.ends(value).unstable();
-        let units: Vec<(u32, bool)> = unstable.flat_map(|i| [(i as u32, false), (i as u32, true)]).collect();
-        let one = Alpha::new(net, job.bounds, value, 1, job.lower);
-        if units.is_empty() || units.len() * one.width() > MOST {
-            continue;
-        }
-        let alpha = Alpha { values: one.values.repeat(units.len()), ..one };
-        layers.push(Layer {
-            moments: units.iter().map(|_| Moments::new(alpha.width())).collect(),
-            best: vec![f64::NEG_INFINITY; units.len()],
-            best_alpha: alpha.values.clone(),
-            bound: Vec::new(),
-            tight: Tight { value, units, alpha },
-        });
-    }
-    layers
+    let layer = |tight: Tight<T>| Layer {
+        moments: tight.units.iter().map(|_| Moments::new(tight.alpha.width())).collect(),
+        best: vec![f64::NEG_INFINITY; tight.units.len()],
+        best_alpha: tight.alpha.values.clone(),
+        bound: Vec::new(),
+        tight,
+    };
+    values(net, job).into_iter().filter_map(|value| Tight::new(net, job, job.bounds, value)).map(layer).collect()
 }
 
 impl<T: Real> Layer<T> {

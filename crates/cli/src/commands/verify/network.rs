@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use temper::Network;
 use temper_base::files::write_whole;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
-use temper_formats::vnnlib::{Element, Query};
-use temper_formats::{instances, onnx, vnnlib, witness};
-use temper_verify::attack::Thin;
+use temper_formats::vnnlib::Query;
+use temper_formats::{instances, witness};
+use temper_verify::ProofVerdict;
+use temper_verify::Settings;
 use temper_verify::cascade::{Answer, Decision};
-use temper_verify::proof::{self, Header, Step};
-use temper_verify::verifier::Verifier;
-use temper_verify::{Arithmetic, ProofVerdict, Settings};
+use temper_verify::proof::{self, Header};
 
 use crate::args;
 use crate::console::Signals;
@@ -26,61 +26,6 @@ use crate::problems::Outcome;
 /// Whether the first argument names a network and not a run.
 pub fn is_network(name: &str) -> bool {
     name.ends_with(".onnx") || name.ends_with(".onnx.gz")
-}
-
-/// A network that is ready to be asked.
-struct Network {
-    path: PathBuf,
-    verifier: Verifier,
-}
-
-impl Network {
-    fn open(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), verifier: Verifier::new(&onnx::read(path)?.computation) })
-    }
-
-    /// The answer, the question as it was read, and what proves the answer where that is asked for.
-    fn ask(
-        &self,
-        property: &Path,
-        settings: &Settings,
-        signals: &Signals,
-        keep: bool,
-    ) -> Result<(Decision, Query, Option<Vec<Step>>)> {
-        let computation = self.verifier.computation();
-        let query = vnnlib::read(property, computation.inputs(), computation.outputs())?;
-        let arithmetic = arithmetic(&query, settings.arithmetic, property)?;
-        // A network in single precision is given the nearest float for an input that is fixed at none.
-        let settings = Settings { arithmetic, thin: Thin::Nearest, ..settings.clone() };
-        let stop = || signals.seen_signal().is_some();
-        let (decision, steps) = if keep {
-            self.verifier.decide_with_proof(&query.properties, &settings, &stop)?
-        } else {
-            (self.verifier.decide(&query.properties, &settings, &stop)?, None)
-        };
-        Ok((decision, query, steps))
-    }
-}
-
-/// The sense in which a proof has to hold: where the file speaks of floats, of floats.
-fn arithmetic(query: &Query, asked: Arithmetic, place: &Path) -> Result<Arithmetic> {
-    let element = query.variables.as_ref().map(|variables| variables[1].element);
-    match (element, asked) {
-        (Some(Element::Float64), _) => Err(Problem::input(
-            "verify",
-            place.display(),
-            "it speaks of execution in float64, for which Temper has no claim",
-        )
-        .hint("real and float32 can be verified")),
-        (Some(Element::Float32), Arithmetic::Real) => Err(Problem::input(
-            "verify",
-            place.display(),
-            "it speaks of execution in float32, for which plain arithmetic proves nothing",
-        )
-        .hint("leave --arithmetic out, or give float32")),
-        (Some(Element::Float32), _) => Ok(Arithmetic::Float32),
-        (Some(Element::Real) | None, asked) => Ok(asked),
-    }
 }
 
 /// The word of the competitions for an answer.
@@ -105,8 +50,21 @@ fn counterexample(answer: &Answer, query: &Query) -> Option<String> {
 /// Answers one question.
 pub fn one(args: &args::Verify, network: &str, property: &Path, settings: &Settings, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_answer("stopping (once more to stop at once)")?;
-    let keep = args.proof.is_some();
-    let (decision, query, steps) = Network::open(Path::new(network))?.ask(property, settings, &signals, keep)?;
+    let begun = Instant::now();
+    let stop = || signals.seen_signal().is_some();
+    let answered = Network::open(Path::new(network)).and_then(|network| {
+        let timeout = settings.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+        let settings = Settings { timeout, ..settings.clone() };
+        if args.proof.is_some() {
+            network.ask_for_proof(property, &settings, &stop)
+        } else {
+            network.ask(property, &settings, &stop).map(|(decision, query)| (decision, query, None))
+        }
+    });
+    if let (Some(path), Err(_)) = (&args.result, &answered) {
+        write_whole(path, b"error\n")?;
+    }
+    let (decision, query, steps) = answered?;
     if let (Some(path), Answer::Unsat) = (&args.proof, &decision.answer) {
         match steps {
             Some(steps) => {
@@ -242,18 +200,19 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     for (number, instance) in all.iter().enumerate().skip(done) {
         let begun = Instant::now();
         let [onnx, property] = [&instance.network, &instance.property].map(|name| instances::locate(path, name));
-        if network.as_ref().is_none_or(|network| network.path != onnx) {
+        if network.as_ref().is_none_or(|network| network.path() != onnx) {
             network = None;
         }
         let own = Duration::from_secs_f64(instance.timeout);
-        let timeout = Some(args.search.timeout.map_or(own, |most| most.min(own)));
-        let settings = Settings { timeout, ..settings.clone() };
+        let limit = args.search.timeout.map_or(own, |most| most.min(own));
         let answered = match &network {
             Some(_) => Ok(()),
             None => Network::open(&onnx).map(|opened| network = Some(opened)),
         };
-        let answered =
-            answered.and_then(|()| network.as_ref().expect("it was opened").ask(&property, &settings, &signals, false));
+        let answered = answered.and_then(|()| {
+            let settings = Settings { timeout: Some(limit.saturating_sub(begun.elapsed())), ..settings.clone() };
+            network.as_ref().expect("it was opened").ask(&property, &settings, &|| signals.seen_signal().is_some())
+        });
         if signals.seen_signal().is_some() {
             break;
         }
