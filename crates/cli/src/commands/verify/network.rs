@@ -217,7 +217,7 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
             break;
         }
         let word = match &answered {
-            Ok((decision, query, _)) => {
+            Ok((decision, query)) => {
                 if let Some(text) = counterexample(&decision.answer, query) {
                     write_whole(&folder.join(format!("{number}.counterexample")), text.as_bytes())?;
                 }
