@@ -46,8 +46,9 @@ const SHORTENED: [(&str, &str); 16] = [
     ("bench lm --layers 6 --d-model 128 --heads 4 --vocab 8192 --batch 8 --seq 512 --steps 7 --json", "--warmup 0"),
     ("bench ibp --net cnn7 --width 16 --image 1x28x28 --batch 128 --method fast --json", "--steps 1 --warmup 0"),
 ];
-/// Commands that are only parsed, since they need the network: tests/fetch.rs runs them against a server of its own.
-const PARSED: [&str; 1] = ["data fetch mnist --out data/mnist"];
+/// Commands that are only parsed, since they need the network (tests/fetch.rs runs them against a server of its own) or files of the
+/// reader's (crates/temper/tests/examples.rs has such).
+const PARSED: [&str; 2] = ["data fetch mnist --out data/mnist", "verify net.onnx property.vnnlib --timeout 60"];
 const INTERRUPTED: &str = "train law.toml --out runs/law --max-time 8h";
 
 /// Commands that are not the program's, and why they are not run here.
