@@ -14,9 +14,9 @@ use temper_base::{Problem, Result};
 use temper_formats::vnnlib::Query;
 use temper_formats::{instances, witness};
 use temper_verify::ProofVerdict;
-use temper_verify::Settings;
 use temper_verify::cascade::{Answer, Decision};
-use temper_verify::proof::{self, Header};
+use temper_verify::proof::{self, Header, Step};
+use temper_verify::{Arithmetic, Settings};
 
 use crate::args;
 use crate::console::Signals;
@@ -65,15 +65,10 @@ pub fn one(args: &args::Verify, network: &str, property: &Path, settings: &Setti
         write_whole(path, b"error\n")?;
     }
     let (decision, query, steps) = answered?;
-    if let (Some(path), Answer::Unsat) = (&args.proof, &decision.answer) {
-        match steps {
-            Some(steps) => {
-                let header = Header::new(decision.arithmetic, &bytes(Path::new(network))?, &bytes(property)?);
-                write_whole(path, proof::write(&header, &steps).as_bytes())?;
-            }
-            None => printer.warn("no proof was kept of this answer: only those by splitting the input are", None),
-        }
-    }
+    let proof = match (&args.proof, &decision.answer) {
+        (Some(path), Answer::Unsat) => write_proof(path, network, property, decision.arithmetic, steps),
+        _ => Ok(()),
+    };
     let found = counterexample(&decision.answer, &query);
     if let Some(path) = &args.result {
         let text = format!("{}\n{}", word(&decision.answer), found.as_deref().unwrap_or_default());
@@ -83,6 +78,7 @@ pub fn one(args: &args::Verify, network: &str, property: &Path, settings: &Setti
         write_whole(path, text.as_bytes())?;
     }
     tell(args, network, property, &decision, &query, printer);
+    proof?;
     if let Some(signal) = signals.seen_signal() {
         signals.answer_signal();
         return Ok((128 + signal) as u8);
@@ -122,6 +118,26 @@ pub fn check(args: &args::VerifyCheck, printer: &Printer) -> Outcome {
         printer.data(text);
     }
     Ok(u8::from(!accepted))
+}
+
+/// Writes the proof of an answer. One that the checker rejects is none: the checker's bounds are its own, and may be looser than those of
+/// the search.
+fn write_proof(
+    path: &Path,
+    network: &str,
+    property: &Path,
+    arithmetic: Arithmetic,
+    steps: Option<Vec<Step>>,
+) -> Result<()> {
+    let fail = |why: String| Problem::input("verify", format!("--proof {}", path.display()), why);
+    let steps = steps
+        .ok_or_else(|| fail("no proof was kept of this answer: only those by splitting the input are".to_owned()))?;
+    let (network, property) = (bytes(Path::new(network))?, bytes(property)?);
+    let text = proof::write(&Header::new(arithmetic, &network, &property), &steps);
+    match temper_verify::check(&text, &network, &String::from_utf8_lossy(&property)) {
+        ProofVerdict::Holds(_) => write_whole(path, text.as_bytes()),
+        ProofVerdict::Rejected(why) => Err(fail(format!("its check rejects it, so that it was not written: {why}"))),
+    }
 }
 
 fn tell(args: &args::Verify, network: &str, property: &Path, decision: &Decision, query: &Query, printer: &Printer) {
