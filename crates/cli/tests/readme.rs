@@ -164,7 +164,9 @@ fn is_mention(line: &str) -> bool {
 
 /// Whether something is to be put in, as in `resume DIR`: words in capitals.
 fn has_placeholder(line: &str) -> bool {
-    words(line).iter().any(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase()))
+    // `RUN`, and `NETWORK.onnx` or `DIR/list.csv` as well.
+    let name = |word: &String| word.split(['.', '/']).next().unwrap_or_default().to_owned();
+    words(line).iter().map(name).any(|name| name.len() > 1 && name.chars().all(|c| c.is_ascii_uppercase()))
 }
 
 fn parse(words: &[String]) -> Result<args::Cli, clap::Error> {
