@@ -141,10 +141,10 @@ impl<'a> Reader<'a> {
         match self.word("declare-const or assert")? {
             "declare-const" => self.constant(),
             "assert" => {
-                let line = self.tokens.line;
                 let cases = self.formula(0)?;
                 self.close()?;
-                self.assert(cases, line)
+                self.assert(cases);
+                Ok(())
             }
             "vnnlib-version" => {
                 let text = self.word("a version")?;
@@ -528,13 +528,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn assert(&mut self, cases: Vec<Case>, _line: usize) -> Read<()> {
+    fn assert(&mut self, cases: Vec<Case>) {
         match <[Case; 1]>::try_from(cases) {
             Ok([case]) if case.rows.is_empty() => self.common.extend(case.edges),
             Ok(one) => self.alternatives.push(one.into()),
             Err(cases) => self.alternatives.push(cases),
         }
-        Ok(())
     }
 
     /// Boxes with their groups.
