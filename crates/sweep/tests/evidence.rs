@@ -6,10 +6,11 @@
 //! ```
 //!
 //! writes it. A folder under `evidence/` is named after its sweep and holds `metrics.json` and the figures as
-//! `temper sweep` leaves them, and `about.toml`: command, commit, date, machine, time, a `[[note]]` on why for every claim that
+//! `temper sweep` leaves them, `stages.csv` of `scripts/certify_sweep.py` if its networks were verified, and `about.toml`: command, commit, date, machine, time, a `[[note]]` on why for every claim that
 //! is not found to hold, a `[[mark]]` (see [`MARKS`]) for what was decided after numbers had been seen, about one `claim` or, where
 //! it names none, about all of them, and a remark if there is one to make.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,8 @@ struct Run {
     metrics: Value,
     about: toml::Table,
     figures: Vec<String>,
+    /// What the stages of the verifier certify, as `scripts/certify_sweep.py` leaves it; empty if nothing was verified.
+    stages: String,
 }
 
 impl Run {
@@ -106,7 +109,8 @@ impl Run {
         let svg = |path: PathBuf| Some(path.strip_prefix(folder).ok()?.to_str()?.strip_suffix(".svg")?.to_owned());
         let mut figures: Vec<String> = files(folder).into_iter().filter_map(svg).collect();
         figures.sort();
-        Self { name, sweep, metrics, about, figures }
+        let stages = fs::read_to_string(folder.join("stages.csv")).unwrap_or_default();
+        Self { name, sweep, metrics, about, figures, stages }
     }
 
     fn about(&self, key: &str) -> &str {
@@ -319,6 +323,7 @@ fn section(run: &Run) -> String {
             }
         }
     }
+    out += &certified_by_stage(run);
     if run.sweep.measure == Measure::Gains {
         out += "\nNothing is trained here: Temper draws the first weights of each network and measures them.\n";
     }
@@ -338,6 +343,46 @@ fn section(run: &Run) -> String {
         let settings = settings.join(", ");
         let place = if settings.is_empty() { String::new() } else { format!(" ({settings})") };
         let _ = writeln!(out, "* *{}*{place}: {verdict}: {why}", claim.what);
+    }
+    out
+}
+
+/// The shares of images that the stages of `temper verify` certify, a row a variant.
+fn certified_by_stage(run: &Run) -> String {
+    const COUNTS: [&str; 7] = ["misclassified", "attacked", "ibp", "crown", "alpha", "bab", "open"];
+    let mut lines = run.stages.lines();
+    let Some(columns) = lines.next() else { return String::new() };
+    let rows: Vec<BTreeMap<&str, &str>> = lines.map(|line| columns.split(',').zip(line.split(',')).collect()).collect();
+    let count = |row: &BTreeMap<&str, &str>, name: &str| row[name].parse::<f64>().expect("a number");
+    let (eps, timeout, images) = (rows[0]["eps"], rows[0]["timeout"], rows[0]["images"]);
+    let same = |row: &&BTreeMap<&str, &str>| [row["eps"], row["timeout"], row["images"]] == [eps, timeout, images];
+    assert!(rows.iter().all(|row| same(&row)), "evidence/{}/stages.csv: several questions", run.name);
+    let mut out = format!(
+        "\nThe verdicts of `temper verify` on the first {images} test images at epsilon {eps}, up to {timeout} seconds an image, in per cent. A \
+        stage counts what those before it left open.\n\n| variant | {} | certified in all | seeds |\n|---|{}\n",
+        COUNTS.join(" | "),
+        "---|".repeat(COUNTS.len() + 2),
+    );
+    let mut variants: Vec<(&str, &str)> = Vec::new();
+    for row in &rows {
+        assert_eq!(COUNTS.iter().map(|name| count(row, name)).sum::<f64>(), count(row, "images"), "{row:?}");
+        if !variants.contains(&(row["setting"], row["variant"])) {
+            variants.push((row["setting"], row["variant"]));
+        }
+    }
+    for (setting, variant) in variants {
+        let seeds: Vec<_> = rows.iter().filter(|row| (row["setting"], row["variant"]) == (setting, variant)).collect();
+        let share = |names: &[&str]| {
+            let one = |row: &&BTreeMap<&str, &str>| -> f64 {
+                100.0 * names.iter().map(|name| count(row, name)).sum::<f64>() / count(row, "images")
+            };
+            format!("{:.1}", seeds.iter().map(|row| one(row)).sum::<f64>() / seeds.len() as f64)
+        };
+        let cells: Vec<String> = COUNTS.iter().map(|name| share(&[name])).collect();
+        let numbers: Vec<&str> = seeds.iter().map(|row| row["seed"]).collect();
+        let name = if setting.is_empty() { variant.to_owned() } else { format!("{setting}, {variant}") };
+        let all = share(&["ibp", "crown", "alpha", "bab"]);
+        let _ = writeln!(out, "| {name} | {} | {all} | {} |", cells.join(" | "), numbers.join(", "));
     }
     out
 }
