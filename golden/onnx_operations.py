@@ -203,6 +203,11 @@ form("conv_pad", "Pad before Conv, pads computed: Constant Concat Reshape Slice(
                N("Concat", ["p", "z"], ["q"], axis=0), N("Reshape", ["q", "pairs"], ["r"]), N("Slice", ["r", "from", "to", "axes", "step"], ["s"]), N("Transpose", ["s"], ["t"], perm=[1, 0]),
                N("Reshape", ["t", "all"], ["u"]), N("Cast", ["u"], ["v"], to=TensorProto.INT64), N("Pad", ["x", "v"], ["w"], mode="constant"), N("Conv", ["w", "k"], ["y"])],
               {"four": ints(4), "pairs": ints(-1, 2), "from": ints(-1), "to": ints(-9223372036854775807), "axes": ints(0), "step": ints(-1), "all": ints(-1), "k": numbers(2, 2, 3, 3)}))
+form("pad_reshape_conv", "Pad, then a Reshape that keeps the channels, then Conv: other rows and columns than were padded",
+     lambda: ([N("Pad", ["x", "p"], ["w"]), N("Reshape", ["w", "s"], ["v"]), N("Conv", ["v", "k"], ["y"])], {"p": ints(0, 0, 0, 1, 0, 0, 0, 1), "s": ints(1, 1, 8, 2), "k": numbers(1, 1, 2, 2)}), x=(1, 1, 2, 6))
+form("clip_huge", "Clip from -1e30 on, which no sum with a value survives", lambda: ([N("Clip", ["x", "l"], ["y"])], {"l": np.array(-1e30, np.float32)}), refused="Clip")
+form("leaky_huge", "LeakyRelu with a slope of 1e20", lambda: ([N("LeakyRelu", ["x"], ["y"], alpha=1e20)], {}), refused="LeakyRelu")
+form("where_more_dimensions", "Where by a comparison with a 0 of five dimensions, which adds one", lambda: ([N("Greater", ["x", "z"], ["c"]), N("Where", ["c", "x", "z"], ["y"])], {"z": np.zeros((1, 1, 1, 1, 1), np.float32)}), refused="Greater")
 form("conv_transpose", "ConvTranspose, stride 2, output_padding", lambda: ([N("ConvTranspose", ["x", "k", "b"], ["y"], strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1])], {"k": numbers(2, 1, 3, 3), "b": numbers(1)}), refused="ConvTranspose")
 form("pad_attribute", "Pad with attributes (opset 10), value 0.5", lambda: ([N("Pad", ["x"], ["p"], pads=[0, 0, 1, 0, 0, 0, 0, 2], value=0.5), N("Conv", ["p", "k"], ["y"])], {"k": numbers(1, 2, 3, 3)}), opset=10)
 form("pad_input", "Pad with inputs, value -0.25", lambda: ([N("Pad", ["x", "p", "v"], ["q"]), N("Conv", ["q", "k"], ["y"])], {"p": ints(0, 0, 1, 1, 0, 0, 0, 1), "v": np.array(-0.25, np.float32), "k": numbers(1, 2, 3, 3)}))

@@ -7,6 +7,7 @@ mod tensor;
 pub mod wire;
 mod writer;
 
+use std::io::Read;
 use std::path::Path;
 
 use temper_base::{Problem, Result};
@@ -38,7 +39,7 @@ pub struct OnnxModel {
 /// No file that is verified is larger; a larger one is refused before it is read.
 const LARGEST_FILE: u64 = 2 << 30;
 
-/// Reads a network with one output.
+/// Reads a network with one output (`.gz` is unpacked).
 ///
 /// # Errors
 /// A file that cannot be read or is no ONNX; what is not supported, by operation and node; several outputs.
@@ -53,10 +54,17 @@ pub fn read(path: &Path) -> Result<OnnxModel> {
 pub fn read_output(path: &Path, output: Option<&str>) -> Result<OnnxModel> {
     let io = |cause| Problem::io("read ONNX", path, &cause);
     let size = std::fs::metadata(path).map_err(io)?.len();
+    let mut bytes = Vec::new();
+    if path.extension().is_some_and(|end| end == "gz") {
+        let file = std::fs::File::open(path).map_err(io)?;
+        flate2::read::GzDecoder::new(file).take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
+    } else if size <= LARGEST_FILE {
+        bytes = std::fs::read(path).map_err(io)?;
+    }
+    let size = size.max(bytes.len() as u64);
     if size > LARGEST_FILE {
         return Err(Problem::input("read ONNX", path.display(), format!("{size} bytes, more than {LARGEST_FILE}")));
     }
-    let bytes = std::fs::read(path).map_err(io)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     parsed(&bytes, Some(folder), &path.display().to_string(), output)
 }

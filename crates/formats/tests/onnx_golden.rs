@@ -45,6 +45,21 @@ fn files_of_exporters_are_read_or_refused_by_name() {
 }
 
 #[test]
+fn a_packed_file_is_unpacked() {
+    let plain = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/onnx/conv_pad.onnx");
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("conv_pad.onnx.gz");
+    let mut file = flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), Default::default());
+    std::io::Write::write_all(&mut file, &std::fs::read(&plain).unwrap()).unwrap();
+    file.finish().unwrap();
+    assert_eq!(read(&packed).unwrap(), read(&plain).unwrap());
+    // Cut, it is an error.
+    let bytes = std::fs::read(&packed).unwrap();
+    std::fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(read(&packed).is_err());
+}
+
+#[test]
 fn a_cut_file_is_an_error_or_the_same_network() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/onnx");
     for file in ["conv_pad.onnx", "flatten_shape_cast.onnx", "written_float_data.onnx"] {

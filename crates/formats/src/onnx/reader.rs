@@ -9,6 +9,9 @@ use super::model::{self, Attribute, Data, Model, Tensor};
 use super::tensor::{Moves, count, strides, together};
 use super::wire::Result;
 
+/// The largest bound or slope of what is made of a ReLU, as `c + relu(x - c)`: beyond, even doubles may lose `x` beside `c`.
+const LARGEST: f64 = 16_777_216.0;
+
 /// A value of the file's graph.
 #[derive(Debug, Clone)]
 enum Value {
@@ -371,6 +374,9 @@ impl Reader {
     fn slopes(&mut self, x: &Active, below: f64, above: f64, merged: u32) -> Result<Active> {
         let positive = self.relu(x)?;
         let step = above - below;
+        if [below, above].iter().any(|slope| slope.abs() > LARGEST) {
+            return Err("a slope in whose sum with another the other would be lost".into());
+        }
         if merged > 0 && below != 0.0 && above != 0.0 {
             return Err("a slope that is computed".into());
         }
@@ -389,6 +395,9 @@ impl Reader {
             return Err("a slope that is computed".into());
         }
         let below = slope.floats()?;
+        if below.iter().any(|slope| slope.abs() > LARGEST) {
+            return Err("a slope in whose sum with another the other would be lost".into());
+        }
         let zeros = vec![0.0; below.len()];
         let above = below.iter().map(|slope| 1.0 - slope).collect();
         let line = self.scale(&x, Affine::exact(below.to_vec(), zeros.clone()))?;
@@ -458,6 +467,9 @@ impl Reader {
         let (numbers, merged) = (c.floats()?, c.merged);
         if numbers.iter().any(|n| !n.is_finite()) {
             return Err("a bound that is not finite".into());
+        }
+        if let Some(n) = numbers.iter().find(|n| n.abs() > LARGEST) {
+            return Err(format!("a bound of {n:e}, in whose sum with a value the value would be lost"));
         }
         let plain = numbers.iter().all(|c| *c == 0.0);
         let n = numbers.len();
@@ -645,7 +657,7 @@ impl Reader {
         // Zeros around what is read are the padding of the convolution, which engines have at no cost.
         if let Some((inner, zeros)) = self.padded.get(&x.value).cloned()
             && call.text("auto_pad", "NOTSET") == "NOTSET"
-            && inner.shape.len() == rank
+            && around_gives(&inner.shape, zeros, &x.shape)
         {
             (x, around) = (inner, zeros);
         }
@@ -1178,6 +1190,11 @@ fn sizes(given: &[i64]) -> Result<Vec<usize>> {
     given.iter().map(size).collect::<Option<_>>().ok_or_else(|| format!("sizes {given:?}"))
 }
 
+/// Whether a picture has this shape with so many numbers around it; what was reshaped since is another picture.
+fn around_gives(inner: &[usize], [top, left, bottom, right]: [usize; 4], shape: &[usize]) -> bool {
+    matches!((inner, shape), (&[n, c, h, w], wide) if wide == [n, c, h + top + bottom, w + left + right])
+}
+
 /// The window of a convolution or pool over `[1, C, W]` or `[1, C, H, W]`, and whether its steps end at the border.
 fn window(call: &Call<'_>, shape: &[usize], kernel: &[usize]) -> Result<(Window, bool)> {
     let dims = kernel.len();
@@ -1323,11 +1340,14 @@ fn folded(op: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn compare(op: &str, call: &Call<'_>) -> Result<Value> {
-    let zero = |c: &Tensor| c.len() == 1 && matches!(&c.data, Data::Float(data) if data[0] == 0.0);
+    // One that has more dimensions would add them to what is chosen.
+    let zero = |c: &Tensor, x: &Active| {
+        c.len() == 1 && c.shape.len() <= x.shape.len() && matches!(&c.data, Data::Float(data) if data[0] == 0.0)
+    };
     let greater = op.starts_with("Greater");
     match (call.value(0)?, call.value(1)?) {
-        (Value::Active(x), Value::Constant(c)) if zero(&c) => Ok(Value::Sign(x, greater)),
-        (Value::Constant(c), Value::Active(x)) if zero(&c) => Ok(Value::Sign(x, !greater)),
+        (Value::Active(x), Value::Constant(c)) if zero(&c, &x) => Ok(Value::Sign(x, greater)),
+        (Value::Constant(c), Value::Active(x)) if zero(&c, &x) => Ok(Value::Sign(x, !greater)),
         _ => Err("a comparison with something else than 0".into()),
     }
 }
