@@ -619,6 +619,20 @@ fn networks_and_properties_leave_as_files_and_answers_come_back() {
     folder.fails(&[&ask[..], &["--std", "1,2"]].concat(), 2, &["--std 1,2", "hint: "]);
     folder.fails(&["verify", "m.onnx", "--data", "builtin:fashion"], 2, &["--eps", "hint: "]);
     folder.fails(&["verify", "base", "--data", "builtin:fashion", "--std", "2"], 2, &["base", "hint: "]);
+    // In the Euclidean norm, the run and its file answer alike.
+    let ask = ["--norm", "2", "--eps", "0.1", "--images", "6", "--max-domains", "9"];
+    let run = verify(&folder, "base", "two", &ask);
+    verify(&folder, "m.onnx", "two-of-file", &[&ask[..], &["--data", "builtin:fashion"]].concat());
+    let [two, of_file] = ["two", "two-of-file"].map(|name| csv(&folder, &format!("{name}/verdicts.csv")));
+    assert_eq!((run["question"]["norm"].as_str(), two.len()), (Some("2"), 6));
+    for ((two, of_file), verdict) in two.iter().zip(&of_file).zip(&verdicts) {
+        assert_eq!(two[2], verdict[2], "the class of the image");
+        assert!(two[3] == of_file[3] || [&two[3], &of_file[3]].map(String::as_str).contains(&"unknown"), "{two:?}");
+        assert_ne!(two[3], "error");
+    }
+    let no_shard = ["verify", "base", "--norm", "2", "--shard", "0/2"];
+    folder.fails(&no_shard, 2, &["--shard", "every image goes through all stages alone", "hint: "]);
+    folder.fails(&["verify", "m.onnx", "p.vnnlib", "--norm", "2"], 2, &["--norm"]);
     // Merged batch norms, and the network as it is shown.
     folder.ok(&["export", "base", "--format", "onnx", "--out", "folded.onnx", "--fold-batch-norm"]);
     let layers = |args: &[&str]| json(&folder.ok(&[&["inspect", "--json"], args].concat()));

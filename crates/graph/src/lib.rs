@@ -27,7 +27,7 @@ pub use computation::{Affine, Computation, Node, Operation, Window};
 pub use config::{NetworkConfig, NodeConfig, Op};
 pub use names::{BatchNorm, NETWORKS, Named, by_name};
 pub use network::{BATCH_NORM_EPS, Network, Weights};
-pub use property::{InputBox, LinearConstraint, Property};
+pub use property::{Ball, InputBox, LinearConstraint, Property};
 
 /// The code of the README compiles and runs.
 #[cfg(doctest)]

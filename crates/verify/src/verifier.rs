@@ -12,8 +12,8 @@ use crate::attack::{AttackSettings, Thin, attack, confirm};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, Witness};
 use crate::engine::{
-    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, Tight, backward, intermediate, interval, optimise,
-    optimise_layers, tightened,
+    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Region, Rows, Tight, backward, intermediate, interval,
+    optimise, optimise_layers, tightened,
 };
 use crate::proof::Step;
 use crate::split_input::{SplitSettings, split_input};
@@ -219,9 +219,8 @@ impl Verifier {
             }
         }
         let claim = state.settings.arithmetic;
-        let input = property.input();
-        let ends = Ends::<f64>::outward(&input.lower, &input.upper);
-        let intervals = interval(&self.double, ends.clone(), claim);
+        let region = region(property);
+        let intervals = interval(&self.double, region.clone(), claim);
         if state.runs(Stage::Ibp) {
             state.stage = Stage::Ibp;
             self.intervals(groups, &intervals);
@@ -243,7 +242,7 @@ impl Verifier {
             return Answer::Unsat;
         }
         let stop = || state.halted();
-        let mut bounds = intermediate(&self.double, ends, claim, Some(&intervals), &stop);
+        let mut bounds = intermediate(&self.double, region, claim, Some(&intervals), &stop);
         for rule in [Lower::Adaptive, Lower::Zero] {
             self.linear(groups, &bounds, rule);
         }
@@ -334,6 +333,13 @@ impl Verifier {
     }
 }
 
+/// The inputs of a property.
+fn region(property: &Property) -> Region<f64> {
+    let input = property.input();
+    let ball = property.ball().map(|ball| (ball.centre.clone(), ball.radius));
+    Region { ends: Ends::outward(&input.lower, &input.upper), ball }
+}
+
 /// Steps of the optimiser for the whole box.
 const ROOT: Ascent =
     Ascent { iterations: 20, alpha_rate: 0.1, beta_rate: 0.05, decay: 0.98, threshold: 0.0, any: true };
@@ -412,10 +418,8 @@ impl Verifier {
         let job = Job { constants: &constants, ..Job::new(narrow, self.single.output(), Rows::Dense(&rows)) };
         let (_, layers) = optimise_layers(&self.single, &job, &LAYERS, &stop);
         let exact: Vec<_> = layers.iter().map(|layer| layer.to::<f64>()).collect();
-        let input = property.input();
-        let ends = Ends::<f64>::outward(&input.lower, &input.upper);
         let halted = || state.halted();
-        let found = tightened(&self.double, ends, state.settings.arithmetic, Some(bounds), &exact, &halted);
+        let found = tightened(&self.double, region(property), state.settings.arithmetic, Some(bounds), &exact, &halted);
         (!state.halted()).then_some((found, layers))
     }
 
@@ -496,8 +500,11 @@ impl Verifier {
         confirm(&self.computation, property, &point, thin)
     }
 
-    /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer.
+    /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer. A ball is not split.
     fn split_inputs(&self, properties: &[Property], state: &mut State) -> Option<(Answer, f64)> {
+        if properties.iter().any(|property| property.ball().is_some()) {
+            return None;
+        }
         let settings = SplitSettings {
             arithmetic: state.settings.arithmetic,
             max_domains: state.settings.max_domains,

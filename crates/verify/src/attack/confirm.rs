@@ -1,7 +1,7 @@
 //! A point that is claimed to be a counterexample, checked without tolerance.
 
 use temper_graph::computation::Order;
-use temper_graph::{Computation, Property};
+use temper_graph::{Ball, Computation, Property};
 
 use crate::cascade::Witness;
 
@@ -44,7 +44,20 @@ fn below(x: f64) -> f32 {
     if f64::from(near) > x { near.next_down() } else { near }
 }
 
-/// The counterexample beside this point: rounded to single precision within what certainly belongs to the box, and violating the property
+/// Moves a point that is outside of a ball onto it, so far inside that rounding to single precision does not move it out again.
+pub(super) fn into_ball(ball: &Ball, point: &mut [f32]) {
+    let squares = point.iter().zip(&ball.centre).map(|(x, c)| (f64::from(*x) - c) * (f64::from(*x) - c));
+    let distance = squares.sum::<f64>().sqrt();
+    let largest = ball.centre.iter().fold(ball.radius, |most, c| most.max(c.abs() + ball.radius));
+    let rounding = largest * f64::from(f32::EPSILON) * (point.len() as f64).sqrt();
+    let room = (ball.certain * (1.0 - 1e-9) - rounding).max(0.0);
+    if distance > room {
+        let nearer = |x: f32, c: f64| (c + (f64::from(x) - c) * (room / distance)) as f32;
+        point.iter_mut().zip(&ball.centre).for_each(|(x, c)| *x = nearer(*x, *c));
+    }
+}
+
+/// The counterexample beside this point: rounded to single precision within what certainly belongs to the inputs, and violating the property
 /// strictly in single precision, summed forward and backward, and in double precision. `None` if it is none.
 pub fn confirm(computation: &Computation, property: &Property, point: &[f64], thin: Thin) -> Option<Witness> {
     let [lower, upper] = certain(property, thin)?;
@@ -52,13 +65,18 @@ pub fn confirm(computation: &Computation, property: &Property, point: &[f64], th
         return None;
     }
     let ends = lower.iter().zip(&upper);
-    let input: Vec<f32> = point.iter().zip(ends).map(|(x, (l, u))| (*x as f32).clamp(*l, *u)).collect();
+    let mut input: Vec<f32> = point.iter().map(|x| *x as f32).collect();
+    if let Some(ball) = property.ball() {
+        into_ball(ball, &mut input);
+    }
+    input.iter_mut().zip(ends).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
     let exact: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
     let output = computation.evaluate(&exact, Order::Forward);
     let double = |outputs: Vec<f32>| outputs.into_iter().map(f64::from).collect::<Vec<f64>>();
     // An overflow proves nothing.
     let holds = |outputs: &[f64]| outputs.iter().all(|y| y.is_finite()) && strictly(property, outputs);
-    let inside = thin == Thin::Nearest || property.input().contains(&exact);
+    let in_ball = property.ball().is_none_or(|ball| ball.contains(&exact));
+    let inside = in_ball && (thin == Thin::Nearest || property.input().contains(&exact));
     let confirmed = inside
         && holds(&output)
         && holds(&double(computation.evaluate(&input, Order::Forward)))

@@ -61,7 +61,7 @@ impl<T: Real> Ends<T> {
     }
 }
 
-/// The inputs that bounds hold for: a box or, where `ball` says so, the ball inside it.
+/// The inputs that bounds hold for: a box or, where `ball` says so, what it has in common with a ball.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Region<T> {
     /// The box.

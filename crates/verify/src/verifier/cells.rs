@@ -4,11 +4,11 @@
 
 use temper_graph::Property;
 
-use super::{Group, ROOT, State, Verifier};
+use super::{Group, ROOT, State, Verifier, region};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Witness};
 use crate::engine::{
-    Alpha, Ascent, Beta, Bounds, Ends, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, tightened,
+    Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, tightened,
 };
 
 /// ReLUs of networks for which it is worth the cost.
@@ -116,9 +116,8 @@ impl Verifier {
             Tight { value: layer.value, units, alpha: layer.alpha.select(&rows) }.to::<f64>()
         };
         let layers: Vec<Tight<f64>> = layers.iter().map(some).filter(|layer| !layer.units.is_empty()).collect();
-        let ends = Ends::outward(&property.input().lower, &property.input().upper);
-        let stop = || state.halted();
-        cell.bounds = tightened(&self.double, ends, state.settings.arithmetic, Some(&cell.bounds), &layers, &stop);
+        let (input, claim) = (region(property), state.settings.arithmetic);
+        cell.bounds = tightened(&self.double, input, claim, Some(&cell.bounds), &layers, &|| state.halted());
     }
 
     /// Bounds the groups that are open in a cell, and drops those that are closed in double precision. What is left of the bounds.
