@@ -66,7 +66,7 @@ pub fn cascade(
                     certifier.search(pixels, (eps, Norm::Max), &mut verdict, &left, stop)
                 };
                 let Some(found) = watched(interrupted, search)? else { return Ok(None) };
-                seconds[found.stage as usize] += found.seconds;
+                seconds.iter_mut().zip(found.seconds).for_each(|(sum, seconds)| *sum += seconds);
             }
             summary.add(&verdict);
         }

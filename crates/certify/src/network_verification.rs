@@ -97,7 +97,7 @@ impl<'a> NetworkVerification<'a> {
             let Some(found) = self.certifier.search(&pixels, (*eps, *norm), &mut verdict, settings, stop)? else {
                 return Ok(());
             };
-            seconds[found.stage as usize] = found.seconds;
+            seconds = found.seconds;
             counterexample = found.counterexample;
         }
         let row = counterexample.as_ref().map(|_| self.stack.rows);

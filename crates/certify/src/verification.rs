@@ -225,7 +225,7 @@ impl<'a> Verification<'a> {
                 return Ok(());
             };
             seen.counterexample = found.counterexample;
-            seen.seconds[found.stage as usize] += found.seconds;
+            seen.seconds.iter_mut().zip(found.seconds).for_each(|(sum, seconds)| *sum += seconds);
             ready.push(seen);
         }
         self.append(&ready)

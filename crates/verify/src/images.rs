@@ -1,7 +1,7 @@
 //! Labelled images in boxes: what the plain-slice bounds and the search prove of one of them. Everything here starts from the box over the
 //! real numbers, formed in double precision and rounded outward, so that a proof covers the radius that was asked for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::prelude::*;
 use temper_base::{Problem, Result};
@@ -12,6 +12,7 @@ use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage};
 use crate::decide::Counterexample;
 use crate::margins::Margins;
 use crate::radius::{CertifiedRadius, bisect};
+use crate::store::StageSeconds;
 use crate::verdict::{ImageVerdict, Verdict, certifies};
 use crate::verifier::Verifier;
 
@@ -119,10 +120,8 @@ pub struct Certifier {
 pub struct Searched {
     /// The pixels of another class, if it found some.
     pub counterexample: Option<Counterexample>,
-    /// The stage that ended it.
-    pub stage: Stage,
-    /// Seconds that it took.
-    pub seconds: f64,
+    /// Seconds of every stage.
+    pub seconds: StageSeconds,
 }
 
 impl Certifier {
@@ -238,10 +237,9 @@ impl Certifier {
         settings: &Settings,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<Searched>> {
-        let clock = Instant::now();
         let property = robustness(pixels, eps, norm, verdict.label, self.computation().outputs())?;
         let decision = self.verifier.decide(&[property], settings, stop)?;
-        let Decision { answer, stage, arithmetic, bound, .. } = decision;
+        let Decision { answer, stage, arithmetic, bound, stages, .. } = decision;
         if stop() && matches!(answer, Answer::Unknown(_) | Answer::Timeout) {
             return Ok(None);
         }
@@ -264,7 +262,7 @@ impl Certifier {
             Answer::Unknown(reason) => (verdict.verdict, verdict.reason) = (Verdict::Unknown, Some(reason)),
             Answer::Timeout => verdict.verdict = Verdict::Timeout,
         }
-        Ok(Some(Searched { counterexample, stage, seconds: clock.elapsed().as_secs_f64() }))
+        Ok(Some(Searched { counterexample, seconds: stages }))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::engine::{
 };
 use crate::proof::Step;
 use crate::split_input::{SplitSettings, split_input};
+use crate::store::StageSeconds;
 
 /// A network in the forms that the stages need.
 #[derive(Debug)]
@@ -60,6 +61,9 @@ struct State<'a> {
     deadline: Option<Instant>,
     stop: &'a (dyn Fn() -> bool + Sync),
     stage: Stage,
+    /// What every stage took until `since`.
+    seconds: StageSeconds,
+    since: Instant,
     domains: u64,
     /// Whether a proof is kept.
     keep: bool,
@@ -80,7 +84,21 @@ impl State<'_> {
         self.settings.stages.contains(&stage)
     }
 
-    fn decision(&self, answer: Answer, bound: Option<f64>, begun: Instant) -> Decision {
+    /// Goes on to another stage.
+    fn enter(&mut self, stage: Stage) {
+        self.count();
+        self.stage = stage;
+    }
+
+    /// Counts the time since the last count for the stage.
+    fn count(&mut self) {
+        let now = Instant::now();
+        self.seconds[self.stage as usize] += (now - self.since).as_secs_f64();
+        self.since = now;
+    }
+
+    fn decision(&mut self, answer: Answer, bound: Option<f64>, begun: Instant) -> Decision {
+        self.count();
         Decision {
             answer,
             stage: self.stage,
@@ -88,6 +106,7 @@ impl State<'_> {
             bound,
             domains: self.domains,
             seconds: begun.elapsed().as_secs_f64(),
+            stages: self.seconds,
         }
     }
 }
@@ -156,11 +175,12 @@ impl Verifier {
             }
         }
         let deadline = settings.timeout.map(|timeout| begun + timeout);
-        let mut state = State { settings, deadline, stop, stage: Stage::Ibp, domains: 0, keep, proof: None };
+        let (stage, seconds) = (Stage::Ibp, StageSeconds::default());
+        let mut state = State { settings, deadline, stop, stage, seconds, since: begun, domains: 0, keep, proof: None };
         let mut bound = f64::INFINITY;
         let mut answer = Answer::Unsat;
         if state.runs(Stage::Attack) && self.computation.inputs() <= SplitSettings::default().inputs {
-            state.stage = Stage::Attack;
+            state.enter(Stage::Attack);
             if let Some(witness) = properties.iter().find_map(|property| self.attack(property, 1, &state)) {
                 return Ok((state.decision(Answer::Sat(witness), None, begun), None));
             }
@@ -213,16 +233,21 @@ impl Verifier {
             if state.late() { Answer::Timeout } else { Answer::Unknown(tried.into()) }
         };
         if state.runs(Stage::Attack) {
-            state.stage = Stage::Attack;
+            state.enter(Stage::Attack);
             if let Some(witness) = self.attack(property, 1, state) {
                 return Answer::Sat(witness);
             }
+        }
+        let deepest = [Stage::Bab, Stage::Alpha, Stage::Crown].into_iter().find(|stage| state.runs(*stage));
+        match (state.runs(Stage::Ibp), deepest) {
+            (false, None) => return Answer::Unknown("no counterexample was found".into()),
+            (false, Some(_)) => state.enter(Stage::Crown),
+            (true, _) => state.enter(Stage::Ibp),
         }
         let claim = state.settings.arithmetic;
         let region = region(property);
         let intervals = interval(&self.double, region.clone(), claim);
         if state.runs(Stage::Ibp) {
-            state.stage = Stage::Ibp;
             self.intervals(groups, &intervals);
             if closed(groups) {
                 return Answer::Unsat;
@@ -231,11 +256,8 @@ impl Verifier {
         if state.halted() {
             return ended(state, "it was told to stop");
         }
-        let Some(deepest) = [Stage::Bab, Stage::Alpha, Stage::Crown].into_iter().find(|stage| state.runs(*stage))
-        else {
-            return Answer::Unknown("intervals are too wide".into());
-        };
-        state.stage = Stage::Crown;
+        let Some(deepest) = deepest else { return Answer::Unknown("intervals are too wide".into()) };
+        state.enter(Stage::Crown);
         // With the intervals as intermediate bounds it is cheap, and often enough.
         self.linear(groups, &intervals, Lower::Adaptive);
         if closed(groups) {
@@ -285,13 +307,14 @@ impl Verifier {
         if deepest == Stage::Alpha {
             return Answer::Unknown("optimised slopes are not enough".into());
         }
-        if state.runs(Stage::Attack)
-            && let Some(witness) = self.attack(property, 5, state)
-        {
-            return Answer::Sat(witness);
+        if state.runs(Stage::Attack) {
+            state.enter(Stage::Attack);
+            if let Some(witness) = self.attack(property, 5, state) {
+                return Answer::Sat(witness);
+            }
         }
+        state.enter(Stage::Bab);
         if self.has_cells() {
-            state.stage = Stage::Bab;
             return self.cells(property, groups, alphas, &bounds, &layers, state);
         }
         self.branch(property, groups, &narrow, &alphas, &bounds, state)
@@ -360,7 +383,7 @@ impl Verifier {
         narrow: &Bounds<f32>,
         state: &mut State,
     ) -> Result<Vec<Option<Alpha<f32>>>, Witness> {
-        state.stage = Stage::Alpha;
+        state.enter(Stage::Alpha);
         let open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
         let held: Vec<(Vec<f64>, Vec<f32>)> = open
             .iter()
@@ -433,7 +456,6 @@ impl Verifier {
         bounds: &Bounds<f64>,
         state: &mut State,
     ) -> Answer {
-        state.stage = Stage::Bab;
         let mut open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
         // Those that promise to be easy first: what they leave of their share of the time goes to the others.
         open.sort_by(|a, b| groups[*b].bound.total_cmp(&groups[*a].bound));
@@ -514,11 +536,13 @@ impl Verifier {
             proof: state.keep && state.settings.arithmetic != Arithmetic::Real,
             ..SplitSettings::default()
         };
+        state.count();
         let split = split_input(&self.computation, properties, &settings, state.stop)?;
         state.domains = split.domains;
         if split.answer == Answer::Unsat && settings.proof {
             state.proof = Some(split.proof);
         }
+        // What it took counts for the stage that it came to.
         state.stage = if split.domains <= properties.len() as u64 { Stage::Crown } else { Stage::Bab };
         Some((split.answer, split.bound.unwrap_or(f64::INFINITY)))
     }

@@ -30,6 +30,12 @@ fn answers_are_true() {
             let property = question(&net, seed, 0.12, slack);
             let settings = Settings { max_domains: Some(3000), ..Settings::default() };
             let decision = verifier.decide(std::slice::from_ref(&property), &settings, &|| false).unwrap();
+            // Stages that were not reached took nothing, and all together no more than the whole.
+            let took = |stage: &Stage| decision.stages[*stage as usize];
+            assert!(took(&decision.stage) > 0.0 && Stage::ALL.iter().map(took).sum::<f64>() <= decision.seconds + 1e-9);
+            assert!(
+                Stage::ALL.iter().filter(|stage| **stage > decision.stage.max(Stage::Alpha)).all(|s| took(s) == 0.0)
+            );
             match decision.answer {
                 Answer::Sat(witness) => {
                     let point: Vec<f64> = witness.input.iter().map(|x| f64::from(*x)).collect();
