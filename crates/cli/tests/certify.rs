@@ -367,6 +367,9 @@ fn a_killed_verify_goes_on() {
 fn a_run_ends_with_a_verification() {
     let folder = folder();
     let end = ["eval.verify_images=30", "eval.verify_timeout=0.5"];
+    let set =
+        [&["plan", "tiny.toml", "--no-calibration", "--json"][..], &end.map(|set| ["--set", set]).concat()].concat();
+    assert_eq!(json(&folder.ok(&set))["verification_seconds_at_most"], 15.0);
     train(&folder, "run", &[&CERTIFIES[..], &end].concat());
     let eval = folder.last_eval("run", "test");
     let value = |name: &str| eval[name].as_f64().unwrap_or_else(|| panic!("{name}: {eval}"));
@@ -639,6 +642,10 @@ fn networks_and_properties_leave_as_files_and_answers_come_back() {
     let shown = layers(&["folded.onnx", "--property", answers[0][2].replace("vnnlib/", "set/vnnlib/").as_str()]);
     assert_eq!(shown["layers"].as_array().unwrap().len(), 7);
     assert_eq!(shown["layers"][1]["operation"], "relu");
+    // A layer's width is its gain times the width of the pre-activation before it.
+    let number = |layer: usize, key: &str| shown["layers"][layer][key].as_f64().unwrap();
+    assert!(shown["layers"][1]["gain"].is_null() && number(0, "gain") > 0.0);
+    assert!((number(2, "gain") * number(0, "width") / number(2, "width") - 1.0).abs() < 1e-9);
     let [intervals, linear] =
         ["intervals", "linear_bounds"].map(|by| shown["layers"][5][format!("unstable_by_{by}")].as_u64().unwrap());
     assert!(linear <= intervals);
