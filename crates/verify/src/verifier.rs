@@ -12,8 +12,8 @@ use crate::attack::{AttackSettings, Thin, attack, confirm};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, Witness};
 use crate::engine::{
-    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Region, Rows, Tight, backward, intermediate, interval,
-    optimise, optimise_layers, tightened,
+    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Region, Rows, Split, Tight, backward, intermediate,
+    interval, optimise, optimise_layers, tightened,
 };
 use crate::proof::Step;
 use crate::split_input::{SplitSettings, split_input};
@@ -469,17 +469,7 @@ impl Verifier {
                 max_domains: state.settings.max_domains.map(|most| most.saturating_sub(state.domains)),
                 memory: state.settings.memory,
             };
-            let question = Question {
-                computation: &self.computation,
-                net: &self.single,
-                exact: &self.double,
-                bounds: narrow,
-                exact_bounds: bounds,
-                rows: &groups[*i].rows,
-                constants: &groups[*i].constants,
-                alpha,
-                splits: &[],
-            };
+            let question = self.question(&groups[*i], (narrow, bounds), alpha, &[]);
             let mut witness = None;
             let mut found = |points: &[&[f32]]| {
                 witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
@@ -502,6 +492,27 @@ impl Verifier {
             }
         }
         answer
+    }
+
+    /// What is asked of branch and bound: to exclude a group over these bounds, in single and in double precision.
+    fn question<'a>(
+        &'a self,
+        group: &'a Group,
+        (bounds, exact_bounds): (&'a Bounds<f32>, &'a Bounds<f64>),
+        alpha: &'a Alpha<f32>,
+        splits: &'a [Split],
+    ) -> Question<'a> {
+        Question {
+            computation: &self.computation,
+            net: &self.single,
+            exact: &self.double,
+            bounds,
+            exact_bounds,
+            rows: &group.rows,
+            constants: &group.constants,
+            alpha,
+            splits,
+        }
     }
 
     /// A search for a counterexample; `effort` multiplies its starts.

@@ -5,7 +5,7 @@
 use temper_graph::Property;
 
 use super::{Group, ROOT, State, Verifier, region};
-use crate::branch::{self, End, Limits, Question};
+use crate::branch::{self, End, Limits};
 use crate::cascade::{Answer, Witness};
 use crate::engine::{
     Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, tightened,
@@ -192,17 +192,7 @@ impl Verifier {
         let left = state.settings.max_domains.map_or(u64::MAX, |most| most.saturating_sub(state.domains));
         let limits =
             Limits { deadline: state.deadline, max_domains: Some(DOMAINS.min(left)), memory: state.settings.memory };
-        let question = Question {
-            computation: &self.computation,
-            net: &self.single,
-            exact: &self.double,
-            bounds: narrow,
-            exact_bounds: &cell.bounds,
-            rows: &groups[*group].rows,
-            constants: &groups[*group].constants,
-            alpha,
-            splits: &cell.splits,
-        };
+        let question = self.question(&groups[*group], (narrow, &cell.bounds), alpha, &cell.splits);
         let mut witness = None;
         let mut found = |points: &[&[f32]]| {
             witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
