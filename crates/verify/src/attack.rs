@@ -99,7 +99,7 @@ impl Search<'_> {
         let inputs = self.lower.len();
         let stream = Stream::named(self.settings.seed, "attack");
         let mut best = Scored { margin: f32::INFINITY, point: self.centre() };
-        // The smallest margin that was not confirmed, so that a tie is not asked for again and again.
+        // The smallest margin that was not confirmed, so that a tie is asked for once.
         let mut refused = f32::INFINITY;
         let samples = if self.free.len() <= FEW && !self.free.is_empty() { SAMPLES } else { 0 };
         let mut starts = vec![Scored { margin: f32::INFINITY, point: self.centre() }];
@@ -207,7 +207,7 @@ impl Search<'_> {
         if nearest.margin < best.margin {
             *best = nearest.clone();
         }
-        if nearest.margin < 0.0 && nearest.margin < *refused {
+        if nearest.margin <= 0.0 && nearest.margin < *refused {
             let exact: Vec<f64> = nearest.point.iter().map(|x| f64::from(*x)).collect();
             if let Some(witness) = confirm(self.computation, self.property, &exact, self.settings.thin) {
                 return Some(witness);

@@ -1,9 +1,10 @@
 //! A point that is claimed to be a counterexample, checked without tolerance.
 
 use temper_graph::computation::Order;
-use temper_graph::{Ball, Computation, Property};
+use temper_graph::{Ball, Computation, LinearConstraint, Property};
 
-use crate::cascade::Witness;
+use crate::cascade::{Arithmetic, Witness};
+use crate::engine::{Ends, Prepared, Region, output_intervals};
 
 /// What a side of the box stands for that has no number in single precision, as one from 0.1 to 0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,7 +59,8 @@ pub(super) fn into_ball(ball: &Ball, point: &mut [f32]) {
 }
 
 /// The counterexample beside this point: rounded to single precision within what certainly belongs to the inputs, and violating the property
-/// strictly in single precision, summed forward and backward, and in double precision. `None` if it is none.
+/// strictly in single precision, summed forward and backward, and in double precision, or with equality that no rounding undoes. `None` if it
+/// is none.
 pub fn confirm(computation: &Computation, property: &Property, point: &[f64], thin: Thin) -> Option<Witness> {
     let [lower, upper] = certain(property, thin)?;
     if point.len() != lower.len() || lower.len() != computation.inputs() || point.iter().any(|x| x.is_nan()) {
@@ -72,16 +74,37 @@ pub fn confirm(computation: &Computation, property: &Property, point: &[f64], th
     input.iter_mut().zip(ends).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
     let exact: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
     let output = computation.evaluate(&exact, Order::Forward);
-    let double = |outputs: Vec<f32>| outputs.into_iter().map(f64::from).collect::<Vec<f64>>();
-    // An overflow proves nothing.
-    let holds = |outputs: &[f64]| outputs.iter().all(|y| y.is_finite()) && strictly(property, outputs);
+    let single = |order: Order| computation.evaluate(&input, order).into_iter().map(f64::from).collect::<Vec<f64>>();
     let in_ball = property.ball().is_none_or(|ball| ball.contains(&exact));
     let inside = in_ball && (thin == Thin::Nearest || property.input().contains(&exact));
-    let confirmed = inside
-        && holds(&output)
-        && holds(&double(computation.evaluate(&input, Order::Forward)))
-        && holds(&double(computation.evaluate(&input, Order::Backward)));
+    if !inside || !property.violated_by(&output) {
+        return None;
+    }
+    let outputs = [output.clone(), single(Order::Forward), single(Order::Backward)];
+    // An overflow proves nothing.
+    let finite = outputs.iter().flatten().all(|y| y.is_finite());
+    let confirmed = finite
+        && outputs.iter().all(|outputs| property.violated_by(outputs))
+        && (outputs.iter().all(|outputs| strictly(property, outputs)) || certainly(computation, property, &exact));
     confirmed.then_some(Witness { input, output })
+}
+
+/// Whether the outputs at this point violate the property whatever is rounded, in the network over the real numbers and in any execution in
+/// single precision: so equality counts where it is no accident, as between outputs that are ReLUs and off.
+fn certainly(computation: &Computation, property: &Property, point: &[f64]) -> bool {
+    let net = Prepared::<f64>::new(computation);
+    let here = Region::new(Ends { lower: point.to_vec(), upper: point.to_vec() });
+    let Some(Ends { lower, upper }) = output_intervals(&net, vec![here], Arithmetic::Float32).pop() else {
+        return false;
+    };
+    let met = |row: &LinearConstraint| {
+        let term = |(output, c): &(usize, f64)| if *c > 0.0 { (*c, upper[*output]) } else { (*c, lower[*output]) };
+        // Zeros are exact; what is rounded is rounded upwards.
+        let most = row.terms.iter().map(term).filter(|(c, end)| *c != 0.0 && *end != 0.0);
+        let most = most.fold(0.0f64, |sum, (c, end)| (sum + (c * end).next_up()).next_up());
+        if row.strict { most < row.certain } else { most <= row.certain }
+    };
+    property.violations().iter().any(|group| group.iter().all(met))
 }
 
 /// Whether these outputs violate the property, and not by equality alone.
