@@ -130,13 +130,21 @@ fn fingerprint(computation: &Computation) -> String {
     for node in computation.nodes() {
         let numbers: Option<&Affine> = match &node.operation {
             Operation::Dense(affine) | Operation::Scale(affine) | Operation::Conv { affine, .. } => Some(affine),
-            Operation::Relu | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. } => None,
+            Operation::Relu
+            | Operation::Curve(_)
+            | Operation::Add
+            | Operation::MaxPool(_)
+            | Operation::Gather { .. } => None,
         };
         let what = match &node.operation {
             Operation::Dense(_) => "dense".to_owned(),
             Operation::Scale(_) => "scale".to_owned(),
             Operation::Conv { window, groups, .. } => format!("{window:?} {groups}"),
-            other @ (Operation::Relu | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. }) => {
+            other @ (Operation::Relu
+            | Operation::Curve(_)
+            | Operation::Add
+            | Operation::MaxPool(_)
+            | Operation::Gather { .. }) => {
                 format!("{other:?}")
             }
         };

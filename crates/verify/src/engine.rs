@@ -7,6 +7,7 @@
 //! | `prepared` | a computation in one kind of floats; linear maps applied to many rows |
 //! | `interval` | intervals of every value, and what rounding is charged |
 //! | `backward` | rows pushed back to the input |
+//! | `curve` | lines below and above sigmoid and tanh |
 //! | `intermediate` | bounds of what ReLUs and max pools read |
 //! | `forward` | gradients by one pass of a point |
 //! | `optimise` | slopes, splits and multipliers, and the search for the best |
@@ -17,6 +18,7 @@
 //! Results depend neither on the number of threads nor on what is bounded together.
 
 mod backward;
+mod curve;
 mod forward;
 mod intermediate;
 mod interval;

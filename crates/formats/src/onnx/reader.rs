@@ -12,6 +12,8 @@
 //! | `products` | Gemm, MatMul |
 //! | `rectifiers` | LeakyRelu, PRelu, Clip, Max, Min, comparisons, Where |
 //! | `shape` | Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Expand |
+//!
+//! Relu, Sigmoid, Tanh, Identity and Dropout stand here.
 
 mod arithmetic;
 mod constants;
@@ -25,7 +27,7 @@ mod shape;
 
 use std::collections::HashMap;
 
-use temper_graph::computation::{Affine, Computation, Node, Operation};
+use temper_graph::computation::{Affine, Computation, Curve, Node, Operation};
 
 use super::model::{self, Attribute, Data, Model, Tensor};
 use super::tensor::{Moves, count, together};
@@ -293,6 +295,10 @@ impl Reader {
             "Relu" => {
                 let x = call.active(0)?;
                 active(self.relu(&x))
+            }
+            "Sigmoid" | "Tanh" => {
+                let (x, curve) = (call.active(0)?, if op == "Tanh" { Curve::Tanh } else { Curve::Sigmoid });
+                active(self.push(Operation::Curve(curve), vec![x.value], x.shape))
             }
             "LeakyRelu" => {
                 let (x, slope) = (call.active(0)?, f64::from(call.float("alpha", 0.01)));

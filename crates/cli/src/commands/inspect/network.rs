@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use temper_base::{Problem, Result};
 use temper_formats::{onnx, vnnlib};
-use temper_graph::{Affine, Computation, Node, Operation, Window};
+use temper_graph::{Affine, Computation, Curve, Node, Operation, Window};
 use temper_report::Table;
 use temper_verify::Arithmetic;
 use temper_verify::engine::{Ends, Prepared, intermediate, interval};
@@ -119,7 +119,7 @@ fn region(property: Option<&Path>, net: &Computation) -> Result<(Ends<f32>, Stri
 fn before(net: &Computation, mut value: usize) -> usize {
     while let Some(node) = value.checked_sub(1).map(|i| &net.nodes()[i]) {
         match node.operation {
-            Operation::Relu => return node.inputs[0],
+            Operation::Relu | Operation::Curve(_) => return node.inputs[0],
             Operation::Gather { .. } | Operation::MaxPool(_) => value = node.inputs[0],
             Operation::Dense(_) | Operation::Conv { .. } | Operation::Scale(_) | Operation::Add => break,
         }
@@ -135,7 +135,7 @@ fn mean_width(ends: &Ends<f32>) -> f64 {
 fn parameters(node: &Node) -> usize {
     match &node.operation {
         Operation::Dense(affine) | Operation::Conv { affine, .. } | Operation::Scale(affine) => numbers(affine),
-        Operation::Relu | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. } => 0,
+        Operation::Relu | Operation::Curve(_) | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. } => 0,
     }
 }
 
@@ -152,6 +152,8 @@ fn operation(operation: &Operation) -> String {
         }
         Operation::Scale(_) => "scale".into(),
         Operation::Relu => "relu".into(),
+        Operation::Curve(Curve::Sigmoid) => "sigmoid".into(),
+        Operation::Curve(Curve::Tanh) => "tanh".into(),
         Operation::Add => "add".into(),
         Operation::MaxPool(window) => format!("max pool {}", sizes(window)),
         Operation::Gather { .. } => "rearrange".into(),
