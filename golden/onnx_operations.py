@@ -263,6 +263,10 @@ form("written_transposed", "a weight that a Transpose of a constant gives", lamb
 form("written_opset_22", "opset 22, IR 10", lambda: ([N("Conv", ["x", "k"], ["c"]), N("Relu", ["c"], ["r"]), N("Flatten", ["r"], ["y"])], {"k": numbers(2, 2, 3, 3)}), opset=22, ir=10)
 form("written_opset_5", "opset 5, which is older than what is read", lambda: ([N("Relu", ["x"], ["y"])], {}), x=(1, 4), opset=5, ir=3, refused="opset")
 
+for curve in ("Sigmoid", "Tanh"):
+    form(f"curve_{curve.lower()}", f"{curve} between dense layers, and at the end", lambda: ([N("MatMul", ["x", "w"], ["m"]), N(curve, ["m"], ["s"]), N("MatMul", ["s", "v"], ["n"]), N(curve, ["n"], ["y"])],
+         {"w": 4 * numbers(4, 6), "v": numbers(6, 3)}), x=(1, 4))
+
 # What has to be refused by its name.
 def refuse(name, about, nodes, constants=None, text=None, **more):
     form(f"refused_{name}", about, lambda: (nodes, constants or {}), refused=text, **more)
@@ -270,8 +274,6 @@ def refuse(name, about, nodes, constants=None, text=None, **more):
 
 refuse("softmax", "Softmax at the end", [N("MatMul", ["x", "w"], ["m"]), N("Softmax", ["m"], ["y"])], {"w": np.ones((4, 3), np.float32)}, "Softmax", x=(1, 4))
 refuse("argmax", "ArgMax as the output", [N("ArgMax", ["x"], ["y"], axis=1)], None, "ArgMax", x=(1, 4), output_kind=TensorProto.INT64)
-refuse("sigmoid", "Sigmoid", [N("Sigmoid", ["x"], ["y"])], None, "Sigmoid", x=(1, 4))
-refuse("tanh", "Tanh", [N("Tanh", ["x"], ["y"])], None, "Tanh", x=(1, 4))
 refuse("quantize", "QuantizeLinear and DequantizeLinear in place of a Relu", [N("QuantizeLinear", ["x", "s", "z"], ["q"]), N("DequantizeLinear", ["q", "s", "z"], ["y"])], {"s": np.float32(0.1), "z": np.uint8(0)}, "QuantizeLinear", x=(1, 4))
 refuse("dynamic_quantize", "DynamicQuantizeLinear", [N("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), N("DequantizeLinear", ["q", "s", "z"], ["y"])], None, "DynamicQuantizeLinear", x=(1, 4))
 refuse("conv_integer", "ConvInteger", [N("QuantizeLinear", ["x", "s", "z"], ["q"]), N("ConvInteger", ["q", "k"], ["i"]), N("Cast", ["i"], ["y"], to=TensorProto.FLOAT)],

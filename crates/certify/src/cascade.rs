@@ -14,7 +14,7 @@ use temper_model::Classifier;
 use temper_record::event::Values;
 use temper_verify::images::remaining;
 use temper_verify::store::StageSeconds;
-use temper_verify::{AttackCertified, Certifier, Settings, Stage, Summary};
+use temper_verify::{AttackCertified, Certifier, Norm, Settings, Stage, Summary};
 
 use crate::verification::{RESTARTS, STEPS};
 
@@ -62,10 +62,11 @@ pub fn cascade(
         let size = pixels.len() / labels.len();
         for (mut verdict, pixels) in decided.verdicts.into_iter().zip(pixels.chunks(size)) {
             if verdict.is_open() {
-                let search =
-                    |stop: &(dyn Fn() -> bool + Sync)| certifier.search(pixels, eps, &mut verdict, &left, stop);
+                let search = |stop: &(dyn Fn() -> bool + Sync)| {
+                    certifier.search(pixels, (eps, Norm::Max), &mut verdict, &left, stop)
+                };
                 let Some(found) = watched(interrupted, search)? else { return Ok(None) };
-                seconds[found.stage as usize] += found.seconds;
+                seconds.iter_mut().zip(found.seconds).for_each(|(sum, seconds)| *sum += seconds);
             }
             summary.add(&verdict);
         }

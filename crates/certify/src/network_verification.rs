@@ -1,4 +1,4 @@
-//! Labelled images against a network of a file: a verdict each, image by image, in a folder as [`Verification`](crate::verification) leaves
+//! Labelled images against a network, of a file or of a run: a verdict each, image by image, in a folder as [`Verification`](crate::verification) leaves
 //! it, and resumable like that.
 
 use std::path::Path;
@@ -11,15 +11,19 @@ use temper_graph::computation::Order;
 use temper_graph::{Affine, Computation, Operation};
 use temper_verify::shards::Shard;
 use temper_verify::store::{Kind, Names, StageSeconds, verdict_line};
-use temper_verify::{Attacked, Certifier, Evidence, ImageVerdict, Settings, Stack, Store, Times, judge, of_pixels};
+use temper_verify::{
+    Attacked, Certifier, Evidence, ImageVerdict, Norm, Settings, Stack, Store, Times, judge, of_pixels,
+};
 
 use crate::verification::{BOUNDS, class, names};
 
 /// What is asked about every image.
 #[derive(Debug, Clone)]
 pub struct NetworkQuestion {
-    /// The radius of the boxes.
+    /// How far changed images may be.
     pub eps: f64,
+    /// In which norm.
+    pub norm: Norm,
     /// What the network takes from a pixel in [0, 1] before it reads it, a channel each.
     pub mean: Vec<f64>,
     /// What it divides the rest by.
@@ -59,13 +63,16 @@ impl<'a> NetworkVerification<'a> {
         }
         let settings = &asked.settings;
         let stages: Vec<&str> = settings.stages.iter().map(|stage| stage.name()).collect();
-        let question = json!({
+        let mut question = json!({
             "what": Kind::Verdicts.name(), "network_sha256": fingerprint(&computation), "data": test.name, "images": test.len(),
             "images_sha256": test.fingerprint(), "eps": asked.eps, "mean": asked.mean, "std": asked.std, "stages": stages,
             "arithmetic": settings.arithmetic.name(), "bounds": BOUNDS,
             "timeout": settings.timeout.map(|timeout| timeout.as_secs_f64()), "max_domains": settings.max_domains,
             "memory": settings.memory, "seed": settings.seed,
         });
+        if asked.norm != Norm::default() {
+            question["norm"] = asked.norm.name().into();
+        }
         let file = Store::open(folder, Kind::Verdicts, &question)?;
         let stack = Stack::open(&folder.join("counterexamples.npy"), test.shape, file.counterexamples())?;
         let times = Times::open(folder, 0..file.lines.len())?;
@@ -80,17 +87,17 @@ impl<'a> NetworkVerification<'a> {
     pub fn advance(&mut self, stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let index = Shard::WHOLE.image(self.file.lines.len());
         let (pixels, labels) = self.test.batch(&[index as u32], None);
-        let NetworkQuestion { eps, settings, .. } = &self.asked;
+        let NetworkQuestion { eps, norm, settings, .. } = &self.asked;
         let clean = self.clean(&pixels, labels[0]);
         let evidence = Evidence { clean, bound: None, arithmetic: settings.arithmetic, attacked: None, refuted: false };
         let mut verdict = judge(index as u64, labels[0], &evidence);
         let mut seconds = StageSeconds::default();
         let mut counterexample = None;
         if verdict.is_open() {
-            let Some(found) = self.certifier.search(&pixels, *eps, &mut verdict, settings, stop)? else {
+            let Some(found) = self.certifier.search(&pixels, (*eps, *norm), &mut verdict, settings, stop)? else {
                 return Ok(());
             };
-            seconds[found.stage as usize] = found.seconds;
+            seconds = found.seconds;
             counterexample = found.counterexample;
         }
         let row = counterexample.as_ref().map(|_| self.stack.rows);
@@ -123,13 +130,21 @@ fn fingerprint(computation: &Computation) -> String {
     for node in computation.nodes() {
         let numbers: Option<&Affine> = match &node.operation {
             Operation::Dense(affine) | Operation::Scale(affine) | Operation::Conv { affine, .. } => Some(affine),
-            Operation::Relu | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. } => None,
+            Operation::Relu
+            | Operation::Curve(_)
+            | Operation::Add
+            | Operation::MaxPool(_)
+            | Operation::Gather { .. } => None,
         };
         let what = match &node.operation {
             Operation::Dense(_) => "dense".to_owned(),
             Operation::Scale(_) => "scale".to_owned(),
             Operation::Conv { window, groups, .. } => format!("{window:?} {groups}"),
-            other @ (Operation::Relu | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. }) => {
+            other @ (Operation::Relu
+            | Operation::Curve(_)
+            | Operation::Add
+            | Operation::MaxPool(_)
+            | Operation::Gather { .. }) => {
                 format!("{other:?}")
             }
         };

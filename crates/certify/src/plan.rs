@@ -288,6 +288,13 @@ impl Plan {
         Some(Seconds { updates, evaluations: at_pace(self.evaluation_macs), attacks: at_pace(self.attack_macs) })
     }
 
+    /// The images that the run verifies at its end, and the most seconds that their searches take; none if it verifies nothing.
+    pub fn verification(&self) -> Option<(usize, f64)> {
+        let asked = self.spec.at_the_end?;
+        let images = asked.images.min(self.size.test);
+        Some((images, images as f64 * asked.timeout.as_secs_f64()))
+    }
+
     /// How many checkpoints the run writes, and the seconds that they take.
     pub fn checkpoints(&self) -> (u64, f64) {
         let number = checkpoints(&self.lengths);

@@ -18,7 +18,7 @@ use temper_data::images::Images;
 use temper_verify::images::remaining;
 use temper_verify::shards::Shard;
 use temper_verify::store::{Kind, Names, StageSeconds, radius_line, verdict_line};
-use temper_verify::{Certifier, Counterexample, ImageVerdict, Settings, Stack, Stage, Store, Times};
+use temper_verify::{Certifier, Counterexample, ImageVerdict, Norm, Settings, Stack, Stage, Store, Times};
 
 use crate::open::Opened;
 
@@ -218,12 +218,14 @@ impl<'a> Verification<'a> {
             let (pixels, ..) = self.batch(self.done()..self.done() + 1);
             let gone = Duration::from_secs_f64(seen.seconds.iter().sum());
             let left = remaining(&question.settings, gone);
-            let Some(found) = self.certifier.search(&pixels, question.eps, &mut seen.verdict, &left, stop)? else {
+            let Some(found) =
+                self.certifier.search(&pixels, (question.eps, Norm::Max), &mut seen.verdict, &left, stop)?
+            else {
                 self.seen.push_front(seen);
                 return Ok(());
             };
             seen.counterexample = found.counterexample;
-            seen.seconds[found.stage as usize] += found.seconds;
+            seen.seconds.iter_mut().zip(found.seconds).for_each(|(sum, seconds)| *sum += seconds);
             ready.push(seen);
         }
         self.append(&ready)

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use temper_data::images::known::KNOWN;
 use temper_schedule::Length;
-use temper_verify::{Arithmetic, Stage};
+use temper_verify::{Arithmetic, Norm, Stage};
 
 /// Training runs whose warmup decides the outcome.
 #[derive(Parser, Debug)]
@@ -223,6 +223,10 @@ pub struct Verify {
     /// Radius of the boxes, from 0 to 1: a number or a fraction such as 8/255 [default: the run's target].
     #[arg(long, value_name = "EPS", allow_hyphen_values = true)]
     pub eps: Option<String>,
+    /// What EPS bounds: the change of every pixel ("inf"), or the Euclidean norm of all changes ("2"). With 2, every image goes through all
+    /// stages alone [default: inf].
+    #[arg(long, value_name = "NORM", value_parser = PossibleValuesParser::new(Norm::NAMES), conflicts_with_all = ["property", "instances", "radius"])]
+    pub norm: Option<String>,
     /// Images to verify instead of the run's test set, or of a network: what data.images of a recipe takes.
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,

@@ -367,6 +367,9 @@ fn a_killed_verify_goes_on() {
 fn a_run_ends_with_a_verification() {
     let folder = folder();
     let end = ["eval.verify_images=30", "eval.verify_timeout=0.5"];
+    let set =
+        [&["plan", "tiny.toml", "--no-calibration", "--json"][..], &end.map(|set| ["--set", set]).concat()].concat();
+    assert_eq!(json(&folder.ok(&set))["verification_seconds_at_most"], 15.0);
     train(&folder, "run", &[&CERTIFIES[..], &end].concat());
     let eval = folder.last_eval("run", "test");
     let value = |name: &str| eval[name].as_f64().unwrap_or_else(|| panic!("{name}: {eval}"));
@@ -619,12 +622,30 @@ fn networks_and_properties_leave_as_files_and_answers_come_back() {
     folder.fails(&[&ask[..], &["--std", "1,2"]].concat(), 2, &["--std 1,2", "hint: "]);
     folder.fails(&["verify", "m.onnx", "--data", "builtin:fashion"], 2, &["--eps", "hint: "]);
     folder.fails(&["verify", "base", "--data", "builtin:fashion", "--std", "2"], 2, &["base", "hint: "]);
+    // In the Euclidean norm, the run and its file answer alike.
+    let ask = ["--norm", "2", "--eps", "0.1", "--images", "6", "--max-domains", "9"];
+    let run = verify(&folder, "base", "two", &ask);
+    verify(&folder, "m.onnx", "two-of-file", &[&ask[..], &["--data", "builtin:fashion"]].concat());
+    let [two, of_file] = ["two", "two-of-file"].map(|name| csv(&folder, &format!("{name}/verdicts.csv")));
+    assert_eq!((run["question"]["norm"].as_str(), two.len()), (Some("2"), 6));
+    for ((two, of_file), verdict) in two.iter().zip(&of_file).zip(&verdicts) {
+        assert_eq!(two[2], verdict[2], "the class of the image");
+        assert!(two[3] == of_file[3] || [&two[3], &of_file[3]].map(String::as_str).contains(&"unknown"), "{two:?}");
+        assert_ne!(two[3], "error");
+    }
+    let no_shard = ["verify", "base", "--norm", "2", "--shard", "0/2"];
+    folder.fails(&no_shard, 2, &["--shard", "every image goes through all stages alone", "hint: "]);
+    folder.fails(&["verify", "m.onnx", "p.vnnlib", "--norm", "2"], 2, &["--norm"]);
     // Merged batch norms, and the network as it is shown.
     folder.ok(&["export", "base", "--format", "onnx", "--out", "folded.onnx", "--fold-batch-norm"]);
     let layers = |args: &[&str]| json(&folder.ok(&[&["inspect", "--json"], args].concat()));
     let shown = layers(&["folded.onnx", "--property", answers[0][2].replace("vnnlib/", "set/vnnlib/").as_str()]);
     assert_eq!(shown["layers"].as_array().unwrap().len(), 7);
     assert_eq!(shown["layers"][1]["operation"], "relu");
+    // A layer's width is its gain times the width of the pre-activation before it.
+    let number = |layer: usize, key: &str| shown["layers"][layer][key].as_f64().unwrap();
+    assert!(shown["layers"][1]["gain"].is_null() && number(0, "gain") > 0.0);
+    assert!((number(2, "gain") * number(0, "width") / number(2, "width") - 1.0).abs() < 1e-9);
     let [intervals, linear] =
         ["intervals", "linear_bounds"].map(|by| shown["layers"][5][format!("unstable_by_{by}")].as_u64().unwrap());
     assert!(linear <= intervals);

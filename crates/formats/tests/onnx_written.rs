@@ -38,7 +38,9 @@ fn network(config: NetworkConfig, normalised: bool) -> Network {
 fn affines(operation: &Operation) -> Option<&Affine> {
     match operation {
         Operation::Dense(affine) | Operation::Conv { affine, .. } | Operation::Scale(affine) => Some(affine),
-        Operation::Relu | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. } => None,
+        Operation::Relu | Operation::Curve(_) | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. } => {
+            None
+        }
     }
 }
 

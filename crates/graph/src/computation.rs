@@ -1,5 +1,5 @@
 //! A network as a verifier needs it: a graph of a few kinds of nodes over flat arrays, batch of one, constants in place. Readers of any
-//! format and [`Network`](crate::Network) are lowered into it, so that bounds, attacks and proofs know seven operations and not seventy.
+//! format and [`Network`](crate::Network) are lowered into it, so that bounds, attacks and proofs know eight operations and not seventy.
 //!
 //! What has no operation of its own is made of those there are: a subtraction is a [`Scale`](Operation::Scale) by -1 and an
 //! [`Add`](Operation::Add), a concatenation an addition of [`Gather`](Operation::Gather)s, an average pool a convolution in as many groups
@@ -87,6 +87,8 @@ pub enum Operation {
     Scale(Affine),
     /// `max(x, 0)`.
     Relu,
+    /// A smooth function of every number.
+    Curve(Curve),
     /// The sum of two or more inputs of one size.
     Add,
     /// The largest value of every window, a channel at a time.
@@ -98,6 +100,48 @@ pub enum Operation {
         /// What stands where nothing comes from.
         fill: Vec<f64>,
     },
+}
+
+/// A smooth function of one number, that grows, bends upwards below 0 and downwards above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    /// `1 / (1 + exp(-z))`.
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+impl Curve {
+    /// Its value, to some units in the last place.
+    pub fn of(self, z: f64) -> f64 {
+        match self {
+            Curve::Sigmoid if z < 0.0 => z.exp() / (1.0 + z.exp()),
+            Curve::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+            Curve::Tanh => z.tanh(),
+        }
+    }
+
+    /// Its slope.
+    pub fn slope(self, z: f64) -> f64 {
+        match self {
+            Curve::Sigmoid => Curve::Sigmoid.of(z) * Curve::Sigmoid.of(-z),
+            // tanh(z) is 2 sigmoid(2 z) - 1.
+            Curve::Tanh => 4.0 * Curve::Sigmoid.slope(2.0 * z),
+        }
+    }
+
+    /// The place above 0, and below it with the other sign, where it has this slope: 0 where it is nowhere as steep.
+    pub fn as_steep(self, slope: f64) -> f64 {
+        match self {
+            Curve::Tanh => 0.5 * Curve::Sigmoid.as_steep(slope / 4.0),
+            Curve::Sigmoid if slope <= 0.0 => f64::INFINITY,
+            Curve::Sigmoid if slope < 0.25 => {
+                let root = (1.0 - 4.0 * slope).sqrt();
+                if slope < 0.1 { 2.0 * root.ln_1p() - (4.0 * slope).ln() } else { 2.0 * root.atanh() }
+            }
+            Curve::Sigmoid => 0.0,
+        }
+    }
 }
 
 /// One node.
@@ -279,6 +323,8 @@ pub trait Number: Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::M
     const ZERO: Self;
     /// The nearest number of this kind.
     fn nearest(value: f64) -> Self;
+    /// What a curve makes of it.
+    fn curved(self, curve: Curve) -> Self;
 }
 
 impl Number for f32 {
@@ -286,12 +332,18 @@ impl Number for f32 {
     fn nearest(value: f64) -> Self {
         value as f32
     }
+    fn curved(self, curve: Curve) -> Self {
+        curve.of(f64::from(self)) as f32
+    }
 }
 
 impl Number for f64 {
     const ZERO: Self = 0.0;
     fn nearest(value: f64) -> Self {
         value
+    }
+    fn curved(self, curve: Curve) -> Self {
+        curve.of(self)
     }
 }
 
@@ -336,7 +388,7 @@ fn check(node: &Node, inputs: &[usize], size: usize) -> Result<(), String> {
             fits("weight", affine.weight.len(), size)?;
             fits("bias", affine.bias.len(), size)
         }
-        Operation::Relu => fits("input", one()?, size),
+        Operation::Relu | Operation::Curve(_) => fits("input", one()?, size),
         Operation::Add if inputs.len() < 2 => Err("it adds fewer than two values".into()),
         Operation::Add => inputs.iter().try_for_each(|input| fits("input", *input, size)),
         Operation::MaxPool(window) => {
@@ -431,6 +483,7 @@ fn both(first: &Operation, second: &Operation) -> Option<Operation> {
             | Operation::Conv { .. }
             | Operation::Scale(_)
             | Operation::Relu
+            | Operation::Curve(_)
             | Operation::Add
             | Operation::MaxPool(_)
             | Operation::Gather { .. },
@@ -479,6 +532,7 @@ fn apply<T: Number>(operation: &Operation, inputs: &[&[T]], order: Order) -> Vec
         }
         // Not `x > 0`: a NaN goes on.
         Operation::Relu => x.iter().map(|x| if *x < T::ZERO { T::ZERO } else { *x }).collect(),
+        Operation::Curve(curve) => x.iter().map(|x| x.curved(*curve)).collect(),
         Operation::Add => (0..x.len()).map(|i| inputs[1..].iter().fold(x[i], |sum, input| sum + input[i])).collect(),
         Operation::MaxPool(window) => {
             let largest =

@@ -5,7 +5,7 @@
 //! * [`cnn`], [`wide_resnet`], [`resnext`]: the networks of arXiv 2103.17268, one family a file; [`names`] finds them by name.
 //! * [`network`]: a graph with its weights, and the answer to one image.
 //! * [`fold`]: a network without batch norms that gives the same answers.
-//! * [`computation`]: a graph of seven operations, into which every network is lowered that is verified; [`lower`] does it for a classifier.
+//! * [`computation`]: a graph of eight operations, into which every network is lowered that is verified; [`lower`] does it for a classifier.
 //! * [`property`]: a set of inputs, and what outputs may not be.
 
 #![warn(clippy::missing_errors_doc)]
@@ -23,11 +23,11 @@ pub mod resnext;
 pub mod text;
 pub mod wide_resnet;
 
-pub use computation::{Affine, Computation, Node, Operation, Window};
+pub use computation::{Affine, Computation, Curve, Node, Operation, Window};
 pub use config::{NetworkConfig, NodeConfig, Op};
 pub use names::{BatchNorm, NETWORKS, Named, by_name};
 pub use network::{BATCH_NORM_EPS, Network, Weights};
-pub use property::{InputBox, LinearConstraint, Property};
+pub use property::{Ball, InputBox, LinearConstraint, Property};
 
 /// The code of the README compiles and runs.
 #[cfg(doctest)]

@@ -38,6 +38,28 @@ impl InputBox {
     }
 }
 
+/// All inputs at most so far from a point, in the Euclidean norm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ball {
+    /// The point.
+    pub centre: Vec<f64>,
+    /// The distance: not below the one that was meant, so that a proof covers it.
+    pub radius: f64,
+    /// A distance not above it, within which an input certainly belongs to the ball.
+    pub certain: f64,
+}
+
+impl Ball {
+    /// Whether this point certainly belongs to it; a NaN does not.
+    pub fn contains(&self, point: &[f64]) -> bool {
+        let terms = point.len() as f64;
+        let squares = point.iter().zip(&self.centre).map(|(x, c)| (x - c) * (x - c)).sum::<f64>();
+        // The sum and the square are rounded, and squares may be too small for a normal number.
+        let most = squares * (1.0 + (terms + 8.0) * f64::EPSILON) + terms * f64::MIN_POSITIVE;
+        point == self.centre || (point.len() == self.centre.len() && most <= self.certain * self.certain)
+    }
+}
+
 /// `sum of coefficient * output <= bound`, or `<`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearConstraint {
@@ -68,6 +90,7 @@ impl LinearConstraint {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Property {
     input: InputBox,
+    ball: Option<Ball>,
     violations: Vec<Vec<LinearConstraint>>,
     outputs: usize,
 }
@@ -103,12 +126,36 @@ impl Property {
         if let Some(LinearConstraint { terms, bound, .. }) = violations.iter().flatten().find(unmet) {
             return fail(format!("a constraint with the coefficients {terms:?} and the bound {bound}"));
         }
-        Ok(Self { input, violations, outputs })
+        Ok(Self { input, ball: None, violations, outputs })
     }
 
-    /// The inputs.
+    /// The same of those inputs alone that lie in a ball too.
+    ///
+    /// # Errors
+    /// A centre of another size, and numbers that are none or not in order.
+    pub fn in_ball(self, ball: Ball) -> Result<Self> {
+        let Ball { centre, radius, certain } = &ball;
+        let number = centre.iter().all(|c| c.is_finite()) && radius.is_finite();
+        if centre.len() != self.input.lower.len() || !number || !(0.0..=*radius).contains(certain) {
+            let why = format!("a ball around {} numbers of radius {radius}, certainly {certain}", centre.len());
+            return Err(Problem::input("build property", "property", why));
+        }
+        Ok(Self { ball: Some(ball), ..self })
+    }
+
+    /// The inputs; of a ball, a box around it.
     pub fn input(&self) -> &InputBox {
         &self.input
+    }
+
+    /// The ball that inputs lie in besides, if there is one.
+    pub fn ball(&self) -> Option<&Ball> {
+        self.ball.as_ref()
+    }
+
+    /// Whether this point certainly is an input; a NaN is not.
+    pub fn contains(&self, point: &[f64]) -> bool {
+        self.input.contains(point) && self.ball.as_ref().is_none_or(|ball| ball.contains(point))
     }
 
     /// Outputs that meet every constraint of one of these groups violate the property.

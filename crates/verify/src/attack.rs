@@ -99,7 +99,7 @@ impl Search<'_> {
         let inputs = self.lower.len();
         let stream = Stream::named(self.settings.seed, "attack");
         let mut best = Scored { margin: f32::INFINITY, point: self.centre() };
-        // The smallest margin that was not confirmed, so that a tie is not asked for again and again.
+        // The smallest margin that was not confirmed, so that a tie is asked for once.
         let mut refused = f32::INFINITY;
         let samples = if self.free.len() <= FEW && !self.free.is_empty() { SAMPLES } else { 0 };
         let mut starts = vec![Scored { margin: f32::INFINITY, point: self.centre() }];
@@ -149,7 +149,21 @@ impl Search<'_> {
     }
 
     fn centre(&self) -> Vec<f32> {
-        self.lower.iter().zip(&self.upper).map(|(l, u)| (l + (u - l) / 2.0).clamp(*l, *u)).collect()
+        let Some(ball) = self.property.ball() else {
+            return self.lower.iter().zip(&self.upper).map(|(l, u)| (l + (u - l) / 2.0).clamp(*l, *u)).collect();
+        };
+        let mut centre: Vec<f32> = ball.centre.iter().map(|c| *c as f32).collect();
+        self.inside(&mut centre);
+        centre
+    }
+
+    /// Moves a point into the ball, if there is one, and from there into the box, which a ball around one of its points keeps.
+    fn inside(&self, point: &mut [f32]) {
+        if let Some(ball) = self.property.ball() {
+            confirm::into_ball(ball, point);
+        }
+        let ends = self.lower.iter().zip(&self.upper);
+        point.iter_mut().zip(ends).for_each(|(x, (l, u))| *x = x.clamp(*l, *u));
     }
 
     /// Start `k`: every third in a corner, the others anywhere.
@@ -161,7 +175,9 @@ impl Search<'_> {
             let at = if k % 3 == 2 { at.round() } else { at };
             (l + (u - l) * at).clamp(*l, *u)
         };
-        ends.map(place).collect()
+        let mut point: Vec<f32> = ends.map(place).collect();
+        self.inside(&mut point);
+        point
     }
 
     /// How far these outputs are from a violation: of the nearest group, that of its worst constraint. A NaN is infinitely far.
@@ -191,7 +207,7 @@ impl Search<'_> {
         if nearest.margin < best.margin {
             *best = nearest.clone();
         }
-        if nearest.margin < 0.0 && nearest.margin < *refused {
+        if nearest.margin <= 0.0 && nearest.margin < *refused {
             let exact: Vec<f64> = nearest.point.iter().map(|x| f64::from(*x)).collect();
             if let Some(witness) = confirm(self.computation, self.property, &exact, self.settings.thin) {
                 return Some(witness);
@@ -234,6 +250,15 @@ impl Search<'_> {
                 let total = self.free.iter().map(|i| gradient[*i].abs()).sum::<f32>();
                 let scale = if total > 0.0 && total.is_finite() { self.free.len() as f32 / total } else { 0.0 };
                 self.free.iter().for_each(|i| momentum[*i] = 0.75 * momentum[*i] + gradient[*i] * scale);
+                if let Some(ball) = self.property.ball() {
+                    let norm = self.free.iter().map(|i| momentum[*i] * momentum[*i]).sum::<f32>().sqrt();
+                    if norm > 0.0 && norm.is_finite() {
+                        let step = 2.0 * rate * ball.radius as f32 / norm;
+                        self.free.iter().for_each(|i| point[*i] -= step * momentum[*i]);
+                        self.inside(point);
+                    }
+                    continue;
+                }
                 let largest = self.free.iter().map(|i| (momentum[*i] * width(*i)).abs()).fold(0.0, f32::max);
                 // With few inputs their proportions matter; with many the sign is enough.
                 let sign = self.free.len() > FEW || (number + k).is_multiple_of(2);
@@ -285,7 +310,8 @@ impl Search<'_> {
                 let moved = PLACES.map(|place| {
                     let mut point = best.point.clone();
                     let width = self.upper[i] - self.lower[i];
-                    point[i] = (point[i] + place * width).clamp(self.lower[i], self.upper[i]);
+                    point[i] += place * width;
+                    self.inside(&mut point);
                     point
                 });
                 let values = self.forward.values(moved.concat());

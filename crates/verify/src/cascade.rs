@@ -6,6 +6,7 @@ use temper_base::Result;
 use temper_graph::{Computation, Property};
 
 use crate::attack::Thin;
+use crate::store::StageSeconds;
 use crate::verifier::Verifier;
 
 /// A way to decide.
@@ -114,6 +115,8 @@ pub struct Decision {
     pub domains: u64,
     /// Seconds.
     pub seconds: f64,
+    /// Those of every stage.
+    pub stages: StageSeconds,
 }
 
 /// Decides whether an input of any of these properties violates it. `stop` is asked between passes, and ends the search.

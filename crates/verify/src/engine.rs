@@ -7,20 +7,22 @@
 //! | `prepared` | a computation in one kind of floats; linear maps applied to many rows |
 //! | `interval` | intervals of every value, and what rounding is charged |
 //! | `backward` | rows pushed back to the input |
+//! | `curve` | lines below and above sigmoid and tanh |
 //! | `intermediate` | bounds of what ReLUs and max pools read |
 //! | `forward` | gradients by one pass of a point |
 //! | `optimise` | slopes, splits and multipliers, and the search for the best |
-//! | `joint` | slopes of intermediate bounds, optimised for the rows at the end |
+//! | `layers` | slopes of intermediate bounds, optimised layer by layer |
 //! | `patches` | coefficients in windows of a picture; convolutions of many rows |
 //! | `real` | what is asked of a float; errors of sums |
 //!
 //! Results depend neither on the number of threads nor on what is bounded together.
 
 mod backward;
+mod curve;
 mod forward;
 mod intermediate;
 mod interval;
-mod joint;
+mod layers;
 mod optimise;
 mod patches;
 mod prepared;
@@ -30,7 +32,7 @@ pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};
 pub use forward::{Gradients, gradients};
 pub use intermediate::{Tight, intermediate, intermediates, tightened};
 pub use interval::{Bounds, Ends, Region, interval, intervals, output_intervals};
-pub use joint::{Joint, optimise_jointly, optimise_layers};
+pub use layers::optimise_layers;
 pub use optimise::{Alpha, Ascent, Beta, Layer, Optimised, Split, optimise};
 pub use prepared::Prepared;
 pub use real::Real;

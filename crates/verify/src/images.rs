@@ -1,17 +1,18 @@
 //! Labelled images in boxes: what the plain-slice bounds and the search prove of one of them. Everything here starts from the box over the
 //! real numbers, formed in double precision and rounded outward, so that a proof covers the radius that was asked for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::prelude::*;
 use temper_base::{Problem, Result};
 use temper_graph::computation::Order;
-use temper_graph::{Affine, Computation, InputBox, Network, Node, Operation, Property};
+use temper_graph::{Affine, Ball, Computation, InputBox, Network, Node, Operation, Property};
 
 use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage};
 use crate::decide::Counterexample;
 use crate::margins::Margins;
 use crate::radius::{CertifiedRadius, bisect};
+use crate::store::StageSeconds;
 use crate::verdict::{ImageVerdict, Verdict, certifies};
 use crate::verifier::Verifier;
 
@@ -36,6 +37,34 @@ pub fn pixel_box(pixels: &[f32], eps: f64) -> InputBox {
         lower: ends(-1.0, most, f64::next_down),
         upper: ends(1.0, most, f64::next_up),
         within: Some([ends(-1.0, least, f64::next_up), ends(1.0, least, f64::next_down)]),
+    }
+}
+
+/// How the distance of two images is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Norm {
+    /// By the pixel that changes most.
+    #[default]
+    Max,
+    /// In the Euclidean norm.
+    Two,
+}
+
+temper_base::names!(Norm { Max = "inf", Two = "2" });
+
+/// That no image in [0, 1] within `eps` of these pixels has another class than `label`.
+///
+/// # Errors
+/// A label that the network does not have.
+pub fn robustness(pixels: &[f32], eps: f64, norm: Norm, label: u32, classes: usize) -> Result<Property> {
+    let property = Property::robust(pixel_box(pixels, eps), label as usize, classes)?;
+    match norm {
+        Norm::Max => Ok(property),
+        Norm::Two => property.in_ball(Ball {
+            centre: pixels.iter().map(|pixel| f64::from(*pixel)).collect(),
+            radius: eps * (1.0 + 4.0 * f64::EPSILON),
+            certain: eps * (1.0 - 4.0 * f64::EPSILON),
+        }),
     }
 }
 
@@ -91,10 +120,8 @@ pub struct Certifier {
 pub struct Searched {
     /// The pixels of another class, if it found some.
     pub counterexample: Option<Counterexample>,
-    /// The stage that ended it.
-    pub stage: Stage,
-    /// Seconds that it took.
-    pub seconds: f64,
+    /// Seconds of every stage.
+    pub seconds: StageSeconds,
 }
 
 impl Certifier {
@@ -197,7 +224,7 @@ impl Certifier {
         }
     }
 
-    /// Goes on with an image that is neither attacked nor certified, and writes what it finds into the verdict. `stages` of the settings
+    /// Goes on with an image that is neither attacked nor certified within a radius, and writes what it finds into the verdict. `stages` of the settings
     /// are those that are left; without one, it only says so. `None` once `stop` has said so.
     ///
     /// # Errors
@@ -205,16 +232,14 @@ impl Certifier {
     pub fn search(
         &self,
         pixels: &[f32],
-        eps: f64,
+        (eps, norm): (f64, Norm),
         verdict: &mut ImageVerdict,
         settings: &Settings,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<Searched>> {
-        let clock = Instant::now();
-        let input = pixel_box(pixels, eps);
-        let property = Property::robust(input, verdict.label as usize, self.computation().outputs())?;
+        let property = robustness(pixels, eps, norm, verdict.label, self.computation().outputs())?;
         let decision = self.verifier.decide(&[property], settings, stop)?;
-        let Decision { answer, stage, arithmetic, bound, .. } = decision;
+        let Decision { answer, stage, arithmetic, bound, stages, .. } = decision;
         if stop() && matches!(answer, Answer::Unknown(_) | Answer::Timeout) {
             return Ok(None);
         }
@@ -237,7 +262,7 @@ impl Certifier {
             Answer::Unknown(reason) => (verdict.verdict, verdict.reason) = (Verdict::Unknown, Some(reason)),
             Answer::Timeout => verdict.verdict = Verdict::Timeout,
         }
-        Ok(Some(Searched { counterexample, stage, seconds: clock.elapsed().as_secs_f64() }))
+        Ok(Some(Searched { counterexample, seconds: stages }))
     }
 }
 

@@ -41,7 +41,7 @@ pub mod verifier;
 pub use cascade::{Arithmetic, Settings, Stage};
 pub use check::{Checked, Verdict as ProofVerdict, check};
 pub use decide::{AttackCertified, Counterexample, Decided, Engine, decide};
-pub use images::{Certifier, Searched, of_pixels, pixel_box};
+pub use images::{Certifier, Norm, Searched, of_pixels, pixel_box, robustness};
 pub use radius::{CertifiedRadius, RadiusSummary, bisect};
 pub use stack::Stack;
 pub use store::{Store, Times};

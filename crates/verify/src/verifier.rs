@@ -12,11 +12,12 @@ use crate::attack::{AttackSettings, Thin, attack, confirm};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Arithmetic, Decision, Settings, Stage, Witness};
 use crate::engine::{
-    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Rows, Tight, backward, intermediate, interval, optimise,
-    optimise_layers, tightened,
+    Alpha, Ascent, Bounds, Ends, Job, Keep, Lower, Prepared, Region, Rows, Split, Tight, backward, intermediate,
+    interval, optimise, optimise_layers, tightened,
 };
 use crate::proof::Step;
 use crate::split_input::{SplitSettings, split_input};
+use crate::store::StageSeconds;
 
 /// A network in the forms that the stages need.
 #[derive(Debug)]
@@ -60,6 +61,9 @@ struct State<'a> {
     deadline: Option<Instant>,
     stop: &'a (dyn Fn() -> bool + Sync),
     stage: Stage,
+    /// What every stage took until `since`.
+    seconds: StageSeconds,
+    since: Instant,
     domains: u64,
     /// Whether a proof is kept.
     keep: bool,
@@ -80,7 +84,21 @@ impl State<'_> {
         self.settings.stages.contains(&stage)
     }
 
-    fn decision(&self, answer: Answer, bound: Option<f64>, begun: Instant) -> Decision {
+    /// Goes on to another stage.
+    fn enter(&mut self, stage: Stage) {
+        self.count();
+        self.stage = stage;
+    }
+
+    /// Counts the time since the last count for the stage.
+    fn count(&mut self) {
+        let now = Instant::now();
+        self.seconds[self.stage as usize] += (now - self.since).as_secs_f64();
+        self.since = now;
+    }
+
+    fn decision(&mut self, answer: Answer, bound: Option<f64>, begun: Instant) -> Decision {
+        self.count();
         Decision {
             answer,
             stage: self.stage,
@@ -88,6 +106,7 @@ impl State<'_> {
             bound,
             domains: self.domains,
             seconds: begun.elapsed().as_secs_f64(),
+            stages: self.seconds,
         }
     }
 }
@@ -156,11 +175,12 @@ impl Verifier {
             }
         }
         let deadline = settings.timeout.map(|timeout| begun + timeout);
-        let mut state = State { settings, deadline, stop, stage: Stage::Ibp, domains: 0, keep, proof: None };
+        let (stage, seconds) = (Stage::Ibp, StageSeconds::default());
+        let mut state = State { settings, deadline, stop, stage, seconds, since: begun, domains: 0, keep, proof: None };
         let mut bound = f64::INFINITY;
         let mut answer = Answer::Unsat;
         if state.runs(Stage::Attack) && self.computation.inputs() <= SplitSettings::default().inputs {
-            state.stage = Stage::Attack;
+            state.enter(Stage::Attack);
             if let Some(witness) = properties.iter().find_map(|property| self.attack(property, 1, &state)) {
                 return Ok((state.decision(Answer::Sat(witness), None, begun), None));
             }
@@ -213,17 +233,21 @@ impl Verifier {
             if state.late() { Answer::Timeout } else { Answer::Unknown(tried.into()) }
         };
         if state.runs(Stage::Attack) {
-            state.stage = Stage::Attack;
+            state.enter(Stage::Attack);
             if let Some(witness) = self.attack(property, 1, state) {
                 return Answer::Sat(witness);
             }
         }
+        let deepest = [Stage::Bab, Stage::Alpha, Stage::Crown].into_iter().find(|stage| state.runs(*stage));
+        match (state.runs(Stage::Ibp), deepest) {
+            (false, None) => return Answer::Unknown("no counterexample was found".into()),
+            (false, Some(_)) => state.enter(Stage::Crown),
+            (true, _) => state.enter(Stage::Ibp),
+        }
         let claim = state.settings.arithmetic;
-        let input = property.input();
-        let ends = Ends::<f64>::outward(&input.lower, &input.upper);
-        let intervals = interval(&self.double, ends.clone(), claim);
+        let region = region(property);
+        let intervals = interval(&self.double, region.clone(), claim);
         if state.runs(Stage::Ibp) {
-            state.stage = Stage::Ibp;
             self.intervals(groups, &intervals);
             if closed(groups) {
                 return Answer::Unsat;
@@ -232,18 +256,15 @@ impl Verifier {
         if state.halted() {
             return ended(state, "it was told to stop");
         }
-        let Some(deepest) = [Stage::Bab, Stage::Alpha, Stage::Crown].into_iter().find(|stage| state.runs(*stage))
-        else {
-            return Answer::Unknown("intervals are too wide".into());
-        };
-        state.stage = Stage::Crown;
+        let Some(deepest) = deepest else { return Answer::Unknown("intervals are too wide".into()) };
+        state.enter(Stage::Crown);
         // With the intervals as intermediate bounds it is cheap, and often enough.
         self.linear(groups, &intervals, Lower::Adaptive);
         if closed(groups) {
             return Answer::Unsat;
         }
         let stop = || state.halted();
-        let mut bounds = intermediate(&self.double, ends, claim, Some(&intervals), &stop);
+        let mut bounds = intermediate(&self.double, region, claim, Some(&intervals), &stop);
         for rule in [Lower::Adaptive, Lower::Zero] {
             self.linear(groups, &bounds, rule);
         }
@@ -286,13 +307,14 @@ impl Verifier {
         if deepest == Stage::Alpha {
             return Answer::Unknown("optimised slopes are not enough".into());
         }
-        if state.runs(Stage::Attack)
-            && let Some(witness) = self.attack(property, 5, state)
-        {
-            return Answer::Sat(witness);
+        if state.runs(Stage::Attack) {
+            state.enter(Stage::Attack);
+            if let Some(witness) = self.attack(property, 5, state) {
+                return Answer::Sat(witness);
+            }
         }
+        state.enter(Stage::Bab);
         if self.has_cells() {
-            state.stage = Stage::Bab;
             return self.cells(property, groups, alphas, &bounds, &layers, state);
         }
         self.branch(property, groups, &narrow, &alphas, &bounds, state)
@@ -334,6 +356,13 @@ impl Verifier {
     }
 }
 
+/// The inputs of a property.
+fn region(property: &Property) -> Region<f64> {
+    let input = property.input();
+    let ball = property.ball().map(|ball| (ball.centre.clone(), ball.radius));
+    Region { ends: Ends::outward(&input.lower, &input.upper), ball }
+}
+
 /// Steps of the optimiser for the whole box.
 const ROOT: Ascent =
     Ascent { iterations: 20, alpha_rate: 0.1, beta_rate: 0.05, decay: 0.98, threshold: 0.0, any: true };
@@ -354,7 +383,7 @@ impl Verifier {
         narrow: &Bounds<f32>,
         state: &mut State,
     ) -> Result<Vec<Option<Alpha<f32>>>, Witness> {
-        state.stage = Stage::Alpha;
+        state.enter(Stage::Alpha);
         let open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
         let held: Vec<(Vec<f64>, Vec<f32>)> = open
             .iter()
@@ -412,10 +441,8 @@ impl Verifier {
         let job = Job { constants: &constants, ..Job::new(narrow, self.single.output(), Rows::Dense(&rows)) };
         let (_, layers) = optimise_layers(&self.single, &job, &LAYERS, &stop);
         let exact: Vec<_> = layers.iter().map(|layer| layer.to::<f64>()).collect();
-        let input = property.input();
-        let ends = Ends::<f64>::outward(&input.lower, &input.upper);
         let halted = || state.halted();
-        let found = tightened(&self.double, ends, state.settings.arithmetic, Some(bounds), &exact, &halted);
+        let found = tightened(&self.double, region(property), state.settings.arithmetic, Some(bounds), &exact, &halted);
         (!state.halted()).then_some((found, layers))
     }
 
@@ -429,7 +456,6 @@ impl Verifier {
         bounds: &Bounds<f64>,
         state: &mut State,
     ) -> Answer {
-        state.stage = Stage::Bab;
         let mut open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
         // Those that promise to be easy first: what they leave of their share of the time goes to the others.
         open.sort_by(|a, b| groups[*b].bound.total_cmp(&groups[*a].bound));
@@ -443,17 +469,7 @@ impl Verifier {
                 max_domains: state.settings.max_domains.map(|most| most.saturating_sub(state.domains)),
                 memory: state.settings.memory,
             };
-            let question = Question {
-                computation: &self.computation,
-                net: &self.single,
-                exact: &self.double,
-                bounds: narrow,
-                exact_bounds: bounds,
-                rows: &groups[*i].rows,
-                constants: &groups[*i].constants,
-                alpha,
-                splits: &[],
-            };
+            let question = self.question(&groups[*i], (narrow, bounds), alpha, &[]);
             let mut witness = None;
             let mut found = |points: &[&[f32]]| {
                 witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
@@ -478,6 +494,27 @@ impl Verifier {
         answer
     }
 
+    /// What is asked of branch and bound: to exclude a group over these bounds, in single and in double precision.
+    fn question<'a>(
+        &'a self,
+        group: &'a Group,
+        (bounds, exact_bounds): (&'a Bounds<f32>, &'a Bounds<f64>),
+        alpha: &'a Alpha<f32>,
+        splits: &'a [Split],
+    ) -> Question<'a> {
+        Question {
+            computation: &self.computation,
+            net: &self.single,
+            exact: &self.double,
+            bounds,
+            exact_bounds,
+            rows: &group.rows,
+            constants: &group.constants,
+            alpha,
+            splits,
+        }
+    }
+
     /// A search for a counterexample; `effort` multiplies its starts.
     fn attack(&self, property: &Property, effort: usize, state: &State) -> Option<Witness> {
         let usual = AttackSettings::default();
@@ -496,8 +533,11 @@ impl Verifier {
         confirm(&self.computation, property, &point, thin)
     }
 
-    /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer.
+    /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer. A ball is not split.
     fn split_inputs(&self, properties: &[Property], state: &mut State) -> Option<(Answer, f64)> {
+        if properties.iter().any(|property| property.ball().is_some()) {
+            return None;
+        }
         let settings = SplitSettings {
             arithmetic: state.settings.arithmetic,
             max_domains: state.settings.max_domains,
@@ -507,11 +547,13 @@ impl Verifier {
             proof: state.keep && state.settings.arithmetic != Arithmetic::Real,
             ..SplitSettings::default()
         };
+        state.count();
         let split = split_input(&self.computation, properties, &settings, state.stop)?;
         state.domains = split.domains;
         if split.answer == Answer::Unsat && settings.proof {
             state.proof = Some(split.proof);
         }
+        // What it took counts for the stage that it came to.
         state.stage = if split.domains <= properties.len() as u64 { Stage::Crown } else { Stage::Bab };
         Some((split.answer, split.bound.unwrap_or(f64::INFINITY)))
     }

@@ -3,7 +3,9 @@
 use temper_base::random::Stream;
 use temper_graph::computation::Order;
 use temper_graph::{Affine, Computation, InputBox, LinearConstraint, Node, Operation, Property, Window};
+use temper_verify::Settings;
 use temper_verify::attack::{AttackSettings, Forward, Thin, attack, confirm};
+use temper_verify::cascade::{Answer, decide_properties};
 
 fn numbers(seed: u64, n: usize) -> Vec<f64> {
     let stream = Stream::named(seed, "attack test");
@@ -101,6 +103,26 @@ fn only_strict_violations_inside_the_box_are_confirmed() {
     // An overflow is no answer.
     let far = line(f64::from(f32::MAX), 0.0);
     assert_eq!(confirm(&far, &below(0.0, -4.0, -2.0), &[-3.0], Thin::Nothing), None);
+}
+
+/// A ReLU that is off is 0 whatever is rounded, so that `y <= 0` is met; a number that happens to be 0 may be rounded to another.
+#[test]
+fn equality_counts_where_no_rounding_undoes_it() {
+    let nodes = vec![
+        node(Operation::Dense(Affine::exact(vec![1.0], vec![-0.5])), &[0], &[1]),
+        node(Operation::Relu, &[1], &[1]),
+    ];
+    let net = Computation::new(vec![1], nodes).unwrap();
+    let property = below(0.0, 0.0, 1.0);
+    assert_eq!(confirm(&net, &property, &[0.25], Thin::Nothing).unwrap().output, [0.0]);
+    for point in [0.5, 0.75] {
+        assert_eq!(confirm(&net, &property, &[point], Thin::Nothing), None);
+    }
+    let strict = LinearConstraint { strict: true, ..LinearConstraint::at_most(vec![(0, 1.0)], 0.0) };
+    let strict = Property::new(InputBox::exact(vec![0.0], vec![1.0]), vec![vec![strict]], 1).unwrap();
+    assert_eq!(confirm(&net, &strict, &[0.25], Thin::Nothing), None);
+    let decided = decide_properties(&net, &[property], &Settings::default(), &|| false).unwrap();
+    assert!(matches!(decided.answer, Answer::Sat(_)), "{decided:?}");
 }
 
 #[test]

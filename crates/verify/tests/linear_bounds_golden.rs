@@ -124,10 +124,13 @@ fn bounds_are_those_of_auto_lirpa() {
         }
         if !case["joint"].is_null() {
             let job = Job::new(&given, net.output(), Rows::Dense(&rows));
-            let found = optimise_jointly(&net, &job, &ascent("20", 0.1), &|| false).margins.bound;
+            // auto_LiRPA optimises all slopes for the rows at the end; ours are at least as tight layer by layer.
+            let (bounds, _) = optimise_layers(&net, &job, &ascent("20", 0.25), &|| false);
+            let job = Job { bounds: &bounds, ..job };
+            let found = optimise(&net, &[job], &ascent("20", 0.1), &|| false).remove(0).bound;
             let wanted = numbers(&case["joint"]["20"]);
             for (found, wanted) in found.iter().zip(&wanted) {
-                assert!(*found > wanted - 1e-2 * wanted.abs(), "{name}, jointly: {found}, not {wanted}");
+                assert!(*found > wanted - 1e-2 * wanted.abs(), "{name}, layers: {found}, not {wanted}");
             }
         }
         let splits: Vec<Split> = case["splits"]

@@ -22,7 +22,7 @@ use temper_certify::verification::{Asked, RESTARTS, STEPS, TIMEOUT, Verification
 use temper_verify::attack::Thin;
 use temper_verify::shards::{self, Shard};
 use temper_verify::store::{self, Kind, StageSeconds, certified_radii, times};
-use temper_verify::{Arithmetic, AttackCertified, RadiusSummary, Settings, Stage, Store, Summary};
+use temper_verify::{Arithmetic, AttackCertified, Norm, RadiusSummary, Settings, Stage, Store, Summary};
 
 use crate::args::{self, VerifyCommand, VerifyMerge};
 use crate::commands::export::set::{Set, require_new};
@@ -55,12 +55,13 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
                 let hint = "give a property (FILE.vnnlib) behind it, or images (--data) and a radius (--eps)";
                 return Err(Problem::input("verify", run, why).hint(hint).into());
             };
-            return images::verify(args, run, data, settings, printer);
+            return images::of_file(args, run, data, settings, printer);
         }
         None if args.mean.is_some() || args.std.is_some() => {
             let why = "a run says itself how its pixels are normalised";
             return Err(Problem::input("verify", format!("{run} --mean --std"), why).hint("leave them out").into());
         }
+        None if images::norm(args) == Norm::Two => return images::of_run(args, run, settings, printer),
         None => {}
     }
     let shard = shard(args)?;
@@ -239,6 +240,9 @@ fn folder_name(args: &args::Verify, settings: &Settings, step: u64, eps: &str, c
     if settings.arithmetic != Arithmetic::default() {
         name += &format!("-{}", settings.arithmetic.name());
     }
+    if images::norm(args) != Norm::default() {
+        name += &format!("-norm-{}", images::norm(args).name());
+    }
     if let Some(attack) = args.attack.as_deref().filter(|attack| *attack != AttackCertified::default().name()) {
         name += &format!("-{attack}");
     }
@@ -348,6 +352,9 @@ fn tell_verdicts(told: &Told, file: &Store, seconds: &StageSeconds, printer: &Pr
         // The attack on a network of a file is that of properties.
         let how = if asked.get("network_sha256").is_some() { "by gradients" } else { "targeted and gradient-free" };
         let attacked = if stages.contains(&Stage::Attack) { how } else { "not attacked" };
+        if let Some(norm) = asked["norm"].as_str() {
+            text = text.trim_end().to_owned() + &format!(" in the norm {norm}\n\n");
+        }
         text += &format!("standard error   {standard:6.2} %\n");
         text += &format!("robust error     {robust:6.2} % ({attacked})\n");
         text += &format!("certified error  {certified:6.2} %\n\n");

@@ -1,8 +1,8 @@
 //! Values and gradients of many points at once, in single precision: what a search for counterexamples spends its time on.
 
 use rayon::prelude::*;
-use temper_graph::computation::windows;
-use temper_graph::{Affine, Computation, Operation, Window};
+use temper_graph::computation::{Number, windows};
+use temper_graph::{Affine, Computation, Curve, Operation, Window};
 use temper_kernels::conv::{self, Shape, Sums};
 use temper_kernels::gemm::{Layout, gemm};
 
@@ -41,6 +41,7 @@ enum Kernel {
         bias: Vec<f32>,
     },
     Relu,
+    Curve(Curve),
     Add,
     /// The places that each window sees, and where each window's begin.
     MaxPool {
@@ -87,6 +88,7 @@ impl<'a> Forward<'a> {
             Operation::Conv { window, groups, affine } => convolution(window, *groups, affine),
             Operation::Scale(affine) => Kernel::Scale { weight: single(&affine.weight), bias: single(&affine.bias) },
             Operation::Relu => Kernel::Relu,
+            Operation::Curve(curve) => Kernel::Curve(*curve),
             Operation::Add => Kernel::Add,
             Operation::MaxPool(window) => {
                 let (mut places, mut starts) = (Vec::new(), vec![0]);
@@ -143,6 +145,7 @@ impl<'a> Forward<'a> {
                     }
                 }
                 Kernel::Relu => y.iter_mut().zip(x).for_each(|(y, x)| *y = if *x < 0.0 { 0.0 } else { *x }),
+                Kernel::Curve(curve) => y.iter_mut().zip(x).for_each(|(y, x)| *y = x.curved(*curve)),
                 Kernel::Add => {
                     for input in &node.inputs {
                         y.iter_mut().zip(&values[*input]).for_each(|(y, x)| *y += x);
@@ -204,6 +207,10 @@ impl<'a> Forward<'a> {
                 Kernel::Relu => {
                     let passes = back.iter_mut().zip(g.iter().zip(&values[input]));
                     passes.for_each(|(back, (g, x))| *back = if *x > 0.0 { *g } else { 0.0 });
+                }
+                Kernel::Curve(curve) => {
+                    let slopes = back.iter_mut().zip(g.iter().zip(&values[input]));
+                    slopes.for_each(|(back, (g, x))| *back = g * curve.slope(f64::from(*x)) as f32);
                 }
                 Kernel::Add => {
                     for input in &node.inputs[1..] {

@@ -50,7 +50,7 @@ pub fn biases(computation: &Computation) -> Vec<Vec<f32>> {
                 let plane = size / affine.bias.len();
                 affine.bias.iter().flat_map(|b| std::iter::repeat_n(*b as f32, plane)).collect()
             }
-            Operation::Relu | Operation::MaxPool(_) => vec![0.0; size],
+            Operation::Relu | Operation::Curve(_) | Operation::MaxPool(_) => vec![0.0; size],
             Operation::Add => (0..size).map(|j| node.inputs.iter().map(|input| biases[*input][j]).sum()).collect(),
             Operation::Gather { from, fill } => from
                 .iter()

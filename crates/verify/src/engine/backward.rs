@@ -6,8 +6,10 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use temper_graph::Curve;
 use temper_kernels::arch::dispatch;
 
+use super::curve;
 use super::interval::{Bounds, Ends};
 use super::optimise::{Alpha, Beta};
 use super::patches::{Coefficients, Patch, add};
@@ -92,7 +94,7 @@ pub struct Pushed<T> {
     pub line: Vec<T>,
     /// Its constants. In a sound claim they are charged, but for the rounding of the form's own sum.
     pub constant: Vec<f64>,
-    /// Of every ReLU and max pool, `[rows, neurons]`; empty of other nodes and unless kept.
+    /// Of every ReLU, curve and max pool, `[rows, neurons]`; empty of other nodes and unless kept.
     pub lambda: Vec<Vec<T>>,
 }
 
@@ -319,12 +321,13 @@ pub(crate) fn push<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>], rows: &[(usi
             coefficients = coefficients.to(net.picture[node + 1], rows.len(), None);
         }
         reached[node + 1] = Some(coefficients.patch.clone());
-        if keep.lambda && matches!(net.steps[node], Step::Relu | Step::MaxPool(_)) {
+        if keep.lambda && matches!(net.steps[node], Step::Relu | Step::Curve(_) | Step::MaxPool(_)) {
             lambda[node] = Some(coefficients.clone());
         }
         match &net.steps[node] {
             Step::Affine(map) => tile.affine(node, map, &coefficients),
             Step::Relu => tile.relu(node, coefficients),
+            Step::Curve(curve) => tile.curve(node, *curve, coefficients),
             Step::Add => tile.add(node, coefficients),
             Step::MaxPool(windows) => tile.max_pool(node, windows, &coefficients.numbers),
             Step::Gather { from, fill, most } => tile.gather(node, from, fill, *most, &coefficients.numbers),
@@ -453,7 +456,7 @@ impl<T: Real> Tile<'_, '_, T> {
                 Kind::Dense => false,
             },
             Step::Relu | Step::Add => alike(),
-            Step::MaxPool(_) | Step::Gather { .. } => false,
+            Step::Curve(_) | Step::MaxPool(_) | Step::Gather { .. } => false,
         }
     }
 
@@ -625,6 +628,29 @@ impl<T: Real> Tile<'_, '_, T> {
         }
     }
 
+    fn curve(&mut self, node: usize, curve: Curve, mut coefficients: Coefficients<T>) {
+        let (value, sound) = (self.net.inputs[node][0], self.sound);
+        if sound {
+            self.charge(node, &coefficients);
+        }
+        let lines = self.of_spans(|job| curve::Lines::new(curve, job.bounds.ends(value), sound));
+        let reach = if sound { self.of_spans(|job| job.bounds.reach(value)) } else { Vec::new() };
+        let curve::Relaxed { sums, magnitudes, reaches } =
+            curve::relax(&mut coefficients.numbers, &self.spans, &lines, &reach);
+        let terms = self.net.len[node + 1];
+        for row in 0..self.rows.len() {
+            self.constant(row, sums[row]);
+            if sound {
+                let products = above(above(reaches[row], terms + 1) * 2.0 * UNIT, 1);
+                let sum = above(above(magnitudes[row], terms + 1) * gamma(terms + 1, UNIT), 2);
+                // A product that is too small for a normal number, times what it meets.
+                let all = reach.iter().flatten().fold(0.0f64, |most, reach| most.max(reach.double()));
+                self.cost(row, above(products + sum + above(terms as f64 * 1e-322 * all, 1), 2));
+            }
+        }
+        self.collect(value, coefficients);
+    }
+
     fn add(&mut self, node: usize, coefficients: Coefficients<T>) {
         if self.sound {
             self.charge(node, &coefficients);
@@ -675,7 +701,7 @@ impl<T: Real> Tile<'_, '_, T> {
             if let Some(at) = from[i] {
                 add(&mut more[at as usize * rows..][..rows], coefficients);
                 for row in 0..if self.sound { rows } else { 0 } {
-                    let reach = self.bounds(row).ends(node + 1).reach(i);
+                    let reach = self.bounds(row).ends(value).reach(at as usize);
                     reaches[row] += coefficients[row].magnitude().double() * reach;
                 }
             } else if let Some(fill) = fill.get(i) {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::backward::{Job, Keep, Lines, Picks, Pushed, Trail, all_rows, push, rows_first, spans, tiles};
+use super::curve;
 use super::patches::{Coefficients, Patch, Picture};
 use super::prepared::{Kind, Prepared, Step};
 use super::real::Real;
@@ -149,6 +150,20 @@ pub(crate) fn pull<T: Real>(
                 let relu =
                     Relu { jobs, tile, spans: &spans, node, value: first, picture, patch: patch.as_ref(), weights };
                 relu.pull(x, trail.lambda[node].as_ref(), &mut pulled)
+            }
+            Step::Curve(curve) => {
+                let mut x = read(0, picture, None);
+                let lambda = trail.lambda[node].as_ref().map_or(&[][..], |lambda| &lambda.numbers);
+                for span in &spans {
+                    let job = &jobs[tile[span.start].0];
+                    let sound = job.bounds.claim != Arithmetic::Real;
+                    let lines = curve::Lines::new(*curve, job.bounds.ends(first), sound);
+                    for (i, row) in (0..to).flat_map(|i| span.clone().map(move |row| (i, row))) {
+                        let [slope, offset] = lines.meets(i, lambda[i * rows + row]);
+                        x[i * rows + row] = slope * x[i * rows + row] + offset;
+                    }
+                }
+                x
             }
             Step::Add => {
                 let mut sum = read(0, picture, patch.as_ref());

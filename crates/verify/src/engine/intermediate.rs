@@ -142,6 +142,7 @@ fn units<T: Real>(net: &Prepared<T>, value: usize, ends: &Ends<T>) -> Vec<(u32, 
     for node in (0..net.steps.len()).filter(|node| net.inputs[*node].contains(&value)) {
         match &net.steps[node] {
             Step::Relu => ends.unstable().for_each(|i| wanted[i] = true),
+            Step::Curve(_) => wanted.iter_mut().for_each(|wanted| *wanted = true),
             Step::MaxPool(windows) => {
                 for window in windows {
                     let least =

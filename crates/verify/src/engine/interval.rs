@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::curve;
 use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, UNIT32, above, gamma};
 use crate::cascade::Arithmetic;
@@ -61,7 +62,7 @@ impl<T: Real> Ends<T> {
     }
 }
 
-/// The inputs that bounds hold for: a box or, where `ball` says so, the ball inside it.
+/// The inputs that bounds hold for: a box or, where `ball` says so, what it has in common with a ball.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Region<T> {
     /// The box.
@@ -300,6 +301,10 @@ fn plain<T: Real>(step: &Step<T>, bounds: &Bounds<T>, inputs: &[usize]) -> Ends<
             let positive = |numbers: &[T]| numbers.iter().map(|n| n.largest(T::ZERO)).collect();
             Ends { lower: positive(&first.lower), upper: positive(&first.upper) }
         }
+        Step::Curve(curve) => {
+            let (sound, deployed) = (bounds.claim != Arithmetic::Real, bounds.claim == Arithmetic::Float32);
+            curve::ends(*curve, first, sound, deployed)
+        }
         Step::Add => sum(bounds, inputs),
         Step::MaxPool(windows) => {
             let largest = |numbers: &[T]| {
@@ -365,7 +370,10 @@ impl<T: Real> Bounds<T> {
                 let each = |i: usize| above(of(i) * deployed, net.inputs[node].len());
                 Some(Charge { each: (0..net.len[node + 1]).map(each).collect(), small: 0.0 })
             }
-            Step::Add | Step::Relu | Step::MaxPool(_) | Step::Gather { .. } => None,
+            Step::Curve(_) if self.claim == Arithmetic::Float32 => {
+                Some(Charge { each: vec![curve::DEPLOYED; net.len[node + 1]], small: 0.0 })
+            }
+            Step::Add | Step::Relu | Step::Curve(_) | Step::MaxPool(_) | Step::Gather { .. } => None,
         };
         self.charges.push(charge.map(Arc::new));
     }

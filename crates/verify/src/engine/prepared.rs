@@ -1,7 +1,7 @@
 //! A computation in one kind of floats, its linear maps ready to be applied to many rows at once, in both directions.
 
 use temper_graph::computation::windows;
-use temper_graph::{Affine, Computation, Operation, Window};
+use temper_graph::{Affine, Computation, Curve, Operation, Window};
 
 use super::patches::{self, Coefficients, Patch, Picture};
 use super::real::{Layout, Real};
@@ -43,6 +43,7 @@ pub(crate) enum Kind {
 pub(crate) enum Step<T> {
     Affine(Box<Map<T>>),
     Relu,
+    Curve(Curve),
     Add,
     /// Of every output, the places that its window sees.
     MaxPool(Vec<Vec<usize>>),
@@ -103,6 +104,7 @@ impl<T: Real> Prepared<T> {
                     (Step::Affine(Box::new(map(Kind::Scale, affine, size, picture))), Exact::Free)
                 }
                 Operation::Relu => (Step::Relu, Exact::Free),
+                Operation::Curve(curve) => (Step::Curve(*curve), Exact::Free),
                 Operation::Add => (Step::Add, Exact::No),
                 Operation::MaxPool(window) => (Step::MaxPool(windows(window).collect()), Exact::No),
                 Operation::Gather { from, fill } => {
@@ -121,7 +123,7 @@ impl<T: Real> Prepared<T> {
                 (Exact::Each, Exact::Each) if matches!(step, Step::Gather { .. }) => Exact::Each,
                 (Exact::Each | Exact::No, _) => Exact::No,
             };
-            if matches!(step, Step::Relu | Step::MaxPool(_)) {
+            if matches!(step, Step::Relu | Step::Curve(_) | Step::MaxPool(_)) {
                 net.relaxed[before] = true;
             }
             net.steps.push(step);

@@ -141,7 +141,7 @@ impl Compact {
                     let fill = if fill.is_empty() { vec![0.0; from.len()] } else { fill.clone() };
                     (Step::Gather { from: from.clone(), fill }, 0, 0, exact)
                 }
-                Operation::MaxPool(_) => return None,
+                Operation::MaxPool(_) | Operation::Curve(_) => return None,
             };
             // Twice what one direction of sums needs: it covers what the charges themselves are rounded by.
             let longest = from.max(sizes[i + 1]) + 20 + node.inputs.len();

@@ -9,7 +9,7 @@ use temper_base::{Problem, Result};
 
 use crate::cascade::Stage;
 
-/// Seconds of every stage, in the order of [`Stage`]. A search counts for the stage that ended it.
+/// Seconds of every stage, in the order of [`Stage`].
 pub type StageSeconds = [f64; Stage::NAMES.len()];
 
 /// The file, open at its end. It decides nothing: a line that is missing or cannot be read counts for nothing.

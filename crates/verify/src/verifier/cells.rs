@@ -4,11 +4,11 @@
 
 use temper_graph::Property;
 
-use super::{Group, ROOT, State, Verifier};
-use crate::branch::{self, End, Limits, Question};
+use super::{Group, ROOT, State, Verifier, region};
+use crate::branch::{self, End, Limits};
 use crate::cascade::{Answer, Witness};
 use crate::engine::{
-    Alpha, Ascent, Beta, Bounds, Ends, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, tightened,
+    Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, tightened,
 };
 
 /// ReLUs of networks for which it is worth the cost.
@@ -116,9 +116,8 @@ impl Verifier {
             Tight { value: layer.value, units, alpha: layer.alpha.select(&rows) }.to::<f64>()
         };
         let layers: Vec<Tight<f64>> = layers.iter().map(some).filter(|layer| !layer.units.is_empty()).collect();
-        let ends = Ends::outward(&property.input().lower, &property.input().upper);
-        let stop = || state.halted();
-        cell.bounds = tightened(&self.double, ends, state.settings.arithmetic, Some(&cell.bounds), &layers, &stop);
+        let (input, claim) = (region(property), state.settings.arithmetic);
+        cell.bounds = tightened(&self.double, input, claim, Some(&cell.bounds), &layers, &|| state.halted());
     }
 
     /// Bounds the groups that are open in a cell, and drops those that are closed in double precision. What is left of the bounds.
@@ -193,17 +192,7 @@ impl Verifier {
         let left = state.settings.max_domains.map_or(u64::MAX, |most| most.saturating_sub(state.domains));
         let limits =
             Limits { deadline: state.deadline, max_domains: Some(DOMAINS.min(left)), memory: state.settings.memory };
-        let question = Question {
-            computation: &self.computation,
-            net: &self.single,
-            exact: &self.double,
-            bounds: narrow,
-            exact_bounds: &cell.bounds,
-            rows: &groups[*group].rows,
-            constants: &groups[*group].constants,
-            alpha,
-            splits: &cell.splits,
-        };
+        let question = self.question(&groups[*group], (narrow, &cell.bounds), alpha, &cell.splits);
         let mut witness = None;
         let mut found = |points: &[&[f32]]| {
             witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));

@@ -196,7 +196,7 @@ pub fn intervals(computation: &Computation, lower: &[f64], upper: &[f64]) -> Vec
                     from.map_or_else(|| [constant(), constant()], |from| x[from as usize].clone())
                 })
                 .collect(),
-            Operation::MaxPool(_) => unimplemented!("pools"),
+            Operation::MaxPool(_) | Operation::Curve(_) => unimplemented!("{}", node.name),
         };
         values.push(value);
     }

@@ -112,7 +112,7 @@ pub fn onnx(computation: &Computation) -> Vec<u8> {
             }
             Operation::Relu => nodes.push(node("Relu", &[from], &out, &[])),
             Operation::Add => nodes.push(node("Add", &names.iter().map(String::as_str).collect::<Vec<_>>(), &out, &[])),
-            Operation::MaxPool(_) | Operation::Gather { .. } => unimplemented!("{}", of.name),
+            Operation::MaxPool(_) | Operation::Curve(_) | Operation::Gather { .. } => unimplemented!("{}", of.name),
         }
     }
     let last = computation.nodes().len();

@@ -1,11 +1,12 @@
-//! `temper inspect FILE.onnx`: the layers of a network as a verifier sees them, and how many of its ReLUs may have either sign in a box.
+//! `temper inspect FILE.onnx`: the layers of a network as a verifier sees them, what they do to the intervals of a box, and how many of its
+//! ReLUs may have either sign there.
 
 use std::path::Path;
 
 use serde_json::json;
 use temper_base::{Problem, Result};
 use temper_formats::{onnx, vnnlib};
-use temper_graph::{Affine, Computation, Node, Operation, Window};
+use temper_graph::{Affine, Computation, Curve, Node, Operation, Window};
 use temper_report::Table;
 use temper_verify::Arithmetic;
 use temper_verify::engine::{Ends, Prepared, intermediate, interval};
@@ -35,6 +36,12 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
         let relu = net.nodes()[i].operation == Operation::Relu;
         relu.then(|| [&intervals, &linear].map(|bounds| bounds.ends(net.nodes()[i].inputs[0]).unstable().count()))
     };
+    let width = |value: usize| mean_width(intervals.ends(value));
+    // As of a run: what a layer with weights makes of the width of what it reads through a ReLU.
+    let gain = |i: usize| {
+        let affine = matches!(net.nodes()[i].operation, Operation::Dense(_) | Operation::Conv { .. });
+        affine.then(|| width(i + 1) / width(before(net, net.nodes()[i].inputs[0])))
+    };
     let relus = |pick: usize| (0..net.nodes().len()).filter_map(unstable).map(|counts| counts[pick]).sum::<usize>();
     let neurons: usize = (0..net.nodes().len()).filter(|i| unstable(*i).is_some()).map(|i| net.len(i + 1)).sum();
     let parameters: usize = net.nodes().iter().map(parameters).sum();
@@ -43,7 +50,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
             let counts = unstable(i);
             json!({
                 "layer": node.name, "operation": operation(&node.operation), "shape": node.shape, "reads": node.inputs,
-                "parameters": self::parameters(node),
+                "parameters": self::parameters(node), "gain": gain(i), "width": width(i + 1),
                 "unstable_by_intervals": counts.map(|c| c[0]), "unstable_by_linear_bounds": counts.map(|c| c[1]),
             })
         });
@@ -58,7 +65,8 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
     }
     let share = |count: usize, of: usize| format!("{:.1} %", 100.0 * count as f64 / of.max(1) as f64);
     let mut table = Table::new().text_column("layer").text_column("operation").text_column("shape");
-    for (group, name) in [("", "parameters"), ("unstable by", "intervals"), ("unstable by", "linear bounds")] {
+    let unstable_by = ["intervals", "linear bounds"].map(|by| ("unstable by", by));
+    for (group, name) in [("", "parameters"), ("", "gain"), ("", "width")].into_iter().chain(unstable_by) {
         table = table.number_column(group, name);
     }
     for (i, node) in net.nodes().iter().enumerate() {
@@ -66,7 +74,10 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
         let [a, b] = unstable(i).map_or_else(Default::default, |counts| counts.map(|n| share(n, net.len(i + 1))));
         let reads = if node.inputs == [i] { String::new() } else { sources(net, &node.inputs) };
         let operation = operation(&node.operation) + &reads;
-        table.row([node.name.clone(), operation, shape(&node.shape), number(self::parameters(node)), a, b]);
+        let parameters = number(self::parameters(node));
+        let finite = |x: f64, digits: usize| if x.is_finite() { format!("{x:.digits$}") } else { "-".into() };
+        let gain = gain(i).map_or_else(String::new, |gain| finite(gain, 3));
+        table.row([node.name.clone(), operation, shape(&node.shape), parameters, gain, finite(width(i + 1), 4), a, b]);
     }
     printer.data(format_args!(
         "{}: {}, opset {}{}\n{} {} to {} {}, {parameters} parameters\n\n{}\n\n{neurons} ReLUs over {place}: {} may have either sign by \
@@ -83,6 +94,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
         relus(0),
         relus(1),
     ));
+    printer.say("\ngain: mean width of the layer's intervals over that of the pre-activation it reads");
     Ok(0)
 }
 
@@ -103,10 +115,27 @@ fn region(property: Option<&Path>, net: &Computation) -> Result<(Ends<f32>, Stri
     Ok((Ends::outward(&first.input().lower, &first.input().upper), place))
 }
 
+/// Back through what changes neither sign nor scale, to the value before the ReLU.
+fn before(net: &Computation, mut value: usize) -> usize {
+    while let Some(node) = value.checked_sub(1).map(|i| &net.nodes()[i]) {
+        match node.operation {
+            Operation::Relu | Operation::Curve(_) => return node.inputs[0],
+            Operation::Gather { .. } | Operation::MaxPool(_) => value = node.inputs[0],
+            Operation::Dense(_) | Operation::Conv { .. } | Operation::Scale(_) | Operation::Add => break,
+        }
+    }
+    value
+}
+
+fn mean_width(ends: &Ends<f32>) -> f64 {
+    let widths = ends.lower.iter().zip(&ends.upper).map(|(l, u)| f64::from(*u) - f64::from(*l));
+    widths.sum::<f64>() / ends.lower.len().max(1) as f64
+}
+
 fn parameters(node: &Node) -> usize {
     match &node.operation {
         Operation::Dense(affine) | Operation::Conv { affine, .. } | Operation::Scale(affine) => numbers(affine),
-        Operation::Relu | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. } => 0,
+        Operation::Relu | Operation::Curve(_) | Operation::Add | Operation::MaxPool(_) | Operation::Gather { .. } => 0,
     }
 }
 
@@ -123,6 +152,8 @@ fn operation(operation: &Operation) -> String {
         }
         Operation::Scale(_) => "scale".into(),
         Operation::Relu => "relu".into(),
+        Operation::Curve(Curve::Sigmoid) => "sigmoid".into(),
+        Operation::Curve(Curve::Tanh) => "tanh".into(),
         Operation::Add => "add".into(),
         Operation::MaxPool(window) => format!("max pool {}", sizes(window)),
         Operation::Gather { .. } => "rearrange".into(),

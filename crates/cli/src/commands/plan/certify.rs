@@ -77,7 +77,7 @@ fn as_json(plan: &Plan) -> Value {
         "seconds": seconds.as_ref().zip(written).map(|(s, written)| s.updates + s.evaluations + written),
         "update_seconds": seconds.as_ref().map(|s| s.updates), "evaluation_seconds": seconds.as_ref().map(|s| s.evaluations),
         "attack_seconds": seconds.as_ref().map(|s| s.attacks), "checkpoint_seconds": written,
-        "evaluations": plan.evaluations,
+        "evaluations": plan.evaluations, "verification_seconds_at_most": plan.verification().map(|(_, seconds)| seconds),
     })
 }
 
@@ -183,6 +183,11 @@ fn text(plan: &Plan) -> String {
             }
         },
     );
+    if let Some((images, most)) = plan.verification() {
+        let each = duration(most / images.max(1) as f64);
+        let text = format!("at most {} more at the end, {each} for each search on {images} images", duration(most));
+        line("verification", text);
+    }
     let stop = lengths.stop;
     let rate = sparkline(&lengths.schedule, Some(stop), 64, 4);
     let radius = curve(|n| eps.at(n), eps.at(stop), stop, 64, 4);

@@ -1,24 +1,41 @@
-//! `temper verify NETWORK.onnx --data IMAGES --eps EPS`: a verdict for each image of a data set.
+//! `temper verify NETWORK.onnx --data IMAGES --eps EPS`, and `temper verify RUN --norm 2`: a verdict for each image of a data set, which goes
+//! through all stages alone.
 
 use std::path::{Path, PathBuf};
 
+use temper::SCHEMA;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
-use temper_certify::images::splits;
+use temper_certify::images::{judged_images, splits};
 use temper_certify::network_verification::{NetworkQuestion, NetworkVerification};
+use temper_certify::open;
+use temper_data::images::Images;
 use temper_formats::onnx;
-use temper_verify::{Settings, Summary, store};
+use temper_graph::Computation;
+use temper_verify::{Norm, Settings, Summary, store};
 
-use super::{Told, radius, so_far, tell_verdicts};
+use super::{Told, folder_name, radius, so_far, tell_verdicts};
 use crate::args;
 use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
-/// Runs the command.
-pub fn verify(args: &args::Verify, network: &str, data: &str, settings: Settings, printer: &Printer) -> Outcome {
-    let refuse = |what: &str, why: &str| Problem::input("verify", format!("{network} {what}"), why);
-    for (given, option) in [
+/// A network, and what is asked of it.
+struct Subject {
+    computation: Computation,
+    test: Images,
+    question: NetworkQuestion,
+    folder: PathBuf,
+}
+
+/// What is asked by norm.
+pub fn norm(args: &args::Verify) -> Norm {
+    args.norm.as_deref().and_then(Norm::from_name).unwrap_or_default()
+}
+
+/// What only the passes over batches have is refused, since images go through all stages alone here.
+fn refuse(args: &args::Verify, name: &str, why: &str) -> Result<()> {
+    let given = [
         (args.attack.is_some(), "--attack"),
         (args.steps.is_some(), "--steps"),
         (args.restarts.is_some(), "--restarts"),
@@ -26,36 +43,80 @@ pub fn verify(args: &args::Verify, network: &str, data: &str, settings: Settings
         (args.shard.is_some(), "--shard"),
         (args.handover.is_some(), "--handover"),
         (args.import.is_some(), "--import"),
-    ] {
-        if given {
-            return Err(refuse(option, "only the verification of a run has it").into());
-        }
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, option)) => Err(Problem::input("verify", format!("{name} {option}"), why).hint("leave it out")),
+        None => Ok(()),
     }
+}
+
+fn listen() -> Result<Signals> {
+    Signals::listen_and_answer(
+        "stopping: abandoning this image, keeping the verdicts so far (once more to stop at once)",
+    )
+}
+
+/// A network of a file.
+pub fn of_file(args: &args::Verify, network: &str, data: &str, settings: Settings, printer: &Printer) -> Outcome {
+    refuse(args, network, "only the verification of a run has it")?;
     let Some(written) = &args.eps else {
-        return Err(refuse("--data", "a network has no target radius").hint("give --eps, for example 2/255").into());
+        return Err(Problem::input("verify", format!("{network} --data"), "a network has no target radius")
+            .hint("give --eps, for example 2/255")
+            .into());
     };
     let eps = radius(written)?;
-    let signals = Signals::listen_and_answer(
-        "stopping: abandoning this image, keeping the verdicts so far (once more to stop at once)",
-    )?;
+    let signals = listen()?;
     let path = Path::new(network);
-    let model = onnx::read(path)?;
+    let computation = onnx::read(path)?.computation;
     let test = splits(data)?.test;
+    let channels = test.shape[0];
+    let mean = numbers("--mean", args.mean.as_deref().unwrap_or("0"), channels)?;
+    let std = numbers("--std", args.std.as_deref().unwrap_or("1"), channels)?;
+    let question = NetworkQuestion { eps, norm: norm(args), mean, std, settings };
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let mut name = format!("{stem}-eps-{}", written.trim().replace('/', "-"));
+    if question.norm != Norm::default() {
+        name += &format!("-norm-{}", question.norm.name());
+    }
+    let folder = args.out.clone().unwrap_or_else(|| PathBuf::from("verify").join(name));
+    verify(args, network, Subject { computation, test, question, folder }, &signals, printer)
+}
+
+/// The network of a run, by the Euclidean norm: the passes over batches know boxes alone.
+pub fn of_run(args: &args::Verify, run: &str, settings: Settings, printer: &Printer) -> Outcome {
+    refuse(args, run, "with --norm 2 every image goes through all stages alone")?;
+    let signals = listen()?;
+    let opened = open::open(run, &SCHEMA, &temper::device())?;
+    let test = judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
+    open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(run))?;
+    let (eps, written) = match &args.eps {
+        Some(text) => (radius(text)?, text.clone()),
+        None => (opened.spec.target()?, opened.spec.target_as_written()),
+    };
+    let folder = match &args.out {
+        Some(folder) => folder.clone(),
+        None => {
+            opened.run.require_no_link("verify")?;
+            let name = folder_name(args, &settings, opened.step, &written, &test.fingerprint());
+            opened.run.path().join("verify").join(name)
+        }
+    };
+    let channels = test.shape[0];
+    let settings = Settings { seed: opened.spec.run.seed, ..settings };
+    // It normalises pixels itself.
+    let (mean, std) = (vec![0.0; channels], vec![1.0; channels]);
+    let question = NetworkQuestion { eps, norm: norm(args), mean, std, settings };
+    let computation = opened.net.to_network().computation()?;
+    verify(args, run, Subject { computation, test, question, folder }, &signals, printer)
+}
+
+fn verify(args: &args::Verify, name: &str, subject: Subject, signals: &Signals, printer: &Printer) -> Outcome {
+    let Subject { computation, test, question, folder } = subject;
     if let Some(asked) = args.images.filter(|asked| *asked as usize > test.len()) {
         printer.warn(format!("--images {asked}: the set has {} images; Temper verifies those", test.len()), None);
     }
     let test = args.images.map_or(test.clone(), |count| test.first(count as usize));
-    let channels = test.shape[0];
-    let question = NetworkQuestion {
-        eps,
-        mean: numbers("--mean", args.mean.as_deref().unwrap_or("0"), channels)?,
-        std: numbers("--std", args.std.as_deref().unwrap_or("1"), channels)?,
-        settings,
-    };
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let folder = || PathBuf::from("verify").join(format!("{stem}-eps-{}", written.trim().replace('/', "-")));
-    let folder = args.out.clone().unwrap_or_else(folder);
-    let (mut verification, asked) = NetworkVerification::open(&folder, &model.computation, &test, question)?;
+    let (mut verification, asked) = NetworkVerification::open(&folder, &computation, &test, question)?;
     let (first, images) = (verification.file.lines.len(), test.len());
     if first > 0 {
         let path = verification.file.path.display();
@@ -83,7 +144,7 @@ pub fn verify(args: &args::Verify, network: &str, data: &str, settings: Settings
     }
     let rate = (images > first).then(|| (images - first) as f64 / meter.seconds());
     drop(meter);
-    let told = Told { run: Some(network), asked: &asked, rate, imported: None, json: args.json };
+    let told = Told { run: Some(name), asked: &asked, rate, imported: None, json: args.json };
     tell_verdicts(&told, &verification.file, &verification.times.total, printer)
 }
 

@@ -16,7 +16,7 @@ use temper_formats::{instances, witness};
 use temper_verify::ProofVerdict;
 use temper_verify::cascade::{Answer, Decision};
 use temper_verify::proof::{self, Header, Step};
-use temper_verify::{Arithmetic, Settings};
+use temper_verify::{Arithmetic, Settings, Stage};
 
 use crate::args;
 use crate::console::Signals;
@@ -149,10 +149,15 @@ fn tell(args: &args::Verify, network: &str, property: &Path, decision: &Decision
     };
     if args.json {
         let input = if let Answer::Sat(found) = answer { Some((&found.input, &found.output)) } else { None };
+        let stages: serde_json::Map<_, _> = Stage::NAMES
+            .iter()
+            .zip(decision.stages)
+            .map(|(name, seconds)| ((*name).to_owned(), json!(seconds)))
+            .collect();
         let result = json!({
             "network": network, "property": property, "result": word(answer), "why": why,
             "stage": decision.stage.name(), "arithmetic": decision.arithmetic.name(), "bound": decision.bound,
-            "domains": decision.domains, "seconds": decision.seconds,
+            "domains": decision.domains, "seconds": decision.seconds, "stage_seconds": stages,
             "input": input.map(|(x, _)| x), "output": input.map(|(_, y)| y), "witness": args.witness,
         });
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
