@@ -95,7 +95,15 @@ pub fn parse_results(text: &str, place: &str) -> Result<Vec<(String, Claim)>> {
             _ if number == 0 => continue, // The header.
             _ => return fail(&format!("{answer:?} is no answer: sat, unsat, unknown, timeout or error")),
         };
-        results.push((property.to_owned(), claim));
+        match results.iter_mut().find(|(known, _)| known == property) {
+            None => results.push((property.to_owned(), claim)),
+            // A question counts once; an answer counts more than none.
+            Some((_, known)) if *known == Claim::Open => *known = claim,
+            Some((_, known)) if claim != Claim::Open && *known != claim => {
+                return fail("another line has the opposite answer for this property");
+            }
+            Some(_) => {}
+        }
     }
     Ok(results)
 }

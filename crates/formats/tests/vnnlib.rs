@@ -187,3 +187,13 @@ fn counterexamples_and_lists() {
         assert!(instances::parse(wrong, "i").is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn an_answer_counts_once() {
+    use instances::{Claim, parse_results};
+    let twice = "c,n,a,0,timeout,1\nc,n,a,0,unsat,1\nc,n,a,0,unsat,1\nc,n,b,0,sat,1\nc,n,b,0,unknown,1\n";
+    let answers = vec![("a".to_string(), Claim::Unsat), ("b".to_string(), Claim::Sat)];
+    assert_eq!(parse_results(twice, "r").unwrap(), answers);
+    let problem = parse_results("c,n,a,0,unsat,1\nc,n,a,0,sat,1\n", "r").unwrap_err();
+    assert!(problem.place.contains("line 2") && problem.why.contains("opposite"), "{problem:?}");
+}
