@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `prepared` | a computation in one kind of floats; linear maps applied to many rows |
 //! | `interval` | intervals of every value, and what rounding is charged |
+//! | `zonotope` | bounds of every value by forms over few inputs, pushed forwards |
 //! | `backward` | rows pushed back to the input |
 //! | `intermediate` | bounds of what ReLUs and max pools read |
 //! | `forward` | gradients by one pass of a point |
@@ -25,6 +26,7 @@ mod optimise;
 mod patches;
 mod prepared;
 mod real;
+mod zonotope;
 
 pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};
 pub use forward::{Gradients, gradients};
@@ -34,3 +36,4 @@ pub use joint::{Joint, optimise_jointly, optimise_layers};
 pub use optimise::{Alpha, Ascent, Beta, Layer, Optimised, Split, optimise};
 pub use prepared::Prepared;
 pub use real::Real;
+pub use zonotope::zonotope;

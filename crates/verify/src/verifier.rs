@@ -61,6 +61,8 @@ struct State<'a> {
     stop: &'a (dyn Fn() -> bool + Sync),
     stage: Stage,
     domains: u64,
+    /// Whether all properties were attacked.
+    attacked: bool,
     /// Whether a proof is kept.
     keep: bool,
     /// Its steps so far.
@@ -156,7 +158,8 @@ impl Verifier {
             }
         }
         let deadline = settings.timeout.map(|timeout| begun + timeout);
-        let mut state = State { settings, deadline, stop, stage: Stage::Ibp, domains: 0, keep, proof: None };
+        let mut state =
+            State { settings, deadline, stop, stage: Stage::Ibp, domains: 0, attacked: false, keep, proof: None };
         let mut bound = f64::INFINITY;
         let mut answer = Answer::Unsat;
         if state.runs(Stage::Attack) && self.computation.inputs() <= SplitSettings::default().inputs {
@@ -164,6 +167,7 @@ impl Verifier {
             if let Some(witness) = properties.iter().find_map(|property| self.attack(property, 1, &state)) {
                 return Ok((state.decision(Answer::Sat(witness), None, begun), None));
             }
+            state.attacked = true;
         }
         if state.runs(Stage::Bab)
             && let Some((answer, least)) = self.split_inputs(properties, &mut state)
@@ -212,7 +216,7 @@ impl Verifier {
         let ended = |state: &State, tried: &str| {
             if state.late() { Answer::Timeout } else { Answer::Unknown(tried.into()) }
         };
-        if state.runs(Stage::Attack) {
+        if state.runs(Stage::Attack) && !state.attacked {
             state.stage = Stage::Attack;
             if let Some(witness) = self.attack(property, 1, state) {
                 return Answer::Sat(witness);
@@ -256,7 +260,8 @@ impl Verifier {
         if deepest == Stage::Crown {
             return Answer::Unknown("linear bounds are not tight enough".into());
         }
-        if let Some(split) = self.split.as_deref().filter(|_| deepest == Stage::Bab) {
+        let few = cells::few_vary(property);
+        if let Some(split) = self.split.as_deref().filter(|_| deepest == Stage::Bab && !few) {
             // Its stages begin anew: its intermediate values are others.
             return split.stages(property, groups, state);
         }
@@ -269,7 +274,9 @@ impl Verifier {
             return Answer::Unsat;
         }
         let mut layers = Vec::new();
-        if let Some(tighter) = self.layers(property, groups, &bounds, &narrow, state) {
+        if !(few && deepest == Stage::Bab)
+            && let Some(tighter) = self.layers(property, groups, &bounds, &narrow, state)
+        {
             (bounds, layers) = tighter;
             narrow = bounds.to::<f32>();
             alphas = match self.optimise(property, groups, &bounds, &narrow, state) {
@@ -291,7 +298,7 @@ impl Verifier {
         {
             return Answer::Sat(witness);
         }
-        if self.has_cells() {
+        if few || self.has_cells() {
             state.stage = Stage::Bab;
             return self.cells(property, groups, alphas, &bounds, &layers, state);
         }

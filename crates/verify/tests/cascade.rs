@@ -39,6 +39,36 @@ fn question(net: &Computation, seed: u64, eps: f64, slack: f64) -> Property {
     Property::new(InputBox::exact(ends(-1.0), ends(1.0)), vec![vec![constraint]], net.outputs()).unwrap()
 }
 
+/// Fails if something is known that contradicts an answer.
+fn check(net: &Computation, property: &Property, answer: &Answer, seed: u64) {
+    match answer {
+        Answer::Sat(witness) => {
+            let point: Vec<f64> = witness.input.iter().map(|x| f64::from(*x)).collect();
+            assert!(property.input().contains(&point));
+            assert!(property.violated_by(&net.evaluate(&point, Order::Backward)));
+        }
+        Answer::Unsat => {
+            let stream = Stream::named(seed, "points");
+            for at in 0..500u64 {
+                let ends = property.input().lower.iter().zip(&property.input().upper);
+                let point = ends.enumerate().map(|(i, (l, u))| {
+                    let x = stream.at(at * 24 + i as u64);
+                    if at % 2 == 0 {
+                        l + (u - l) * x
+                    } else if x < 0.5 {
+                        *l
+                    } else {
+                        *u
+                    }
+                });
+                let output = net.evaluate(&point.collect::<Vec<f64>>(), Order::Forward);
+                assert!(!property.violated_by(&output), "seed {seed}");
+            }
+        }
+        Answer::Unknown(_) | Answer::Timeout => {}
+    }
+}
+
 #[test]
 fn answers_are_true() {
     let mut seen = [0; 6];
@@ -49,42 +79,44 @@ fn answers_are_true() {
             let property = question(&net, seed, 0.12, slack);
             let settings = Settings { max_domains: Some(3000), ..Settings::default() };
             let decision = verifier.decide(std::slice::from_ref(&property), &settings, &|| false).unwrap();
-            match decision.answer {
-                Answer::Sat(witness) => {
-                    let point: Vec<f64> = witness.input.iter().map(|x| f64::from(*x)).collect();
-                    assert!(property.input().contains(&point));
-                    assert!(property.violated_by(&net.evaluate(&point, Order::Backward)));
-                    seen[0] += 1;
-                }
-                Answer::Unsat => {
-                    // Nothing that a search finds may contradict it.
-                    let stream = Stream::named(seed, "points");
-                    for at in 0..500u64 {
-                        let ends = property.input().lower.iter().zip(&property.input().upper);
-                        let point = ends.enumerate().map(|(i, (l, u))| {
-                            let x = stream.at(at * 24 + i as u64);
-                            if at % 2 == 0 {
-                                l + (u - l) * x
-                            } else if x < 0.5 {
-                                *l
-                            } else {
-                                *u
-                            }
-                        });
-                        let output = net.evaluate(&point.collect::<Vec<f64>>(), Order::Forward);
-                        assert!(!property.violated_by(&output), "seed {seed}, slack {slack}");
-                    }
-                    let place = [Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
-                    seen[1 + place.iter().position(|stage| *stage == decision.stage).unwrap()] += 1;
-                }
-                Answer::Unknown(_) | Answer::Timeout => seen[5] += 1,
-            }
+            check(&net, &property, &decision.answer, seed);
+            let place = [Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
+            seen[match decision.answer {
+                Answer::Sat(_) => 0,
+                Answer::Unsat => 1 + place.iter().position(|stage| *stage == decision.stage).unwrap(),
+                Answer::Unknown(_) | Answer::Timeout => 5,
+            }] += 1;
         }
     }
     eprintln!("{seen:?}");
     // Every way to decide was taken.
     assert!(seen[0] > 3 && seen[2] > 3 && seen[4] > 3, "{seen:?}");
     assert!(seen[5] < 5, "{seen:?}");
+}
+
+#[test]
+fn inputs_of_a_large_network_are_split_where_few_vary() {
+    let net = dense(3, &[4, 4000, 40, 30, 2]);
+    let verifier = Verifier::new(&net);
+    // Without the search for counterexamples before it, splits have to find them too.
+    let stages = vec![Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
+    let settings = Settings { max_domains: Some(200), stages, ..Settings::default() };
+    let mut seen = [0; 3];
+    for slack in [0.02, 0.3] {
+        let property = question(&net, 3, 0.15, slack);
+        let decided = [1, 3].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let decision = pool.install(|| verifier.decide(std::slice::from_ref(&property), &settings, &|| false));
+            let decision = decision.unwrap();
+            (decision.answer, decision.stage, decision.domains)
+        });
+        assert_eq!(decided[0], decided[1]);
+        check(&net, &property, &decided[0].0, 3);
+        seen[0] += u32::from(matches!(decided[0].0, Answer::Sat(_)));
+        seen[1] += u32::from(decided[0].0 == Answer::Unsat);
+        seen[2] += u32::from(decided[0].0 == Answer::Unsat && decided[0].2 > 1);
+    }
+    assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
 }
 
 #[test]

@@ -237,6 +237,7 @@ fn two_layers_by_hand() {
 
 #[test]
 fn points_lie_inside_at_every_node() {
+    let mut gain = 0.0;
     for seed in 0..16 {
         let computation = network(seed);
         let ends = input(&computation, seed, 0.15);
@@ -245,6 +246,7 @@ fn points_lie_inside_at_every_node() {
         for claim in [Plain, Sound, Float32] {
             let ibp = interval(&net, ends.clone(), claim);
             let tight = intermediate(&net, ends.clone(), claim, Some(&ibp), &never());
+            let forms = zonotope(&net, ibp.clone());
             let rows = identity(net.outputs());
             let job = Job::new(&tight, net.output(), Rows::Units(&rows));
             let bound = &backward(&net, &[job], Keep::default())[0].bound;
@@ -260,6 +262,7 @@ fn points_lie_inside_at_every_node() {
                     for (value, numbers) in values.iter().enumerate() {
                         holds(ibp.ends(value), numbers, slack, &format!("{claim:?} interval {seed} value {value}"));
                         holds(tight.ends(value), numbers, slack, &format!("{claim:?} linear {seed} value {value}"));
+                        holds(forms.ends(value), numbers, slack, &format!("{claim:?} forms {seed} value {value}"));
                     }
                     for (i, y) in values[net.output()].iter().enumerate() {
                         assert!(bound[2 * i] <= y + slack && *y <= slack - bound[2 * i + 1], "{claim:?} output {i}");
@@ -271,8 +274,15 @@ fn points_lie_inside_at_every_node() {
                 let inside = (0..net.len(value)).all(|i| a.lower[i] <= b.lower[i] && b.upper[i] <= a.upper[i]);
                 assert!(inside, "{claim:?} value {value}: looser than intervals");
             }
+            let widths = |bounds: &Bounds<f64>| -> f64 {
+                let ends = bounds.ends(net.output());
+                ends.upper.iter().zip(&ends.lower).map(|(u, l)| u - l).sum()
+            };
+            assert!(widths(&forms) <= widths(&ibp));
+            gain += 1.0 - widths(&forms) / widths(&ibp);
         }
     }
+    assert!(gain > 4.0, "forms gain {gain}");
 }
 
 #[test]
