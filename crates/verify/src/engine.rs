@@ -30,7 +30,7 @@ mod zonotope;
 
 pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};
 pub use forward::{Gradients, gradients};
-pub use intermediate::{Tight, intermediate, intermediates, tightened};
+pub use intermediate::{Tight, intermediate, intermediates, renewed, tightened};
 pub use interval::{Bounds, Ends, Region, interval, intervals, output_intervals};
 pub use joint::{Joint, optimise_jointly, optimise_layers};
 pub use optimise::{Alpha, Ascent, Beta, Layer, Optimised, Split, optimise};

@@ -286,6 +286,24 @@ fn points_lie_inside_at_every_node() {
 }
 
 #[test]
+fn bounds_are_renewed_behind_a_split_as_everywhere() {
+    for seed in 0..12 {
+        let computation = network(seed);
+        let net = Prepared::<f64>::new(&computation);
+        let ends = input(&computation, seed, 0.15);
+        let whole = intermediate(&net, ends.clone(), Sound, None, &never());
+        for value in net.relus().map(|node| net.reads(node)) {
+            let Some(neuron) = whole.ends(value).unstable().next() else { continue };
+            for active in [true, false] {
+                let half = whole.split(value, neuron, active);
+                let all = tightened(&net, ends.clone(), Sound, Some(&half), &[], &never());
+                assert_eq!(renewed(&net, &half, value, &[], &never()), all, "seed {seed} value {value}");
+            }
+        }
+    }
+}
+
+#[test]
 fn claims_are_ordered_and_close() {
     for seed in 0..20 {
         let net = Prepared::<f64>::new(&network(seed));

@@ -9,7 +9,7 @@ use super::{Group, ROOT, State, Verifier};
 use crate::branch::{self, End, Limits, Question};
 use crate::cascade::{Answer, Witness};
 use crate::engine::{
-    Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, tightened,
+    Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, renewed,
 };
 use crate::split_input::SplitSettings;
 
@@ -136,9 +136,9 @@ impl Verifier {
             Tight { value: layer.value, units, alpha: layer.alpha.select(&rows) }.to::<f64>()
         };
         let layers: Vec<Tight<f64>> = layers.iter().map(some).filter(|layer| !layer.units.is_empty()).collect();
-        let ends = cell.bounds.ends(0).clone();
-        let stop = || state.halted();
-        cell.bounds = tightened(&self.double, ends, state.settings.arithmetic, Some(&cell.bounds), &layers, &stop);
+        // What was split last, and nothing before it, is narrower than in the cell that this one was split from.
+        let split = cell.splits.last().map_or(0, |split| self.double.reads(split.node));
+        cell.bounds = renewed(&self.double, &cell.bounds, split, &layers, &|| state.halted());
     }
 
     /// Bounds the groups that are open in a cell, and drops those that are closed in double precision. What is left of the bounds.
