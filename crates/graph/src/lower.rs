@@ -72,7 +72,7 @@ impl Network {
             nodes.push(Node { name: node.name.clone(), operation, inputs, shape: self.shapes()[i + 1].to_vec() });
             stands_for.push(nodes.len());
         }
-        Ok(Computation::new(self.config().input.to_vec(), nodes)?.merged())
+        Computation::new(self.config().input.to_vec(), nodes)
     }
 }
 

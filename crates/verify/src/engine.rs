@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `prepared` | a computation in one kind of floats; linear maps applied to many rows |
 //! | `interval` | intervals of every value, and what rounding is charged |
+//! | `zonotope` | bounds of every value by forms over few inputs, pushed forwards |
 //! | `backward` | rows pushed back to the input |
 //! | `curve` | lines below and above sigmoid and tanh |
 //! | `intermediate` | bounds of what ReLUs and max pools read |
@@ -27,12 +28,14 @@ mod optimise;
 mod patches;
 mod prepared;
 mod real;
+mod zonotope;
 
 pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};
 pub use forward::{Gradients, gradients};
-pub use intermediate::{Tight, intermediate, intermediates, tightened};
+pub use intermediate::{Tight, intermediate, intermediates, renewed, tightened};
 pub use interval::{Bounds, Ends, Region, interval, intervals, output_intervals};
 pub use layers::optimise_layers;
 pub use optimise::{Alpha, Ascent, Beta, Layer, Optimised, Split, optimise};
 pub use prepared::Prepared;
 pub use real::Real;
+pub use zonotope::zonotope;

@@ -135,10 +135,10 @@ impl Certifier {
 
     /// Of a computation that reads pixels in [0, 1], channels first.
     pub fn of(computation: &Computation) -> Self {
-        Self { margins: Margins::new(computation), verifier: Verifier::new(computation) }
+        Self { margins: Margins::new(&computation.merged()), verifier: Verifier::new(computation) }
     }
 
-    /// The network as the search sees it.
+    /// The network.
     pub fn computation(&self) -> &Computation {
         self.verifier.computation()
     }

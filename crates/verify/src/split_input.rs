@@ -168,7 +168,7 @@ pub fn split_input(
     if !properties.iter().all(fits) {
         return None;
     }
-    let net = Compact::new(computation, settings.arithmetic)?;
+    let net = Compact::new(&computation.merged(), settings.arithmetic)?;
     let search = Search { computation, properties, settings, net };
     Some(search.run(stop))
 }

@@ -22,7 +22,10 @@ use crate::store::StageSeconds;
 /// A network in the forms that the stages need.
 #[derive(Debug)]
 pub struct Verifier {
-    computation: Computation,
+    /// Layer by layer as it was read: what a counterexample is confirmed on.
+    layers: Computation,
+    /// Merged: what bounds are of.
+    merged: Computation,
     single: Prepared<f32>,
     double: Prepared<f64>,
     /// With max pools as ReLUs, which can be split; `None` if there are none.
@@ -65,6 +68,8 @@ struct State<'a> {
     seconds: StageSeconds,
     since: Instant,
     domains: u64,
+    /// Whether all properties were attacked.
+    attacked: bool,
     /// Whether a proof is kept.
     keep: bool,
     /// Its steps so far.
@@ -78,6 +83,12 @@ impl State<'_> {
 
     fn late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// When this share of the time left is over.
+    fn share(&self, share: f64) -> Option<Instant> {
+        let now = Instant::now();
+        self.deadline.map(|deadline| now + deadline.saturating_duration_since(now).mul_f64(share))
     }
 
     fn runs(&self, stage: Stage) -> bool {
@@ -114,18 +125,19 @@ impl State<'_> {
 impl Verifier {
     /// Prepares a network.
     pub fn new(computation: &Computation) -> Self {
-        let pools = computation.nodes().iter().any(|node| matches!(node.operation, Operation::MaxPool(_)));
-        Self {
-            single: Prepared::new(computation),
-            double: Prepared::new(computation),
-            split: pools.then(|| Box::new(Self::new(&computation.max_pools_as_relus()))),
-            computation: computation.clone(),
-        }
+        let merged = computation.merged();
+        let pools = merged.nodes().iter().any(|node| matches!(node.operation, Operation::MaxPool(_)));
+        let split = pools.then(|| Box::new(Self::of(computation, merged.max_pools_as_relus(), None)));
+        Self::of(computation, merged, split)
     }
 
-    /// The network.
+    fn of(layers: &Computation, merged: Computation, split: Option<Box<Self>>) -> Self {
+        Self { single: Prepared::new(&merged), double: Prepared::new(&merged), layers: layers.clone(), merged, split }
+    }
+
+    /// The network as it was given.
     pub fn computation(&self) -> &Computation {
-        &self.computation
+        &self.layers
     }
 
     /// Decides whether an input of any of these properties violates it. `stop` is asked between passes, and ends the search.
@@ -163,7 +175,7 @@ impl Verifier {
         keep: bool,
     ) -> Result<(Decision, Option<Vec<Step>>)> {
         let begun = Instant::now();
-        let (inputs, outputs) = (self.computation.inputs(), self.computation.outputs());
+        let (inputs, outputs) = (self.layers.inputs(), self.layers.outputs());
         for property in properties {
             if (property.input().lower.len(), property.outputs()) != (inputs, outputs) {
                 let why = format!(
@@ -175,15 +187,17 @@ impl Verifier {
             }
         }
         let deadline = settings.timeout.map(|timeout| begun + timeout);
-        let (stage, seconds) = (Stage::Ibp, StageSeconds::default());
-        let mut state = State { settings, deadline, stop, stage, seconds, since: begun, domains: 0, keep, proof: None };
+        let (stage, seconds, since) = (Stage::Ibp, StageSeconds::default(), begun);
+        let (domains, attacked, proof) = (0, false, None);
+        let mut state = State { settings, deadline, stop, stage, seconds, since, domains, attacked, keep, proof };
         let mut bound = f64::INFINITY;
         let mut answer = Answer::Unsat;
-        if state.runs(Stage::Attack) && self.computation.inputs() <= SplitSettings::default().inputs {
+        if state.runs(Stage::Attack) && self.layers.inputs() <= SplitSettings::default().inputs {
             state.enter(Stage::Attack);
             if let Some(witness) = properties.iter().find_map(|property| self.attack(property, 1, &state)) {
                 return Ok((state.decision(Answer::Sat(witness), None, begun), None));
             }
+            state.attacked = true;
         }
         if state.runs(Stage::Bab)
             && let Some((answer, least)) = self.split_inputs(properties, &mut state)
@@ -232,7 +246,7 @@ impl Verifier {
         let ended = |state: &State, tried: &str| {
             if state.late() { Answer::Timeout } else { Answer::Unknown(tried.into()) }
         };
-        if state.runs(Stage::Attack) {
+        if state.runs(Stage::Attack) && !state.attacked {
             state.enter(Stage::Attack);
             if let Some(witness) = self.attack(property, 1, state) {
                 return Answer::Sat(witness);
@@ -277,7 +291,8 @@ impl Verifier {
         if deepest == Stage::Crown {
             return Answer::Unknown("linear bounds are not tight enough".into());
         }
-        if let Some(split) = self.split.as_deref().filter(|_| deepest == Stage::Bab) {
+        let few = cells::few_vary(property);
+        if let Some(split) = self.split.as_deref().filter(|_| deepest == Stage::Bab && !few) {
             // Its stages begin anew: its intermediate values are others.
             return split.stages(property, groups, state);
         }
@@ -290,7 +305,9 @@ impl Verifier {
             return Answer::Unsat;
         }
         let mut layers = Vec::new();
-        if let Some(tighter) = self.layers(property, groups, &bounds, &narrow, state) {
+        if !(few && deepest == Stage::Bab)
+            && let Some(tighter) = self.layers(property, groups, &bounds, &narrow, state)
+        {
             (bounds, layers) = tighter;
             narrow = bounds.to::<f32>();
             alphas = match self.optimise(property, groups, &bounds, &narrow, state) {
@@ -314,7 +331,7 @@ impl Verifier {
             }
         }
         state.enter(Stage::Bab);
-        if self.has_cells() {
+        if few || self.has_cells() {
             return self.cells(property, groups, alphas, &bounds, &layers, state);
         }
         self.branch(property, groups, &narrow, &alphas, &bounds, state)
@@ -369,6 +386,9 @@ const ROOT: Ascent =
 
 /// Steps for intermediate bounds.
 const LAYERS: Ascent = Ascent { alpha_rate: 0.25, any: false, ..ROOT };
+
+/// The share of the time left that a search for counterexamples may take.
+const ATTACK_SHARE: f64 = 0.25;
 
 /// The share of the time left that intermediate bounds may take.
 const JOINT_SHARE: f64 = 0.2;
@@ -432,8 +452,7 @@ impl Verifier {
         narrow: &Bounds<f32>,
         state: &State,
     ) -> Option<(Bounds<f64>, Vec<Tight<f32>>)> {
-        let now = Instant::now();
-        let until = state.deadline.map(|deadline| now + deadline.saturating_duration_since(now).mul_f64(JOINT_SHARE));
+        let until = state.share(JOINT_SHARE);
         let stop = || (state.stop)() || until.is_some_and(|until| Instant::now() >= until);
         let open: Vec<&Group> = groups.iter().filter(|group| group.open()).collect();
         let rows: Vec<f32> = open.iter().flat_map(|group| group.rows.iter().map(|c| *c as f32)).collect();
@@ -503,7 +522,7 @@ impl Verifier {
         splits: &'a [Split],
     ) -> Question<'a> {
         Question {
-            computation: &self.computation,
+            computation: &self.merged,
             net: &self.single,
             exact: &self.double,
             bounds,
@@ -515,22 +534,22 @@ impl Verifier {
         }
     }
 
-    /// A search for a counterexample; `effort` multiplies its starts.
+    /// A search for a counterexample; `effort` multiplies its starts. Stages after it keep most of the time that is left.
     fn attack(&self, property: &Property, effort: usize, state: &State) -> Option<Witness> {
         let usual = AttackSettings::default();
         let settings = AttackSettings {
             restarts: usual.restarts * effort / 4,
             seed: state.settings.seed.wrapping_add(effort as u64),
             thin: state.settings.thin,
-            deadline: state.deadline,
+            deadline: state.share(if state.settings.stages == [Stage::Attack] { 1.0 } else { ATTACK_SHARE }),
             ..usual
         };
-        attack(&self.computation, property, &settings, state.stop)
+        attack(&self.layers, property, &settings, state.stop)
     }
 
     fn confirm(&self, property: &Property, point: &[f32], thin: Thin) -> Option<Witness> {
         let point: Vec<f64> = point.iter().map(|x| f64::from(*x)).collect();
-        confirm(&self.computation, property, &point, thin)
+        confirm(&self.layers, property, &point, thin)
     }
 
     /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer. A ball is not split.
@@ -548,7 +567,7 @@ impl Verifier {
             ..SplitSettings::default()
         };
         state.count();
-        let split = split_input(&self.computation, properties, &settings, state.stop)?;
+        let split = split_input(&self.layers, properties, &settings, state.stop)?;
         state.domains = split.domains;
         if split.answer == Answer::Unsat && settings.proof {
             state.proof = Some(split.proof);

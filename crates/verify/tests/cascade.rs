@@ -6,7 +6,7 @@ mod random;
 use random::dense;
 use temper_base::random::Stream;
 use temper_graph::computation::Order;
-use temper_graph::{Computation, InputBox, LinearConstraint, Property};
+use temper_graph::{Affine, Computation, InputBox, LinearConstraint, Node, Operation, Property};
 use temper_verify::cascade::{Answer, Settings, Stage};
 use temper_verify::verifier::Verifier;
 
@@ -18,6 +18,36 @@ fn question(net: &Computation, seed: u64, eps: f64, slack: f64) -> Property {
     let ends = |sign: f64| centre.iter().map(|c| c + sign * eps).collect();
     let constraint = LinearConstraint::at_most(vec![(0, 1.0)], value - slack);
     Property::new(InputBox::exact(ends(-1.0), ends(1.0)), vec![vec![constraint]], net.outputs()).unwrap()
+}
+
+/// Fails if something is known that contradicts an answer.
+fn check(net: &Computation, property: &Property, answer: &Answer, seed: u64) {
+    match answer {
+        Answer::Sat(witness) => {
+            let point: Vec<f64> = witness.input.iter().map(|x| f64::from(*x)).collect();
+            assert!(property.input().contains(&point));
+            assert!(property.violated_by(&net.evaluate(&point, Order::Backward)));
+        }
+        Answer::Unsat => {
+            let stream = Stream::named(seed, "points");
+            for at in 0..500u64 {
+                let ends = property.input().lower.iter().zip(&property.input().upper);
+                let point = ends.enumerate().map(|(i, (l, u))| {
+                    let x = stream.at(at * 24 + i as u64);
+                    if at % 2 == 0 {
+                        l + (u - l) * x
+                    } else if x < 0.5 {
+                        *l
+                    } else {
+                        *u
+                    }
+                });
+                let output = net.evaluate(&point.collect::<Vec<f64>>(), Order::Forward);
+                assert!(!property.violated_by(&output), "seed {seed}");
+            }
+        }
+        Answer::Unknown(_) | Answer::Timeout => {}
+    }
 }
 
 #[test]
@@ -36,42 +66,44 @@ fn answers_are_true() {
             assert!(
                 Stage::ALL.iter().filter(|stage| **stage > decision.stage.max(Stage::Alpha)).all(|s| took(s) == 0.0)
             );
-            match decision.answer {
-                Answer::Sat(witness) => {
-                    let point: Vec<f64> = witness.input.iter().map(|x| f64::from(*x)).collect();
-                    assert!(property.input().contains(&point));
-                    assert!(property.violated_by(&net.evaluate(&point, Order::Backward)));
-                    seen[0] += 1;
-                }
-                Answer::Unsat => {
-                    // Nothing that a search finds may contradict it.
-                    let stream = Stream::named(seed, "points");
-                    for at in 0..500u64 {
-                        let ends = property.input().lower.iter().zip(&property.input().upper);
-                        let point = ends.enumerate().map(|(i, (l, u))| {
-                            let x = stream.at(at * 24 + i as u64);
-                            if at % 2 == 0 {
-                                l + (u - l) * x
-                            } else if x < 0.5 {
-                                *l
-                            } else {
-                                *u
-                            }
-                        });
-                        let output = net.evaluate(&point.collect::<Vec<f64>>(), Order::Forward);
-                        assert!(!property.violated_by(&output), "seed {seed}, slack {slack}");
-                    }
-                    let place = [Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
-                    seen[1 + place.iter().position(|stage| *stage == decision.stage).unwrap()] += 1;
-                }
-                Answer::Unknown(_) | Answer::Timeout => seen[5] += 1,
-            }
+            check(&net, &property, &decision.answer, seed);
+            let place = [Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
+            seen[match decision.answer {
+                Answer::Sat(_) => 0,
+                Answer::Unsat => 1 + place.iter().position(|stage| *stage == decision.stage).unwrap(),
+                Answer::Unknown(_) | Answer::Timeout => 5,
+            }] += 1;
         }
     }
     eprintln!("{seen:?}");
     // Every way to decide was taken.
     assert!(seen[0] > 3 && seen[2] > 3 && seen[4] > 3, "{seen:?}");
     assert!(seen[5] < 5, "{seen:?}");
+}
+
+#[test]
+fn inputs_of_a_large_network_are_split_where_few_vary() {
+    let net = dense(3, &[4, 4000, 40, 30, 2]);
+    let verifier = Verifier::new(&net);
+    // Without the search for counterexamples before it, splits have to find them too.
+    let stages = vec![Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
+    let settings = Settings { max_domains: Some(200), stages, ..Settings::default() };
+    let mut seen = [0; 3];
+    for slack in [0.02, 0.3] {
+        let property = question(&net, 3, 0.15, slack);
+        let decided = [1, 3].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let decision = pool.install(|| verifier.decide(std::slice::from_ref(&property), &settings, &|| false));
+            let decision = decision.unwrap();
+            (decision.answer, decision.stage, decision.domains)
+        });
+        assert_eq!(decided[0], decided[1]);
+        check(&net, &property, &decided[0].0, 3);
+        seen[0] += u32::from(matches!(decided[0].0, Answer::Sat(_)));
+        seen[1] += u32::from(decided[0].0 == Answer::Unsat);
+        seen[2] += u32::from(decided[0].0 == Answer::Unsat && decided[0].2 > 1);
+    }
+    assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
 }
 
 #[test]
@@ -92,4 +124,21 @@ fn a_deep_network_is_decided_alike_by_any_number_of_threads() {
         split += u32::from(decided[0].3 > 0);
     }
     assert!(split > 0, "some question has to be hard");
+}
+
+/// Merged, these layers are the identity; layer by layer, floats lose the input. What no execution shows is no counterexample.
+#[test]
+fn a_counterexample_is_one_of_the_layers_as_they_are() {
+    let shift = |name: &str, by: f64, from| Node {
+        name: name.into(),
+        operation: Operation::Scale(Affine::exact(vec![1.0], vec![by])),
+        inputs: vec![from],
+        shape: vec![1],
+    };
+    let net = Computation::new(vec![1], vec![shift("there", 1e20, 0), shift("back", -1e20, 1)]).unwrap();
+    let above = LinearConstraint::at_most(vec![(0, -1.0)], -0.25);
+    let property = Property::new(InputBox::exact(vec![0.0], vec![1.0]), vec![vec![above]], 1).unwrap();
+    let settings = Settings { max_domains: Some(200), ..Settings::default() };
+    let decision = Verifier::new(&net).decide(&[property], &settings, &|| false).unwrap();
+    assert!(!matches!(decision.answer, Answer::Sat(_) | Answer::Unsat), "{:?}", decision.answer);
 }

@@ -157,6 +157,7 @@ fn two_layers_by_hand() {
 
 #[test]
 fn points_lie_inside_at_every_node() {
+    let mut gain = 0.0;
     for seed in 0..16 {
         let computation = network(seed);
         let ends = input(&computation, seed, 0.15);
@@ -165,6 +166,7 @@ fn points_lie_inside_at_every_node() {
         for claim in [Plain, Sound, Float32] {
             let ibp = interval(&net, ends.clone(), claim);
             let tight = intermediate(&net, ends.clone(), claim, Some(&ibp), &never());
+            let forms = zonotope(&net, ibp.clone());
             let rows = identity(net.outputs());
             let job = Job::new(&tight, net.output(), Rows::Units(&rows));
             let bound = &backward(&net, &[job], Keep::default())[0].bound;
@@ -180,6 +182,7 @@ fn points_lie_inside_at_every_node() {
                     for (value, numbers) in values.iter().enumerate() {
                         holds(ibp.ends(value), numbers, slack, &format!("{claim:?} interval {seed} value {value}"));
                         holds(tight.ends(value), numbers, slack, &format!("{claim:?} linear {seed} value {value}"));
+                        holds(forms.ends(value), numbers, slack, &format!("{claim:?} forms {seed} value {value}"));
                     }
                     for (i, y) in values[net.output()].iter().enumerate() {
                         assert!(bound[2 * i] <= y + slack && *y <= slack - bound[2 * i + 1], "{claim:?} output {i}");
@@ -190,6 +193,31 @@ fn points_lie_inside_at_every_node() {
                 let (a, b) = (ibp.ends(value), tight.ends(value));
                 let inside = (0..net.len(value)).all(|i| a.lower[i] <= b.lower[i] && b.upper[i] <= a.upper[i]);
                 assert!(inside, "{claim:?} value {value}: looser than intervals");
+            }
+            let widths = |bounds: &Bounds<f64>| -> f64 {
+                let ends = bounds.ends(net.output());
+                ends.upper.iter().zip(&ends.lower).map(|(u, l)| u - l).sum()
+            };
+            assert!(widths(&forms) <= widths(&ibp));
+            gain += 1.0 - widths(&forms) / widths(&ibp);
+        }
+    }
+    assert!(gain > 4.0, "forms gain {gain}");
+}
+
+#[test]
+fn bounds_are_renewed_behind_a_split_as_everywhere() {
+    for seed in 0..12 {
+        let computation = network(seed);
+        let net = Prepared::<f64>::new(&computation);
+        let ends = input(&computation, seed, 0.15);
+        let whole = intermediate(&net, ends.clone(), Sound, None, &never());
+        for value in net.relus().map(|node| net.reads(node)) {
+            let Some(neuron) = whole.ends(value).unstable().next() else { continue };
+            for active in [true, false] {
+                let half = whole.split(value, neuron, active);
+                let all = tightened(&net, ends.clone(), Sound, Some(&half), &[], &never());
+                assert_eq!(renewed(&net, &half, value, &[], &never()), all, "seed {seed} value {value}");
             }
         }
     }

@@ -14,7 +14,7 @@ use temper_base::random::Stream;
 use temper_graph::computation::Order;
 use temper_graph::{Affine, Computation, Node, Operation, Property, Window};
 use temper_verify::cascade::Arithmetic;
-use temper_verify::engine::{Bounds, Ends, Job, Keep, Prepared, Rows, backward, intermediate, interval};
+use temper_verify::engine::{Bounds, Ends, Job, Keep, Prepared, Rows, backward, intermediate, interval, zonotope};
 
 /// The least bound of the first row of every group.
 fn least(net: &Prepared<f64>, bounds: &Bounds<f64>, property: &Property) -> f64 {
@@ -144,12 +144,18 @@ fn intervals_contain_exact_intervals_and_linear_bounds_are_below_exact_values() 
                     }
                 }
             }
-            for (value, ends) in (0..).zip(&at[0]) {
-                let bounds = bounds.ends(value);
-                for (i, [exact, _]) in ends.iter().enumerate() {
-                    let (low, high) = (bounds.lower[i], bounds.upper[i]);
-                    let right = |end: f64, order| end.is_infinite() || Exact::of(end).order(exact) != order;
-                    assert!(right(low, Ordering::Greater) && right(high, Ordering::Less), "seed {seed} value {value}");
+            let forms = zonotope(&net, interval(&net, Ends::outward(&lower, &upper), claim));
+            for (bounds, values) in
+                [&bounds, &forms].into_iter().flat_map(|bounds| at.iter().map(move |at| (bounds, at)))
+            {
+                for (value, ends) in values.iter().enumerate() {
+                    let bounds = bounds.ends(value);
+                    for (i, [exact, _]) in ends.iter().enumerate() {
+                        let (low, high) = (bounds.lower[i], bounds.upper[i]);
+                        let right = |end: f64, order| end.is_infinite() || Exact::of(end).order(exact) != order;
+                        let right = right(low, Ordering::Greater) && right(high, Ordering::Less);
+                        assert!(right, "seed {seed} value {value}");
+                    }
                 }
             }
         }

@@ -128,7 +128,7 @@ pub(super) fn lower(model: Model, size: usize, output: Option<&str>) -> Result<L
     };
     let computation = Computation::new(batchless(&shape), reader.nodes)
         .map_err(|problem| format!("{}: {}", problem.place, problem.why))?;
-    let computation = computation.up_to(last.value).merged();
+    let computation = computation.up_to(last.value);
     let (input, output) = (input.name.clone(), wanted.to_string());
     Ok(Lowered { computation, input, output, input_shape: shape, output_shape: last.shape, double })
 }

@@ -7,6 +7,7 @@ use super::interval::{Bounds, Ends, Region, start, through};
 use super::optimise::Alpha;
 use super::prepared::{Prepared, Step};
 use super::real::Real;
+use super::zonotope::Zonotope;
 use crate::cascade::Arithmetic;
 
 /// Bounds of every value: intervals, and for the numbers whose sign or place matters linear bounds besides; intersected with each other
@@ -50,7 +51,19 @@ pub fn tightened<T: Real>(
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Bounds<T> {
     let references = reference.map(|reference| vec![reference]);
-    walk(net, vec![input.into()], claim, references.as_deref(), layers, stop).pop().expect("one")
+    walk(net, vec![input.into()], claim, references.as_deref(), layers, 0, stop).pop().expect("one")
+}
+
+/// As [`tightened`], of bounds that were just narrowed at `value` and nowhere else: values up to there keep what they have.
+pub fn renewed<T: Real>(
+    net: &Prepared<T>,
+    bounds: &Bounds<T>,
+    value: usize,
+    layers: &[Tight<T>],
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Bounds<T> {
+    let input = Region { ends: bounds.ends(0).clone(), ball: bounds.ball.as_deref().cloned() };
+    walk(net, vec![input], bounds.claim, Some(&[bounds]), layers, value, stop).pop().expect("one")
 }
 
 /// The same for several inputs at once.
@@ -64,27 +77,44 @@ pub fn intermediates<T: Real>(
     references: Option<&[&Bounds<T>]>,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Vec<Bounds<T>> {
-    walk(net, inputs, claim, references, &[], stop)
+    walk(net, inputs, claim, references, &[], 0, stop)
 }
 
+/// Inputs that vary, at most, where forms over the input are pushed forwards; and numbers of all values, at least.
+const FEW: usize = 20;
+const LARGE: usize = 4096;
+
+/// Values up to `from` have the intervals and references alone.
 fn walk<T: Real>(
     net: &Prepared<T>,
     inputs: Vec<Region<T>>,
     claim: Arithmetic,
     references: Option<&[&Bounds<T>]>,
     layers: &[Tight<T>],
+    from: usize,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Vec<Bounds<T>> {
     let mut all: Vec<Bounds<T>> = inputs.into_iter().map(|input| start(net, input, claim)).collect();
+    let few = |bounds: &Bounds<T>| {
+        let ends = bounds.ends(0).lower.iter().zip(&bounds.ends(0).upper);
+        ends.filter(|(l, u)| l < u).count() <= FEW
+    };
+    // Cheap where few inputs vary, and in large networks worth it: most rows are then not needed.
+    let formed = net.len.iter().sum::<usize>() >= LARGE && all.iter().all(few);
+    let begin = |bounds: &Bounds<T>| Zonotope::new(bounds.ends(0));
+    let mut forms: Vec<Zonotope<T>> = all.iter().filter(|_| formed).map(begin).collect();
     for node in 0..net.steps.len() {
         let value = node + 1;
         let mut ends = through(net, node, &all);
         if let Some(references) = references {
             ends.iter_mut().zip(references).for_each(|(ends, reference)| ends.intersect(reference.ends(value)));
         }
+        for ((forms, bounds), ends) in forms.iter_mut().zip(&all).zip(&mut ends) {
+            ends.intersect(&forms.through(net, node, bounds));
+        }
         all.iter_mut().for_each(|bounds| bounds.charge(net, node));
         let ball = all.iter().any(|bounds| bounds.ball.is_some());
-        if net.relaxed[value] && (ball || !net.exact(value)) && !stop() {
+        if value > from && net.relaxed[value] && (ball || !net.exact(value)) && !stop() {
             match layers.iter().find(|layer| layer.value == value) {
                 Some(layer) => {
                     let jobs = all.iter().map(|bounds| layer.job(bounds)).collect::<Vec<_>>();

@@ -110,6 +110,11 @@ pub struct Bounds<T> {
 }
 
 impl<T: Real> Bounds<T> {
+    /// Bytes of the bounds of all values.
+    pub fn bytes(&self) -> usize {
+        self.ends.iter().map(|ends| 2 * size_of::<T>() * ends.lower.len()).sum()
+    }
+
     /// The bounds of a value: 0 is the input, `i + 1` the output of node `i`.
     pub fn ends(&self, value: usize) -> &Ends<T> {
         &self.ends[value]
@@ -226,7 +231,7 @@ pub(crate) fn through<T: Real>(net: &Prepared<T>, node: usize, all: &[Bounds<T>]
 }
 
 /// How far a layer's sums may be from those that are meant, as a share of the sum of the magnitudes of their terms.
-fn share<T>(map: &Map<T>, claim: Arithmetic) -> f64 {
+pub(crate) fn share<T>(map: &Map<T>, claim: Arithmetic) -> f64 {
     let merged = map.merged as usize;
     match claim {
         Arithmetic::Real => 0.0,
@@ -242,7 +247,7 @@ fn deployed<T>(map: &Map<T>) -> f64 {
 }
 
 /// What numbers too small for a normal single float may add to that.
-fn tiny<T>(map: &Map<T>, claim: Arithmetic) -> f64 {
+pub(crate) fn tiny<T>(map: &Map<T>, claim: Arithmetic) -> f64 {
     let flushed = (map.fan_in + 8 + map.merged as usize) as f64 * f64::from(f32::MIN_POSITIVE);
     if claim == Arithmetic::Float32 { flushed } else { 0.0 }
 }

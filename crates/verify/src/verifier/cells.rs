@@ -1,20 +1,24 @@
 //! Branch and bound over cells whose intermediate bounds are computed anew: dearer than to keep those of the whole box, but in deep
 //! dense networks these are what makes the bounds loose, and all groups share the cells. What a cell leaves open is searched with its
-//! bounds kept, for a while; then the cell is split where relaxation costs most, be it directly or by way of intermediate bounds.
+//! bounds kept, for a while; then the cell is split where relaxation costs most, be it directly or by way of intermediate bounds. Where
+//! few inputs vary, an input is halved instead: intermediate bounds over half a box are tighter everywhere.
 
 use temper_graph::Property;
 
-use super::{Group, ROOT, State, Verifier, region};
+use super::{Group, ROOT, State, Verifier};
 use crate::branch::{self, End, Limits};
 use crate::cascade::{Answer, Witness};
 use crate::engine::{
-    Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, tightened,
+    Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, renewed,
 };
+use crate::split_input::SplitSettings;
 
 /// ReLUs of networks for which it is worth the cost.
 const NEURONS: usize = 4096;
 /// Domains of a search in a cell.
 const DOMAINS: u64 = 256;
+/// Neurons of a ReLU that are asked on which inputs they depend.
+const DEAREST: usize = 64;
 /// Steps for the groups in a cell.
 const STEPS: Ascent = Ascent { iterations: 10, beta_rate: 0.2, ..ROOT };
 
@@ -24,6 +28,12 @@ struct Cell {
     bounds: Bounds<f64>,
     /// Groups, each with its slopes.
     open: Vec<(usize, Alpha<f32>)>,
+}
+
+/// Whether few enough inputs vary for splits of the input.
+pub(super) fn few_vary(property: &Property) -> bool {
+    let ends = property.input().lower.iter().zip(&property.input().upper);
+    ends.filter(|(l, u)| l.next_up() < **u).count() <= SplitSettings::default().inputs
 }
 
 /// Numbers over the neurons of every node.
@@ -49,6 +59,7 @@ impl Verifier {
         let open = |(i, alpha): (usize, Option<Alpha<f32>>)| Some((i, alpha.filter(|_| groups[i].open())?));
         let open = alphas.into_iter().enumerate().filter_map(open).collect();
         let mut cells = vec![Cell { splits: Vec::new(), bounds: bounds.clone(), open }];
+        let (few, mut root) = (few_vary(property), true);
         // Groups with a smaller bound are not worth a search: one in vain costs as much as some cells, and these help by far more.
         let mut hopeless = f64::NEG_INFINITY;
         while let Some(mut cell) = cells.pop() {
@@ -61,8 +72,12 @@ impl Verifier {
             if state.settings.max_domains.is_some_and(|most| state.domains >= most) {
                 return Answer::Unknown(format!("{} domains were bounded", state.domains));
             }
-            if !cell.splits.is_empty() {
-                self.again(property, &mut cell, layers, state);
+            // The bounds of a cell are most of it.
+            if (cells.len() * cell.bounds.bytes()) as u64 > state.settings.memory {
+                return Answer::Unknown(format!("{} open cells take more memory than they may", cells.len()));
+            }
+            if !std::mem::take(&mut root) {
+                self.again(&mut cell, layers, state);
             }
             state.domains += 1;
             let narrow = cell.bounds.to::<f32>();
@@ -70,6 +85,15 @@ impl Verifier {
                 Ok(values) => values,
                 Err(witness) => return Answer::Sat(witness),
             };
+            if few {
+                if !cell.open.is_empty() {
+                    let Some(halves) = self.halves(property, groups, &cell, &narrow, &values) else {
+                        return Answer::Unknown("a box as thin as doubles allow is not decided".into());
+                    };
+                    cells.extend(halves);
+                }
+                continue;
+            }
             let splittable =
                 self.single.relus().any(|node| narrow.ends(self.single.reads(node)).unstable().next().is_some());
             // The worst first: if it stays open the cell has to be split.
@@ -107,7 +131,7 @@ impl Verifier {
     }
 
     /// Computes a cell's bounds.
-    fn again(&self, property: &Property, cell: &mut Cell, layers: &[Tight<f32>], state: &State) {
+    fn again(&self, cell: &mut Cell, layers: &[Tight<f32>], state: &State) {
         let some = |layer: &Tight<f32>| {
             let ends = cell.bounds.ends(layer.value);
             let rows: Vec<usize> =
@@ -116,8 +140,9 @@ impl Verifier {
             Tight { value: layer.value, units, alpha: layer.alpha.select(&rows) }.to::<f64>()
         };
         let layers: Vec<Tight<f64>> = layers.iter().map(some).filter(|layer| !layer.units.is_empty()).collect();
-        let (input, claim) = (region(property), state.settings.arithmetic);
-        cell.bounds = tightened(&self.double, input, claim, Some(&cell.bounds), &layers, &|| state.halted());
+        // What was split last, and nothing before it, is narrower than in the cell that this one was split from.
+        let split = cell.splits.last().map_or(0, |split| self.double.reads(split.node));
+        cell.bounds = renewed(&self.double, &cell.bounds, split, &layers, &|| state.halted());
     }
 
     /// Bounds the groups that are open in a cell, and drops those that are closed in double precision. What is left of the bounds.
@@ -204,6 +229,78 @@ impl Verifier {
             (End::Found, Some(witness)) => Err(witness),
             (end, _) => Ok(end == End::Closed),
         }
+    }
+
+    /// Both halves of a cell, cut across the input on whose width the bounds of open groups depend most; `values` are these bounds.
+    /// `None` if nothing is left to halve.
+    fn halves(
+        &self,
+        property: &Property,
+        groups: &[Group],
+        cell: &Cell,
+        narrow: &Bounds<f32>,
+        values: &[f64],
+    ) -> Option<[Cell; 2]> {
+        let (ends, whole) = (cell.bounds.ends(0), property.input());
+        let held: Vec<Vec<f32>> = cell.open.iter().map(|(i, _)| groups[*i].narrow()).collect();
+        let jobs: Vec<Job<'_, f32>> = cell
+            .open
+            .iter()
+            .zip(&held)
+            .map(|((_, alpha), rows)| Job {
+                alpha: Some(alpha),
+                ..Job::new(narrow, self.single.output(), Rows::Dense(rows))
+            })
+            .collect();
+        let pushed = backward(&self.single, &jobs, Keep { line: true, lambda: true });
+        let scales: Vec<f64> = values.iter().map(|value| 1.0 / (value.abs() + 1e-30)).collect();
+        let mut falls = self.promises(narrow, &pushed, &scales);
+        for (pushed, scale) in pushed.iter().zip(&scales) {
+            for line in pushed.line.chunks(falls.len()) {
+                falls.iter_mut().zip(line).for_each(|(fall, c)| *fall += 0.05 * scale * f64::from(c.abs()));
+            }
+        }
+        let score = |i: usize| {
+            let width = ends.upper[i] - ends.lower[i];
+            // A little for the width itself, so that no input stays whole for ever.
+            let part = width / (whole.upper[i] - whole.lower[i]).max(f64::MIN_POSITIVE);
+            (falls[i] * width + 0.1 * part, i)
+        };
+        let middle = |i: usize| 0.5 * ends.lower[i] + 0.5 * ends.upper[i];
+        let splits = |i: &usize| ends.lower[*i] < middle(*i) && middle(*i) < ends.upper[*i];
+        // The first of equals.
+        let (_, at) = (0..ends.lower.len()).filter(splits).map(score).reduce(|a, b| if b.0 > a.0 { b } else { a })?;
+        let half = |below: bool| {
+            let mut half = ends.clone();
+            *if below { &mut half.upper[at] } else { &mut half.lower[at] } = middle(at);
+            Cell { splits: Vec::new(), bounds: cell.bounds.narrowed(half), open: cell.open.clone() }
+        };
+        Some([true, false].map(half))
+    }
+
+    /// Of every input, how fast what relaxation costs the rows falls with its width: by the lines of the dearest neurons of every ReLU.
+    fn promises(&self, narrow: &Bounds<f32>, pushed: &[Pushed<f32>], scales: &[f64]) -> Vec<f64> {
+        let net = &self.single;
+        let mut scores: Scores = (0..net.output()).map(|node| vec![0.0; net.len(node + 1)]).collect();
+        for (pushed, scale) in pushed.iter().zip(scales) {
+            self.costs(pushed, &vec![*scale; pushed.bound.len()], narrow, &mut scores);
+        }
+        let mut promises = vec![0.0; net.inputs()];
+        for node in net.relus() {
+            let (value, scores) = (net.reads(node), &scores[node]);
+            let ends = narrow.ends(value);
+            let mut dear: Vec<usize> = ends.unstable().filter(|i| scores[*i] > 0.0).collect();
+            dear.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+            dear.truncate(DEAREST);
+            let units: Vec<(u32, bool)> = dear.iter().map(|i| (*i as u32, false)).collect();
+            let job = Job::new(narrow, value, Rows::Units(&units));
+            let lines = backward(net, &[job], Keep { line: true, lambda: false }).remove(0).line;
+            for (i, line) in dear.iter().zip(lines.chunks(net.inputs())) {
+                let share = scores[*i] / f64::from(ends.upper[*i] - ends.lower[*i]);
+                promises.iter_mut().zip(line).for_each(|(promise, c)| *promise += share * f64::from(c.abs()));
+            }
+        }
+        promises
     }
 
     /// The neuron whose upper line costs the open groups most.

@@ -27,7 +27,7 @@ pub fn run(args: &args::Inspect, printer: &Printer) -> Outcome {
         return Err(problem.hint("leave --set out").into());
     }
     let model = onnx::read(Path::new(&args.run))?;
-    let net = &model.computation;
+    let net = &model.computation.merged();
     let (ends, place) = region(args.property.as_deref(), net)?;
     let prepared = Prepared::<f32>::new(net);
     let intervals = interval(&prepared, ends.clone(), Arithmetic::Real);
