@@ -354,7 +354,7 @@ impl<'a> Search<'a> {
 
 /// The bounds of a domain: those of the whole box, cut at its splits.
 fn cut<T: Real>(net: &Prepared<T>, whole: &Bounds<T>, splits: &Arc<Vec<Split>>) -> Bounds<T> {
-    splits
-        .iter()
-        .fold(whole.clone(), |bounds, split| bounds.split(net.reads(split.node), split.neuron as usize, split.active))
+    let mut bounds = whole.clone();
+    splits.iter().for_each(|split| bounds.cut(net.reads(split.node), split.neuron as usize, split.active));
+    bounds
 }

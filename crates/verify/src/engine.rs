@@ -11,7 +11,8 @@
 //! | `forward` | gradients by one pass of a point |
 //! | `optimise` | slopes, splits and multipliers, and the search for the best |
 //! | `joint` | slopes of intermediate bounds, optimised for the rows at the end |
-//! | `patches` | coefficients in windows of a picture; convolutions of many rows |
+//! | `lines` | the lines of ReLUs, and which neurons need some |
+//! | `patches` | coefficients in parts of a picture; convolutions of many rows |
 //! | `real` | what is asked of a float; errors of sums |
 //!
 //! Results depend neither on the number of threads nor on what is bounded together.
@@ -21,6 +22,7 @@ mod forward;
 mod intermediate;
 mod interval;
 mod joint;
+mod lines;
 mod optimise;
 mod patches;
 mod prepared;

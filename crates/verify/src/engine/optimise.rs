@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::backward::{Job, Keep, Lines, push, rows_first, tiles};
+use super::backward::{Job, Keep, push, rows_first, tiles};
 use super::forward::{Pulled, points, pull};
 use super::interval::Bounds;
+use super::lines::Tile;
 use super::prepared::Prepared;
 use super::real::Real;
 
@@ -40,8 +41,8 @@ impl<T: Real> Alpha<T> {
             let value = net.reads(node);
             let ends = bounds.ends(value);
             let neurons: Vec<u32> = ends.unstable().map(|i| i as u32).collect();
-            let lines = Lines::new(ends, rule, false);
-            row.extend(neurons.iter().map(|i| lines.lower[*i as usize]));
+            let lines = bounds.lines(value);
+            row.extend(neurons.iter().map(|i| rule.slope(lines.upper[*i as usize])));
             if !neurons.is_empty() {
                 layers.push(Layer { node, value, neurons });
             }
@@ -258,20 +259,21 @@ pub fn optimise<T: Real>(
             let pairs = alphas.iter().map(Some).zip(betas.iter().map(Some));
             let current: Vec<Job<'_, T>> =
                 jobs.iter().zip(pairs).map(|(job, (alpha, beta))| Job { alpha, beta, ..*job }).collect();
-            let pass = |rows: &[(usize, usize)]| {
-                let trail = push(net, &current, rows, Keep { line: true, lambda: !last });
-                let none = || Pulled::at(points(net, &current, rows, &trail.line));
-                let pulled = if last { none() } else { pull(net, &current, rows, &trail, None) };
+            let tiles = tiles(net, &current, active);
+            let pass = |rows: &Vec<(usize, usize)>| {
+                let tile = Tile::new(net, &current, rows);
+                let trail = push(&tile, Keep { line: true, lambda: !last });
+                let none = || Pulled::at(points(&tile, &trail.line));
+                let pulled = if last { none() } else { pull(&tile, &trail, None) };
                 (trail.bound, Pulled { point: rows_first(&pulled.point, rows.len()), ..pulled })
             };
-            tiles(net, &current, &active).into_par_iter().map(pass).collect::<Vec<_>>()
+            let passes = tiles.par_iter().map(pass).collect::<Vec<_>>();
+            tiles.into_iter().zip(passes)
         };
         let rate = settings.decay.powi(step as i32);
-        let mut rows = active.iter();
-        for (bounds, pulled) in passes {
+        for (rows, (bounds, pulled)) in passes {
             let inputs = net.len[0];
-            for (i, bound) in bounds.into_iter().enumerate() {
-                let (job, row) = *rows.next().expect("as many rows as bounds");
+            for ((i, bound), (job, row)) in bounds.into_iter().enumerate().zip(rows) {
                 let (alpha, beta) = (&mut alphas[job], &mut betas[job]);
                 let (width, splits) = (alpha.width(), beta.splits.len());
                 let alpha = &mut alpha.values[row * width..][..width];
