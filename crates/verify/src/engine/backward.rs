@@ -348,17 +348,19 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         let rows = self.tile.rows.len();
         let each: Vec<(Range<usize>, F)> = self.tile.spans.iter().map(|span| (span.clone(), numbers(span))).collect();
         let mut sums = vec![0.0; rows];
-        for (element, neuron) in coefficients.patch.neurons(self.tile.net.picture[value]).enumerate() {
-            if !coefficients.live[element] {
-                continue;
-            }
-            let numbers = &coefficients.numbers[element * rows..][..rows];
-            for (span, each) in &each {
-                let each = each(neuron);
-                let sums = &mut sums[span.clone()];
-                sums.iter_mut().zip(&numbers[span.clone()]).for_each(|(sum, c)| *sum += c.magnitude().double() * each);
-            }
-        }
+        let elements = coefficients.elements(self.tile.net.picture[value]);
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for (element, neuron) in elements {
+                    let numbers = &coefficients.numbers[element * rows..][..rows];
+                    for (span, each) in &each {
+                        let (each, sums) = (each(neuron), sums[span.clone()].iter_mut());
+                        sums.zip(&numbers[span.clone()]).for_each(|(sum, c)| *sum += c.magnitude().double() * each);
+                    }
+                }
+            },
+        );
         // Not those of the part, which depends on the other rows.
         let terms = self.tile.net.len[value];
         sums.into_iter().map(|sum| above(sum, terms + 1)).collect()
@@ -390,12 +392,17 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         let live: Vec<(usize, usize)> = y.elements(to).collect();
         // Numbers of one bias in one line of the picture are added up first: so a sum does not depend on the part.
         let place = |neuron: usize| (neuron / map.plane, neuron / to[2]);
-        for run in live.chunk_by(|a, b| place(a.1) == place(b.1)) {
-            line.fill(T::ZERO);
-            run.iter().for_each(|(element, _)| add(&mut line, &y.numbers[element * n..][..n]));
-            let bias = map.bias[run[0].1 / map.plane].double();
-            sums.iter_mut().zip(&line).for_each(|(sum, line)| *sum += line.double() * bias);
-        }
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for run in live.chunk_by(|a, b| place(a.1) == place(b.1)) {
+                    line.fill(T::ZERO);
+                    run.iter().for_each(|(element, _)| add(&mut line, &y.numbers[element * n..][..n]));
+                    let bias = map.bias[run[0].1 / map.plane].double();
+                    sums.iter_mut().zip(&line).for_each(|(sum, line)| *sum += line.double() * bias);
+                }
+            },
+        );
         sums.into_iter().enumerate().for_each(|(row, sum)| self.constant(row, sum));
         let y = y.shaped(to, net.picture[node + 1], n);
         if sound {
@@ -418,30 +425,37 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         let mut kept = Kept { neurons: Vec::new(), numbers: Vec::new() };
         let mut row = Row::new(n);
         let (mut sums, mut costs) = (vec![0.0; n], vec![0.0; n]);
-        for (element, neuron) in coefficients.patch.neurons(picture).enumerate() {
-            if !coefficients.live[element] || seen.is_active(neuron) {
-                continue;
-            }
-            let numbers = &mut coefficients.numbers[element * n..][..n];
-            if seen.is_dead(neuron) {
-                numbers.fill(T::ZERO);
-                coefficients.live[element] = false;
-                continue;
-            }
-            if keep {
-                kept.neurons.push(neuron as u32);
-                kept.numbers.extend_from_slice(numbers);
-            }
-            row.set(self.tile, seen, &slopes, neuron);
-            relax(numbers, &row, &mut sums);
-            if sound {
-                for span in &self.tile.spans {
-                    let reach = self.tile.job(span).bounds.ends(value).reach(neuron);
-                    let costs = costs[span.clone()].iter_mut().zip(&numbers[span.clone()]);
-                    costs.for_each(|(cost, c)| *cost += c.magnitude().double() * reach);
+        let (tile, neurons) = (self.tile, coefficients.patch.neurons(picture));
+        let (numbers, live) = (&mut coefficients.numbers, &mut coefficients.live);
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for (element, neuron) in neurons.enumerate() {
+                    if !live[element] || seen.is_active(neuron) {
+                        continue;
+                    }
+                    let c = &mut numbers[element * n..][..n];
+                    if seen.is_dead(neuron) {
+                        c.fill(T::ZERO);
+                        live[element] = false;
+                        continue;
+                    }
+                    if keep {
+                        kept.neurons.push(neuron as u32);
+                        kept.numbers.extend_from_slice(c);
+                    }
+                    row.set(tile, seen, &slopes, neuron);
+                    relax(c, &row, &mut sums);
+                    if sound {
+                        for span in &tile.spans {
+                            let reach = tile.job(span).bounds.ends(value).reach(neuron);
+                            let costs = costs[span.clone()].iter_mut().zip(&c[span.clone()]);
+                            costs.for_each(|(cost, c)| *cost += c.magnitude().double() * reach);
+                        }
+                    }
                 }
-            }
-        }
+            },
+        );
         let terms = net.len[value];
         sums.iter().enumerate().for_each(|(row, sum)| self.constant(row, *sum));
         if sound {
@@ -572,23 +586,24 @@ impl<T: Real> Pass<'_, '_, '_, T> {
             bounds.ball.as_ref().map_or_else(ends, |ball| (ball.0.as_slice(), ball.0.as_slice()))
         };
         let ends: Vec<(&[T], &[T])> = self.tile.spans.iter().map(ends).collect();
-        for (element, neuron) in line.patch.neurons(net.picture[0]).enumerate() {
-            if !line.live[element] {
-                continue;
-            }
-            let numbers = &line.numbers[element * rows..][..rows];
-            for (span, (lower, upper)) in self.tile.spans.iter().zip(&ends) {
-                let ends = [lower[neuron].double(), upper[neuron].double()];
-                let part = span.clone();
-                least(&numbers[part.clone()], ends, [&mut sums[part.clone()], &mut magnitudes[part.clone()]]);
-                if self.tile.job(span).bounds.ball.is_some() {
-                    squares[part]
-                        .iter_mut()
-                        .zip(&numbers[span.clone()])
-                        .for_each(|(sum, c)| *sum += c.double().powi(2));
+        let balls = self.tile.spans.iter().any(|span| self.tile.job(span).bounds.ball.is_some());
+        let (tile, elements) = (self.tile, line.elements(net.picture[0]));
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for (element, neuron) in elements {
+                    let numbers = &line.numbers[element * rows..][..rows];
+                    for (span, (lower, upper)) in tile.spans.iter().zip(&ends) {
+                        let (ends, part) = ([lower[neuron].double(), upper[neuron].double()], span.clone());
+                        let numbers = &numbers[part.clone()];
+                        least(numbers, ends, [&mut sums[part.clone()], &mut magnitudes[part.clone()]]);
+                        if balls {
+                            squares[part].iter_mut().zip(numbers).for_each(|(sum, c)| *sum += c.double() * c.double());
+                        }
+                    }
                 }
-            }
-        }
+            },
+        );
         let terms = net.len[0] + 2;
         let bound = |row: usize| {
             let (mut sum, mut magnitudes) = (sums[row], magnitudes[row]);
@@ -611,32 +626,24 @@ impl<T: Real> Pass<'_, '_, '_, T> {
 }
 
 /// Adds the least values of one coefficient of every row times an input between two ends, and their magnitudes.
+#[inline(always)]
 fn least<T: Real>(numbers: &[T], [l, u]: [f64; 2], [sums, magnitudes]: [&mut [f64]; 2]) {
-    dispatch(
-        #[inline(always)]
-        |_| {
-            for ((c, sum), magnitude) in numbers.iter().zip(sums).zip(magnitudes) {
-                let term = c.double() * if *c >= T::ZERO { l } else { u };
-                *sum += term;
-                *magnitude += term.abs();
-            }
-        },
-    );
+    for ((c, sum), magnitude) in numbers.iter().zip(sums).zip(magnitudes) {
+        let term = c.double() * if *c >= T::ZERO { l } else { u };
+        *sum += term;
+        *magnitude += term.abs();
+    }
 }
 
 /// A ReLU's step for one neuron of all rows: coefficients that are not negative meet the lower line, others the upper, whose offsets go
 /// into the sums.
+#[inline(always)]
 fn relax<T: Real>(numbers: &mut [T], row: &Row<T>, sums: &mut [f64]) {
-    dispatch(
-        #[inline(always)]
-        |_| {
-            let lines = row.lower.iter().zip(&row.upper).zip(&row.offset);
-            for ((c, sum), ((a, s), t)) in numbers.iter_mut().zip(sums).zip(lines) {
-                // Not `c >= 0`: a NaN goes on.
-                let negative = *c < T::ZERO;
-                *sum += if negative { (*c * *t).double() } else { 0.0 };
-                *c = *c * if negative { *s } else { *a };
-            }
-        },
-    );
+    let lines = row.lower.iter().zip(&row.upper).zip(&row.offset);
+    for ((c, sum), ((a, s), t)) in numbers.iter_mut().zip(sums).zip(lines) {
+        // Not `c >= 0`: a NaN goes on.
+        let negative = *c < T::ZERO;
+        *sum += if negative { (*c * *t).double() } else { 0.0 };
+        *c = *c * if negative { *s } else { *a };
+    }
 }

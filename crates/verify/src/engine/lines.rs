@@ -126,21 +126,25 @@ pub(crate) struct Seen<'a, T> {
 
 impl<T> Seen<'_, T> {
     /// Whether the neuron puts out 0 for all rows.
+    #[inline(always)]
     pub fn is_dead(&self, neuron: usize) -> bool {
         self.kinds[neuron] & !SPLIT == DEAD
     }
 
     /// Whether nobody asks what the neuron reads.
+    #[inline(always)]
     pub fn is_idle(&self, neuron: usize) -> bool {
         self.kinds[neuron] == DEAD
     }
 
     /// Whether the neuron puts out what it reads for all rows.
+    #[inline(always)]
     pub fn is_active(&self, neuron: usize) -> bool {
         self.kinds[neuron] & !SPLIT == ACTIVE
     }
 
     /// Whether the neuron has the same lines of both signs for all rows.
+    #[inline(always)]
     pub fn is_alike(&self, neuron: usize) -> bool {
         self.kinds[neuron] & !SPLIT == BOTH
     }
@@ -248,6 +252,9 @@ impl<T: Real> Slopes<'_, T> {
 
     /// Sets the lower slopes of a neuron of both signs in the rows that have one of their own.
     pub fn fill(&self, neuron: usize, rows: Range<usize>, to: &mut [T]) {
+        if self.maps.is_empty() {
+            return;
+        }
         for (to, row) in to.iter_mut().zip(&self.rows[rows]) {
             if let Some((map, slopes)) = row {
                 let place = self.maps[*map][neuron];

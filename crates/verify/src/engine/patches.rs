@@ -73,9 +73,11 @@ impl Patch {
     /// The neurons in it, in order.
     pub fn neurons(self, picture: Picture) -> impl Iterator<Item = usize> {
         let [channels, height, width] = picture;
-        (0..channels).flat_map(move |c| {
-            self.range(0).flat_map(move |y| self.range(1).map(move |x| (c * height + y) * width + x))
-        })
+        let mut neurons = Vec::with_capacity(channels * self.area());
+        for line in (0..channels).flat_map(|c| self.range(0).map(move |y| (c * height + y) * width)) {
+            neurons.extend(line + self.at[1]..line + self.at[1] + self.size[1]);
+        }
+        neurons.into_iter()
     }
 }
 
@@ -143,10 +145,12 @@ impl<T: Real> Coefficients<T> {
         let patch = self.patch.around(other.patch);
         let mut sum = self.to(picture, rows, patch);
         other.each_run(picture, &patch, |from, place, n| {
-            for i in (0..n).filter(|i| other.live[from + i]) {
-                add(&mut sum.numbers[(place + i) * rows..][..rows], &other.numbers[(from + i) * rows..][..rows]);
-                sum.live[place + i] = true;
-            }
+            let (to, more) = (&mut sum.numbers[place * rows..][..n * rows], &other.numbers[from * rows..][..n * rows]);
+            dispatch(
+                #[inline(always)]
+                |_| add(to, more),
+            );
+            sum.live[place..][..n].iter_mut().zip(&other.live[from..]).for_each(|(to, from)| *to |= *from);
         });
         sum
     }
@@ -161,11 +165,9 @@ impl<T: Real> Coefficients<T> {
 }
 
 /// `to += from`.
+#[inline(always)]
 pub(crate) fn add<T: Real>(to: &mut [T], from: &[T]) {
-    dispatch(
-        #[inline(always)]
-        |_| to.iter_mut().zip(from).for_each(|(to, from)| *to += *from),
-    );
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
 }
 
 /// Of every pixel of a part, the channels of a group that count.
@@ -175,14 +177,18 @@ struct Channels {
 }
 
 impl Channels {
-    fn new(patch: &Patch, channels: Range<usize>, counts: impl Fn(usize, usize, usize) -> bool) -> Self {
-        let (mut list, mut ends) = (Vec::with_capacity(patch.area()), Vec::with_capacity(patch.area() + 1));
+    /// `counts` is of the channel and the place in the part.
+    fn new(patch: &Patch, channels: usize, counts: impl Fn(usize, usize) -> bool) -> Self {
+        let (mut list, mut ends) = (vec![0; patch.area() * channels], Vec::with_capacity(patch.area() + 1));
+        let mut n = 0;
         ends.push(0);
-        for y in 0..patch.size[0] {
-            for x in 0..patch.size[1] {
-                list.extend(channels.clone().filter(|c| counts(*c, y, x)).map(|c| c as u32));
-                ends.push(list.len());
+        for place in 0..patch.area() {
+            for c in 0..channels {
+                // Without a branch, which nobody could foresee.
+                list[n] = c as u32;
+                n += usize::from(counts(c, place));
             }
+            ends.push(n);
         }
         Self { list, ends }
     }
@@ -242,12 +248,11 @@ impl<T: Real> Conv<T> {
         let (mut sums, mut terms): (Vec<Term>, Vec<Term>) = (Vec::new(), Vec::new());
         for group in 0..self.groups {
             let weights = &self.back[group * self.back.len() / self.groups..][..self.back.len() / self.groups];
-            let live = Channels::new(&y.patch, 0..outputs, |o, row, column| {
-                y.live[((group * outputs + o) * y.patch.size[0] + row) * y.patch.size[1] + column]
-            });
-            let wanted = Channels::new(&patch, 0..inputs, |c, row, column| {
-                counts(((group * inputs + c) * input[1] + patch.at[0] + row) * input[2] + patch.at[1] + column)
-            });
+            let area = y.patch.area();
+            let live = Channels::new(&y.patch, outputs, |o, place| y.live[(group * outputs + o) * area + place]);
+            let pixels: Vec<usize> = patch.neurons([1, input[1], input[2]]).collect();
+            let plane = input[1] * input[2];
+            let wanted = Channels::new(&patch, inputs, |c, place| counts((group * inputs + c) * plane + pixels[place]));
             for (i, at) in patch.range(0).enumerate() {
                 let lines = seen(0, at);
                 for (j, columns) in columns.iter().enumerate() {
@@ -305,9 +310,8 @@ impl<T: Real> Conv<T> {
         let (mut sums, mut terms): (Vec<Term>, Vec<Term>) = (Vec::new(), Vec::new());
         for group in 0..self.groups {
             let weights = &self.ahead[group * self.ahead.len() / self.groups..][..self.ahead.len() / self.groups];
-            let live = Channels::new(&x.patch, 0..inputs, |c, row, column| {
-                x.live[((group * inputs + c) * x.patch.size[0] + row) * x.patch.size[1] + column]
-            });
+            let area = x.patch.area();
+            let live = Channels::new(&x.patch, inputs, |c, place| x.live[(group * inputs + c) * area + place]);
             for (i, at) in patch.range(0).enumerate() {
                 let lines = seen(0, at);
                 for (j, columns) in columns.iter().enumerate() {

@@ -49,18 +49,23 @@ pub trait Real:
 impl Real for f32 {
     const ONE: Self = 1.0;
     const CHARGES: bool = false;
+    #[inline(always)]
     fn double(self) -> f64 {
         f64::from(self)
     }
+    #[inline(always)]
     fn magnitude(self) -> Self {
         self.abs()
     }
+    #[inline(always)]
     fn least(self, other: Self) -> Self {
         if self < other { self } else { other }
     }
+    #[inline(always)]
     fn largest(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
+    #[inline(always)]
     fn below(value: f64) -> Self {
         let near = value as f32;
         if f64::from(near) > value { near.next_down() } else { near }
@@ -99,18 +104,23 @@ fn square(window: &Window, groups: usize, weights: usize, images: usize) -> Opti
 impl Real for f64 {
     const ONE: Self = 1.0;
     const CHARGES: bool = true;
+    #[inline(always)]
     fn double(self) -> f64 {
         self
     }
+    #[inline(always)]
     fn magnitude(self) -> Self {
         self.abs()
     }
+    #[inline(always)]
     fn least(self, other: Self) -> Self {
         if self < other { self } else { other }
     }
+    #[inline(always)]
     fn largest(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
+    #[inline(always)]
     fn below(value: f64) -> Self {
         value
     }
