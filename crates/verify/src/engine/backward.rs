@@ -172,6 +172,9 @@ impl<T: Real> Pushed<T> {
     }
 }
 
+/// Neurons whose terms are summed in the floats of the search before they join a sum of doubles.
+const CHUNK: usize = 32;
+
 /// Coefficients of some elements alone, `[elements, rows]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept<T> {
@@ -226,7 +229,16 @@ impl<T: Real> Trail<T> {
 
 /// `[rows, numbers]` of `[numbers, rows]`.
 pub(crate) fn rows_first<T: Real>(numbers: &[T], rows: usize) -> Vec<T> {
-    (0..rows).flat_map(|row| numbers.iter().skip(row).step_by(rows).copied()).collect()
+    let n = numbers.len() / rows;
+    let mut to = vec![T::ZERO; numbers.len()];
+    // Some numbers at a time, which a cache line holds.
+    for (i, block) in numbers.chunks(16 * rows).enumerate() {
+        for row in 0..rows {
+            let from = block[row..].iter().step_by(rows);
+            to[row * n + i * 16..].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        }
+    }
+    to
 }
 
 /// The rows of a tile on their way.
@@ -427,6 +439,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         let (mut sums, mut costs) = (vec![0.0; n], vec![0.0; n]);
         let (tile, neurons) = (self.tile, coefficients.patch.neurons(picture));
         let (numbers, live) = (&mut coefficients.numbers, &mut coefficients.live);
+        let (mut chunk, mut part) = (0, vec![T::ZERO; n]);
         dispatch(
             #[inline(always)]
             |_| {
@@ -444,8 +457,19 @@ impl<T: Real> Pass<'_, '_, '_, T> {
                         kept.neurons.push(neuron as u32);
                         kept.numbers.extend_from_slice(c);
                     }
-                    row.set(tile, seen, &slopes, neuron);
-                    relax(c, &row, &mut sums);
+                    // The sums of some neurons at a time, which do not depend on the part.
+                    if neuron / CHUNK != chunk {
+                        sums.iter_mut().zip(&mut part).for_each(|(sum, part)| *sum += std::mem::take(part).double());
+                        chunk = neuron / CHUNK;
+                    }
+                    match tile.line(seen, &slopes, neuron) {
+                        Some(line) => relax(c, |_| line, &mut part),
+                        None => {
+                            row.set(tile, seen, &slopes, neuron);
+                            let [a, s, t] = [&row.lower[..n], &row.upper[..n], &row.offset[..n]];
+                            relax(c, |row| [a[row], s[row], t[row]], &mut part);
+                        }
+                    }
                     if sound {
                         for span in &tile.spans {
                             let reach = tile.job(span).bounds.ends(value).reach(neuron);
@@ -456,6 +480,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
                 }
             },
         );
+        sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part.double());
         let terms = net.len[value];
         sums.iter().enumerate().for_each(|(row, sum)| self.constant(row, *sum));
         if sound {
@@ -596,7 +621,12 @@ impl<T: Real> Pass<'_, '_, '_, T> {
                     for (span, (lower, upper)) in tile.spans.iter().zip(&ends) {
                         let (ends, part) = ([lower[neuron].double(), upper[neuron].double()], span.clone());
                         let numbers = &numbers[part.clone()];
-                        least(numbers, ends, [&mut sums[part.clone()], &mut magnitudes[part.clone()]]);
+                        let sums = sums[part.clone()].iter_mut().zip(numbers);
+                        sums.for_each(|(sum, c)| *sum += least(*c, ends));
+                        if sound {
+                            let magnitudes = magnitudes[part.clone()].iter_mut().zip(numbers);
+                            magnitudes.for_each(|(sum, c)| *sum += least(*c, ends).abs());
+                        }
                         if balls {
                             squares[part].iter_mut().zip(numbers).for_each(|(sum, c)| *sum += c.double() * c.double());
                         }
@@ -625,25 +655,21 @@ impl<T: Real> Pass<'_, '_, '_, T> {
     }
 }
 
-/// Adds the least values of one coefficient of every row times an input between two ends, and their magnitudes.
+/// The least value of a coefficient times an input between two ends.
 #[inline(always)]
-fn least<T: Real>(numbers: &[T], [l, u]: [f64; 2], [sums, magnitudes]: [&mut [f64]; 2]) {
-    for ((c, sum), magnitude) in numbers.iter().zip(sums).zip(magnitudes) {
-        let term = c.double() * if *c >= T::ZERO { l } else { u };
-        *sum += term;
-        *magnitude += term.abs();
-    }
+fn least<T: Real>(c: T, [l, u]: [f64; 2]) -> f64 {
+    c.double() * if c >= T::ZERO { l } else { u }
 }
 
 /// A ReLU's step for one neuron of all rows: coefficients that are not negative meet the lower line, others the upper, whose offsets go
-/// into the sums.
+/// into the sums. `line` gives slopes and offset of a row.
 #[inline(always)]
-fn relax<T: Real>(numbers: &mut [T], row: &Row<T>, sums: &mut [f64]) {
-    let lines = row.lower.iter().zip(&row.upper).zip(&row.offset);
-    for ((c, sum), ((a, s), t)) in numbers.iter_mut().zip(sums).zip(lines) {
+fn relax<T: Real>(numbers: &mut [T], line: impl Fn(usize) -> [T; 3], sums: &mut [T]) {
+    for (row, (c, sum)) in numbers.iter_mut().zip(sums).enumerate() {
+        let [a, s, t] = line(row);
         // Not `c >= 0`: a NaN goes on.
         let negative = *c < T::ZERO;
-        *sum += if negative { (*c * *t).double() } else { 0.0 };
-        *c = *c * if negative { *s } else { *a };
+        *sum += if negative { *c * t } else { T::ZERO };
+        *c = *c * if negative { s } else { a };
     }
 }

@@ -27,6 +27,7 @@ pub enum Lower {
 
 impl Lower {
     /// The slope below an upper line of slope `s`, for a neuron of both signs.
+    #[inline(always)]
     pub(crate) fn slope<T: Real>(self, s: T) -> T {
         match self {
             Self::Adaptive if s > T::nearest(0.5) => T::ONE,
@@ -210,6 +211,14 @@ impl<'a, 'b, T: Real> Tile<'a, 'b, T> {
         Seen { lines, kinds }
     }
 
+    /// The slopes and the offset of a neuron of both signs, where they are the same for all rows.
+    #[inline(always)]
+    pub fn line(&self, seen: &Seen<'_, T>, slopes: &Slopes<'_, T>, neuron: usize) -> Option<[T; 3]> {
+        let rule = self.rule.filter(|_| slopes.maps.is_empty() && seen.is_alike(neuron))?;
+        let (s, t) = (seen.lines[0].upper[neuron], seen.lines[0].offset[neuron]);
+        Some([rule.slope(s), s, t])
+    }
+
     /// The slopes of every row's own at the ReLU `node`.
     pub fn slopes(&self, node: usize) -> Slopes<'a, T> {
         let mut slopes = Slopes { maps: Vec::new(), rows: Vec::with_capacity(self.rows.len()) };
@@ -251,6 +260,7 @@ impl<T: Real> Slopes<'_, T> {
     }
 
     /// Sets the lower slopes of a neuron of both signs in the rows that have one of their own.
+    #[inline(always)]
     pub fn fill(&self, neuron: usize, rows: Range<usize>, to: &mut [T]) {
         if self.maps.is_empty() {
             return;
@@ -279,6 +289,7 @@ impl<T: Real> Row<T> {
     }
 
     /// Those of one neuron.
+    #[inline(always)]
     pub fn set(&mut self, tile: &Tile<'_, '_, T>, seen: &Seen<'_, T>, slopes: &Slopes<'_, T>, neuron: usize) {
         if let (true, Some(rule)) = (seen.is_alike(neuron), tile.rule) {
             let s = seen.lines[0].upper[neuron];

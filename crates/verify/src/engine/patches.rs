@@ -53,6 +53,7 @@ impl Patch {
     }
 
     /// Pixels.
+    #[inline(always)]
     pub fn area(&self) -> usize {
         self.size[0] * self.size[1]
     }
@@ -193,6 +194,7 @@ impl Channels {
         Self { list, ends }
     }
 
+    #[inline(always)]
     fn at(&self, place: usize) -> &[u32] {
         &self.list[self.ends[place]..self.ends[place + 1]]
     }
@@ -245,6 +247,7 @@ impl<T: Real> Conv<T> {
         };
         let columns: Vec<_> = patch.range(1).map(|at| seen(1, at)).collect();
         let [inputs, outputs] = self.channels;
+        let taps = kernel[0] * kernel[1];
         let (mut sums, mut terms): (Vec<Term>, Vec<Term>) = (Vec::new(), Vec::new());
         for group in 0..self.groups {
             let weights = &self.back[group * self.back.len() / self.groups..][..self.back.len() / self.groups];
@@ -265,10 +268,10 @@ impl<T: Real> Conv<T> {
                         for (v, column) in columns {
                             let place = line * y.patch.size[1] + column;
                             let tap = u * kernel[1] + v;
-                            terms.extend(live.at(place).iter().map(|o| {
-                                let weight = (*o as usize * kernel[0] * kernel[1] + tap) * inputs;
-                                [weight as u32, ((group * outputs + *o as usize) * y.patch.area() + place) as u32]
-                            }));
+                            let step = [taps * inputs, area].map(|n| n as u32);
+                            let first = [tap * inputs, group * outputs * area + place].map(|n| n as u32);
+                            let of = |o: &u32| [first[0] + o * step[0], first[1] + o * step[1]];
+                            terms.extend(live.at(place).iter().map(of));
                         }
                     }
                     if terms.is_empty() {
@@ -307,6 +310,7 @@ impl<T: Real> Conv<T> {
         };
         let columns: Vec<_> = patch.range(1).map(|at| seen(1, at)).collect();
         let [inputs, outputs] = self.channels;
+        let taps = kernel[0] * kernel[1];
         let (mut sums, mut terms): (Vec<Term>, Vec<Term>) = (Vec::new(), Vec::new());
         for group in 0..self.groups {
             let weights = &self.ahead[group * self.ahead.len() / self.groups..][..self.ahead.len() / self.groups];
@@ -334,10 +338,10 @@ impl<T: Real> Conv<T> {
                         for (v, column) in columns {
                             let place = line * x.patch.size[1] + column;
                             let tap = u * kernel[1] + v;
-                            terms.extend(live.at(place).iter().map(|c| {
-                                let weight = (*c as usize * kernel[0] * kernel[1] + tap) * outputs;
-                                [weight as u32, ((group * inputs + *c as usize) * x.patch.area() + place) as u32]
-                            }));
+                            let step = [taps * outputs, area].map(|n| n as u32);
+                            let first = [tap * outputs, group * inputs * area + place].map(|n| n as u32);
+                            let of = |c: &u32| [first[0] + c * step[0], first[1] + c * step[1]];
+                            terms.extend(live.at(place).iter().map(of));
                         }
                     }
                     T::sums(rows, weights, &sums, &terms, &x.numbers, &mut y.numbers);

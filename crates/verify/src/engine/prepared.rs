@@ -200,6 +200,8 @@ fn convolution<T: Real>(window: Window, groups: usize, affine: &Affine, size: [u
 fn map<T: Real>(kind: Kind<T>, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
     let weight: Vec<T> = affine.weight.iter().map(|w| T::nearest(*w)).collect();
     let outputs = affine.bias.len();
+    // Places of weights and numbers are kept in 32 bits.
+    assert!([weight.len(), size[0], size[1]].iter().all(|n| u32::try_from(*n).is_ok()), "a layer below 2^32 weights");
     let fan_in = if let Kind::Scale = kind { 1 } else { affine.weight.len() / outputs.max(1) };
     let fan_out = match &kind {
         Kind::Dense => outputs,
