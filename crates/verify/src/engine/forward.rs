@@ -5,6 +5,7 @@
 //! coefficient, so that what arrives at a line is the bound's derivative by what the line is made of.
 
 use rayon::prelude::*;
+use temper_kernels::arch::dispatch;
 
 use super::backward::{Job, Keep, Kept, Pushed, Trail, all_rows, push, tiles};
 use super::lines::{BOTH, Picks, Row, Tile};
@@ -292,9 +293,15 @@ fn relu<T: Real>(
                 pulled.ends[place][node][1][neuron] += by * l * (l - z);
             }
         }
-        for (((z, c), (s, t)), a) in z.iter_mut().zip(lambda).zip(row.upper.iter().zip(&row.offset)).zip(&row.lower) {
-            *z = if *c < T::ZERO { *s * *z + *t } else { *a * *z };
-        }
+        dispatch(
+            #[inline(always)]
+            |_| {
+                let lines = row.upper.iter().zip(&row.offset).zip(&row.lower);
+                for ((z, c), ((s, t), a)) in z.iter_mut().zip(lambda).zip(lines) {
+                    *z = if *c < T::ZERO { *s * *z + *t } else { *a * *z };
+                }
+            },
+        );
     }
     x
 }

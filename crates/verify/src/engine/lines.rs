@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use temper_kernels::arch::dispatch;
+
 use super::backward::Job;
 use super::interval::Ends;
 use super::optimise::Layer;
@@ -195,10 +197,15 @@ impl<'a, 'b, T: Real> Tile<'a, 'b, T> {
                 let pairs = kinds.to_mut().iter_mut().zip(&other.kinds);
                 let upper = first.upper.iter().zip(&other.upper);
                 let offset = first.offset.iter().zip(&other.offset);
-                for (((kind, other), upper), offset) in pairs.zip(upper).zip(offset) {
-                    let differs = upper.0 != upper.1 || offset.0 != offset.1;
-                    *kind |= *other | if differs { DIFFERS } else { 0 };
-                }
+                dispatch(
+                    #[inline(always)]
+                    |_| {
+                        for (((kind, other), upper), offset) in pairs.zip(upper).zip(offset) {
+                            let differs = (upper.0 != upper.1) | (offset.0 != offset.1);
+                            *kind |= *other | (u8::from(differs) * DIFFERS);
+                        }
+                    },
+                );
                 last = other;
             }
         }

@@ -5,6 +5,7 @@ use temper_graph::{Affine, Computation, Operation, Window};
 
 use super::patches::{Coefficients, Conv, Patch, Picture};
 use super::real::{Layout, Real};
+use temper_kernels::arch::dispatch;
 use temper_kernels::sums::Term;
 
 /// The numbers of an affine node.
@@ -292,10 +293,16 @@ impl<T: Real> Map<T> {
             y.live.fill(true);
         }
         let [_, picture] = self.pictures();
-        for (element, neuron) in patch.neurons(picture).enumerate().filter(|(element, _)| y.live[*element]) {
-            let bias = self.bias[neuron / self.plane];
-            y.numbers[element * rows..][..rows].iter_mut().for_each(|y| *y += bias);
-        }
+        let Coefficients { numbers, live, .. } = &mut y;
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for (element, neuron) in patch.neurons(picture).enumerate().filter(|(element, _)| live[*element]) {
+                    let bias = self.bias[neuron / self.plane];
+                    numbers[element * rows..][..rows].iter_mut().for_each(|y| *y += bias);
+                }
+            },
+        );
         y
     }
 
