@@ -329,6 +329,7 @@ pub trait Number: Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::M
 
 impl Number for f32 {
     const ZERO: Self = 0.0;
+    #[inline(always)]
     fn nearest(value: f64) -> Self {
         value as f32
     }
@@ -339,6 +340,7 @@ impl Number for f32 {
 
 impl Number for f64 {
     const ZERO: Self = 0.0;
+    #[inline(always)]
     fn nearest(value: f64) -> Self {
         value
     }

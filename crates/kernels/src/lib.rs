@@ -1,6 +1,6 @@
 //! The arithmetic of the hot operations of a training step, on plain slices: fused, threaded, forward and backward.
 //!
-//! One idea a file. Everything but [`double`] is `f32`, row-major and contiguous; shapes are checked by assertions, because a wrong
+//! One idea a file. Everything but [`double`] and [`sums`] is `f32`, row-major and contiguous; shapes are checked by assertions, because a wrong
 //! shape is a defect of the caller and not an input of the user. Nothing here knows a tensor library. A function allocates
 //! and fills what it returns; the gradient of an elementwise operation replaces the one that it is given.
 //!
@@ -44,6 +44,7 @@ pub mod norm;
 mod output;
 pub mod relu;
 mod scratch;
+pub mod sums;
 
 pub use output::poison_outputs;
 

@@ -13,7 +13,8 @@ use std::time::Instant;
 use temper_graph::Computation;
 
 use crate::cascade::Arithmetic;
-use crate::engine::{Alpha, Ascent, Beta, Bounds, Job, Keep, Prepared, Real, Rows, Split, backward, optimise};
+use crate::engine::{Alpha, Ascent, Beta, Bounds, Ends, Job, Keep, Prepared, Real, Region, Rows, Split};
+use crate::engine::{backward, optimise, output_intervals};
 use score::{Neuron, Score, biases, candidates, score};
 
 /// What the search may use.
@@ -165,7 +166,7 @@ pub fn search(
         left.sort_by(|a, b| b.bound.total_cmp(&a.bound));
         let points: Vec<&[f32]> =
             left.iter().rev().take(4).chain(&stuck).map(|domain| domain.point.as_slice()).collect();
-        if found(&points) {
+        if found(&search.promising(points)) {
             break End::Found;
         }
         if let Some(domain) = stuck.first() {
@@ -199,6 +200,22 @@ impl<'a> Search<'a> {
         let width = ((1 << 18) / largest.max(1)).clamp(8, 256);
         let rows = question.rows.iter().map(|c| *c as f32).collect();
         Self { question, biases: biases(question.computation), rows, width, domains: 0 }
+    }
+
+    /// Those of some points that may violate the question, judged by one pass in single precision.
+    fn promising<'p>(&self, points: Vec<&'p [f32]>) -> Vec<&'p [f32]> {
+        let Question { net, constants, .. } = *self.question;
+        let points: Vec<&[f32]> = points.into_iter().filter(|point| point.len() == net.inputs()).collect();
+        let ends = |point: &&[f32]| Region::new(Ends { lower: point.to_vec(), upper: point.to_vec() });
+        let outputs = output_intervals(net, points.iter().map(ends).collect(), Arithmetic::Real);
+        let near = |outputs: &Ends<f32>| {
+            self.rows.chunks(net.outputs()).zip(constants).all(|(row, constant)| {
+                let terms = || row.iter().zip(&outputs.lower).map(|(c, y)| f64::from(c * y));
+                let size = constant.abs() + terms().map(f64::abs).sum::<f64>();
+                terms().sum::<f64>() + constant <= 1e-3 * size
+            })
+        };
+        points.into_iter().zip(outputs).filter(|(_, outputs)| near(outputs)).map(|(point, _)| point).collect()
     }
 
     fn job<'b>(&'b self, bounds: &'b Bounds<f32>, domain: &'b Domain) -> Job<'b, f32> {
@@ -354,7 +371,7 @@ impl<'a> Search<'a> {
 
 /// The bounds of a domain: those of the whole box, cut at its splits.
 fn cut<T: Real>(net: &Prepared<T>, whole: &Bounds<T>, splits: &Arc<Vec<Split>>) -> Bounds<T> {
-    splits
-        .iter()
-        .fold(whole.clone(), |bounds, split| bounds.split(net.reads(split.node), split.neuron as usize, split.active))
+    let mut bounds = whole.clone();
+    splits.iter().for_each(|split| bounds.cut(net.reads(split.node), split.neuron as usize, split.active));
+    bounds
 }

@@ -13,7 +13,8 @@
 //! | `forward` | gradients by one pass of a point |
 //! | `optimise` | slopes, splits and multipliers, and the search for the best |
 //! | `layers` | slopes of intermediate bounds, optimised layer by layer |
-//! | `patches` | coefficients in windows of a picture; convolutions of many rows |
+//! | `lines` | the lines of ReLUs, and which neurons need some |
+//! | `patches` | coefficients in parts of a picture; convolutions of many rows |
 //! | `real` | what is asked of a float; errors of sums |
 //!
 //! Results depend neither on the number of threads nor on what is bounded together.
@@ -24,6 +25,7 @@ mod forward;
 mod intermediate;
 mod interval;
 mod layers;
+mod lines;
 mod optimise;
 mod patches;
 mod prepared;

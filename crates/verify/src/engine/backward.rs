@@ -10,10 +10,12 @@ use temper_graph::Curve;
 use temper_kernels::arch::dispatch;
 
 use super::curve;
-use super::interval::{Bounds, Ends};
+use super::interval::Bounds;
+pub use super::lines::Lower;
+use super::lines::{Picks, Row, Tile};
 use super::optimise::{Alpha, Beta};
-use super::patches::{Coefficients, Patch, add};
-use super::prepared::{Kind, Map, Prepared, Step};
+use super::patches::{Coefficients, Patch, Picture, add};
+use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, above, gamma};
 use crate::cascade::Arithmetic;
 
@@ -36,20 +38,6 @@ impl<T> Rows<'_, T> {
     }
 }
 
-/// The slope of the lower line of a ReLU of both signs that no [`Alpha`] gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lower {
-    /// 1 where the upper line is steeper than a half, else 0.
-    #[default]
-    Adaptive,
-    /// 0.
-    Zero,
-    /// 1.
-    One,
-    /// That of the upper line.
-    Same,
-}
-
 /// Rows to be bounded from below.
 #[derive(Debug, Clone)]
 pub struct Job<'a, T> {
@@ -65,7 +53,7 @@ pub struct Job<'a, T> {
     pub lower: Lower,
     /// Slopes.
     pub alpha: Option<&'a Alpha<T>>,
-    /// Splits and their multipliers. Rows of single neurons of a convolution ignore those of neurons that they do not see.
+    /// Splits and their multipliers.
     pub beta: Option<&'a Beta<T>>,
 }
 
@@ -81,7 +69,7 @@ impl<'a, T: Real> Job<'a, T> {
 pub struct Keep {
     /// The linear form over the input.
     pub line: bool,
-    /// The coefficients at the outputs of ReLUs and max pools.
+    /// The coefficients at the outputs of max pools, and of ReLUs' neurons of both signs.
     pub lambda: bool,
 }
 
@@ -94,7 +82,7 @@ pub struct Pushed<T> {
     pub line: Vec<T>,
     /// Its constants. In a sound claim they are charged, but for the rounding of the form's own sum.
     pub constant: Vec<f64>,
-    /// Of every ReLU, curve and max pool, `[rows, neurons]`; empty of other nodes and unless kept.
+    /// Of every ReLU, curve and max pool, `[rows, neurons]`; 0 where a ReLU's neuron has one sign. Empty of other nodes and unless kept.
     pub lambda: Vec<Vec<T>>,
 }
 
@@ -103,16 +91,12 @@ pub struct Pushed<T> {
 /// # Panics
 /// If the targets or the claims differ, or bounds, rows, slopes and the network do not fit together.
 pub fn backward<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>], keep: Keep) -> Vec<Pushed<T>> {
-    let rows = all_rows(net, jobs);
-    let made = tiles(net, jobs, &rows).into_par_iter().map(|tile| push(net, jobs, tile, keep)).collect::<Vec<_>>();
-    let mut pushed: Vec<Pushed<T>> = jobs.iter().map(|_| Pushed::none(net)).collect();
-    let mut at = 0;
-    for trail in made {
-        let tile = &rows[at..at + trail.bound.len()];
-        at += tile.len();
-        let trail = trail.rows_first(net, keep);
-        for span in spans(tile) {
-            pushed[tile[span.start].0].append(&trail, span);
+    let tiles = tiles(net, jobs, all_rows(net, jobs));
+    let made: Vec<Trail<T>> = tiles.par_iter().map(|rows| push(&Tile::new(net, jobs, rows), keep)).collect();
+    let mut pushed: Vec<Pushed<T>> = jobs.iter().map(|job| Pushed::none(net, job, keep)).collect();
+    for (rows, trail) in tiles.iter().zip(made) {
+        for (i, (job, _)) in rows.iter().enumerate() {
+            trail.hand_over(net, i, rows, jobs[*job].bounds, &mut pushed[*job]);
         }
     }
     pushed
@@ -124,51 +108,81 @@ pub(crate) fn all_rows<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>]) -> Vec<(
     counts.flat_map(|(job, rows)| (0..rows).map(move |row| (job, row))).collect()
 }
 
-/// Rows that are pushed together. How many depends on the sizes alone, never on the threads.
-pub(crate) fn tiles<'a, T: Real>(
+/// Rows of a tile at most: three vectors of 16.
+const MOST: usize = 48;
+/// Rows that are a tile of their own, rather than share one with those of another box, of which other neurons are dead.
+const FEW: usize = 8;
+
+/// Rows that are pushed together: of one box if they are not few, of neurons that are neighbours. How many does not depend on the threads.
+pub(crate) fn tiles<T: Real>(
     net: &Prepared<T>,
     jobs: &[Job<'_, T>],
-    rows: &'a [(usize, usize)],
-) -> Vec<&'a [(usize, usize)]> {
+    mut rows: Vec<(usize, usize)>,
+) -> Vec<Vec<(usize, usize)>> {
     let Some(first) = rows.first().map(|(job, _)| &jobs[*job]) else { return Vec::new() };
     let alike = |job: &Job<'_, T>| job.target == first.target && job.bounds.claim == first.bounds.claim;
     assert!(rows.iter().all(|(job, _)| alike(&jobs[*job])), "jobs with one target and one claim");
-    let largest = net.len[..=first.target].iter().copied().max().unwrap_or(1).max(1);
-    // What stays in the second-level cache, yet enough rows for vectors and few enough to share. Windows are small.
-    let small = net.picture[first.target][1] > 1 && matches!(first.rows, Rows::Units(_));
-    let cached = ((1 << 20) / (largest * size_of::<T>()) / 16 * 16).clamp(if small { 64 } else { 16 }, 256);
-    rows.chunks(rows.len().div_ceil(8).next_multiple_of(16).min(cached)).collect()
+    let most = rows.len().div_ceil(8).next_multiple_of(16).min(MOST);
+    neighbours(net.picture[first.target], jobs, &mut rows);
+    let mut tiles: Vec<Vec<(usize, usize)>> = Vec::new();
+    for row in rows {
+        let joins = |tile: &&mut Vec<(usize, usize)>| {
+            let related = || jobs[tile[0].0].bounds.related(jobs[row.0].bounds);
+            tile.len() < most && (tile.len() < FEW || tile[0].0 == row.0 || related())
+        };
+        match tiles.last_mut().filter(joins) {
+            Some(tile) => tile.push(row),
+            None => tiles.push(vec![row]),
+        }
+    }
+    tiles
 }
 
-/// The neighbouring rows that belong to one job.
-pub(crate) fn spans(rows: &[(usize, usize)]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let mut at = 0;
-    rows.chunk_by(|a, b| a.0 == b.0).map(move |chunk| {
-        at += chunk.len();
-        at - chunk.len()..at
-    })
+/// Sorts the rows of every job that bounds single neurons of a picture: in bands as high as a tile is wide, to and fro.
+fn neighbours<T>(picture: Picture, jobs: &[Job<'_, T>], rows: &mut [(usize, usize)]) {
+    let [_, height, width] = picture;
+    if height < 2 {
+        return;
+    }
+    for rows in rows.chunk_by_mut(|a, b| a.0 == b.0) {
+        let Rows::Units(units) = jobs[rows[0].0].rows else { continue };
+        let area = MOST * height * width / rows.len();
+        let band = (1..height).find(|band| band * band >= area).unwrap_or(height);
+        rows.sort_by_key(|(_, row)| {
+            let (number, _) = units[*row];
+            let [y, x] = [number as usize / width % height, number as usize % width];
+            (y / band, if y / band % 2 == 0 { x } else { width - x }, y, number)
+        });
+    }
 }
 
 impl<T: Real> Pushed<T> {
-    pub(crate) fn none(net: &Prepared<T>) -> Self {
-        let lambda = net.steps.iter().map(|_| Vec::new()).collect();
-        Self { bound: Vec::new(), line: Vec::new(), constant: Vec::new(), lambda }
-    }
-
-    /// Adds some rows of a tile.
-    pub(crate) fn append(&mut self, tile: &Self, span: Range<usize>) {
-        let rows = tile.bound.len();
-        let part = |numbers: &[T]| {
-            let row = numbers.len() / rows;
-            numbers[span.start * row..span.end * row].to_vec()
+    pub(crate) fn none(net: &Prepared<T>, job: &Job<'_, T>, keep: Keep) -> Self {
+        let rows = job.rows.count(net.len[job.target]);
+        let needed = net.needed(job.target);
+        let kept = |node: usize| {
+            let asked = keep.lambda && node < job.target && needed[node + 1];
+            asked && matches!(net.steps[node], Step::Relu | Step::Curve(_) | Step::MaxPool(_))
         };
-        self.bound.extend(&tile.bound[span.clone()]);
-        self.constant.extend(&tile.constant[span.clone()]);
-        self.line.extend(part(&tile.line));
-        for (to, from) in self.lambda.iter_mut().zip(&tile.lambda) {
-            to.extend(part(from));
+        let zeros = |kept: bool, numbers: usize| vec![T::ZERO; if kept { rows * numbers } else { 0 }];
+        Self {
+            bound: vec![0.0; rows],
+            line: zeros(keep.line, net.len[0]),
+            constant: vec![0.0; rows],
+            lambda: (0..net.steps.len()).map(|node| zeros(kept(node), net.len[node + 1])).collect(),
         }
     }
+}
+
+/// Neurons whose terms are summed in the floats of the search before they join a sum of doubles.
+const CHUNK: usize = 32;
+
+/// Coefficients of some elements alone, `[elements, rows]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept<T> {
+    /// Neurons, in order.
+    pub neurons: Vec<u32>,
+    pub numbers: Vec<T>,
 }
 
 /// What the rows of a tile left on their way, rows last.
@@ -176,224 +190,105 @@ pub(crate) struct Trail<T> {
     pub bound: Vec<f64>,
     pub constant: Vec<f64>,
     pub line: Coefficients<T>,
-    /// At the outputs of ReLUs and max pools, if kept.
-    pub lambda: Vec<Option<Coefficients<T>>>,
-    /// The values that have coefficients, and the windows that they are in.
-    pub reached: Vec<Option<Option<Patch>>>,
+    /// At the outputs of max pools, and of ReLUs' neurons that are not of one sign in all rows, if kept.
+    pub lambda: Vec<Option<Kept<T>>>,
+    /// The values that have coefficients, and the part that they are in.
+    pub reached: Vec<Option<Patch>>,
 }
 
 impl<T: Real> Trail<T> {
-    /// The same for the caller.
-    pub fn rows_first(&self, net: &Prepared<T>, keep: Keep) -> Pushed<T> {
-        let rows = self.bound.len();
-        let lambda = self.lambda.iter().enumerate().map(|(node, lambda)| {
-            let whole = |lambda: &Coefficients<T>| lambda.to(net.picture[node + 1], rows, None).numbers;
-            lambda.as_ref().map_or_else(Vec::new, |lambda| rows_first(&whole(lambda), rows))
-        });
-        let line = || rows_first(&self.line.to(net.picture[0], rows, None).numbers, rows);
-        Pushed {
-            bound: self.bound.clone(),
-            line: if keep.line { line() } else { Vec::new() },
-            constant: self.constant.clone(),
-            lambda: lambda.collect(),
+    /// Hands row `i` of a tile over to the results of its job.
+    pub fn hand_over(
+        &self,
+        net: &Prepared<T>,
+        i: usize,
+        tile: &[(usize, usize)],
+        bounds: &Bounds<T>,
+        job: &mut Pushed<T>,
+    ) {
+        let (to, rows) = (tile[i].1, tile.len());
+        job.bound[to] = self.bound[i];
+        job.constant[to] = self.constant[i];
+        if !job.line.is_empty() {
+            let line = &mut job.line[to * net.len[0]..][..net.len[0]];
+            for (element, neuron) in self.line.patch.neurons(net.picture[0]).enumerate() {
+                line[neuron] = self.line.numbers[element * rows + i];
+            }
+        }
+        for (node, (lambda, kept)) in job.lambda.iter_mut().zip(&self.lambda).enumerate() {
+            let Some(kept) = kept.as_ref().filter(|_| !lambda.is_empty()) else { continue };
+            let (n, ends) = (net.len[node + 1], bounds.ends(net.reads(node)));
+            let relu = matches!(net.steps[node], Step::Relu);
+            for (neuron, numbers) in kept.neurons.iter().zip(kept.numbers.chunks(rows)) {
+                // Those of one sign in this row were kept for others.
+                if !relu || ends.is_unstable(*neuron as usize) {
+                    lambda[to * n + *neuron as usize] = numbers[i];
+                }
+            }
         }
     }
 }
 
 /// `[rows, numbers]` of `[numbers, rows]`.
 pub(crate) fn rows_first<T: Real>(numbers: &[T], rows: usize) -> Vec<T> {
-    (0..rows).flat_map(|row| numbers.iter().skip(row).step_by(rows).copied()).collect()
-}
-
-/// The lines of a ReLU's neurons: `lower x` and `upper x + offset`.
-pub(crate) struct Lines<T> {
-    pub lower: Vec<T>,
-    pub upper: Vec<T>,
-    pub offset: Vec<T>,
-}
-
-impl<T: Real> Lines<T> {
-    pub(crate) fn new(ends: &Ends<T>, rule: Lower, sound: bool) -> Self {
-        let n = ends.lower.len();
-        let [mut lower, mut upper, mut offset] = [0; 3].map(|_| Vec::with_capacity(n));
-        for (l, u) in ends.lower.iter().zip(&ends.upper) {
-            let (l, u) = (*l, *u);
-            let [a, s, t] = if l >= T::ZERO {
-                [T::ONE, T::ONE, T::ZERO]
-            } else if u <= T::ZERO {
-                [T::ZERO; 3]
-            } else {
-                // Any slope in [0, 1] is valid with an offset that is large enough. A width that underflows or overflows gives one.
-                let s = u / (u - l);
-                let s = if s >= T::ZERO { s.least(T::ONE) } else { T::ONE };
-                let t = if sound {
-                    let [l, u, s] = [l, u, s].map(T::double);
-                    T::nearest((-s * l).next_up().max(((1.0 - s).next_up() * u).next_up()))
-                } else {
-                    -l * s
-                };
-                let a = match rule {
-                    Lower::Adaptive if s > T::nearest(0.5) => T::ONE,
-                    Lower::Adaptive | Lower::Zero => T::ZERO,
-                    Lower::One => T::ONE,
-                    Lower::Same => s,
-                };
-                [a, s, t]
-            };
-            lower.push(a);
-            upper.push(s);
-            offset.push(t);
+    let n = numbers.len() / rows;
+    let mut to = vec![T::ZERO; numbers.len()];
+    // Some numbers at a time, which a cache line holds.
+    for (i, block) in numbers.chunks(16 * rows).enumerate() {
+        for row in 0..rows {
+            let from = block[row..].iter().step_by(rows);
+            to[row * n + i * 16..].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         }
-        Self { lower, upper, offset }
     }
-
-    /// The lower slopes of one row of a job at the ReLU `node`.
-    pub(crate) fn slopes(&self, job: &Job<'_, T>, node: usize, row: usize) -> Vec<T> {
-        let mut slopes = self.lower.clone();
-        let Some(alpha) = job.alpha else { return slopes };
-        let Some((layer, at)) = alpha.layer(node) else { return slopes };
-        let ends = job.bounds.ends(layer.value);
-        for (neuron, value) in layer.neurons.iter().zip(&alpha.row(row)[at..]) {
-            if ends.is_unstable(*neuron as usize) {
-                slopes[*neuron as usize] = value.largest(T::ZERO).least(T::ONE);
-            }
-        }
-        slopes
-    }
+    to
 }
 
-/// Of every window of a max pool, what bounds it.
-pub(crate) struct Picks {
-    /// The input with the largest lower bound.
-    pub best: Vec<usize>,
-    /// No other can be larger.
-    pub only: Vec<bool>,
-    /// The largest upper bound.
-    pub upper: Vec<f64>,
-    /// The largest magnitude.
-    pub reach: Vec<f64>,
-}
-
-impl Picks {
-    pub(crate) fn new<T: Real>(windows: &[Vec<usize>], ends: &Ends<T>) -> Self {
-        let mut picks = Self { best: Vec::new(), only: Vec::new(), upper: Vec::new(), reach: Vec::new() };
-        for window in windows {
-            let larger = |a: usize, b: usize| if ends.lower[b] > ends.lower[a] { b } else { a };
-            let best = window.iter().copied().reduce(larger).expect("a window sees something");
-            picks.best.push(best);
-            picks.only.push(window.iter().all(|i| *i == best || ends.upper[*i] <= ends.lower[best]));
-            picks.upper.push(window.iter().map(|i| ends.upper[*i].double()).fold(f64::NEG_INFINITY, f64::max));
-            picks.reach.push(window.iter().map(|i| ends.reach(*i)).fold(0.0, f64::max));
-        }
-        picks
-    }
-}
-
-/// The rows of one tile on their way.
-struct Tile<'a, 'b, T> {
-    net: &'a Prepared<T>,
-    jobs: &'a [Job<'b, T>],
-    /// Job and row of each.
-    rows: &'a [(usize, usize)],
-    /// The rows of each job.
-    spans: Vec<Range<usize>>,
+/// The rows of a tile on their way.
+struct Pass<'t, 'a, 'b, T> {
+    tile: &'t Tile<'a, 'b, T>,
     /// The constants of the rows; in a sound claim every sum is rounded downwards.
     constants: Vec<f64>,
-    sound: bool,
     /// Coefficients at values.
     at: Vec<Option<Coefficients<T>>>,
+    lambda: Vec<Option<Kept<T>>>,
 }
 
-/// Pushes some rows of jobs back to the input.
-pub(crate) fn push<T: Real>(net: &Prepared<T>, jobs: &[Job<'_, T>], rows: &[(usize, usize)], keep: Keep) -> Trail<T> {
-    let target = jobs[rows[0].0].target;
-    let sound = jobs[rows[0].0].bounds.claim != Arithmetic::Real;
+/// Pushes the rows of a tile back to the input.
+pub(crate) fn push<T: Real>(tile: &Tile<'_, '_, T>, keep: Keep) -> Trail<T> {
+    let Tile { net, jobs, rows, target, .. } = *tile;
     let constant = |(job, row): &(usize, usize)| jobs[*job].constants.get(*row).copied().unwrap_or(0.0);
     let constants = rows.iter().map(constant).collect();
-    let spans = spans(rows).collect();
-    let mut tile = Tile { net, jobs, rows, spans, constants, sound, at: vec![None; target + 1] };
-    let mut lambda = vec![None; net.steps.len()];
+    let mut pass = Pass { tile, constants, at: vec![None; target + 1], lambda: vec![None; net.steps.len()] };
     let mut reached = vec![None; target + 1];
-    tile.at[target] = Some(tile.begin(target));
+    pass.at[target] = Some(pass.begin());
     for node in (0..target).rev() {
-        let Some(mut coefficients) = tile.at[node + 1].take() else { continue };
-        if !tile.windowed(node, &coefficients) {
-            coefficients = coefficients.to(net.picture[node + 1], rows.len(), None);
-        }
-        reached[node + 1] = Some(coefficients.patch.clone());
-        if keep.lambda && matches!(net.steps[node], Step::Relu | Step::Curve(_) | Step::MaxPool(_)) {
-            lambda[node] = Some(coefficients.clone());
-        }
+        let Some(coefficients) = pass.at[node + 1].take() else { continue };
+        reached[node + 1] = Some(coefficients.patch);
         match &net.steps[node] {
-            Step::Affine(map) => tile.affine(node, map, &coefficients),
-            Step::Relu => tile.relu(node, coefficients),
-            Step::Curve(curve) => tile.curve(node, *curve, coefficients),
-            Step::Add => tile.add(node, coefficients),
-            Step::MaxPool(windows) => tile.max_pool(node, windows, &coefficients.numbers),
-            Step::Gather { from, fill, most } => tile.gather(node, from, fill, *most, &coefficients.numbers),
+            Step::Affine(map) => pass.affine(node, map, coefficients),
+            Step::Relu => pass.relu(node, coefficients, keep.lambda),
+            Step::Curve(curve) => pass.curve(node, *curve, coefficients, keep.lambda),
+            Step::Add => pass.add(node, coefficients),
+            Step::MaxPool(windows) => pass.max_pool(node, windows, coefficients, keep.lambda),
+            Step::Gather { from, fill, most } => pass.gather(node, from, fill, *most, coefficients),
         }
     }
-    let none = || Coefficients { numbers: vec![T::ZERO; rows.len() * net.len[0]], patch: None };
-    let line = tile.at[0].take().unwrap_or_else(none);
-    reached[0] = Some(line.patch.clone());
-    let bound = tile.concretise(&line);
-    Trail { bound, constant: tile.constants, line, lambda, reached }
+    let line = pass.at[0].take();
+    let line = line.unwrap_or_else(|| Coefficients::zeros(net.picture[0], Patch::whole(net.picture[0]), rows.len()));
+    reached[0] = Some(line.patch);
+    let bound = pass.concretise(&line);
+    Trail { bound, constant: pass.constants, line, lambda: pass.lambda, reached }
 }
 
-/// Numbers of which each row of a tile has those of its job, or of its own.
-struct Spread<'a> {
-    spans: &'a [Range<usize>],
-    rows: usize,
-    /// The pixels of windows, and how many a channel has.
-    table: Option<(&'a [i32], usize)>,
-}
-
-impl Spread<'_> {
-    /// `[elements, rows]` of arrays, one a span.
-    fn fill<T: Real>(&self, elements: Range<usize>, arrays: &[&[T]], to: &mut Vec<T>) {
-        to.resize(elements.len() * self.rows, T::ZERO);
-        let Some((table, plane)) = self.table else {
-            if arrays.len() == self.rows {
-                // One row a job: some elements of one array at a time, which lie side by side.
-                for (row, array) in arrays.iter().enumerate() {
-                    to[row..].iter_mut().step_by(self.rows).zip(&array[elements.clone()]).for_each(|(to, e)| *to = *e);
-                }
-                return;
-            }
-            for (to, e) in to.chunks_mut(self.rows).zip(elements) {
-                self.spans.iter().zip(arrays).for_each(|(span, array)| to[span.clone()].fill(array[e]));
-            }
-            return;
-        };
-        let places = table.len() / self.rows;
-        for (to, e) in to.chunks_mut(self.rows).zip(elements) {
-            let (channel, table) = (e / places * plane, &table[e % places * self.rows..][..self.rows]);
-            for (span, array) in self.spans.iter().zip(arrays) {
-                for (to, at) in to[span.clone()].iter_mut().zip(&table[span.clone()]) {
-                    *to = if *at < 0 { T::ZERO } else { array[channel + *at as usize] };
-                }
-            }
-        }
-    }
-}
-
-/// Elements that are worked on together.
-const CHUNK: usize = 32;
-
-impl<T: Real> Tile<'_, '_, T> {
+impl<T: Real> Pass<'_, '_, '_, T> {
     fn bounds(&self, row: usize) -> &Bounds<T> {
-        self.jobs[self.rows[row].0].bounds
-    }
-
-    /// Of every span of rows, something of its bounds.
-    fn of_spans<'s, R>(&'s self, of: impl Fn(&'s Job<'s, T>) -> R) -> Vec<R> {
-        self.spans.iter().map(|span| of(&self.jobs[self.rows[span.start].0])).collect()
+        self.tile.jobs[self.tile.rows[row].0].bounds
     }
 
     /// Adds to the constant of a row.
     fn constant(&mut self, row: usize, number: f64) {
         let sum = self.constants[row] + number;
-        self.constants[row] = if self.sound { sum.next_down() } else { sum };
+        self.constants[row] = if self.tile.sound { sum.next_down() } else { sum };
     }
 
     /// Takes from the constant of a row what rounding may cost.
@@ -402,62 +297,40 @@ impl<T: Real> Tile<'_, '_, T> {
     }
 
     /// The rows at the target.
-    fn begin(&self, target: usize) -> Coefficients<T> {
-        let (rows, picture) = (self.rows.len(), self.net.picture[target]);
-        let plane = picture[1] * picture[2];
-        let unit = |(job, row): &(usize, usize)| match self.jobs[*job].rows {
-            Rows::Units(units) => Some(units[*row]),
-            Rows::Dense(_) => None,
+    fn begin(&self) -> Coefficients<T> {
+        let Tile { net, jobs, rows, target, .. } = *self.tile;
+        let (n, picture) = (net.len[target], net.picture[target]);
+        let unit = |(job, row): &(usize, usize)| match jobs[*job].rows {
+            // Multipliers are of all neurons, also of those that the row does not see.
+            Rows::Units(units) if jobs[*job].beta.is_none() => Some(units[*row]),
+            _ => None,
         };
-        let units = self.rows.iter().map(unit).collect::<Option<Vec<(u32, bool)>>>();
-        let one = |negative: bool| if negative { -T::ONE } else { T::ONE };
-        if let Some(units) = units.as_ref().filter(|_| picture[1] > 1) {
-            let place = |(number, _): &(u32, bool)| {
-                let at = *number as usize % plane;
-                [(at / picture[2]) as isize, (at % picture[2]) as isize]
-            };
-            let patch = Patch { size: [1, 1], at: units.iter().map(place).collect() };
-            if patch.small(picture) {
-                let mut numbers = vec![T::ZERO; picture[0] * rows];
-                for (row, (number, negative)) in units.iter().enumerate() {
-                    numbers[*number as usize / plane * rows + row] = one(*negative);
-                }
-                return Coefficients { numbers, patch: Some(patch) };
-            }
-        }
-        let n = self.net.len[target];
-        let mut numbers = vec![T::ZERO; n * rows];
-        for (to, (job, row)) in self.rows.iter().enumerate() {
-            match self.jobs[*job].rows {
+        let units = rows.iter().map(unit).collect::<Option<Vec<(u32, bool)>>>();
+        let pixel = |(number, _): &(u32, bool)| {
+            let at = *number as usize % (picture[1] * picture[2]);
+            Patch { at: [at / picture[2], at % picture[2]], size: [1, 1] }
+        };
+        let part = units.and_then(|units| units.iter().map(pixel).reduce(Patch::around));
+        let patch = part.unwrap_or(Patch::whole(picture));
+        let mut begin = Coefficients::zeros(picture, patch, rows.len());
+        for (to, (job, row)) in rows.iter().enumerate() {
+            match jobs[*job].rows {
                 Rows::Dense(dense) => {
-                    let from = &dense[row * n..][..n];
-                    from.iter().enumerate().for_each(|(i, from)| numbers[i * rows + to] = *from);
+                    for (i, from) in dense[row * n..][..n].iter().enumerate() {
+                        begin.numbers[i * rows.len() + to] = *from;
+                        // A NaN goes on.
+                        begin.live[i] |= *from != T::ZERO;
+                    }
                 }
                 Rows::Units(units) => {
                     let (number, negative) = units[*row];
-                    numbers[number as usize * rows + to] = one(negative);
+                    let element = patch.element(picture, number as usize).expect("a neuron of the part");
+                    begin.numbers[element * rows.len() + to] = if negative { -T::ONE } else { T::ONE };
+                    begin.live[element] = true;
                 }
             }
         }
-        Coefficients { numbers, patch: None }
-    }
-
-    /// Whether windows at a node's output stay windows on the way through it.
-    fn windowed(&self, node: usize, coefficients: &Coefficients<T>) -> bool {
-        let Some(patch) = &coefficients.patch else { return true };
-        let alike = || self.net.inputs[node].iter().all(|input| self.net.picture[*input] == self.net.picture[node + 1]);
-        match &self.net.steps[node] {
-            Step::Affine(map) => match &map.kind {
-                Kind::Conv { window, .. } => {
-                    let fits = self.net.picture[self.net.inputs[node][0]] == window.input;
-                    fits && patch.before(window).0.small(window.input)
-                }
-                Kind::Scale => alike(),
-                Kind::Dense => false,
-            },
-            Step::Relu | Step::Add => alike(),
-            Step::Curve(_) | Step::MaxPool(_) | Step::Gather { .. } => false,
-        }
+        begin
     }
 
     /// Adds coefficients to those that a value has.
@@ -466,10 +339,14 @@ impl<T: Real> Tile<'_, '_, T> {
             self.at[value] = Some(more);
             return;
         };
-        let sum = sum.plus(more, self.net.picture[value], self.rows.len());
-        if self.sound {
-            let reach = self.of_spans(|job| job.bounds.reach(value));
-            for (row, reach) in self.weighted(value, &sum, &reach).into_iter().enumerate() {
+        let sum = sum.plus(more, self.tile.net.picture[value], self.tile.rows.len());
+        if self.tile.sound {
+            let reach = |span: &Range<usize>| {
+                let ends = self.tile.job(span).bounds.ends(value);
+                move |i: usize| ends.reach(i)
+            };
+            let costs = self.weighted(value, &sum, reach);
+            for (row, reach) in costs.into_iter().enumerate() {
                 self.cost(row, above(reach * 2.0 * UNIT, 1));
             }
         }
@@ -477,197 +354,222 @@ impl<T: Real> Tile<'_, '_, T> {
     }
 
     /// Of every row, a number not below the sum of magnitudes of coefficients at a value times numbers of its job.
-    fn weighted(&self, value: usize, coefficients: &Coefficients<T>, arrays: &[Vec<T>]) -> Vec<f64> {
-        let (rows, arrays) = (self.rows.len(), arrays.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let mut sums = vec![0.0; rows];
-        self.each_chunk(value, coefficients, |spread, elements, numbers| {
-            let mut each = Vec::new();
-            spread.fill(elements, &arrays, &mut each);
-            for (numbers, each) in numbers.chunks(rows).zip(each.chunks(rows)) {
-                for ((sum, number), each) in sums.iter_mut().zip(numbers).zip(each) {
-                    *sum += number.magnitude().double() * each.double();
-                }
-            }
-        });
-        let terms = coefficients.numbers.len() / rows;
-        sums.into_iter().map(|sum| above(sum, terms + 1)).collect()
-    }
-
-    /// Some elements of coefficients at a time.
-    fn each_chunk(
+    fn weighted<F: Fn(usize) -> f64>(
         &self,
         value: usize,
         coefficients: &Coefficients<T>,
-        mut each: impl FnMut(&Spread<'_>, Range<usize>, &[T]),
-    ) {
-        let (rows, picture) = (self.rows.len(), self.net.picture[value]);
-        let table = coefficients.patch.as_ref().map(|patch| patch.table(picture));
-        let table = table.as_deref().map(|table| (table, picture[1] * picture[2]));
-        let spread = Spread { spans: &self.spans, rows, table };
-        for (i, numbers) in coefficients.numbers.chunks(CHUNK * rows).enumerate() {
-            each(&spread, i * CHUNK..i * CHUNK + numbers.len() / rows, numbers);
-        }
+        numbers: impl Fn(&Range<usize>) -> F,
+    ) -> Vec<f64> {
+        let rows = self.tile.rows.len();
+        let each: Vec<(Range<usize>, F)> = self.tile.spans.iter().map(|span| (span.clone(), numbers(span))).collect();
+        let mut sums = vec![0.0; rows];
+        let elements = coefficients.elements(self.tile.net.picture[value]);
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for (element, neuron) in elements {
+                    let numbers = &coefficients.numbers[element * rows..][..rows];
+                    for (span, each) in &each {
+                        let (each, sums) = (each(neuron), sums[span.clone()].iter_mut());
+                        sums.zip(&numbers[span.clone()]).for_each(|(sum, c)| *sum += c.magnitude().double() * each);
+                    }
+                }
+            },
+        );
+        // Not those of the part, which depends on the other rows.
+        let terms = self.tile.net.len[value];
+        sums.into_iter().map(|sum| above(sum, terms + 1)).collect()
     }
 
     /// Charges coefficients at a node's output for the node.
     fn charge(&mut self, node: usize, coefficients: &Coefficients<T>) {
-        let charges = self.of_spans(|job| job.bounds.charges[node].clone());
-        let Some(charges) = charges.into_iter().collect::<Option<Vec<_>>>() else { return };
-        let each: Vec<Vec<T>> =
-            charges.iter().map(|charge| charge.each.iter().map(|c| T::nearest(*c)).collect()).collect();
-        let costs = self.weighted(node + 1, coefficients, &each);
-        for (span, charge) in self.spans.clone().into_iter().zip(charges) {
-            span.for_each(|row| self.cost(row, costs[row] + charge.small));
+        let charge = |span: &Range<usize>| self.tile.job(span).bounds.charges[node].as_deref();
+        if self.tile.spans.iter().any(|span| charge(span).is_none()) {
+            return;
+        }
+        let each = |span: &Range<usize>| {
+            let charge = charge(span).expect("a charge");
+            move |i: usize| charge.each[i]
+        };
+        let costs = self.weighted(node + 1, coefficients, each);
+        for span in &self.tile.spans {
+            let small = self.tile.job(span).bounds.charges[node].as_ref().map_or(0.0, |charge| charge.small);
+            span.clone().for_each(|row| self.cost(row, costs[row] + small));
         }
     }
 
-    fn affine(&mut self, node: usize, map: &Map<T>, coefficients: &Coefficients<T>) {
-        let rows = self.rows.len();
-        let mut sums = vec![0.0; rows];
-        if let (Kind::Scale, Some(patch)) = (&map.kind, &coefficients.patch) {
-            let (table, plane) = (patch.table(map.picture), map.picture[1] * map.picture[2]);
-            for (i, number) in coefficients.numbers.iter().enumerate() {
-                if let Ok(at) = usize::try_from(table[i % table.len()]) {
-                    sums[i % rows] += number.double() * map.bias[i / table.len() * plane + at].double();
+    fn affine(&mut self, node: usize, map: &Map<T>, coefficients: Coefficients<T>) {
+        let Tile { net, rows, sound, .. } = *self.tile;
+        let (n, input) = (rows.len(), net.inputs[node][0]);
+        let [from, to] = map.pictures();
+        let y = coefficients.shaped(net.picture[node + 1], to, n);
+        let (mut sums, mut line) = (vec![0.0; n], vec![T::ZERO; n]);
+        let live: Vec<(usize, usize)> = y.elements(to).collect();
+        // Numbers of one bias in one line of the picture are added up first: so a sum does not depend on the part.
+        let place = |neuron: usize| (neuron / map.plane, neuron / to[2]);
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for run in live.chunk_by(|a, b| place(a.1) == place(b.1)) {
+                    line.fill(T::ZERO);
+                    run.iter().for_each(|(element, _)| add(&mut line, &y.numbers[element * n..][..n]));
+                    let bias = map.bias[run[0].1 / map.plane].double();
+                    sums.iter_mut().zip(&line).for_each(|(sum, line)| *sum += line.double() * bias);
                 }
-            }
-        } else {
-            let plane = coefficients.patch.as_ref().map_or(map.plane, |patch| patch.size[0] * patch.size[1]);
-            let mut plane_sums = vec![T::ZERO; rows];
-            for (plane, bias) in coefficients.numbers.chunks((plane * rows).max(1)).zip(&map.bias) {
-                for numbers in plane.chunks(CHUNK * rows) {
-                    plane_sums.fill(T::ZERO);
-                    numbers.chunks(rows).for_each(|numbers| add(&mut plane_sums, numbers));
-                    sums.iter_mut().zip(&plane_sums).for_each(|(sum, plane)| *sum += plane.double() * bias.double());
-                }
-            }
-        }
+            },
+        );
         sums.into_iter().enumerate().for_each(|(row, sum)| self.constant(row, sum));
-        if self.sound {
-            self.charge(node, coefficients);
+        let y = y.shaped(to, net.picture[node + 1], n);
+        if sound {
+            self.charge(node, &y);
         }
-        let mut more = map.push(rows, &coefficients.numbers, coefficients.patch.as_ref());
-        let input = self.net.inputs[node][0];
-        more.cut(self.net.picture[input], rows);
-        self.collect(input, more);
+        let y = y.shaped(net.picture[node + 1], to, n);
+        // What a ReLU puts out that is never positive has no coefficient.
+        let relu = input.checked_sub(1).filter(|before| matches!(net.steps[*before], Step::Relu));
+        let more = match relu.map(|before| self.tile.seen(net.reads(before))) {
+            Some(seen) => map.push(n, &y, |neuron| !seen.is_dead(neuron)),
+            None => map.push(n, &y, |_| true),
+        };
+        self.collect(input, more.shaped(from, net.picture[input], n));
     }
 
-    fn relu(&mut self, node: usize, mut coefficients: Coefficients<T>) {
-        let (value, rows, sound) = (self.net.inputs[node][0], self.rows.len(), self.sound);
-        let picture = self.net.picture[node + 1];
-        let lines = self.of_spans(|job| Lines::new(job.bounds.ends(value), job.lower, sound));
-        let upper: Vec<&[T]> = lines.iter().map(|lines| lines.upper.as_slice()).collect();
-        let offset: Vec<&[T]> = lines.iter().map(|lines| lines.offset.as_slice()).collect();
-        let reach = if sound { self.of_spans(|job| job.bounds.reach(value)) } else { Vec::new() };
-        let reaches: Vec<&[T]> = reach.iter().map(Vec::as_slice).collect();
-        let table = coefficients.patch.as_ref().map(|patch| patch.table(picture));
-        let table = table.as_deref().map(|table| (table, picture[1] * picture[2]));
-        let slopes = Slopes::new(self, node, &lines, table.is_some());
-        let spread = Spread { spans: &self.spans, rows, table };
-        let [mut a, mut s, mut t, mut h] = [0; 4].map(|_| Vec::new());
-        let (mut sums, mut costs) = (vec![0.0; rows], vec![0.0; rows]);
-        let (mut sum, mut cost) = (vec![T::ZERO; rows], vec![T::ZERO; rows]);
-        for (i, numbers) in coefficients.numbers.chunks_mut(CHUNK * rows).enumerate() {
-            let elements = i * CHUNK..i * CHUNK + numbers.len() / rows;
-            slopes.fill(&spread, elements.clone(), &mut a);
-            spread.fill(elements.clone(), &upper, &mut s);
-            spread.fill(elements.clone(), &offset, &mut t);
-            sum.fill(T::ZERO);
-            relax(numbers, [&a, &s, &t], &mut sum);
-            sums.iter_mut().zip(&sum).for_each(|(sums, sum)| *sums += sum.double());
-            if sound {
-                spread.fill(elements, &reaches, &mut h);
-                cost.fill(T::ZERO);
-                for (numbers, h) in numbers.chunks(rows).zip(h.chunks(rows)) {
-                    cost.iter_mut().zip(numbers.iter().zip(h)).for_each(|(cost, (c, h))| *cost += c.magnitude() * *h);
+    fn relu(&mut self, node: usize, mut coefficients: Coefficients<T>, keep: bool) {
+        let Tile { net, rows, sound, .. } = *self.tile;
+        let (value, n, picture) = (net.inputs[node][0], rows.len(), net.picture[node + 1]);
+        let (seen, slopes) = (self.tile.seen(value), self.tile.slopes(node));
+        let mut kept = Kept { neurons: Vec::new(), numbers: Vec::new() };
+        let mut row = Row::new(n);
+        let (mut sums, mut costs) = (vec![0.0; n], vec![0.0; n]);
+        let (tile, neurons) = (self.tile, coefficients.patch.neurons(picture));
+        let (numbers, live) = (&mut coefficients.numbers, &mut coefficients.live);
+        let (mut chunk, mut part) = (0, vec![T::ZERO; n]);
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for (element, neuron) in neurons.enumerate() {
+                    if !live[element] || seen.is_active(neuron) {
+                        continue;
+                    }
+                    let c = &mut numbers[element * n..][..n];
+                    if seen.is_dead(neuron) {
+                        c.fill(T::ZERO);
+                        live[element] = false;
+                        continue;
+                    }
+                    if keep {
+                        kept.neurons.push(neuron as u32);
+                        kept.numbers.extend_from_slice(c);
+                    }
+                    // The sums of some neurons at a time, which do not depend on the part.
+                    if neuron / CHUNK != chunk {
+                        sums.iter_mut().zip(&mut part).for_each(|(sum, part)| *sum += std::mem::take(part).double());
+                        chunk = neuron / CHUNK;
+                    }
+                    match tile.line(seen, &slopes, neuron) {
+                        Some(line) => relax(c, |_| line, &mut part),
+                        None => {
+                            row.set(tile, seen, &slopes, neuron);
+                            let [a, s, t] = [&row.lower[..n], &row.upper[..n], &row.offset[..n]];
+                            relax(c, |row| [a[row], s[row], t[row]], &mut part);
+                        }
+                    }
+                    if sound {
+                        for span in &tile.spans {
+                            let reach = tile.job(span).bounds.ends(value).reach(neuron);
+                            let costs = costs[span.clone()].iter_mut().zip(&c[span.clone()]);
+                            costs.for_each(|(cost, c)| *cost += c.magnitude().double() * reach);
+                        }
+                    }
                 }
-                costs.iter_mut().zip(&cost).for_each(|(costs, cost)| *costs += cost.double());
-            }
-        }
-        let terms = coefficients.numbers.len() / rows;
+            },
+        );
+        sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part.double());
+        let terms = net.len[value];
         sums.iter().enumerate().for_each(|(row, sum)| self.constant(row, *sum));
         if sound {
-            for (span, reach) in self.spans.clone().into_iter().zip(&reach) {
-                let all = reach.iter().map(|reach| reach.double()).sum::<f64>();
-                for row in span {
-                    // The slopes of the upper lines, which are those of the rounded products; the sum, whose terms have one sign.
+            for (span, lines) in self.tile.spans.iter().zip(&seen.lines) {
+                for row in span.clone() {
+                    // The slopes of the upper lines, which are those of the rounded products; the sum, whose terms have one sign. Where a
+                    // neuron has one sign nothing is rounded.
                     let products = above(above(costs[row], terms + 1) * 2.0 * UNIT, 1);
                     let sum = above(above(sums[row].abs(), terms + 1) * gamma(terms + 1, UNIT), 2);
-                    let small = above(terms as f64 * 1e-322 * all, reach.len() + 1);
+                    let small = above(terms as f64 * 1e-322 * lines.reach, lines.kinds.len() + 1);
                     self.cost(row, above(products + sum + small, 2));
                 }
             }
         }
         self.multipliers(node, &mut coefficients);
-        self.collect(value, coefficients);
+        if keep {
+            self.lambda[node] = Some(kept);
+        }
+        self.collect(value, coefficients.shaped(picture, net.picture[value], n));
     }
 
     /// The multipliers of splits. A rounded difference is that of another multiplier that is not negative either.
     fn multipliers(&self, node: usize, coefficients: &mut Coefficients<T>) {
-        let (rows, [_, _, width]) = (self.rows.len(), self.net.picture[node + 1]);
-        let plane = self.net.picture[node + 1][1] * width;
-        for (row, (job, of)) in self.rows.iter().enumerate() {
-            let Some(beta) = self.jobs[*job].beta else { continue };
+        let Tile { net, jobs, rows, .. } = *self.tile;
+        for (row, (job, of)) in rows.iter().enumerate() {
+            let Some(beta) = jobs[*job].beta else { continue };
             for (split, multiplier) in beta.row(*of).filter(|(split, _)| split.node == node) {
-                let neuron = split.neuron as usize;
-                let at = match &coefficients.patch {
-                    None => neuron,
-                    Some(patch) => {
-                        let place = [neuron % plane / width, neuron % width];
-                        let place = [0, 1].map(|d| place[d] as isize - patch.at[row][d]);
-                        // A multiplier outside the window is left out, as if it were 0.
-                        if (0..2).any(|d| place[d] < 0 || place[d] >= patch.size[d] as isize) {
-                            continue;
-                        }
-                        (neuron / plane * patch.size[0] + place[0] as usize) * patch.size[1] + place[1] as usize
-                    }
-                };
+                let element = coefficients.patch.element(net.picture[node + 1], split.neuron as usize);
+                // Outside of the part nothing depends on the neuron: a multiplier there is left out, as if it were 0.
+                let Some(element) = element else { continue };
                 let multiplier = multiplier.largest(T::ZERO);
-                coefficients.numbers[at * rows + row] += if split.active { -multiplier } else { multiplier };
+                coefficients.numbers[element * rows.len() + row] += if split.active { -multiplier } else { multiplier };
+                coefficients.live[element] = true;
             }
         }
     }
 
-    fn curve(&mut self, node: usize, curve: Curve, mut coefficients: Coefficients<T>) {
-        let (value, sound) = (self.net.inputs[node][0], self.sound);
+    fn curve(&mut self, node: usize, curve: Curve, coefficients: Coefficients<T>, keep: bool) {
+        let Tile { net, sound, .. } = *self.tile;
+        let (value, rows, outputs) = (net.inputs[node][0], self.tile.rows.len(), net.len[node + 1]);
+        let picture = net.picture[node + 1];
         if sound {
             self.charge(node, &coefficients);
         }
-        let lines = self.of_spans(|job| curve::Lines::new(curve, job.bounds.ends(value), sound));
-        let reach = if sound { self.of_spans(|job| job.bounds.reach(value)) } else { Vec::new() };
-        let curve::Relaxed { sums, magnitudes, reaches } =
-            curve::relax(&mut coefficients.numbers, &self.spans, &lines, &reach);
-        let terms = self.net.len[node + 1];
-        for row in 0..self.rows.len() {
+        let mut numbers = coefficients.to(picture, rows, Patch::whole(picture)).numbers;
+        if keep {
+            self.lambda[node] = Some(Kept { neurons: (0..outputs as u32).collect(), numbers: numbers.clone() });
+        }
+        let bounds = || self.tile.spans.iter().map(|span| self.tile.job(span).bounds);
+        let lines: Vec<_> = bounds().map(|bounds| curve::Lines::new(curve, bounds.ends(value), sound)).collect();
+        let reach: Vec<Vec<T>> = bounds().filter(|_| sound).map(|bounds| bounds.reach(value)).collect();
+        let curve::Relaxed { sums, magnitudes, reaches } = curve::relax(&mut numbers, &self.tile.spans, &lines, &reach);
+        for row in 0..rows {
             self.constant(row, sums[row]);
             if sound {
-                let products = above(above(reaches[row], terms + 1) * 2.0 * UNIT, 1);
-                let sum = above(above(magnitudes[row], terms + 1) * gamma(terms + 1, UNIT), 2);
+                let products = above(above(reaches[row], outputs + 1) * 2.0 * UNIT, 1);
+                let sum = above(above(magnitudes[row], outputs + 1) * gamma(outputs + 1, UNIT), 2);
                 // A product that is too small for a normal number, times what it meets.
                 let all = reach.iter().flatten().fold(0.0f64, |most, reach| most.max(reach.double()));
-                self.cost(row, above(products + sum + above(terms as f64 * 1e-322 * all, 1), 2));
+                self.cost(row, above(products + sum + above(outputs as f64 * 1e-322 * all, 1), 2));
             }
         }
-        self.collect(value, coefficients);
+        self.collect(value, Coefficients::whole(picture, numbers).shaped(picture, net.picture[value], rows));
     }
 
     fn add(&mut self, node: usize, coefficients: Coefficients<T>) {
-        if self.sound {
+        let Tile { net, rows, sound, .. } = *self.tile;
+        if sound {
             self.charge(node, &coefficients);
         }
-        let inputs = &self.net.inputs[node];
+        let inputs = &net.inputs[node];
+        let picture = net.picture[node + 1];
         for input in &inputs[1..] {
-            self.collect(*input, coefficients.clone());
+            self.collect(*input, coefficients.clone().shaped(picture, net.picture[*input], rows.len()));
         }
-        self.collect(inputs[0], coefficients);
+        self.collect(inputs[0], coefficients.shaped(picture, net.picture[inputs[0]], rows.len()));
     }
 
-    fn max_pool(&mut self, node: usize, windows: &[Vec<usize>], coefficients: &[T]) {
-        let (value, rows) = (self.net.inputs[node][0], self.rows.len());
-        let outputs = self.net.len[node + 1];
-        let mut more = vec![T::ZERO; rows * self.net.len[value]];
+    fn max_pool(&mut self, node: usize, windows: &[Vec<usize>], coefficients: Coefficients<T>, keep: bool) {
+        let net = self.tile.net;
+        let (value, rows, outputs) = (net.inputs[node][0], self.tile.rows.len(), net.len[node + 1]);
+        let picture = net.picture[node + 1];
+        let coefficients = coefficients.to(picture, rows, Patch::whole(picture)).numbers;
+        let mut more = vec![T::ZERO; rows * net.len[value]];
         let most = windows.iter().map(Vec::len).max().unwrap_or(0);
-        for span in self.spans.clone() {
+        for span in self.tile.spans.clone() {
             let picks = Picks::new(windows, self.bounds(span.start).ends(value));
             for row in span {
                 let (mut sum, mut magnitudes, mut reach) = (0.0, 0.0, 0.0);
@@ -682,25 +584,30 @@ impl<T: Real> Tile<'_, '_, T> {
                     }
                 }
                 self.constant(row, sum);
-                if self.sound {
+                if self.tile.sound {
                     // A number may be read by as many windows as a window has places.
                     let sum = above(above(magnitudes, outputs + 1) * gamma(outputs + 1, UNIT), 2);
                     self.cost(row, sum + above(above(reach, outputs + 1) * gamma(most + 1, UNIT), 2));
                 }
             }
         }
-        self.collect(value, Coefficients { numbers: more, patch: None });
+        if keep {
+            self.lambda[node] = Some(Kept { neurons: (0..outputs as u32).collect(), numbers: coefficients });
+        }
+        self.collect(value, Coefficients::whole(net.picture[value], more));
     }
 
-    fn gather(&mut self, node: usize, from: &[Option<u32>], fill: &[T], most: usize, coefficients: &[T]) {
-        let (value, rows) = (self.net.inputs[node][0], self.rows.len());
-        let outputs = self.net.len[node + 1];
-        let mut more = vec![T::ZERO; rows * self.net.len[value]];
+    fn gather(&mut self, node: usize, from: &[Option<u32>], fill: &[T], most: usize, coefficients: Coefficients<T>) {
+        let Tile { net, sound, .. } = *self.tile;
+        let (value, rows, outputs) = (net.inputs[node][0], self.tile.rows.len(), net.len[node + 1]);
+        let picture = net.picture[node + 1];
+        let coefficients = coefficients.to(picture, rows, Patch::whole(picture)).numbers;
+        let mut more = vec![T::ZERO; rows * net.len[value]];
         let [mut sums, mut magnitudes, mut reaches] = [0; 3].map(|_| vec![0.0; rows]);
         for (i, coefficients) in coefficients.chunks(rows).enumerate() {
             if let Some(at) = from[i] {
                 add(&mut more[at as usize * rows..][..rows], coefficients);
-                for row in 0..if self.sound { rows } else { 0 } {
+                for row in 0..if sound { rows } else { 0 } {
                     let reach = self.bounds(row).ends(value).reach(at as usize);
                     reaches[row] += coefficients[row].magnitude().double() * reach;
                 }
@@ -714,49 +621,61 @@ impl<T: Real> Tile<'_, '_, T> {
         }
         for row in 0..rows {
             self.constant(row, sums[row]);
-            if self.sound {
+            if sound {
                 let claim = self.bounds(row).claim;
                 let deployed = if claim == Arithmetic::Float32 { f64::from(f32::EPSILON) } else { 0.0 };
                 let sum = above(above(magnitudes[row], outputs + 1) * (gamma(outputs + 1, UNIT) + deployed), 2);
                 self.cost(row, sum + above(above(reaches[row], outputs + 1) * gamma(most, UNIT), 2));
             }
         }
-        self.collect(value, Coefficients { numbers: more, patch: None });
+        self.collect(value, Coefficients::whole(net.picture[value], more));
     }
 
     /// The least values of the rows' linear forms over the inputs.
     fn concretise(&self, line: &Coefficients<T>) -> Vec<f64> {
-        let rows = self.rows.len();
+        let Tile { net, sound, .. } = *self.tile;
+        let rows = self.tile.rows.len();
         let [mut sums, mut magnitudes, mut squares] = [0; 3].map(|_| vec![0.0; rows]);
-        let first =
-            self.of_spans(|job| job.bounds.ball.as_ref().map_or(&job.bounds.ends(0).lower, |ball| &ball.0).as_slice());
-        let second =
-            self.of_spans(|job| job.bounds.ball.as_ref().map_or(&job.bounds.ends(0).upper, |ball| &ball.0).as_slice());
-        let [mut l, mut u] = [Vec::new(), Vec::new()];
-        self.each_chunk(0, line, |spread, elements, numbers| {
-            spread.fill(elements.clone(), &first, &mut l);
-            spread.fill(elements, &second, &mut u);
-            for ((numbers, l), u) in numbers.chunks(rows).zip(l.chunks(rows)).zip(u.chunks(rows)) {
-                for row in 0..rows {
-                    let c = numbers[row];
-                    let term = c.double() * if c >= T::ZERO { l[row] } else { u[row] }.double();
-                    sums[row] += term;
-                    magnitudes[row] += term.abs();
-                    squares[row] += c.double() * c.double();
+        let ends = |span: &Range<usize>| {
+            let bounds = self.tile.job(span).bounds;
+            let ends = || (bounds.ends(0).lower.as_slice(), bounds.ends(0).upper.as_slice());
+            bounds.ball.as_ref().map_or_else(ends, |ball| (ball.0.as_slice(), ball.0.as_slice()))
+        };
+        let ends: Vec<(&[T], &[T])> = self.tile.spans.iter().map(ends).collect();
+        let balls = self.tile.spans.iter().any(|span| self.tile.job(span).bounds.ball.is_some());
+        let (tile, elements) = (self.tile, line.elements(net.picture[0]));
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for (element, neuron) in elements {
+                    let numbers = &line.numbers[element * rows..][..rows];
+                    for (span, (lower, upper)) in tile.spans.iter().zip(&ends) {
+                        let (ends, part) = ([lower[neuron].double(), upper[neuron].double()], span.clone());
+                        let numbers = &numbers[part.clone()];
+                        let sums = sums[part.clone()].iter_mut().zip(numbers);
+                        sums.for_each(|(sum, c)| *sum += least(*c, ends));
+                        if sound {
+                            let magnitudes = magnitudes[part.clone()].iter_mut().zip(numbers);
+                            magnitudes.for_each(|(sum, c)| *sum += least(*c, ends).abs());
+                        }
+                        if balls {
+                            squares[part].iter_mut().zip(numbers).for_each(|(sum, c)| *sum += c.double() * c.double());
+                        }
+                    }
                 }
-            }
-        });
-        let terms = line.numbers.len() / rows + 2;
+            },
+        );
+        let terms = net.len[0] + 2;
         let bound = |row: usize| {
             let (mut sum, mut magnitudes) = (sums[row], magnitudes[row]);
             if let Some(ball) = &self.bounds(row).ball {
                 let norm =
-                    if self.sound { above(above(squares[row], terms).sqrt(), 1) + 1e-150 } else { squares[row].sqrt() };
+                    if sound { above(above(squares[row], terms).sqrt(), 1) + 1e-150 } else { squares[row].sqrt() };
                 sum -= ball.1 * norm;
                 magnitudes += ball.1 * norm;
             }
             let mut bound = self.constants[row] + sum;
-            if self.sound {
+            if sound {
                 bound =
                     (bound.next_down() - above(above(magnitudes, terms) * gamma(terms, UNIT), 2) - 1e-300).next_down();
             }
@@ -767,85 +686,21 @@ impl<T: Real> Tile<'_, '_, T> {
     }
 }
 
-/// The lower slopes of the rows of a tile at a ReLU.
-struct Slopes<'a, T> {
-    /// Those of the rules, one a span.
-    rule: Vec<&'a [T]>,
-    /// Those of every row, for all neurons; empty if they are worked out as they are needed.
-    rows: Vec<Vec<T>>,
-    /// Of every span: the neurons that have slopes of their own, and those of its rows.
-    own: Vec<Option<Own<'a, T>>>,
+/// The least value of a coefficient times an input between two ends.
+#[inline(always)]
+fn least<T: Real>(c: T, [l, u]: [f64; 2]) -> f64 {
+    c.double() * if c >= T::ZERO { l } else { u }
 }
 
-/// Neurons, and the slopes of each row.
-type Own<'a, T> = (Vec<usize>, Vec<&'a [T]>);
-
-impl<'a, T: Real> Slopes<'a, T> {
-    fn new(tile: &'a Tile<'_, '_, T>, node: usize, lines: &'a [Lines<T>], windows: bool) -> Self {
-        let rule = lines.iter().map(|lines| lines.lower.as_slice()).collect();
-        let any = tile.spans.iter().any(|span| tile.jobs[tile.rows[span.start].0].alpha.is_some());
-        if windows && any {
-            let row = |(span, lines): (&Range<usize>, &'a Lines<T>)| -> Vec<Vec<T>> {
-                let rows = tile.rows[span.clone()].iter();
-                rows.map(|(job, row)| lines.slopes(&tile.jobs[*job], node, *row)).collect()
-            };
-            return Self { rule, rows: tile.spans.iter().zip(lines).flat_map(row).collect(), own: Vec::new() };
-        }
-        let own = |span: &Range<usize>| {
-            let job = &tile.jobs[tile.rows[span.start].0];
-            let (layer, at) = job.alpha?.layer(node)?;
-            let row = |(_, row): &(usize, usize)| Some(&job.alpha?.row(*row)[at..at + layer.neurons.len()]);
-            let rows = tile.rows[span.clone()].iter().map(row).collect::<Option<_>>()?;
-            let ends = job.bounds.ends(layer.value);
-            let own = layer.neurons.iter().map(|neuron| *neuron as usize);
-            // Neurons of one sign keep the slope of the rule: marked by a place that is none.
-            let own = own.map(|i| if ends.is_unstable(i) { i } else { i | STABLE });
-            Some((own.collect(), rows))
-        };
-        Self { rule, rows: Vec::new(), own: if any { tile.spans.iter().map(own).collect() } else { Vec::new() } }
+/// A ReLU's step for one neuron of all rows: coefficients that are not negative meet the lower line, others the upper, whose offsets go
+/// into the sums. `line` gives slopes and offset of a row.
+#[inline(always)]
+fn relax<T: Real>(numbers: &mut [T], line: impl Fn(usize) -> [T; 3], sums: &mut [T]) {
+    for (row, (c, sum)) in numbers.iter_mut().zip(sums).enumerate() {
+        let [a, s, t] = line(row);
+        // Not `c >= 0`: a NaN goes on.
+        let negative = *c < T::ZERO;
+        *sum += if negative { *c * t } else { T::ZERO };
+        *c = *c * if negative { s } else { a };
     }
-
-    fn fill(&self, spread: &Spread<'_>, elements: Range<usize>, to: &mut Vec<T>) {
-        if !self.rows.is_empty() {
-            let each: Vec<Range<usize>> = (0..spread.rows).map(|row| row..row + 1).collect();
-            let arrays: Vec<&[T]> = self.rows.iter().map(Vec::as_slice).collect();
-            return Spread { spans: &each, ..*spread }.fill(elements, &arrays, to);
-        }
-        spread.fill(elements.clone(), &self.rule, to);
-        for (span, own) in spread.spans.iter().zip(&self.own) {
-            let Some((neurons, rows)) = own else { continue };
-            let first = neurons.partition_point(|i| i & !STABLE < elements.start);
-            for (i, neuron) in neurons.iter().enumerate().skip(first).take_while(|(_, i)| **i & !STABLE < elements.end)
-            {
-                if neuron & STABLE == 0 {
-                    let to = &mut to[(neuron - elements.start) * spread.rows..][span.clone()];
-                    to.iter_mut().zip(rows).for_each(|(to, row)| *to = row[i].largest(T::ZERO).least(T::ONE));
-                }
-            }
-        }
-    }
-}
-
-/// Marks a neuron.
-const STABLE: usize = 1 << (usize::BITS - 1);
-
-/// A ReLU's step for `[elements, rows]`: coefficients that are not negative meet the lower line, others the upper, whose offsets go into
-/// the sums, one a row.
-fn relax<T: Real>(numbers: &mut [T], [a, s, t]: [&[T]; 3], sums: &mut [T]) {
-    let rows = sums.len();
-    dispatch(
-        #[inline(always)]
-        |_| {
-            let lines = a.chunks_exact(rows).zip(s.chunks_exact(rows)).zip(t.chunks_exact(rows));
-            for (numbers, ((a, s), t)) in numbers.chunks_exact_mut(rows).zip(lines) {
-                for row in 0..rows {
-                    // Not `c >= 0`: a NaN goes on.
-                    let c = numbers[row];
-                    let negative = c < T::ZERO;
-                    sums[row] += if negative { c * t[row] } else { T::ZERO };
-                    numbers[row] = c * if negative { s[row] } else { a[row] };
-                }
-            }
-        },
-    );
 }

@@ -1,8 +1,6 @@
 //! Bounds of what relaxed nodes read, by linear bounds through all nodes before.
 
-use std::sync::Arc;
-
-use super::backward::{Job, Keep, Lower, Rows, backward};
+use super::backward::{Job, Keep, Rows, backward};
 use super::interval::{Bounds, Ends, Region, start, through};
 use super::optimise::Alpha;
 use super::prepared::{Prepared, Step};
@@ -124,7 +122,7 @@ fn walk<T: Real>(
                 None => tighten(net, value, &all, &mut ends),
             }
         }
-        all.iter_mut().zip(ends).for_each(|(bounds, ends)| bounds.ends.push(Arc::new(ends)));
+        all.iter_mut().zip(ends).for_each(|(bounds, ends)| bounds.add(ends));
     }
     all
 }
@@ -132,7 +130,7 @@ fn walk<T: Real>(
 /// Intersects the intervals of a value with its linear bounds, where they matter.
 fn tighten<T: Real>(net: &Prepared<T>, value: usize, all: &[Bounds<T>], ends: &mut [Ends<T>]) {
     let units: Vec<Vec<(u32, bool)>> = ends.iter().map(|ends| units(net, value, ends)).collect();
-    let job = |(bounds, units)| Job { lower: Lower::Adaptive, ..Job::new(bounds, value, Rows::Units(units)) };
+    let job = |(bounds, units)| Job::new(bounds, value, Rows::Units(units));
     let jobs: Vec<Job<'_, T>> = all.iter().zip(units.iter().map(Vec::as_slice)).map(job).collect();
     let pushed = backward(net, &jobs, Keep::default());
     for ((ends, units), pushed) in ends.iter_mut().zip(&units).zip(pushed) {

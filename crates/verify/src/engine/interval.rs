@@ -1,8 +1,9 @@
 //! Bounds of every value by intervals, and what linear bounds have to be charged for rounding.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::curve;
+use super::lines::Lines;
 use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, UNIT32, above, gamma};
 use crate::cascade::Arithmetic;
@@ -100,24 +101,53 @@ pub(crate) struct Charge {
     pub small: f64,
 }
 
+/// The ends of a value, with its lines once a ReLU has asked for them.
+#[derive(Debug, Clone)]
+struct Held<T> {
+    ends: Ends<T>,
+    lines: OnceLock<Lines<T>>,
+}
+
+impl<T: PartialEq> PartialEq for Held<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.ends == other.ends
+    }
+}
+
 /// Bounds of every value of a computation, over a set of inputs. Cheap to clone: values share what they do not change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bounds<T> {
     pub(crate) claim: Arithmetic,
     pub(crate) ball: Option<Arc<(Vec<T>, f64)>>,
-    pub(crate) ends: Vec<Arc<Ends<T>>>,
+    ends: Vec<Arc<Held<T>>>,
     pub(crate) charges: Vec<Option<Arc<Charge>>>,
 }
 
 impl<T: Real> Bounds<T> {
     /// Bytes of the bounds of all values.
     pub fn bytes(&self) -> usize {
-        self.ends.iter().map(|ends| 2 * size_of::<T>() * ends.lower.len()).sum()
+        self.ends.iter().map(|held| 2 * size_of::<T>() * held.ends.lower.len()).sum()
     }
 
     /// The bounds of a value: 0 is the input, `i + 1` the output of node `i`.
     pub fn ends(&self, value: usize) -> &Ends<T> {
-        &self.ends[value]
+        &self.ends[value].ends
+    }
+
+    /// The lines of a ReLU that reads a value.
+    pub(crate) fn lines(&self, value: usize) -> &Lines<T> {
+        let held = &self.ends[value];
+        held.lines.get_or_init(|| Lines::new(&held.ends, self.claim != Arithmetic::Real))
+    }
+
+    /// Whether both are bounds of one box, perhaps with other splits.
+    pub(crate) fn related(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ends[0], &other.ends[0])
+    }
+
+    /// Adds the next value's.
+    pub(crate) fn add(&mut self, ends: Ends<T>) {
+        self.ends.push(Arc::new(Held { ends, lines: OnceLock::new() }));
     }
 
     /// The largest magnitudes of a value's numbers.
@@ -134,17 +164,28 @@ impl<T: Real> Bounds<T> {
     /// The same with a value's bounds intersected with others, which have to hold in the same sense.
     pub fn with(&self, value: usize, ends: &Ends<T>) -> Self {
         let mut bounds = self.clone();
-        Arc::make_mut(&mut bounds.ends[value]).intersect(ends);
+        let held = Arc::make_mut(&mut bounds.ends[value]);
+        held.lines = OnceLock::new();
+        held.ends.intersect(ends);
         bounds
     }
 
     /// The same where number `neuron` of a value is not negative (`active`) or not positive.
     pub fn split(&self, value: usize, neuron: usize, active: bool) -> Self {
         let mut bounds = self.clone();
-        let ends = Arc::make_mut(&mut bounds.ends[value]);
-        let end = if active { &mut ends.lower[neuron] } else { &mut ends.upper[neuron] };
-        *end = if active { end.largest(T::ZERO) } else { end.least(T::ZERO) };
+        bounds.cut(value, neuron, active);
         bounds
+    }
+
+    /// [`split`](Self::split) in place.
+    pub(crate) fn cut(&mut self, value: usize, neuron: usize, active: bool) {
+        let sound = self.claim != Arithmetic::Real;
+        let held = Arc::make_mut(&mut self.ends[value]);
+        let end = if active { &mut held.ends.lower[neuron] } else { &mut held.ends.upper[neuron] };
+        *end = if active { end.largest(T::ZERO) } else { end.least(T::ZERO) };
+        if let Some(lines) = held.lines.get_mut() {
+            lines.change(&held.ends, neuron, sound);
+        }
     }
 
     /// The same in another kind of floats, every end rounded outwards; rounding is not charged there.
@@ -155,7 +196,11 @@ impl<T: Real> Bounds<T> {
                 .ball
                 .as_ref()
                 .map(|ball| Arc::new((ball.0.iter().map(|c| U::nearest(c.double())).collect(), ball.1))),
-            ends: self.ends.iter().map(|ends| Arc::new(ends.to())).collect(),
+            ends: self
+                .ends
+                .iter()
+                .map(|held| Arc::new(Held { ends: held.ends.to(), lines: OnceLock::new() }))
+                .collect(),
             charges: self.charges.iter().map(|_| None).collect(),
         }
     }
@@ -163,7 +208,7 @@ impl<T: Real> Bounds<T> {
     /// The same over a smaller box, with bounds that held for the larger one.
     pub fn narrowed(&self, ends: Ends<T>) -> Self {
         let mut bounds = self.clone();
-        bounds.ends[0] = Arc::new(ends);
+        bounds.ends[0] = Arc::new(Held { ends, lines: OnceLock::new() });
         bounds
     }
 }
@@ -186,7 +231,7 @@ pub fn intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, claim: Arit
         let ends = through(net, node, &all);
         for (bounds, ends) in all.iter_mut().zip(ends) {
             bounds.charge(net, node);
-            bounds.ends.push(Arc::new(ends));
+            bounds.add(ends);
         }
     }
     all
@@ -198,7 +243,8 @@ pub fn intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, claim: Arit
 /// As [`interval`].
 pub fn output_intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, claim: Arithmetic) -> Vec<Ends<T>> {
     let mut all: Vec<Bounds<T>> = inputs.into_iter().map(|input| start(net, input, claim)).collect();
-    let none = Arc::new(Ends { lower: Vec::new(), upper: Vec::new() });
+    let none = Held { ends: Ends { lower: Vec::new(), upper: Vec::new() }, lines: OnceLock::new() };
+    let none = Arc::new(none);
     for node in 0..net.steps.len() {
         let ends = through(net, node, &all);
         let read_later = |value: &usize| net.inputs[node + 1..].iter().flatten().any(|input| input == value);
@@ -207,10 +253,11 @@ pub fn output_intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, clai
                 .iter()
                 .filter(|value| !read_later(value))
                 .for_each(|value| bounds.ends[*value] = none.clone());
-            bounds.ends.push(Arc::new(ends));
+            bounds.add(ends);
         }
     }
-    all.into_iter().map(|mut bounds| bounds.ends.pop().expect("the input")).map(Arc::unwrap_or_clone).collect()
+    let last = |mut bounds: Bounds<T>| Arc::unwrap_or_clone(bounds.ends.pop().expect("the input")).ends;
+    all.into_iter().map(last).collect()
 }
 
 /// Bounds of the input alone.
@@ -218,7 +265,9 @@ pub(crate) fn start<T: Real>(net: &Prepared<T>, input: Region<T>, claim: Arithme
     assert!(claim == Arithmetic::Real || T::CHARGES, "a claim of {} in single precision", claim.name());
     let Region { ends, ball } = input;
     assert!(ends.lower.len() == net.inputs() && ends.upper.len() == net.inputs(), "an input of the network's size");
-    Bounds { claim, ball: ball.map(Arc::new), ends: vec![Arc::new(ends)], charges: Vec::new() }
+    let mut bounds = Bounds { claim, ball: ball.map(Arc::new), ends: Vec::new(), charges: Vec::new() };
+    bounds.add(ends);
+    bounds
 }
 
 /// The intervals of a node's output, for several inputs at once.

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use temper_kernels::arch::dispatch;
 
-use super::backward::{Job, Keep, Lines, push, rows_first, tiles};
+use super::backward::{Job, Keep, push, rows_first, tiles};
 use super::forward::{Pulled, points, pull};
 use super::interval::Bounds;
+use super::lines::Tile;
 use super::prepared::Prepared;
 use super::real::Real;
 
@@ -40,8 +42,8 @@ impl<T: Real> Alpha<T> {
             let value = net.reads(node);
             let ends = bounds.ends(value);
             let neurons: Vec<u32> = ends.unstable().map(|i| i as u32).collect();
-            let lines = Lines::new(ends, rule, false);
-            row.extend(neurons.iter().map(|i| lines.lower[*i as usize]));
+            let lines = bounds.lines(value);
+            row.extend(neurons.iter().map(|i| rule.slope(lines.upper[*i as usize])));
             if !neurons.is_empty() {
                 layers.push(Layer { node, value, neurons });
             }
@@ -190,16 +192,21 @@ impl Moments {
     /// One step upwards; `step` counts from 1.
     pub fn step<T: Real>(&mut self, values: &mut [T], gradient: &[T], rate: f64, step: i32, most: f64) {
         let (first, second) = (1.0 - 0.9f64.powi(step), 1.0 - 0.999f64.powi(step));
-        for (i, (value, gradient)) in values.iter_mut().zip(gradient).enumerate() {
-            let g = gradient.double();
-            self.first[i] = 0.9 * self.first[i] + 0.1 * g;
-            self.second[i] = 0.999 * self.second[i] + 0.001 * g * g;
-            let by = rate * (self.first[i] / first) / ((self.second[i] / second).sqrt() + 1e-8);
-            // A gradient that is no number moves nothing.
-            if by.is_finite() {
-                *value = T::nearest((value.double() + by).clamp(0.0, most));
-            }
-        }
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for ((value, gradient), (m, v)) in values.iter_mut().zip(gradient).zip(moments) {
+                    let g = gradient.double();
+                    *m = 0.9 * *m + 0.1 * g;
+                    *v = 0.999 * *v + 0.001 * g * g;
+                    let by = rate * (*m / first) / ((*v / second).sqrt() + 1e-8);
+                    let moved = (value.double() + by).max(0.0).min(most);
+                    // A gradient that is no number moves nothing.
+                    *value = if by.is_finite() { T::nearest(moved) } else { *value };
+                }
+            },
+        );
     }
 }
 
@@ -210,6 +217,15 @@ struct Row<T> {
     best_beta: Vec<T>,
     point: Vec<T>,
     moments: [Moments; 2],
+}
+
+/// What a step found for one row of a job.
+struct Found<T> {
+    row: usize,
+    bound: f64,
+    point: Vec<T>,
+    /// The gradients by slopes and multipliers.
+    by: Option<(Vec<T>, Vec<T>)>,
 }
 
 /// Optimises the slopes and multipliers of every job, starting with those that it has, or those of its rule. The bounds of intermediate
@@ -258,39 +274,50 @@ pub fn optimise<T: Real>(
             let pairs = alphas.iter().map(Some).zip(betas.iter().map(Some));
             let current: Vec<Job<'_, T>> =
                 jobs.iter().zip(pairs).map(|(job, (alpha, beta))| Job { alpha, beta, ..*job }).collect();
-            let pass = |rows: &[(usize, usize)]| {
-                let trail = push(net, &current, rows, Keep { line: true, lambda: !last });
-                let none = || Pulled::at(points(net, &current, rows, &trail.line));
-                let pulled = if last { none() } else { pull(net, &current, rows, &trail, None) };
+            let tiles = tiles(net, &current, active);
+            let pass = |rows: &Vec<(usize, usize)>| {
+                let tile = Tile::new(net, &current, rows);
+                let trail = push(&tile, Keep { line: true, lambda: !last });
+                let none = || Pulled::at(points(&tile, &trail.line));
+                let pulled = if last { none() } else { pull(&tile, &trail, None) };
                 (trail.bound, Pulled { point: rows_first(&pulled.point, rows.len()), ..pulled })
             };
-            tiles(net, &current, &active).into_par_iter().map(pass).collect::<Vec<_>>()
+            let passes = tiles.par_iter().map(pass).collect::<Vec<_>>();
+            tiles.into_iter().zip(passes)
         };
         let rate = settings.decay.powi(step as i32);
-        let mut rows = active.iter();
-        for (bounds, pulled) in passes {
-            let inputs = net.len[0];
-            for (i, bound) in bounds.into_iter().enumerate() {
-                let (job, row) = *rows.next().expect("as many rows as bounds");
-                let (alpha, beta) = (&mut alphas[job], &mut betas[job]);
-                let (width, splits) = (alpha.width(), beta.splits.len());
+        let mut found: Vec<Vec<Found<T>>> = jobs.iter().map(|_| Vec::new()).collect();
+        let inputs = net.len[0];
+        for (rows, (bounds, Pulled { point, alpha, beta, .. })) in passes {
+            // There are no gradients of the last.
+            let gradients = alpha.into_iter().zip(beta).map(Some).chain(std::iter::repeat_with(|| None));
+            for (((job, row), (bound, point)), by) in
+                rows.into_iter().zip(bounds.into_iter().zip(point.chunks(inputs.max(1)))).zip(gradients)
+            {
+                found[job].push(Found { row, bound, point: point.to_vec(), by });
+            }
+        }
+        let all = alphas.par_iter_mut().zip(&mut betas).zip(&mut states).zip(found);
+        all.for_each(|(((alpha, beta), states), found)| {
+            let (width, splits) = (alpha.width(), beta.splits.len());
+            for Found { row, bound, point, by } in found {
                 let alpha = &mut alpha.values[row * width..][..width];
                 let beta = &mut beta.values[row * splits..][..splits];
-                let state = &mut states[job][row];
+                let state = &mut states[row];
                 // The first counts even where nothing is known.
                 if bound > state.best || step == 0 {
                     state.best = bound;
                     state.best_alpha = alpha.to_vec();
                     state.best_beta = beta.to_vec();
                 }
-                state.point = pulled.point[i * inputs..][..inputs].to_vec();
-                if !last {
+                state.point = point;
+                if let Some((by_alpha, by_beta)) = by {
                     let step = step as i32 + 1;
-                    state.moments[0].step(alpha, &pulled.alpha[i], settings.alpha_rate * rate, step, 1.0);
-                    state.moments[1].step(beta, &pulled.beta[i], settings.beta_rate * rate, step, f64::MAX);
+                    state.moments[0].step(alpha, &by_alpha, settings.alpha_rate * rate, step, 1.0);
+                    state.moments[1].step(beta, &by_beta, settings.beta_rate * rate, step, f64::MAX);
                 }
             }
-        }
+        });
     }
     let finish = |rows: Vec<Row<T>>, alpha: Alpha<T>, beta: Beta<T>| {
         let mut best = Optimised {

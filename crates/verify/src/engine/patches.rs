@@ -1,269 +1,353 @@
-//! Coefficients of rows at a value, and the windows of a picture that they are in.
+//! Coefficients of rows at a value, and the part of a picture that they are in.
 //!
-//! A neuron of a convolution sees a small part of the layers before it, so that its row has coefficients in a window only; each row of
-//! a tile has its window where its neuron is. Numbers come first and rows last, `[channels, height, width, rows]`: so a convolution is
-//! one product for all rows and places, and whatever is added is added in runs.
+//! A neuron of a convolution sees a small part of the layers before it, so that the rows of neighbours have coefficients in a part of a
+//! picture only. Numbers come first and rows last, `[channels, height, width, rows]`. Most neurons of a network are never positive in a
+//! small box: their numbers are known to be 0, and nothing is spent on them.
+
+use std::ops::Range;
 
 use temper_graph::Window;
 use temper_kernels::arch::dispatch;
+use temper_kernels::sums::Term;
 
-use super::real::{Layout, Real};
-
-/// Windows of one size, one a row.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Patch {
-    /// Height and width.
-    pub size: [usize; 2],
-    /// Of every row, the place of the window's first pixel in the picture; it may lie outside.
-    pub at: Vec<[isize; 2]>,
-}
-
-/// `[channels, height, width, rows]` of windows, 0 outside the picture; or `[numbers, rows]` of all of a value.
-#[derive(Debug, Clone)]
-pub(crate) struct Coefficients<T> {
-    pub numbers: Vec<T>,
-    pub patch: Option<Patch>,
-}
+use super::real::Real;
 
 /// The picture a value is: channels, height, width. A value that is none has one row of all its numbers.
 pub(crate) type Picture = [usize; 3];
 
+/// A part of a picture: its first row and column, its height and width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Patch {
+    pub at: [usize; 2],
+    pub size: [usize; 2],
+}
+
 impl Patch {
-    /// Of every place of the window and every row, the pixel, or -1 outside the picture.
-    pub fn table(&self, picture: Picture) -> Vec<i32> {
-        let [_, height, width] = picture;
-        let mut table = Vec::with_capacity(self.size[0] * self.size[1] * self.at.len());
-        for y in 0..self.size[0] as isize {
-            for x in 0..self.size[1] as isize {
-                table.extend(self.at.iter().map(|[top, left]| {
-                    let (row, column) = (top + y, left + x);
-                    let inside = (0..height as isize).contains(&row) && (0..width as isize).contains(&column);
-                    if inside { (row * width as isize + column) as i32 } else { -1 }
-                }));
-            }
+    /// All of a picture.
+    pub fn whole(picture: Picture) -> Self {
+        Self { at: [0, 0], size: [picture[1], picture[2]] }
+    }
+
+    /// The smallest that holds both.
+    pub fn around(self, other: Self) -> Self {
+        let at = [0, 1].map(|d| self.at[d].min(other.at[d]));
+        let end = [0, 1].map(|d| (self.at[d] + self.size[d]).max(other.at[d] + other.size[d]));
+        Self { at, size: [0, 1].map(|d| end[d] - at[d]) }
+    }
+
+    /// What a convolution reads for this part of its output: one pixel at least, even if that is in the padding alone.
+    pub fn before(self, window: &Window) -> Self {
+        let span = |d: usize| {
+            let (step, reach) = (window.stride[d], window.dilation[d] * (window.kernel[d] - 1) + 1);
+            let first = (self.at[d] * step).saturating_sub(window.padding[d]).min(window.input[d + 1] - 1);
+            let last = (self.at[d] + self.size[d] - 1) * step + reach;
+            (first, last.saturating_sub(window.padding[d]).clamp(first + 1, window.input[d + 1]))
+        };
+        let spans = [span(0), span(1)];
+        Self { at: spans.map(|span| span.0), size: spans.map(|span| span.1 - span.0) }
+    }
+
+    /// Its rows or columns.
+    pub fn range(&self, d: usize) -> Range<usize> {
+        self.at[d]..self.at[d] + self.size[d]
+    }
+
+    /// Pixels.
+    #[inline(always)]
+    pub fn area(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    /// The place in it of a pixel, if it has that.
+    pub fn place(&self, pixel: [usize; 2]) -> Option<usize> {
+        let inside = (0..2).all(|d| self.range(d).contains(&pixel[d]));
+        inside.then(|| (pixel[0] - self.at[0]) * self.size[1] + pixel[1] - self.at[1])
+    }
+
+    /// The place in it of a neuron.
+    pub fn element(&self, picture: Picture, neuron: usize) -> Option<usize> {
+        let (plane, width) = (picture[1] * picture[2], picture[2]);
+        let place = self.place([neuron % plane / width, neuron % width])?;
+        Some(neuron / plane * self.area() + place)
+    }
+
+    /// The neurons in it, in order.
+    pub fn neurons(self, picture: Picture) -> impl Iterator<Item = usize> {
+        let [channels, height, width] = picture;
+        let mut neurons = Vec::with_capacity(channels * self.area());
+        for line in (0..channels).flat_map(|c| self.range(0).map(move |y| (c * height + y) * width)) {
+            neurons.extend(line + self.at[1]..line + self.at[1] + self.size[1]);
         }
-        table
-    }
-
-    /// The window of the input that a convolution reads for this one, and the convolution from there to here.
-    pub fn before(&self, window: &Window) -> (Self, Window) {
-        let reach = |d: usize| (self.size[d] - 1) * window.stride[d] + window.dilation[d] * (window.kernel[d] - 1) + 1;
-        let first = |at: &[isize; 2]| [0, 1].map(|d| at[d] * window.stride[d] as isize - window.padding[d] as isize);
-        let size = [reach(0), reach(1)];
-        let patch = Self { size, at: self.at.iter().map(first).collect() };
-        (patch, Window { input: [window.input[0], size[0], size[1]], padding: [0; 4], ..*window })
-    }
-
-    /// Windows that hold both, if their places differ alike in all rows.
-    fn union(&self, other: &Self) -> Option<Self> {
-        let apart = |(a, b): (&[isize; 2], &[isize; 2])| [b[0] - a[0], b[1] - a[1]];
-        let mut all = self.at.iter().zip(&other.at).map(apart);
-        let first = all.next()?;
-        if !all.all(|apart| apart == first) {
-            return None;
-        }
-        let low = first.map(|apart| apart.min(0));
-        let high = |d: usize| (self.size[d] as isize).max(first[d] + other.size[d] as isize);
-        let size = [0, 1].map(|d| (high(d) - low[d]) as usize);
-        Some(Self { size, at: self.at.iter().map(|at| [at[0] + low[0], at[1] + low[1]]).collect() })
-    }
-
-    /// Whether windows save enough to be worth it.
-    pub fn small(&self, picture: Picture) -> bool {
-        4 * self.size[0] * self.size[1] < 3 * picture[1] * picture[2]
+        neurons.into_iter()
     }
 }
 
+/// `[channels, height, width, rows]` of a part of a value; 0 elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Coefficients<T> {
+    pub numbers: Vec<T>,
+    pub patch: Patch,
+    /// Which elements may be other than 0 in some row.
+    pub live: Vec<bool>,
+}
+
 impl<T: Real> Coefficients<T> {
-    /// The same numbers in other windows; what these do not hold is left out.
-    pub fn to(&self, picture: Picture, rows: usize, patch: Option<&Patch>) -> Self {
-        if self.patch.as_ref() == patch {
-            return self.clone();
-        }
-        let whole = [picture[1], picture[2]];
-        let size = |patch: Option<&Patch>| patch.map_or(whole, |patch| patch.size);
-        let at = |patch: Option<&Patch>, row: usize| patch.map_or([0, 0], |patch| patch.at[row]);
-        let (from_size, to_size) = (size(self.patch.as_ref()), size(patch));
-        let mut numbers = vec![T::ZERO; picture[0] * to_size[0] * to_size[1] * rows];
-        for row in 0..rows {
-            let (from, to) = (at(self.patch.as_ref(), row), at(patch, row));
-            // The rows and columns of the picture that both hold.
-            let span = |d: usize| {
-                let first = from[d].max(to[d]).max(0);
-                let end = (from[d] + from_size[d] as isize).min(to[d] + to_size[d] as isize).min(whole[d] as isize);
-                first..end
-            };
-            for c in 0..picture[0] {
-                for y in span(0) {
-                    let line = |at: [isize; 2], size: [usize; 2]| (c * size[0]) as isize + y - at[0];
-                    let (from_line, to_line) = (line(from, from_size), line(to, to_size));
-                    for x in span(1) {
-                        let source = (from_line * from_size[1] as isize + x - from[1]) as usize * rows + row;
-                        let place = (to_line * to_size[1] as isize + x - to[1]) as usize * rows + row;
-                        numbers[place] = self.numbers[source];
-                    }
-                }
-            }
-        }
-        Self { numbers, patch: patch.cloned() }
+    /// Nothing but zeros.
+    pub fn zeros(picture: Picture, patch: Patch, rows: usize) -> Self {
+        let elements = picture[0] * patch.area();
+        Self { numbers: vec![T::ZERO; elements * rows], patch, live: vec![false; elements] }
     }
 
-    /// The sum of both, in windows that hold both.
-    pub fn plus(self, other: Self, picture: Picture, rows: usize) -> Self {
-        let patch = match (&self.patch, &other.patch) {
-            (Some(a), Some(b)) => a.union(b).filter(|patch| patch.small(picture)),
-            _ => None,
+    /// All of a value.
+    pub fn whole(picture: Picture, numbers: Vec<T>) -> Self {
+        let patch = Patch::whole(picture);
+        Self { numbers, patch, live: vec![true; picture[0] * patch.area()] }
+    }
+
+    /// The elements that may be other than 0, and their neurons.
+    pub fn elements(&self, picture: Picture) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.patch.neurons(picture).enumerate().filter(|(element, _)| self.live[*element])
+    }
+
+    /// The same numbers in another part; what it does not hold is left out.
+    pub fn to(self, picture: Picture, rows: usize, patch: Patch) -> Self {
+        if self.patch == patch {
+            return self;
+        }
+        let mut to = Self::zeros(picture, patch, rows);
+        self.each_run(picture, &to.patch.clone(), |from, place, n| {
+            to.numbers[place * rows..][..n * rows].copy_from_slice(&self.numbers[from * rows..][..n * rows]);
+            to.live[place..][..n].copy_from_slice(&self.live[from..][..n]);
+        });
+        to
+    }
+
+    /// The runs of elements that another part has too: where they begin here and there, and how many.
+    fn each_run(&self, picture: Picture, patch: &Patch, mut each: impl FnMut(usize, usize, usize)) {
+        let both = |d: usize| {
+            let (a, b) = (self.patch.range(d), patch.range(d));
+            a.start.max(b.start)..a.end.min(b.end)
         };
-        let mut sum = if self.patch == patch { self } else { self.to(picture, rows, patch.as_ref()) };
-        let other = if other.patch == patch { other } else { other.to(picture, rows, patch.as_ref()) };
-        add(&mut sum.numbers, &other.numbers);
+        let (rows, columns) = (both(0), both(1));
+        if columns.is_empty() {
+            return;
+        }
+        for c in 0..picture[0] {
+            for y in rows.clone() {
+                let place =
+                    |patch: &Patch| c * patch.area() + (y - patch.at[0]) * patch.size[1] + columns.start - patch.at[1];
+                each(place(&self.patch), place(patch), columns.len());
+            }
+        }
+    }
+
+    /// The sum of both, in a part that holds both.
+    pub fn plus(self, other: Self, picture: Picture, rows: usize) -> Self {
+        let patch = self.patch.around(other.patch);
+        let mut sum = self.to(picture, rows, patch);
+        other.each_run(picture, &patch, |from, place, n| {
+            let (to, more) = (&mut sum.numbers[place * rows..][..n * rows], &other.numbers[from * rows..][..n * rows]);
+            dispatch(
+                #[inline(always)]
+                |_| add(to, more),
+            );
+            sum.live[place..][..n].iter_mut().zip(&other.live[from..]).for_each(|(to, from)| *to |= *from);
+        });
         sum
     }
 
-    /// Sets what lies outside the picture to 0.
-    pub fn cut(&mut self, picture: Picture, rows: usize) {
-        let Some(patch) = &self.patch else { return };
-        let outside = |at: &[isize; 2]| {
-            let end = [0, 1].map(|d| at[d] + patch.size[d] as isize);
-            at[0] < 0 || at[1] < 0 || end[0] > picture[1] as isize || end[1] > picture[2] as isize
-        };
-        if rows == 0 || !patch.at.iter().any(outside) {
-            return;
+    /// The same of another shape that has the numbers in the same order.
+    pub fn shaped(self, from: Picture, to: Picture, rows: usize) -> Self {
+        if from == to {
+            return self;
         }
-        let table = patch.table(picture);
-        for plane in self.numbers.chunks_mut(table.len()) {
-            plane.iter_mut().zip(&table).filter(|(_, at)| **at < 0).for_each(|(number, _)| *number = T::ZERO);
-        }
+        Self { patch: Patch::whole(to), ..self.to(from, rows, Patch::whole(from)) }
     }
 }
 
 /// `to += from`.
+#[inline(always)]
 pub(crate) fn add<T: Real>(to: &mut [T], from: &[T]) {
-    dispatch(
-        #[inline(always)]
-        |_| to.iter_mut().zip(from).for_each(|(to, from)| *to += *from),
-    );
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
 }
 
-/// Products that stay in the second-level cache.
-const COLUMNS: usize = 1 << 16;
-
-/// Rows of the output that are worked on together.
-fn bands(window: &Window, taps: usize, rows: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let [height, width] = window.output().expect("a checked window");
-    let band = (COLUMNS / (taps * width * rows).max(1)).clamp(1, height);
-    (0..height).step_by(band).map(move |first| first..(first + band).min(height))
+/// Of every pixel of a part, the channels of a group that count.
+struct Channels {
+    list: Vec<u32>,
+    ends: Vec<usize>,
 }
 
-/// The transposed convolution of `[outputs, height, width, rows]`.
-pub(crate) fn push<T: Real>(window: &Window, groups: usize, weight: &[T], rows: usize, y: &[T]) -> Vec<T> {
-    let Window { input: [channels, height, width], kernel: [kh, kw], .. } = *window;
-    let [out_height, out_width] = window.output().expect("a checked window");
-    let (inside, line) = (channels / groups, out_width * rows);
-    let taps = inside * kh * kw;
-    let outputs = weight.len() / taps.max(1) / groups;
-    let mut x = vec![T::ZERO; channels * height * width * rows];
-    let (mut columns, mut part) = (Vec::new(), Vec::new());
-    for group in 0..groups {
-        let weight = &weight[group * outputs * taps..][..outputs * taps];
-        for band in bands(window, taps, rows) {
-            let n = band.len() * line;
-            part.clear();
-            for o in 0..outputs {
-                let first = ((group * outputs + o) * out_height + band.start) * line;
-                part.extend_from_slice(&y[first..][..n]);
+impl Channels {
+    /// `counts` is of the channel and the place in the part.
+    fn new(patch: &Patch, channels: usize, counts: impl Fn(usize, usize) -> bool) -> Self {
+        let (mut list, mut ends) = (vec![0; patch.area() * channels], Vec::with_capacity(patch.area() + 1));
+        let mut n = 0;
+        ends.push(0);
+        for place in 0..patch.area() {
+            for c in 0..channels {
+                // Without a branch, which nobody could foresee.
+                list[n] = c as u32;
+                n += usize::from(counts(c, place));
             }
-            columns.resize(taps * n, T::ZERO);
-            T::product(taps, n, outputs, weight, Layout::Transposed, &part, Layout::Normal, &mut columns);
-            dispatch(
-                #[inline(always)]
-                |_| {
-                    each_run(window, taps, band.clone(), |tap, out, at, count, stride| {
-                        let columns = &columns[tap * n + out * rows..];
-                        let first = (group * inside * height * width + at) * rows;
-                        runs(&mut x[first..], columns, count, stride, rows, |x, column| *x += *column);
-                    });
-                },
-            );
+            ends.push(n);
         }
+        Self { list, ends }
     }
-    x
+
+    #[inline(always)]
+    fn at(&self, place: usize) -> &[u32] {
+        &self.list[self.ends[place]..self.ends[place + 1]]
+    }
 }
 
-/// The convolution of `[channels, height, width, rows]`, without bias.
-pub(crate) fn pull<T: Real>(window: &Window, groups: usize, weight: &[T], rows: usize, x: &[T]) -> Vec<T> {
-    let Window { input: [channels, height, width], kernel: [kh, kw], .. } = *window;
-    let [out_height, out_width] = window.output().expect("a checked window");
-    let (inside, line) = (channels / groups, out_width * rows);
-    let taps = inside * kh * kw;
-    let outputs = weight.len() / taps.max(1) / groups;
-    let mut y = vec![T::ZERO; groups * outputs * out_height * line];
-    let (mut columns, mut part) = (Vec::new(), Vec::new());
-    for group in 0..groups {
-        let weight = &weight[group * outputs * taps..][..outputs * taps];
-        for band in bands(window, taps, rows) {
-            let n = band.len() * line;
-            columns.clear();
-            columns.resize(taps * n, T::ZERO);
-            each_run(window, taps, band.clone(), |tap, out, at, count, stride| {
-                let columns = &mut columns[tap * n + out * rows..];
-                let x = &x[(group * inside * height * width + at) * rows..];
-                for i in 0..if stride == 1 { 1 } else { count } {
-                    let length = if stride == 1 { count * rows } else { rows };
-                    columns[i * rows..][..length].copy_from_slice(&x[i * stride * rows..][..length]);
+/// A convolution of numbers with rows last, ready for both directions.
+#[derive(Debug)]
+pub(crate) struct Conv<T> {
+    pub window: Window,
+    pub groups: usize,
+    /// Of a group, going back: `[outputs, kernel, inputs]`.
+    back: Vec<T>,
+    /// Of a group, going forward: `[inputs, kernel, outputs]`.
+    ahead: Vec<T>,
+    /// Channels of a group: of the input, of the output.
+    channels: [usize; 2],
+    pub output: Picture,
+}
+
+impl<T: Real> Conv<T> {
+    pub fn new(window: Window, groups: usize, weight: &[T]) -> Self {
+        let taps = window.kernel[0] * window.kernel[1];
+        let inputs = window.input[0] / groups;
+        let outputs = weight.len() / (inputs * taps).max(1) / groups;
+        let [height, width] = window.output().expect("a checked window");
+        let (mut back, mut ahead) = (weight.to_vec(), weight.to_vec());
+        for (i, weight) in weight.iter().enumerate() {
+            let (tap, c, o) = (i % taps, i / taps % inputs, i / taps / inputs);
+            let first = o / outputs * outputs * inputs * taps;
+            back[first + (o % outputs * taps + tap) * inputs + c] = *weight;
+            ahead[first + (c * taps + tap) * outputs + o % outputs] = *weight;
+        }
+        Self { window, groups, back, ahead, channels: [inputs, outputs], output: [groups * outputs, height, width] }
+    }
+
+    /// The coefficients of its input that count, of those of its output.
+    pub fn push(&self, rows: usize, y: &Coefficients<T>, counts: impl Fn(usize) -> bool) -> Coefficients<T> {
+        let Window { input, kernel, stride, padding, dilation } = self.window;
+        let patch = y.patch.before(&self.window);
+        let mut x = Coefficients::zeros(input, patch, rows);
+        // The rows or columns of the output that see one of the input, and the taps that do.
+        let seen = |d: usize, at: usize| -> Vec<(usize, usize)> {
+            let tap = |tap: usize| {
+                let from = (at + padding[d]).checked_sub(tap * dilation[d])?;
+                let place = from / stride[d];
+                (from.is_multiple_of(stride[d]) && y.patch.range(d).contains(&place))
+                    .then(|| (tap, place - y.patch.at[d]))
+            };
+            (0..kernel[d]).filter_map(tap).collect()
+        };
+        let columns: Vec<_> = patch.range(1).map(|at| seen(1, at)).collect();
+        let [inputs, outputs] = self.channels;
+        let taps = kernel[0] * kernel[1];
+        let (mut sums, mut terms): (Vec<Term>, Vec<Term>) = (Vec::new(), Vec::new());
+        for group in 0..self.groups {
+            let weights = &self.back[group * self.back.len() / self.groups..][..self.back.len() / self.groups];
+            let area = y.patch.area();
+            let live = Channels::new(&y.patch, outputs, |o, place| y.live[(group * outputs + o) * area + place]);
+            let pixels: Vec<usize> = patch.neurons([1, input[1], input[2]]).collect();
+            let plane = input[1] * input[2];
+            let wanted = Channels::new(&patch, inputs, |c, place| counts((group * inputs + c) * plane + pixels[place]));
+            for (i, at) in patch.range(0).enumerate() {
+                let lines = seen(0, at);
+                for (j, columns) in columns.iter().enumerate() {
+                    let place = i * patch.size[1] + j;
+                    if wanted.at(place).is_empty() {
+                        continue;
+                    }
+                    terms.clear();
+                    for (u, line) in &lines {
+                        for (v, column) in columns {
+                            let place = line * y.patch.size[1] + column;
+                            let tap = u * kernel[1] + v;
+                            let step = [taps * inputs, area].map(|n| n as u32);
+                            let first = [tap * inputs, group * outputs * area + place].map(|n| n as u32);
+                            let of = |o: &u32| [first[0] + o * step[0], first[1] + o * step[1]];
+                            terms.extend(live.at(place).iter().map(of));
+                        }
+                    }
+                    if terms.is_empty() {
+                        continue;
+                    }
+                    sums.clear();
+                    sums.extend(wanted.at(place).iter().map(|c| {
+                        let element = (group * inputs + *c as usize) * patch.area() + place;
+                        x.live[element] = true;
+                        [*c, element as u32]
+                    }));
+                    T::sums(rows, weights, &sums, &terms, &y.numbers, &mut x.numbers);
                 }
-            });
-            part.resize(outputs * n, T::ZERO);
-            T::product(outputs, n, taps, weight, Layout::Normal, &columns, Layout::Normal, &mut part);
-            for o in 0..outputs {
-                let first = ((group * outputs + o) * out_height + band.start) * line;
-                y[first..][..n].copy_from_slice(&part[o * n..][..n]);
             }
         }
+        x
     }
-    y
-}
 
-/// Every tap and row of a band of a convolution's output with the pixels that it sees: the tap, the first place within the band, the
-/// first pixel, how many, and the pixels from one to the next.
-#[inline(always)]
-fn each_run(
-    window: &Window,
-    taps: usize,
-    band: std::ops::Range<usize>,
-    mut each: impl FnMut(usize, usize, usize, usize, usize),
-) {
-    let Window { input: [_, height, width], kernel: [kh, kw], stride: [_, stride], padding, dilation } = *window;
-    let out_width = window.output().expect("a checked window")[1];
-    for i in 0..taps {
-        // Taps from below, as bands come from above: so a pixel's sum has one order, whatever the bands.
-        let (c, u, v) = (i / (kh * kw), kh - 1 - i / kw % kh, i % kw);
-        let tap = (c * kh + u) * kw + v;
-        // The first place that sees a column, and the end of those that do.
-        let offset = v * dilation[1];
-        let first = padding[1].saturating_sub(offset).div_ceil(stride);
-        let end = (width + padding[1]).saturating_sub(offset).div_ceil(stride).min(out_width);
-        if first >= end {
-            continue;
-        }
-        let column = first * stride + offset - padding[1];
-        for (i, y) in band.clone().enumerate() {
-            if let Some(row) = window.sees(0, y, u) {
-                each(tap, i * out_width + first, (c * height + row) * width + column, end - first, stride);
+    /// The outputs in a part that count, without bias, of what is there of its input.
+    pub fn pull(
+        &self,
+        rows: usize,
+        x: &Coefficients<T>,
+        patch: Patch,
+        counts: impl Fn(usize) -> bool,
+    ) -> Coefficients<T> {
+        let Window { kernel, .. } = self.window;
+        let mut y = Coefficients::zeros(self.output, patch, rows);
+        // The rows or columns of the input that one of the output sees.
+        let seen = |d: usize, at: usize| -> Vec<(usize, usize)> {
+            let tap = |tap: usize| {
+                let place = self.window.sees(d, at, tap).filter(|place| x.patch.range(d).contains(place))?;
+                Some((tap, place - x.patch.at[d]))
+            };
+            (0..kernel[d]).filter_map(tap).collect()
+        };
+        let columns: Vec<_> = patch.range(1).map(|at| seen(1, at)).collect();
+        let [inputs, outputs] = self.channels;
+        let taps = kernel[0] * kernel[1];
+        let (mut sums, mut terms): (Vec<Term>, Vec<Term>) = (Vec::new(), Vec::new());
+        for group in 0..self.groups {
+            let weights = &self.ahead[group * self.ahead.len() / self.groups..][..self.ahead.len() / self.groups];
+            let area = x.patch.area();
+            let live = Channels::new(&x.patch, inputs, |c, place| x.live[(group * inputs + c) * area + place]);
+            for (i, at) in patch.range(0).enumerate() {
+                let lines = seen(0, at);
+                for (j, columns) in columns.iter().enumerate() {
+                    let place = i * patch.size[1] + j;
+                    sums.clear();
+                    sums.extend((0..outputs).filter_map(|o| {
+                        let channel = group * outputs + o;
+                        let neuron = (channel * self.output[1] + at) * self.output[2] + patch.at[1] + j;
+                        let element = channel * patch.area() + place;
+                        counts(neuron).then(|| {
+                            y.live[element] = true;
+                            [o as u32, element as u32]
+                        })
+                    }));
+                    if sums.is_empty() {
+                        continue;
+                    }
+                    terms.clear();
+                    for (u, line) in &lines {
+                        for (v, column) in columns {
+                            let place = line * x.patch.size[1] + column;
+                            let tap = u * kernel[1] + v;
+                            let step = [taps * outputs, area].map(|n| n as u32);
+                            let first = [tap * outputs, group * inputs * area + place].map(|n| n as u32);
+                            let of = |c: &u32| [first[0] + c * step[0], first[1] + c * step[1]];
+                            terms.extend(live.at(place).iter().map(of));
+                        }
+                    }
+                    T::sums(rows, weights, &sums, &terms, &x.numbers, &mut y.numbers);
+                }
             }
         }
-    }
-}
-
-/// Meets `count` runs of `rows` numbers, those of `to` `stride` runs apart.
-#[inline(always)]
-fn runs<T>(to: &mut [T], from: &[T], count: usize, stride: usize, rows: usize, each: impl Fn(&mut T, &T)) {
-    if stride == 1 {
-        to[..count * rows].iter_mut().zip(&from[..count * rows]).for_each(|(to, from)| each(to, from));
-        return;
-    }
-    for i in 0..count {
-        let to = &mut to[i * stride * rows..][..rows];
-        to.iter_mut().zip(&from[i * rows..][..rows]).for_each(|(to, from)| each(to, from));
+        y
     }
 }

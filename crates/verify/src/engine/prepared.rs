@@ -3,13 +3,15 @@
 use temper_graph::computation::windows;
 use temper_graph::{Affine, Computation, Curve, Operation, Window};
 
-use super::patches::{self, Coefficients, Patch, Picture};
+use super::patches::{Coefficients, Conv, Patch, Picture};
 use super::real::{Layout, Real};
+use temper_kernels::arch::dispatch;
+use temper_kernels::sums::Term;
 
 /// The numbers of an affine node.
 #[derive(Debug)]
 pub(crate) struct Map<T> {
-    pub kind: Kind,
+    pub kind: Kind<T>,
     pub weight: Vec<T>,
     /// Its magnitudes.
     pub absolute: Vec<T>,
@@ -31,10 +33,10 @@ pub(crate) struct Map<T> {
 }
 
 /// What kind of linear map.
-#[derive(Debug, Clone)]
-pub(crate) enum Kind {
+#[derive(Debug)]
+pub(crate) enum Kind<T> {
     Dense,
-    Conv { window: Window, groups: usize },
+    Conv(Conv<T>),
     Scale,
 }
 
@@ -96,10 +98,9 @@ impl<T: Real> Prepared<T> {
                 Operation::Dense(affine) => {
                     (Step::Affine(Box::new(map(Kind::Dense, affine, size, picture))), Exact::Each)
                 }
-                Operation::Conv { window, groups, affine } => (
-                    Step::Affine(Box::new(map(Kind::Conv { window: *window, groups: *groups }, affine, size, picture))),
-                    Exact::Each,
-                ),
+                Operation::Conv { window, groups, affine } => {
+                    (Step::Affine(Box::new(convolution(*window, *groups, affine, size, picture))), Exact::Each)
+                }
                 Operation::Scale(affine) => {
                     (Step::Affine(Box::new(map(Kind::Scale, affine, size, picture))), Exact::Free)
                 }
@@ -194,13 +195,20 @@ fn picture(shape: &[usize]) -> Picture {
     if let [c, h, w] = *shape { [c, h, w] } else { [1, 1, shape.iter().product()] }
 }
 
-fn map<T: Real>(kind: Kind, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
+fn convolution<T: Real>(window: Window, groups: usize, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
+    let weight: Vec<T> = affine.weight.iter().map(|w| T::nearest(*w)).collect();
+    map(Kind::Conv(Conv::new(window, groups, &weight)), affine, size, picture)
+}
+
+fn map<T: Real>(kind: Kind<T>, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
     let weight: Vec<T> = affine.weight.iter().map(|w| T::nearest(*w)).collect();
     let outputs = affine.bias.len();
+    // Places of weights and numbers are kept in 32 bits.
+    assert!([weight.len(), size[0], size[1]].iter().all(|n| u32::try_from(*n).is_ok()), "a layer below 2^32 weights");
     let fan_in = if let Kind::Scale = kind { 1 } else { affine.weight.len() / outputs.max(1) };
     let fan_out = match &kind {
         Kind::Dense => outputs,
-        Kind::Conv { window, groups } => outputs / groups * window.kernel[0] * window.kernel[1],
+        Kind::Conv(conv) => outputs / conv.groups * conv.window.kernel[0] * conv.window.kernel[1],
         Kind::Scale => 1,
     };
     Map {
@@ -229,78 +237,98 @@ impl<T: Real> Map<T> {
                 T::product(rows, outputs, inputs, x, Layout::Normal, weight, Layout::Transposed, &mut y);
                 y
             }
-            Kind::Conv { window, groups } => convolve(window, *groups, weight, rows, x),
+            Kind::Conv(conv) => convolve(&conv.window, conv.groups, weight, rows, x),
             Kind::Scale => {
                 x.chunks(inputs.max(1)).flat_map(|row| row.iter().zip(weight).map(|(x, w)| *x * *w)).collect()
             }
         }
     }
 
-    /// `y W` of every row, rows last.
-    pub fn push(&self, rows: usize, y: &[T], patch: Option<&Patch>) -> Coefficients<T> {
-        let [inputs, outputs] = self.size;
-        match (&self.kind, patch) {
-            (Kind::Dense, _) => {
-                let mut numbers = vec![T::ZERO; rows * inputs];
-                T::product(inputs, rows, outputs, &self.weight, Layout::Transposed, y, Layout::Normal, &mut numbers);
-                Coefficients { numbers, patch: None }
-            }
-            (Kind::Conv { window, groups }, None) => {
-                Coefficients { numbers: patches::push(window, *groups, &self.weight, rows, y), patch: None }
-            }
-            (Kind::Conv { window, groups }, Some(patch)) => {
-                let (patch, window) = patch.before(window);
-                let numbers = patches::push(&window, *groups, &self.weight, rows, y);
-                Coefficients { numbers, patch: Some(patch) }
-            }
-            (Kind::Scale, patch) => Coefficients { numbers: self.scale(rows, y, patch), patch: patch.cloned() },
+    /// The pictures that are read and written, as the map has them.
+    pub fn pictures(&self) -> [Picture; 2] {
+        match &self.kind {
+            Kind::Conv(conv) => [conv.window.input, conv.output],
+            Kind::Dense => [[1, 1, self.size[0]], [1, 1, self.size[1]]],
+            Kind::Scale => [self.picture, self.picture],
         }
     }
 
-    /// `W x + b` of every row, rows last, for the windows of the output.
-    pub fn pull(&self, rows: usize, x: &[T], patch: Option<&Patch>) -> Vec<T> {
-        let [inputs, outputs] = self.size;
-        let mut y = match (&self.kind, patch) {
-            (Kind::Dense, _) => {
-                let mut y = vec![T::ZERO; rows * outputs];
-                T::product(outputs, rows, inputs, &self.weight, Layout::Normal, x, Layout::Normal, &mut y);
-                y
+    /// `y W` of every row, rows last, where it counts.
+    pub fn push(&self, rows: usize, y: &Coefficients<T>, counts: impl Fn(usize) -> bool) -> Coefficients<T> {
+        match &self.kind {
+            Kind::Conv(conv) => conv.push(rows, y, counts),
+            Kind::Dense => {
+                let [inputs, _] = self.size;
+                let term = |(element, o): (usize, usize)| [(o * inputs) as u32, element as u32];
+                let terms: Vec<Term> = y.elements(self.pictures()[1]).map(term).collect();
+                let mut x = Coefficients::zeros([1, 1, inputs], Patch::whole([1, 1, inputs]), rows);
+                self.sums(rows, &terms, (0..inputs).filter(|i| counts(*i)).map(|i| [i as u32; 2]), y, &mut x);
+                x
             }
-            (Kind::Conv { window, groups }, None) => patches::pull(window, *groups, &self.weight, rows, x),
-            (Kind::Conv { window, groups }, Some(patch)) => {
-                patches::pull(&patch.before(window).1, *groups, &self.weight, rows, x)
+            Kind::Scale => self.scale(rows, y),
+        }
+    }
+
+    /// `W x + b` of every row, rows last, where it counts in a part of the output.
+    pub fn pull(
+        &self,
+        rows: usize,
+        x: &Coefficients<T>,
+        patch: Patch,
+        counts: impl Fn(usize) -> bool,
+    ) -> Coefficients<T> {
+        let mut y = match &self.kind {
+            Kind::Conv(conv) => conv.pull(rows, x, patch, counts),
+            Kind::Dense => {
+                let [inputs, outputs] = self.size;
+                let terms: Vec<Term> =
+                    x.elements(self.pictures()[0]).map(|(element, i)| [i as u32, element as u32]).collect();
+                let mut y = Coefficients::zeros([1, 1, outputs], Patch::whole([1, 1, outputs]), rows);
+                let wanted = (0..outputs).filter(|o| counts(*o)).map(|o| [(o * inputs) as u32, o as u32]);
+                self.sums(rows, &terms, wanted, x, &mut y);
+                y.to([1, 1, outputs], rows, patch)
             }
-            (Kind::Scale, patch) => self.scale(rows, x, patch),
+            Kind::Scale => self.scale(rows, x).to(self.picture, rows, patch),
         };
-        if let (Kind::Scale, Some(patch)) = (&self.kind, patch) {
-            let table = patch.table(self.picture);
-            let plane = self.picture[1] * self.picture[2];
-            for (c, y) in y.chunks_mut(table.len().max(1)).enumerate() {
-                y.iter_mut()
-                    .zip(&table)
-                    .filter(|(_, at)| **at >= 0)
-                    .for_each(|(y, at)| *y += self.bias[c * plane + *at as usize]);
-            }
-            return y;
+        // A number that was 0 has its bias all the same.
+        if let Kind::Scale = &self.kind {
+            y.live.fill(true);
         }
-        let plane = patch.map_or(self.plane, |patch| patch.size[0] * patch.size[1]);
-        for (plane, bias) in y.chunks_mut((plane * rows).max(1)).zip(&self.bias) {
-            plane.iter_mut().for_each(|y| *y += *bias);
-        }
+        let [_, picture] = self.pictures();
+        let Coefficients { numbers, live, .. } = &mut y;
+        dispatch(
+            #[inline(always)]
+            |_| {
+                for (element, neuron) in patch.neurons(picture).enumerate().filter(|(element, _)| live[*element]) {
+                    let bias = self.bias[neuron / self.plane];
+                    numbers[element * rows..][..rows].iter_mut().for_each(|y| *y += bias);
+                }
+            },
+        );
         y
     }
 
+    fn sums(
+        &self,
+        rows: usize,
+        terms: &[Term],
+        sums: impl Iterator<Item = Term>,
+        from: &Coefficients<T>,
+        to: &mut Coefficients<T>,
+    ) {
+        let sums: Vec<Term> = sums.collect();
+        sums.iter().for_each(|[_, place]| to.live[*place as usize] = true);
+        T::sums(rows, &self.weight, &sums, terms, &from.numbers, &mut to.numbers);
+    }
+
     /// Every number times its weight, rows last.
-    fn scale(&self, rows: usize, x: &[T], patch: Option<&Patch>) -> Vec<T> {
-        let Some(patch) = patch else {
-            return x.chunks(rows.max(1)).zip(&self.weight).flat_map(|(x, w)| x.iter().map(move |x| *x * *w)).collect();
-        };
-        let (table, plane) = (patch.table(self.picture), self.picture[1] * self.picture[2]);
-        let scaled = |(c, x): (usize, &[T])| -> Vec<T> {
-            let weight = |at: i32| if at < 0 { T::ZERO } else { self.weight[c * plane + at as usize] };
-            x.iter().zip(&table).map(|(x, at)| *x * weight(*at)).collect()
-        };
-        x.chunks(table.len().max(1)).enumerate().flat_map(scaled).collect()
+    fn scale(&self, rows: usize, x: &Coefficients<T>) -> Coefficients<T> {
+        let mut y = x.clone();
+        for (y, neuron) in y.numbers.chunks_mut(rows.max(1)).zip(x.patch.neurons(self.picture)) {
+            let weight = self.weight[neuron];
+            y.iter_mut().for_each(|y| *y = *y * weight);
+        }
+        y
     }
 }
 

@@ -7,6 +7,7 @@ use temper_graph::Window;
 use temper_graph::computation::Number;
 use temper_kernels::conv::{Shape, Sums, forward};
 pub(crate) use temper_kernels::gemm::Layout;
+use temper_kernels::sums::{Term, sums};
 use temper_kernels::{double, gemm};
 
 /// A float that bounds are computed in: `f32` to search, `f64` to certify.
@@ -39,6 +40,8 @@ pub trait Real:
     /// `c[m, n] = op(a)[m, k] op(b)[k, n]`.
     #[allow(clippy::too_many_arguments)]
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]);
+    /// Weighted sums of runs of `rows` numbers, as [`sums`] has them.
+    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]);
     /// `rows` convolutions without bias, where there is a kernel for them.
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>>;
 }
@@ -46,24 +49,32 @@ pub trait Real:
 impl Real for f32 {
     const ONE: Self = 1.0;
     const CHARGES: bool = false;
+    #[inline(always)]
     fn double(self) -> f64 {
         f64::from(self)
     }
+    #[inline(always)]
     fn magnitude(self) -> Self {
         self.abs()
     }
+    #[inline(always)]
     fn least(self, other: Self) -> Self {
         if self < other { self } else { other }
     }
+    #[inline(always)]
     fn largest(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
+    #[inline(always)]
     fn below(value: f64) -> Self {
         let near = value as f32;
         if f64::from(near) > value { near.next_down() } else { near }
     }
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]) {
         gemm::gemm(m, n, k, 1.0, a, al, b, bl, c, false);
+    }
+    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]) {
+        sums(rows, weights, outputs, terms, from, to);
     }
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>> {
         Some(forward(x, weight, None, square(window, groups, weight.len(), rows)?, Sums::Plain))
@@ -93,23 +104,31 @@ fn square(window: &Window, groups: usize, weights: usize, images: usize) -> Opti
 impl Real for f64 {
     const ONE: Self = 1.0;
     const CHARGES: bool = true;
+    #[inline(always)]
     fn double(self) -> f64 {
         self
     }
+    #[inline(always)]
     fn magnitude(self) -> Self {
         self.abs()
     }
+    #[inline(always)]
     fn least(self, other: Self) -> Self {
         if self < other { self } else { other }
     }
+    #[inline(always)]
     fn largest(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
+    #[inline(always)]
     fn below(value: f64) -> Self {
         value
     }
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]) {
         double::product(m, n, k, a, al, b, bl, c);
+    }
+    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]) {
+        sums(rows, weights, outputs, terms, from, to);
     }
     fn convolve(_: &Window, _: usize, _: &[Self], _: usize, _: &[Self]) -> Option<Vec<Self>> {
         None

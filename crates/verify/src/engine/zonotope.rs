@@ -2,9 +2,9 @@
 //! (zonotopes, Singh et al. 2018, with an interval for what relaxation adds). Where few inputs vary they cost no more than some
 //! evaluations, and are far tighter than intervals.
 
-use super::backward::Picks;
 use super::curve;
 use super::interval::{Bounds, Ends, share, tiny};
+use super::lines::Picks;
 use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, UNIT32, above, gamma};
 use crate::cascade::Arithmetic;
