@@ -13,7 +13,7 @@ use temper_base::random::Stream;
 use temper_graph::computation::Order;
 use temper_graph::{Computation, Operation, Property};
 use temper_verify::cascade::{Answer, Arithmetic};
-use temper_verify::proof::{Bounds, Header, Step, Tree, read, write};
+use temper_verify::proof::{Bounds, Header, Rows, Step, read, write};
 use temper_verify::verifier::Verifier;
 use temper_verify::{ProofVerdict, Settings, Stage, check};
 
@@ -91,7 +91,7 @@ impl Search<'_> {
         least + row.iter().enumerate().map(|(i, a)| if *a >= 0.0 { a * l[i] } else { a * u[i] }).sum::<f64>()
     }
 
-    fn prove(&mut self, tree: &mut Tree, at: usize, mut node: Node) {
+    fn prove(&mut self, steps: &mut Vec<Step>, mut node: Node) {
         let mut slopes: Vec<Vec<f64>> = Vec::new();
         for [l, u] in &node.ends {
             slopes.push(l.iter().zip(u).map(|(l, u)| if *u > -l { 1.0 } else { 0.0 }).collect());
@@ -115,15 +115,17 @@ impl Search<'_> {
             // All slopes are given: so tighter bounds cannot make it worse.
             if self.draw() < 0.5 {
                 let (k, i) = (1, (self.draw() * 4.99) as usize);
-                let below = (0, (0..slopes[0].len()).collect(), slopes[0].clone());
-                tree.add(at, Step::Bounds(Bounds::Rows(k, vec![i, (i + 2) % 5], vec![below])));
+                let ends = [i, (i + 2) % 5].into_iter().flat_map(|i| [2 * i, 2 * i + 1]).collect();
+                let below = vec![(0, (0..slopes[0].len()).collect())];
+                steps.push(Step::Rows(Rows(k, ends, below, vec![slopes[0].clone(); 4])));
+                steps.push(Step::Bounds(Bounds::Crown));
             }
             let all = slopes.into_iter().enumerate().map(|(k, values)| (k, (0..values.len()).collect(), values));
-            tree.add(at, Step::Alpha(all.collect()));
-            return tree.add(at, Step::Leaf(vec![(0, 1.0)], beta));
+            steps.push(Step::Alpha(all.collect()));
+            return steps.push(Step::Leaf(vec![(0, 1.0)], beta));
         }
         if self.draw() < 0.5 {
-            tree.add(at, Step::Clip(vec![(0, 0.5)]));
+            steps.push(Step::Clip(vec![(0, 0.5)]));
         }
         let mut widest = (0.0, 0, 0);
         for (k, [l, u]) in node.ends.iter().enumerate() {
@@ -133,26 +135,26 @@ impl Search<'_> {
         }
         if widest.0 > 0.0 && node.splits.len() < 4 {
             let (_, k, i) = widest;
-            let children = tree.split(at, Step::Split(k, i));
-            for (side, child) in children.into_iter().enumerate() {
+            steps.push(Step::Split(k, i));
+            for side in 0..2 {
                 let mut half = node.clone();
                 half.ends[k][1 - side][i] = 0.0;
                 half.splits.push((k, i, side == 1));
-                self.prove(tree, child, half);
+                self.prove(steps, half);
             }
             return;
         }
         let width = |i: usize| node.input[1][i] - node.input[0][i];
         let i = (0..node.input[0].len()).reduce(|a, b| if width(b) > width(a) { b } else { a }).unwrap();
         let middle = f64::from((node.input[0][i] + 0.5 * width(i)) as f32);
-        let children = tree.split(at, Step::Halve(i, middle));
+        steps.push(Step::Halve(i, middle));
         node.splits.clear();
-        for (side, child) in children.into_iter().enumerate() {
+        for side in 0..2 {
             let mut half = node.clone();
             half.input[1 - side][i] = middle;
             self.intervals(&mut half);
-            tree.add(child, Step::Bounds(Bounds::Interval));
-            self.prove(tree, child, half);
+            steps.push(Step::Bounds(Bounds::Interval));
+            self.prove(steps, half);
         }
     }
 }
@@ -167,9 +169,9 @@ fn prove(computation: &Computation, property: &Property, seed: u64) -> Vec<Step>
     let input = [property.input().lower.clone(), property.input().upper.clone()];
     let mut root = Node { input, ends: Vec::new(), splits: Vec::new() };
     search.intervals(&mut root);
-    let mut tree = Tree::default();
-    search.prove(&mut tree, Tree::ROOT, root);
-    [Step::Box(0), Step::Group(0)].into_iter().chain(tree.steps().cloned()).collect()
+    let mut steps = vec![Step::Box(0), Step::Group(0)];
+    search.prove(&mut steps, root);
+    steps
 }
 
 /// A random network, a box, and the least output that was found in it.

@@ -10,6 +10,8 @@ use crate::cascade::{Answer, Witness};
 use crate::engine::{
     Alpha, Ascent, Beta, Bounds, Ends, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, tightened,
 };
+use crate::proof::{self, Step};
+use crate::steps::{leaf, relu, short_multipliers, tree};
 
 /// ReLUs of networks for which it is worth the cost.
 const NEURONS: usize = 4096;
@@ -63,6 +65,7 @@ impl Verifier {
             }
             if !cell.splits.is_empty() {
                 self.again(property, &mut cell, layers, state);
+                state.prove(|| vec![Step::Bounds(proof::Bounds::Crown)]);
             }
             state.domains += 1;
             let narrow = cell.bounds.to::<f32>();
@@ -95,6 +98,8 @@ impl Verifier {
             let Some((node, neuron)) = self.dearest(groups, &cell, &narrow, layers) else {
                 return Answer::Unknown("no neuron is left to split in a cell".into());
             };
+            // The half that is bounded first comes first in a proof.
+            state.prove(|| vec![Step::Split(relu(&self.double, node), neuron)]);
             for active in [true, false] {
                 let mut splits = cell.splits.clone();
                 splits.push(Split { node, neuron: neuron as u32, active });
@@ -113,7 +118,7 @@ impl Verifier {
             let rows: Vec<usize> =
                 (0..layer.units.len()).filter(|row| ends.is_unstable(layer.units[*row].0 as usize)).collect();
             let units = rows.iter().map(|row| layer.units[*row]).collect();
-            Tight { value: layer.value, units, alpha: layer.alpha.select(&rows) }.to::<f64>()
+            state.exact_layer(&Tight { value: layer.value, units, alpha: layer.alpha.select(&rows) })
         };
         let layers: Vec<Tight<f64>> = layers.iter().map(some).filter(|layer| !layer.units.is_empty()).collect();
         let ends = Ends::outward(&property.input().lower, &property.input().upper);
@@ -128,7 +133,7 @@ impl Verifier {
         groups: &[Group],
         cell: &mut Cell,
         narrow: &Bounds<f32>,
-        state: &State,
+        state: &mut State,
     ) -> Result<Vec<f64>, Witness> {
         let held: Vec<(Vec<f32>, Beta<f32>)> =
             cell.open.iter().map(|(i, _)| (groups[*i].narrow(), self.beta(&groups[*i], &cell.splits))).collect();
@@ -144,7 +149,8 @@ impl Verifier {
             })
             .collect();
         let best = optimise(&self.single, &jobs, &STEPS, &|| state.halted());
-        let held: Vec<_> = best.iter().map(|best| (best.alpha.to::<f64>(), best.beta.to::<f64>())).collect();
+        let beta = |beta: &Beta<f32>| if state.proof.is_some() { short_multipliers(beta.to()) } else { beta.to() };
+        let held: Vec<_> = best.iter().map(|best| (state.exact(&best.alpha), beta(&best.beta))).collect();
         let jobs: Vec<Job<'_, f64>> = cell
             .open
             .iter()
@@ -158,9 +164,11 @@ impl Verifier {
             .collect();
         let pushed = backward(&self.double, &jobs, Keep::default());
         let (mut open, mut values) = (Vec::new(), Vec::new());
-        for (((i, _), best), pushed) in cell.open.iter().zip(best).zip(pushed) {
+        for ((((i, _), best), pushed), (alpha, beta)) in cell.open.iter().zip(best).zip(pushed).zip(&held) {
             let value = pushed.bound.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             if value > 0.0 {
+                let row = pushed.bound.iter().position(|bound| *bound == value).unwrap_or(0);
+                state.close(*i, || leaf(&self.double, &cell.bounds, row, alpha, Some(beta)));
                 continue;
             }
             for point in best.point.chunks(self.single.inputs()) {
@@ -209,8 +217,11 @@ impl Verifier {
             witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
             witness.is_some()
         };
-        let searched = branch::search(&question, limits, false, &mut found, state.stop);
+        let searched = branch::search(&question, limits, state.proof.is_some(), &mut found, state.stop);
         state.domains += searched.domains;
+        if searched.end == End::Closed {
+            state.prove(|| tree(&self.double, *group, searched.leaves, cell.splits.len()));
+        }
         match (searched.end, witness) {
             (End::Found, Some(witness)) => Err(witness),
             (end, _) => Ok(end == End::Closed),
