@@ -328,7 +328,7 @@ def push(node, relus, f, slopes, beta):
                 slope = min(max(Fraction(float(u / (u - l))), 0), 1)
                 height = max(-slope * l, (1 - slope) * u)
             else:
-                slope, height = slopes.get((k, i), 1 if u > -l else 0), 0
+                slope, height = slopes.get((k, i), 1 if float(u / (u - l)) > 0.500001 else 0), 0
             out = plus((out[0] + w * height, out[1]), relus[k][i], w * slope - beta.get((k, i), 0))
         f = out
     return f

@@ -54,7 +54,7 @@ pub enum Step {
     /// Sets slopes for bounds to come.
     Rows(Rows),
     /// Sets lower slopes for the leaves and clips of this node and below it. Unstable neurons without one have that of the rule: 1 if
-    /// the upper end is farther from 0 than the lower one, else 0.
+    /// `upper / (upper - lower)` is above 0.500001, else 0. So rounding does not decide where the ends are as far from 0.
     Alpha(Vec<Slopes>),
     /// Splits a neuron (ReLU, neuron) at 0. The child where it is off comes first.
     Split(usize, usize),

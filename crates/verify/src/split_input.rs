@@ -134,8 +134,8 @@ impl Eq for Domain {}
 struct Trace {
     /// The row that closed it, and whether what other rows cut off is needed.
     closed: Option<(usize, bool)>,
-    /// The input that was split, where, and the numbers of both halves.
-    halved: Option<(usize, f64, [usize; 2])>,
+    /// The input that was split, where, the numbers of both halves, and whether something was cut off before.
+    halved: Option<(usize, f64, [usize; 2], bool)>,
 }
 
 /// What became of a box.
@@ -238,7 +238,7 @@ impl Search<'_> {
                 leaves.extend(outcome.leaves);
                 stuck = stuck.or(outcome.stuck);
                 if self.settings.proof {
-                    if let Some((_, _, children)) = &mut outcome.trace.halved {
+                    if let Some((_, _, children, _)) = &mut outcome.trace.halved {
                         *children = [made as usize, made as usize + 1];
                     }
                     let number = domain.number as usize;
@@ -266,15 +266,19 @@ impl Search<'_> {
                 let mut open = vec![root];
                 root += 1;
                 while let Some(trace) = open.pop().map(|node| &traces[node]) {
-                    steps.push(Step::Bounds(Bounds::Fresh));
-                    if trace.closed.is_none_or(|(_, clipped)| clipped) {
+                    let clipped =
+                        trace.closed.map_or(trace.halved.is_some_and(|halved| halved.3), |(_, clipped)| clipped);
+                    if trace.closed.is_some() || clipped {
+                        steps.push(Step::Bounds(Bounds::Fresh));
+                    }
+                    if clipped {
                         // As often as the search does; one row alone gains nothing from a second time.
                         let clips = (0..rows.len()).map(|row| Step::Clip(vec![(row, 1.0)]));
                         (0..rows.len().min(2)).for_each(|_| steps.extend(clips.clone()));
                     }
                     match (trace.closed, trace.halved) {
                         (Some((row, _)), _) => steps.push(Step::Leaf(vec![(row, 1.0)], Vec::new())),
-                        (None, Some((input, at, [below, above]))) => {
+                        (None, Some((input, at, [below, above], _))) => {
                             steps.push(Step::Halve(input, at));
                             open.extend([above, below]);
                         }
@@ -375,7 +379,7 @@ impl Search<'_> {
         };
         let open: Arc<[usize]> = still.into();
         let at = middle(best);
-        outcome.trace.halved = Some((best, at, [0; 2]));
+        outcome.trace.halved = Some((best, at, [0; 2], lower != domain.lower || upper != domain.upper));
         for side in 0..2 {
             let (mut lower, mut upper) = (lower.clone(), upper.clone());
             let end = if side == 0 { &mut upper } else { &mut lower };

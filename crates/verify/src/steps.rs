@@ -47,8 +47,9 @@ pub(crate) fn leaf(
         // What the rule gives is left out, unless that is a close call.
         let needed = |(neuron, slope): &(usize, &f64)| {
             let (l, u) = (ends.lower[*neuron], ends.upper[*neuron]);
-            let rule = if u > -l { 1.0 } else { 0.0 };
-            ends.is_unstable(*neuron) && (**slope != rule || (u + l).abs() < 1e-6 * (u - l))
+            let share = u / (u - l);
+            let rule = if share > 0.500_001 { 1.0 } else { 0.0 };
+            ends.is_unstable(*neuron) && (**slope != rule || (share - 0.500_001).abs() < 1e-7)
         };
         let (neurons, values): (Vec<usize>, Vec<f64>) = given.filter(needed).unzip();
         if !neurons.is_empty() {

@@ -377,7 +377,7 @@ impl<'a> Bounder<'a> {
             match &self.net.values[value].op {
                 Op::Input => unreachable!("values below the input"),
                 Op::Affine { from, map, bias, .. } => {
-                    let mut under = Rows::zeros(self.net.values[*from].len, count);
+                    let (ends, mut under) = (&state.ends[*from], Rows::zeros(self.net.values[*from].len, count));
                     for (o, bias) in bias.iter().enumerate() {
                         let row = rows.of(o);
                         if row.iter().all(|a| *a == 0.0) {
@@ -388,8 +388,11 @@ impl<'a> Bounder<'a> {
                         }
                         match row {
                             [a] => map.terms(o, |i, w| under.numbers[i] += w * a),
+                            // What is always 0 needs no coefficient.
                             _ => map.terms(o, |i, w| {
-                                under.of_mut(i).iter_mut().zip(row).for_each(|(under, a)| *under += w * a)
+                                if ends.lower[i] != 0.0 || ends.upper[i] != 0.0 {
+                                    under.of_mut(i).iter_mut().zip(row).for_each(|(under, a)| *under += w * a);
+                                }
                             }),
                         }
                     }
@@ -414,7 +417,18 @@ impl<'a> Bounder<'a> {
                     let mut under = rows;
                     for i in 0..ends.lower.len() {
                         let (l, u, height) = (ends.lower[i], ends.upper[i], ends.height(i));
+                        if l >= 0.0 {
+                            continue;
+                        }
+                        if u <= 0.0 {
+                            for (r, lambda) in under.of_mut(i).iter_mut().enumerate() {
+                                sum[r] += if lambda.is_nan() { f64::NAN } else { 0.0 };
+                                *lambda = 0.0;
+                            }
+                            continue;
+                        }
                         let [s, t] = upper_line(l, u);
+                        let rule = if s > 0.500_001 { 1.0 } else { 0.0 };
                         for (r, lambda) in under.of_mut(i).iter_mut().enumerate() {
                             if *lambda < 0.0 {
                                 sum[r] += *lambda * t;
@@ -422,7 +436,7 @@ impl<'a> Bounder<'a> {
                                 *lambda *= s;
                                 charge[r] += lambda.abs() * height * f64::EPSILON;
                             } else if *lambda > 0.0 {
-                                *lambda *= lower_slope(l, u, || slope(number, i, r));
+                                *lambda *= slope(number, i, r).unwrap_or(rule);
                                 charge[r] += *lambda * height * f64::EPSILON;
                             } else if lambda.is_nan() {
                                 sum[r] = f64::NAN;
@@ -464,27 +478,10 @@ impl<'a> Bounder<'a> {
     }
 }
 
-/// Slope and height of the line above a ReLU: any slope between 0 and 1 is right with this height.
+/// Slope and height of the line above a ReLU of both signs: any slope between 0 and 1 is right with this height.
 fn upper_line(l: f64, u: f64) -> [f64; 2] {
-    if l >= 0.0 {
-        return [1.0, 0.0];
-    }
-    if u <= 0.0 {
-        return [0.0, 0.0];
-    }
     // Infinite ends give NaN, and no proof.
     let s = (u / (u - l)).clamp(0.0, 1.0);
     let t = (-s * l).next_up().max(((1.0 - s).next_up() * u).next_up());
     [s, if s.is_nan() { s } else { t }]
-}
-
-/// The slope of the line below a ReLU.
-fn lower_slope(l: f64, u: f64, given: impl Fn() -> Option<f64>) -> f64 {
-    if l >= 0.0 {
-        1.0
-    } else if u <= 0.0 {
-        0.0
-    } else {
-        given().unwrap_or(if u > -l { 1.0 } else { 0.0 })
-    }
 }

@@ -231,7 +231,8 @@ impl<T: Real> Lines<T> {
                     -l * s
                 };
                 let a = match rule {
-                    Lower::Adaptive if s > T::nearest(0.5) => T::ONE,
+                    // Not at the tie, which symmetric boxes have: rounding would decide there.
+                    Lower::Adaptive if s > T::nearest(0.500_001) => T::ONE,
                     Lower::Adaptive | Lower::Zero => T::ZERO,
                     Lower::One => T::ONE,
                     Lower::Same => s,
