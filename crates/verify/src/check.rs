@@ -73,7 +73,7 @@ fn replay(certificate: &str, onnx: &[u8], vnnlib: &str) -> Result<Checked, Strin
                         checked.leaves += 1;
                         checked.bound = checked.bound.min(bound);
                     }
-                    Ended::Branches(branches) => open.extend(branches.into_iter().flatten()),
+                    Ended::Branches(branches) => open.extend(branches),
                 }
             }
         }
@@ -153,7 +153,7 @@ struct Node<'a> {
 enum Ended<'a> {
     /// A leaf, and its bound.
     Leaf(f64),
-    Branches([Option<Node<'a>>; 2]),
+    Branches(Vec<Node<'a>>),
 }
 
 struct Replay<'a> {
@@ -173,19 +173,18 @@ impl Replay<'_> {
             match &self.steps[at] {
                 Step::Split(..) | Step::Halve(..) => {
                     let below = Node { state: node.state.clone(), left: node.left.clone(), ..node };
-                    let mut halves = [below, Node { at: self.second[at], ..node }];
+                    let mut halves = vec![Node { at: self.second[at], ..node }, below];
                     for (side, half) in halves.iter_mut().enumerate() {
-                        self.split(&mut half.state, &self.steps[at], side == 1).map_err(why)?;
+                        self.split(&mut half.state, &self.steps[at], side == 0).map_err(why)?;
                     }
-                    let [below, above] = halves;
-                    return Ok(Ended::Branches([Some(above), Some(below)]));
+                    return Ok(Ended::Branches(halves));
                 }
                 Step::Group(group) => {
                     let place = node.left.iter().position(|left| left == group);
                     node.left.remove(place.ok_or_else(|| why("not a group that is left".into()))?);
                     let tree = Node { group: Some(*group), state: node.state.clone(), left: Vec::new(), ..node };
                     let rest = (!node.left.is_empty()).then_some(Node { at: self.second[at], ..node });
-                    return Ok(Ended::Branches([rest, Some(tree)]));
+                    return Ok(Ended::Branches(rest.into_iter().chain([tree]).collect()));
                 }
                 Step::Leaf(rows, beta) => return self.leaf(&node, rows, beta).map(Ended::Leaf).map_err(why),
                 step => self.step(&mut node, step).map_err(why)?,
