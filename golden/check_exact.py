@@ -287,12 +287,14 @@ GRID = 1 << 96
 
 
 class Node:
-    def __init__(self, box, ends, slopes, splits):
-        self.box, self.ends, self.slopes, self.splits = box, ends, slopes, splits
+    def __init__(self, box, ends, slopes, splits, rows, left):
+        self.box, self.ends, self.slopes, self.splits, self.rows = box, ends, slopes, splits, rows
+        self.left = left  # groups that are still to be shown; one number in the tree of a group
 
     def copy(self):
         ends = [[list(l), list(u)] for l, u in self.ends]
-        return Node([list(e) for e in self.box], ends, dict(self.slopes), dict(self.splits))
+        left = self.left if isinstance(self.left, int) else set(self.left)
+        return Node([list(e) for e in self.box], ends, dict(self.slopes), dict(self.splits), dict(self.rows), left)
 
     def empty(self):
         return any(l > u for ends in [self.box, *self.ends] for l, u in zip(*ends))
@@ -326,38 +328,48 @@ def push(node, relus, f, slopes, beta):
                 slope = min(max(Fraction(float(u / (u - l))), 0), 1)
                 height = max(-slope * l, (1 - slope) * u)
             else:
-                slope, height = slopes.get((k, i), 1 if u > -l else 0), 0
+                slope, height = slopes.get((k, i), 1 if float(u / (u - l)) > 0.500001 else 0), 0
             out = plus((out[0] + w * height, out[1]), relus[k][i], w * slope - beta.get((k, i), 0))
         f = out
     return f
 
 
-def tighten(node, relus, how, slopes):
-    def put(k, i, low, high):
-        low, high = Fraction(math.floor(low * GRID), GRID), Fraction(math.ceil(high * GRID), GRID)
+def tighten(node, relus, how):
+    def put(k, i, low=None, high=None):
         ends = node.ends[k]
-        ends[0][i] = low if ends[0][i] is None else max(ends[0][i], low)
-        ends[1][i] = high if ends[1][i] is None else min(ends[1][i], high)
+        if low is not None:
+            low = Fraction(math.floor(low * GRID), GRID)
+            ends[0][i] = low if ends[0][i] is None else max(ends[0][i], low)
+        if high is not None:
+            high = Fraction(math.ceil(high * GRID), GRID)
+            ends[1][i] = high if ends[1][i] is None else min(ends[1][i], high)
 
-    def crown(k, neurons):
-        for i in neurons:
-            f = relus[k][i]
-            found = [least(node, push(node, relus[:k], g, slopes, {})) for g in (f, times(f, -1))]
-            put(k, i, found[0], -found[1])
-
-    if isinstance(how, dict):
-        k, neurons, _ = how["rows"]
-        return crown(k, neurons)
+    if how == "fresh":
+        node.ends = [[[None] * len(layer), [None] * len(layer)] for layer in relus]
     for k, layer in enumerate(relus):
         for i, f in enumerate(layer):
             put(k, i, least(node, f), -least(node, times(f, -1)))
-        if how == "crown":
-            crown(k, [i for i in range(len(layer)) if node.ends[k][0][i] < 0 < node.ends[k][1][i]])
+        for (kk, i), side in node.splits.items():
+            if kk == k:
+                put(k, i, **{"low" if side > 0 else "high": Fraction(0)})
+        if how == "interval":
+            continue
+        bounds = node.rows.get(k, {end: {} for end in range(2 * len(layer))})
+        found = {}
+        for end, slopes in bounds.items():
+            i, upper = divmod(end, 2)
+            if node.ends[k][0][i] < 0 < node.ends[k][1][i]:
+                f = times(layer[i], -1) if upper else layer[i]
+                found[end] = least(node, push(node, relus[:k], f, slopes, {}))
+        for end, low in found.items():
+            put(k, end // 2, **({"high": -low} if end % 2 else {"low": low}))
 
 
 def read_slopes(node, given):
     slopes = {}
     for k, neurons, values in given:
+        if not neurons and len(values) == 1:
+            neurons, values = range(len(node.ends[k][0])), values * len(node.ends[k][0])
         need(len(neurons) == len(values), "slopes and neurons are not as many")
         for i, value in zip(neurons, values):
             need(0 <= i < len(node.ends[k][0]) and 0 <= value <= 1, "a slope")
@@ -369,23 +381,24 @@ def check(certificate, onnx, vnnlib):
     lines = [json.loads(line) for line in certificate.read_text().splitlines()]
     header, steps, end = lines[0], lines[1:-1], lines[-1]
     digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
-    need(header["format"] == "temper-certificate-1" and end == {"end": len(lines) - 1}, "header or end")
+    need(header["format"] == "temper-certificate-2" and end == {"end": len(lines) - 1}, "header or end")
     need(header["network"] == digest(onnx) and header["property"] == digest(vnnlib), "other files")
     inputs, relus, outputs = network(onnx.read_bytes())
     need(sum(map(len, relus)) < 200, "200 neurons or more")
     cases = property_cases(vnnlib.read_text(), inputs, len(outputs))
-    boxes = groups = leaves = 0
-    root, stack, bound = None, [], None
+    boxes = leaves = 0
+    stack, bound = [], None
 
-    def closed():
-        need(not stack and groups == (len(cases[boxes - 1][1]) if boxes else 0), "something is not shown")
+    def in_tree(node):
+        return isinstance(node.left, int)
 
     def line(node, combination, beta):
         need(combination, "no rows")
         total = form(Fraction(0))
         for row, weight in combination:
             need(weight > 0 and row >= 0, "a weight")
-            terms, limit = cases[boxes - 1][1][groups - 1][row]
+            need(in_tree(node), "rows outside of a group")
+            terms, limit = cases[boxes - 1][1][node.left][row]
             total = plus(total, form(-limit), Fraction(weight))
             for i, w in terms.items():
                 total = plus(total, outputs[i], w * Fraction(weight))
@@ -394,22 +407,31 @@ def check(certificate, onnx, vnnlib):
     for step in steps:
         ((kind, value),) = step.items()
         if kind == "box":
-            closed()
-            need(value == boxes, "not the next box")
-            root = Node([list(e) for e in cases[value][0]], [[[None] * len(r), [None] * len(r)] for r in relus], {}, {})
-            tighten(root, relus, "interval", {})
-            boxes, groups = boxes + 1, 0
+            need(not stack and value == boxes, "not the next box")
+            ends = [[[None] * len(r), [None] * len(r)] for r in relus]
+            groups = set(range(len(cases[value][1])))
+            root = Node([list(e) for e in cases[value][0]], ends, {}, {}, {}, groups)
+            tighten(root, relus, "interval")
+            stack, boxes = [root] if groups else [], boxes + 1
         elif kind == "group":
-            need(not stack and value == groups < len(cases[boxes - 1][1]), "not the next group")
-            stack.append(root.copy())
-            groups += 1
+            node = stack[-1]
+            need(not in_tree(node), "a group within another")
+            tree = node.copy()
+            node.left.remove(value)
+            tree.left = value
+            if not node.left:
+                stack.pop()
+            stack.append(tree)
         elif kind == "bounds":
-            node = stack[-1] if stack else root
-            slopes = read_slopes(node, value["rows"][2]) if isinstance(value, dict) else {}
-            tighten(node, relus, value, slopes)
+            tighten(stack[-1], relus, value)
+        elif kind == "rows":
+            k, ends, layers, slopes = value
+            names = [(kk, i) for kk, neurons in layers for i in neurons]
+            need(len(ends) == len(slopes) and all(len(row) == len(names) for row in slopes), "rows")
+            need(all(0 <= slope <= 1 for row in slopes for slope in row), "a slope")
+            stack[-1].rows[k] = {end: dict(zip(names, map(Fraction, row))) for end, row in zip(ends, slopes)}
         elif kind == "alpha":
-            node = stack[-1] if stack else root
-            node.slopes.update(read_slopes(node, value))
+            stack[-1].slopes.update(read_slopes(stack[-1], value))
         elif kind == "split":
             k, i = value
             off, on = stack.pop(), None
@@ -438,6 +460,7 @@ def check(certificate, onnx, vnnlib):
                     node.box[0][i] = max(node.box[0][i], -rest / w)
         elif kind == "leaf":
             node = stack.pop()
+            need(in_tree(node), "a leaf outside of a group")
             beta = {}
             for k, i, multiplier in value[1]:
                 need(multiplier >= 0 and (k, i) in node.splits, "a multiplier")
@@ -450,8 +473,7 @@ def check(certificate, onnx, vnnlib):
                 bound = found if bound is None else min(bound, found)
         else:
             raise ValueError(kind)
-    closed()
-    need(boxes == len(cases), "boxes are missing")
+    need(not stack and boxes == len(cases), "something is not shown")
     return {"leaves": leaves, "bound": None if bound is None else float(bound)}
 
 

@@ -62,6 +62,14 @@ const LARGEST: u64 = 1 << 30;
 /// # Errors
 /// A file that cannot be read, is no VNN-LIB, or says what Temper does not read; place and line are named.
 pub fn read(path: &Path, inputs: usize, outputs: usize) -> Result<Query> {
+    parse(&text(path)?, &path.display().to_string(), inputs, outputs)
+}
+
+/// The text of a file (`.gz` is unpacked).
+///
+/// # Errors
+/// A file that cannot be read, or is no text.
+pub fn text(path: &Path) -> Result<String> {
     let io = |cause: std::io::Error| Problem::io("read property", path, &cause);
     let file = std::fs::File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
@@ -74,9 +82,8 @@ pub fn read(path: &Path, inputs: usize, outputs: usize) -> Result<Query> {
     if bytes.len() as u64 > LARGEST {
         return Err(Problem::input("read property", place, format!("it has more than {LARGEST} bytes")));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Problem::input("read property", &place, "it is no text").hint("a VNN-LIB file is plain text"))?;
-    parse(&text, &place, inputs, outputs)
+    String::from_utf8(bytes)
+        .map_err(|_| Problem::input("read property", &place, "it is no text").hint("a VNN-LIB file is plain text"))
 }
 
 /// The same of a text; `place` says where it is from.

@@ -7,6 +7,8 @@
 
 pub mod score;
 
+pub use crate::steps::Leaf;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +17,7 @@ use temper_graph::Computation;
 use crate::cascade::Arithmetic;
 use crate::engine::{Alpha, Ascent, Beta, Bounds, Ends, Job, Keep, Prepared, Real, Region, Rows, Split};
 use crate::engine::{backward, optimise, output_intervals};
+use crate::steps::{leaf, short, short_multipliers};
 use score::{Neuron, Score, biases, candidates, score};
 
 /// What the search may use.
@@ -39,15 +42,6 @@ pub enum End {
     Open(String),
     /// Time is up.
     Timeout,
-}
-
-/// A domain that holds nothing, with what shows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Leaf {
-    /// The lower slopes of its rows.
-    pub alpha: Alpha<f32>,
-    /// The signs that are known in it, and their multipliers.
-    pub beta: Beta<f32>,
 }
 
 /// Rows over the outputs, of which one at least has to be positive everywhere in a box.
@@ -120,7 +114,7 @@ pub fn search(
     found: &mut dyn FnMut(&[&[f32]]) -> bool,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Searched {
-    let mut search = Search::new(question);
+    let mut search = Search::new(question, keep_leaves);
     let rows = question.constants.len();
     let root = Domain {
         alpha: question.alpha.clone(),
@@ -190,16 +184,18 @@ struct Search<'a> {
     /// Domains of a round.
     width: usize,
     domains: u64,
+    /// Whether what closes domains is kept.
+    keep: bool,
 }
 
 impl<'a> Search<'a> {
-    fn new(question: &'a Question<'a>) -> Self {
+    fn new(question: &'a Question<'a>, keep: bool) -> Self {
         let net = question.net;
         let largest = (0..=net.output()).map(|value| net.len(value)).max().unwrap_or(1);
         // Rows of a round, with candidates and children, whose coefficients are some ten megabytes.
         let width = ((1 << 18) / largest.max(1)).clamp(8, 256);
         let rows = question.rows.iter().map(|c| *c as f32).collect();
-        Self { question, biases: biases(question.computation), rows, width, domains: 0 }
+        Self { question, biases: biases(question.computation), rows, width, domains: 0, keep }
     }
 
     /// Those of some points that may violate the question, judged by one pass in single precision.
@@ -336,15 +332,17 @@ impl<'a> Search<'a> {
 
     /// The domains that are closed in double precision too, and those that are not.
     fn close(&self, domains: Vec<Domain>) -> (Vec<Leaf>, Vec<Domain>) {
-        let leaf = |domain: Domain| Leaf { alpha: domain.alpha, beta: domain.beta };
-        if self.question.exact_bounds.claim() == Arithmetic::Real {
+        let Question { exact, exact_bounds, rows, constants, .. } = *self.question;
+        if exact_bounds.claim() == Arithmetic::Real {
+            let leaf = |domain: Domain| Leaf { splits: domain.beta.splits, steps: Vec::new() };
             return (domains.into_iter().map(leaf).collect(), Vec::new());
         }
-        let Question { exact, exact_bounds, rows, constants, .. } = *self.question;
         let held: Vec<_> = domains
             .iter()
             .map(|domain| {
-                (cut(exact, exact_bounds, &domain.beta.splits), domain.alpha.to::<f64>(), domain.beta.to::<f64>())
+                let (alpha, beta) = (domain.alpha.to::<f64>(), domain.beta.to::<f64>());
+                let (alpha, beta) = if self.keep { (short(alpha), short_multipliers(beta)) } else { (alpha, beta) };
+                (cut(exact, exact_bounds, &domain.beta.splits), alpha, beta)
             })
             .collect();
         let job = |(bounds, alpha, beta)| Job {
@@ -356,10 +354,12 @@ impl<'a> Search<'a> {
         let jobs: Vec<Job<f64>> = held.iter().map(|(bounds, alpha, beta)| job((bounds, alpha, beta))).collect();
         let pushed = backward(exact, &jobs, Keep::default());
         let (mut closed, mut open) = (Vec::new(), Vec::new());
-        for (mut domain, pushed) in domains.into_iter().zip(pushed) {
+        for ((mut domain, pushed), (bounds, alpha, beta)) in domains.into_iter().zip(pushed).zip(&held) {
             let bound = pushed.bound.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             if bound > 0.0 {
-                closed.push(leaf(domain));
+                let row = pushed.bound.iter().position(|of| *of == bound).unwrap_or(0);
+                let steps = if self.keep { leaf(exact, bounds, row, alpha, Some(beta)) } else { Vec::new() };
+                closed.push(Leaf { splits: domain.beta.splits, steps });
             } else {
                 domain.bound = domain.bound.min(bound);
                 open.push(domain);

@@ -5,12 +5,14 @@ mod bounds;
 mod onnx;
 mod vnnlib;
 
-use std::rc::Rc;
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use crate::cascade::Arithmetic;
-use crate::proof::{self, Bounds, Combination, Slopes, Step};
-use bounds::{Bounder, Ends, Given, State};
-use vnnlib::Row;
+use crate::proof::{self, Combination, Rows, Slopes, Step};
+use bounds::{Bounder, Ends, State};
+use vnnlib::{Case, Row};
 
 /// What became of a certificate.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,113 +56,169 @@ fn replay(certificate: &str, onnx: &[u8], vnnlib: &str) -> Result<Checked, Strin
         return Err("it claims float32 of a network with numbers in double precision".into());
     }
     let cases = vnnlib::read(vnnlib, net.values[0].len, net.values[net.output].len)?;
-    let bounder = Bounder::new(&net, claim == Arithmetic::Float32);
-    let mut replay =
-        Replay { bounder, cases, boxes: 0, groups: 0, root: None, open: Vec::new(), leaves: 0, bound: f64::INFINITY };
-    for (line, step) in steps.iter().enumerate() {
-        replay.step(step).map_err(|why| format!("line {}: {why}", line + 2))?;
+    let groups: Vec<usize> = cases.iter().map(|case| case.groups.len()).collect();
+    let (boxes, second) = branches(&steps, &groups)?;
+    let replay = Replay { bounder: Bounder::new(&net, claim == Arithmetic::Float32), steps: &steps, second };
+    let mut checked = Checked { arithmetic, boxes: boxes.len(), leaves: 0, bound: f64::INFINITY };
+    for (at, case) in boxes.into_iter().zip(&cases).filter(|(_, case)| !case.groups.is_empty()) {
+        let [lower, upper] = case.input.clone();
+        let (state, left) = (replay.bounder.begin(Ends { lower, upper }), (0..case.groups.len()).collect());
+        let mut open = vec![Node { at, case, state, group: None, left }];
+        while !open.is_empty() {
+            let some = open.split_off(open.len().saturating_sub(WIDTH));
+            let ended: Vec<_> = some.into_par_iter().map(|node| replay.run(node)).collect();
+            for ended in ended {
+                match ended? {
+                    Ended::Leaf(bound) => {
+                        checked.leaves += 1;
+                        checked.bound = checked.bound.min(bound);
+                    }
+                    Ended::Branches(branches) => open.extend(branches),
+                }
+            }
+        }
     }
-    replay.closed()?;
-    if replay.boxes != replay.cases.len() {
-        return Err(format!("it has {} of {} boxes", replay.boxes, replay.cases.len()));
-    }
-    Ok(Checked { arithmetic, boxes: replay.boxes, leaves: replay.leaves, bound: replay.bound })
+    Ok(checked)
 }
 
-/// The most nodes that may wait: each keeps bounds of its own.
+/// The most nodes that may wait.
 const MOST: usize = 2000;
 
-/// A proof up to some line.
+/// Nodes that are worked on side by side.
+const WIDTH: usize = 32;
+
+/// Where boxes begin, and of every step that opens two branches where the second begins: the other half of a split, what follows a
+/// group's tree, 0 if nothing is left. Everything that has to be shown of boxes with so many groups is there, and nothing else.
+fn branches(steps: &[Step], groups: &[usize]) -> Result<(Vec<usize>, Vec<usize>), String> {
+    let (mut boxes, mut second) = (Vec::new(), vec![0; steps.len()]);
+    // What is to be closed: the step whose second branch it is, if it has not begun, and how many groups; 0 in a group's tree.
+    let mut open: Vec<(Option<usize>, usize)> = Vec::new();
+    for (i, step) in steps.iter().enumerate() {
+        let fail = |why: &str| Err(format!("line {}: {why}", i + 2));
+        if let Step::Box(number) = step {
+            if !open.is_empty() {
+                return fail("the box before has nodes that are not closed");
+            }
+            if *number != boxes.len() || *number >= groups.len() {
+                return fail("not the next box");
+            }
+            boxes.push(i + 1);
+            open.extend(Some((None, groups[*number])).filter(|(_, groups)| *groups > 0));
+            continue;
+        }
+        let Some((from, groups)) = open.last_mut() else { return fail("nothing is left to show") };
+        if let Some(from) = from.take() {
+            second[from] = i;
+        }
+        let groups = *groups;
+        match step {
+            Step::Split(..) | Step::Halve(..) => {
+                open.pop();
+                open.extend([(Some(i), groups), (None, groups)]);
+            }
+            Step::Group(_) if groups == 0 => return fail("a group within another"),
+            Step::Group(_) => {
+                open.pop();
+                open.extend(Some((Some(i), groups - 1)).filter(|(_, groups)| *groups > 0));
+                open.push((None, 0));
+            }
+            Step::Leaf(..) if groups > 0 => return fail("a leaf outside of a group"),
+            Step::Leaf(..) => drop(open.pop()),
+            Step::End(_) => return fail("an end before the end"),
+            Step::Box(_) | Step::Bounds(_) | Step::Rows(_) | Step::Alpha(_) | Step::Clip(_) => {}
+        }
+        if open.len() > MOST {
+            return fail("too many nodes wait to be closed");
+        }
+    }
+    match (open.len(), boxes.len()) {
+        (0, found) if found == groups.len() => Ok((boxes, second)),
+        (0, found) => Err(format!("it has {found} of {} boxes", groups.len())),
+        (open, _) => Err(format!("{open} nodes are not closed")),
+    }
+}
+
+/// A node of a proof.
+struct Node<'a> {
+    /// Its next step.
+    at: usize,
+    case: &'a Case,
+    state: State,
+    /// The group that it is about; outside of all of them those that are left.
+    group: Option<usize>,
+    left: Vec<usize>,
+}
+
+/// How the steps of a node end.
+enum Ended<'a> {
+    /// A leaf, and its bound.
+    Leaf(f64),
+    Branches(Vec<Node<'a>>),
+}
+
 struct Replay<'a> {
     bounder: Bounder<'a>,
-    cases: Vec<vnnlib::Case>,
-    /// So many boxes were begun, and so many groups of the last one.
-    boxes: usize,
-    groups: usize,
-    /// What is known of the last box.
-    root: Option<State>,
-    /// Nodes of the tree that are still to be closed, the next one last.
-    open: Vec<State>,
-    leaves: usize,
-    bound: f64,
+    steps: &'a [Step],
+    /// Where second branches begin.
+    second: Vec<usize>,
 }
 
 impl Replay<'_> {
-    /// Everything that was begun is shown.
-    fn closed(&self) -> Result<(), String> {
-        let groups = self.boxes.checked_sub(1).map_or(0, |last| self.cases[last].groups.len());
-        match (self.open.len(), self.groups) {
-            (0, done) if done == groups => Ok(()),
-            (0, done) => Err(format!("{done} of {groups} groups are shown")),
-            (open, _) => Err(format!("{open} nodes are not closed")),
+    /// Takes the steps of a node until it is closed or branches.
+    fn run<'a>(&self, mut node: Node<'a>) -> Result<Ended<'a>, String> {
+        loop {
+            let at = node.at;
+            node.at += 1;
+            let why = |why| format!("line {}: {why}", at + 2);
+            match &self.steps[at] {
+                Step::Split(..) | Step::Halve(..) => {
+                    let below = Node { state: node.state.clone(), left: node.left.clone(), ..node };
+                    let mut halves = vec![Node { at: self.second[at], ..node }, below];
+                    for (side, half) in halves.iter_mut().enumerate() {
+                        self.split(&mut half.state, &self.steps[at], side == 0).map_err(why)?;
+                    }
+                    return Ok(Ended::Branches(halves));
+                }
+                Step::Group(group) => {
+                    let place = node.left.iter().position(|left| left == group);
+                    node.left.remove(place.ok_or_else(|| why("not a group that is left".into()))?);
+                    let tree = Node { group: Some(*group), state: node.state.clone(), left: Vec::new(), ..node };
+                    let rest = (!node.left.is_empty()).then_some(Node { at: self.second[at], ..node });
+                    return Ok(Ended::Branches(rest.into_iter().chain([tree]).collect()));
+                }
+                Step::Leaf(rows, beta) => return self.leaf(&node, rows, beta).map(Ended::Leaf).map_err(why),
+                step => self.step(&mut node, step).map_err(why)?,
+            }
         }
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), String> {
-        if self.open.len() > MOST {
-            return Err(format!("more than {MOST} nodes wait to be closed"));
-        }
+    /// Takes one of the halves of a node.
+    fn split(&self, state: &mut State, step: &Step, above: bool) -> Result<(), String> {
         match step {
-            Step::Box(number) => {
-                self.closed()?;
-                let case = self.cases.get(*number).filter(|_| *number == self.boxes).ok_or("not the next box")?;
-                let [lower, upper] = case.input.clone();
-                self.root = Some(self.bounder.begin(Ends { lower, upper }));
-                (self.boxes, self.groups) = (self.boxes + 1, 0);
-            }
-            Step::Group(number) => {
-                let root = self.root.as_ref().filter(|_| self.open.is_empty()).ok_or("a group within another")?;
-                if *number != self.groups || *number >= self.cases[self.boxes - 1].groups.len() {
-                    return Err("not the next group".into());
-                }
-                self.open.push(root.clone());
-                self.groups += 1;
-            }
-            Step::Bounds(how) => {
-                let none = self.node()?.slopes.iter().map(|slopes| Rc::new(vec![None; slopes.len()])).collect();
-                let slopes = match how {
-                    Bounds::Interval | Bounds::Crown => none,
-                    Bounds::Rows(relu, neurons, given) => {
-                        neurons.iter().try_for_each(|neuron| self.neuron(*relu, *neuron).map(drop))?;
-                        self.slopes(none, given)?
-                    }
-                };
-                let node = self.open.last_mut().or(self.root.as_mut()).expect("a node");
-                self.bounder.tighten(node, how, &slopes);
-            }
-            Step::Alpha(given) => {
-                let slopes = self.slopes(self.node()?.slopes.clone(), given)?;
-                self.open.last_mut().or(self.root.as_mut()).expect("a node").slopes = slopes;
-            }
             Step::Split(relu, neuron) => {
-                let value = self.neuron(*relu, *neuron)?;
-                let mut off = self.open.pop().ok_or("a split outside of a tree")?;
-                let mut on = off.clone();
-                let (below, above) = (Rc::make_mut(&mut off.ends[value]), Rc::make_mut(&mut on.ends[value]));
-                below.upper[*neuron] = below.upper[*neuron].min(0.0);
-                above.lower[*neuron] = above.lower[*neuron].max(0.0);
-                off.splits.push((*relu, *neuron, false));
-                on.splits.push((*relu, *neuron, true));
-                self.open.extend([on, off]);
+                let value = self.neuron(*relu, *neuron, state)?;
+                Arc::make_mut(&mut state.ends[value]).split(*neuron, above, 0.0);
+                state.splits.push((*relu, *neuron, above));
             }
-            Step::Halve(input, at) => {
-                let mut below = self.open.pop().ok_or("a split outside of a tree")?;
-                let mut above = below.clone();
-                let (low, high) = (Rc::make_mut(&mut below.ends[0]), Rc::make_mut(&mut above.ends[0]));
-                if *input >= low.lower.len() || !at.is_finite() {
-                    return Err(format!("input {input} at {at}"));
-                }
+            Step::Halve(input, at) if *input < state.ends[0].lower.len() && at.is_finite() => {
                 // Where a point lies outside of a box that was clipped, one half is empty.
-                low.upper[*input] = low.upper[*input].min(*at);
-                high.lower[*input] = high.lower[*input].max(*at);
-                self.open.extend([above, below]);
+                Arc::make_mut(&mut state.ends[0]).split(*input, above, *at);
             }
+            step => return Err(format!("{step:?}")),
+        }
+        Ok(())
+    }
+
+    fn step(&self, node: &mut Node, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Bounds(how) => self.bounder.bound(&mut node.state, *how),
+            Step::Rows(rows) => self.rows_of(&mut node.state, rows)?,
+            Step::Alpha(given) => self.slopes(&mut node.state, given)?,
             Step::Clip(rows) => {
-                let state = self.open.last().ok_or("a clip outside of a tree")?;
-                let line = self.bounder.line(state, &self.rows(rows)?, &[]);
-                let least = line.least(&state.ends[0])[0];
-                let old = state.ends[0].clone();
-                let ends = Rc::make_mut(&mut self.open.last_mut().expect("a node").ends[0]);
+                let line = self.bounder.line(&node.state, &rows_in(node, rows)?, &[]);
+                let least = line.least(&node.state.ends[0])[0];
+                let old = node.state.ends[0].clone();
+                let ends = Arc::make_mut(&mut node.state.ends[0]);
                 for i in 0..old.lower.len() {
                     // A violation has a x + rest <= 0 in this input alone.
                     let (a, l, u) = (line.coefficient(i), old.lower[i], old.upper[i]);
@@ -172,76 +230,85 @@ impl Replay<'_> {
                     }
                 }
             }
-            Step::Leaf(rows, beta) => {
-                let state = self.open.pop().ok_or("a leaf outside of a tree")?;
-                let multiplier = |(relu, neuron, beta): &(usize, usize, f64)| {
-                    let split = state
-                        .splits
-                        .iter()
-                        .find(|(k, i, _)| (k, i) == (relu, neuron))
-                        .ok_or("a multiplier without a split")?;
-                    let signed = if split.2 { *beta } else { -beta };
-                    (*beta >= 0.0 && beta.is_finite()).then_some((*relu, *neuron, signed)).ok_or("a multiplier below 0")
-                };
-                let beta = beta.iter().map(multiplier).collect::<Result<Vec<_>, _>>()?;
-                let rows = self.rows(rows)?;
-                // Where no point is left there is nothing to show.
-                let empty = self.bounder.empty(&state);
-                let least = if empty {
-                    f64::INFINITY
-                } else {
-                    self.bounder.line(&state, &rows, &beta).least(&state.ends[0])[0]
-                };
-                if least.is_nan() || least <= 0.0 {
-                    return Err(format!("a leaf has the bound {least}"));
-                }
-                self.bound = self.bound.min(least);
-                self.leaves += 1;
-            }
-            Step::End(_) => return Err("an end before the end".into()),
+            step => return Err(format!("{step:?}")),
         }
         Ok(())
     }
 
-    /// The node that the next step is about.
-    fn node(&self) -> Result<&State, String> {
-        self.open.last().or(self.root.as_ref()).ok_or_else(|| "a step before the first box".into())
+    /// The bound of a leaf.
+    fn leaf(&self, node: &Node, rows: &Combination, beta: &[(usize, usize, f64)]) -> Result<f64, String> {
+        let state = &node.state;
+        let multiplier = |(relu, neuron, beta): &(usize, usize, f64)| {
+            let split = state.splits.iter().find(|(k, i, _)| (k, i) == (relu, neuron));
+            let signed = if split.ok_or("a multiplier without a split")?.2 { *beta } else { -beta };
+            (*beta >= 0.0 && beta.is_finite()).then_some((*relu, *neuron, signed)).ok_or("a multiplier below 0")
+        };
+        let beta = beta.iter().map(multiplier).collect::<Result<Vec<_>, _>>()?;
+        let rows = rows_in(node, rows)?;
+        // Where no point is left there is nothing to show.
+        if self.bounder.empty(state) {
+            return Ok(f64::INFINITY);
+        }
+        let least = self.bounder.line(state, &rows, &beta).least(&state.ends[0])[0];
+        if least > 0.0 { Ok(least) } else { Err(format!("a leaf has the bound {least}")) }
     }
 
     /// The value that a ReLU reads, if it has this neuron.
-    fn neuron(&self, relu: usize, neuron: usize) -> Result<usize, String> {
+    fn neuron(&self, relu: usize, neuron: usize, state: &State) -> Result<usize, String> {
         let value = self.bounder.relus.get(relu).ok_or("no such ReLU")?;
-        let len = self.node()?.ends[*value].lower.len();
+        let len = state.ends[*value].lower.len();
         if neuron < len { Ok(*value) } else { Err(format!("neuron {neuron} of {len}")) }
     }
 
-    fn slopes(&self, mut slopes: Given, given: &[Slopes]) -> Result<Given, String> {
+    fn slopes(&self, state: &mut State, given: &[Slopes]) -> Result<(), String> {
         for (relu, neurons, values) in given {
-            if neurons.len() != values.len() {
+            self.neuron(*relu, 0, state)?;
+            in_range(values)?;
+            if let ([], [all]) = (neurons.as_slice(), values.as_slice()) {
+                Arc::make_mut(&mut state.slopes[*relu]).fill(Some(*all));
+            } else if neurons.len() != values.len() {
                 return Err(format!("{} slopes of {} neurons", values.len(), neurons.len()));
             }
             for (neuron, slope) in neurons.iter().zip(values) {
-                self.neuron(*relu, *neuron)?;
-                if !(0.0..=1.0).contains(slope) {
-                    return Err(format!("the slope {slope}"));
-                }
-                Rc::make_mut(&mut slopes[*relu])[*neuron] = Some(*slope);
+                self.neuron(*relu, *neuron, state)?;
+                Arc::make_mut(&mut state.slopes[*relu])[*neuron] = Some(*slope);
             }
         }
-        Ok(slopes)
+        Ok(())
     }
 
-    /// Terms, bound and weight of the rows of a combination.
-    fn rows(&self, rows: &Combination) -> Result<Vec<(&Row, f64)>, String> {
-        let group =
-            self.groups.checked_sub(1).map(|group| &self.cases[self.boxes - 1].groups[group]).ok_or("no group")?;
-        if rows.is_empty() {
-            return Err("a combination of no rows".into());
+    /// Sets slopes for bounds of a ReLU's neurons.
+    fn rows_of(&self, state: &mut State, given: &Rows) -> Result<(), String> {
+        let Rows(relu, ends, layers, slopes) = given;
+        let below = layers.iter().flat_map(|(relu, neurons)| neurons.iter().map(move |neuron| (*relu, *neuron)));
+        for (relu, neuron) in ends.iter().map(|end| (*relu, end / 2)).chain(below.clone()) {
+            self.neuron(relu, neuron, state)?;
         }
-        let row = |(number, weight): &(usize, f64)| {
-            let row = group.get(*number).ok_or("no such row")?;
-            (*weight > 0.0 && weight.is_finite()).then_some((row, *weight)).ok_or("a weight that is not above 0")
-        };
-        Ok(rows.iter().map(row).collect::<Result<Vec<_>, _>>()?)
+        let count = below.count();
+        if ends.len() != slopes.len() || slopes.iter().any(|row| row.len() != count) {
+            return Err(format!("other than {count} slopes for each of {} bounds", ends.len()));
+        }
+        slopes.iter().try_for_each(|row| in_range(row))?;
+        state.rows[*relu] = Some(Arc::new(given.clone()));
+        Ok(())
     }
+}
+
+/// Slopes have to lie between 0 and 1.
+fn in_range(slopes: &[f64]) -> Result<(), String> {
+    let wrong = slopes.iter().find(|slope| !(0.0..=1.0).contains(*slope));
+    wrong.map_or(Ok(()), |slope| Err(format!("the slope {slope}")))
+}
+
+/// Rows of a node's group with their weights.
+fn rows_in<'a>(node: &Node<'a>, rows: &Combination) -> Result<Vec<(&'a Row, f64)>, String> {
+    let group = node.group.map(|group| &node.case.groups[group]).ok_or("rows outside of a group")?;
+    if rows.is_empty() {
+        return Err("a combination of no rows".into());
+    }
+    let row = |(number, weight): &(usize, f64)| {
+        let row = group.get(*number).ok_or("no such row")?;
+        (*weight > 0.0 && weight.is_finite()).then_some((row, *weight)).ok_or("a weight that is not above 0")
+    };
+    Ok(rows.iter().map(row).collect::<Result<Vec<_>, _>>()?)
 }

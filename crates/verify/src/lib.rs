@@ -34,6 +34,7 @@ pub mod radius;
 pub mod shards;
 pub mod split_input;
 pub mod stack;
+mod steps;
 pub mod store;
 pub mod verdict;
 pub mod verifier;

@@ -129,13 +129,13 @@ impl PartialEq for Domain {
 
 impl Eq for Domain {}
 
-/// What a proof needs of a box that was bounded.
+/// What a proof needs of a box that was bounded for one group.
 #[derive(Debug, Default, Clone)]
 struct Trace {
-    /// Groups that were closed here: their number, the row, and whether what other rows cut off is needed.
-    closed: Vec<(usize, usize, bool)>,
-    /// The input that was split, where, and the numbers of both halves.
-    halved: Option<(usize, f64, [usize; 2])>,
+    /// The row that closed it, and whether what other rows cut off is needed.
+    closed: Option<(usize, bool)>,
+    /// The input that was split, where, the numbers of both halves, and whether something was cut off before.
+    halved: Option<(usize, f64, [usize; 2], bool)>,
 }
 
 /// What became of a box.
@@ -186,15 +186,17 @@ impl Search<'_> {
     }
 
     fn run(&self, stop: &(dyn Fn() -> bool + Sync)) -> Split {
-        let mut queue = BinaryHeap::new();
+        let (mut queue, mut made) = (BinaryHeap::new(), 0);
         for (property, of) in self.properties.iter().enumerate() {
             let (lower, upper) = (of.input().lower.clone(), of.input().upper.clone());
-            let open: Arc<[usize]> = (0..of.violations().len()).collect();
-            if !open.is_empty() {
-                queue.push(Domain { property, lower, upper, open, bound: f64::NEG_INFINITY, number: property as u64 });
+            // In a proof every group has boxes of its own: what is cut off them is what the group's rows exclude.
+            let together = if self.settings.proof { 1 } else { of.violations().len().max(1) };
+            for open in (0..of.violations().len()).collect::<Vec<_>>().chunks(together) {
+                let (lower, upper, open) = (lower.clone(), upper.clone(), open.into());
+                queue.push(Domain { property, lower, upper, open, bound: f64::NEG_INFINITY, number: made });
+                made += 1;
             }
         }
-        let mut made = self.properties.len() as u64;
         let mut traces: Vec<Trace> = Vec::new();
         let size = 16 * self.net.sizes[0] as u64 + 128;
         let (mut domains, mut leaves, mut stuck) = (0, Vec::new(), None);
@@ -236,7 +238,7 @@ impl Search<'_> {
                 leaves.extend(outcome.leaves);
                 stuck = stuck.or(outcome.stuck);
                 if self.settings.proof {
-                    if let Some((_, _, children)) = &mut outcome.trace.halved {
+                    if let Some((_, _, children, _)) = &mut outcome.trace.halved {
                         *children = [made as usize, made as usize + 1];
                     }
                     let number = domain.number as usize;
@@ -256,23 +258,27 @@ impl Search<'_> {
 
     /// The proof: of every group of every property the tree of boxes, each with bounds of its own.
     fn steps(&self, traces: &[Trace]) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let (mut steps, mut root) = (Vec::new(), 0);
         for (number, property) in self.properties.iter().enumerate() {
             steps.push(Step::Box(number));
             for (group, rows) in property.violations().iter().enumerate() {
                 steps.push(Step::Group(group));
-                let mut open = vec![number];
+                let mut open = vec![root];
+                root += 1;
                 while let Some(trace) = open.pop().map(|node| &traces[node]) {
-                    let closed = trace.closed.iter().find(|closed| closed.0 == group);
-                    steps.push(Step::Bounds(Bounds::Crown));
-                    if closed.is_none_or(|closed| closed.2) {
+                    let clipped =
+                        trace.closed.map_or(trace.halved.is_some_and(|halved| halved.3), |(_, clipped)| clipped);
+                    if trace.closed.is_some() || clipped {
+                        steps.push(Step::Bounds(Bounds::Fresh));
+                    }
+                    if clipped {
                         // As often as the search does; one row alone gains nothing from a second time.
                         let clips = (0..rows.len()).map(|row| Step::Clip(vec![(row, 1.0)]));
                         (0..rows.len().min(2)).for_each(|_| steps.extend(clips.clone()));
                     }
-                    match (closed, trace.halved) {
-                        (Some((_, row, _)), _) => steps.push(Step::Leaf(vec![(*row, 1.0)], Vec::new())),
-                        (None, Some((input, at, [below, above]))) => {
+                    match (trace.closed, trace.halved) {
+                        (Some((row, _)), _) => steps.push(Step::Leaf(vec![(row, 1.0)], Vec::new())),
+                        (None, Some((input, at, [below, above], _))) => {
                             steps.push(Step::Halve(input, at));
                             open.extend([above, below]);
                         }
@@ -304,7 +310,7 @@ impl Search<'_> {
             match nearest {
                 // Written so that a NaN proves nothing.
                 Some(row) if lines[row].bound > 0.0 => {
-                    outcome.trace.closed.push((group, row - first, false));
+                    outcome.trace.closed = Some((row - first, false));
                     if self.settings.leaves {
                         outcome.leaves.push(Leaf {
                             property: domain.property,
@@ -338,7 +344,7 @@ impl Search<'_> {
                 clip(&lines[rows.clone()], &mut lower, &mut upper, self.net.sound)
             };
             if let Some(row) = cut {
-                outcome.trace.closed.push((*group, row, true));
+                outcome.trace.closed = Some((row, true));
             } else {
                 still.push(*group);
                 kept = Some(match kept.take() {
@@ -373,7 +379,7 @@ impl Search<'_> {
         };
         let open: Arc<[usize]> = still.into();
         let at = middle(best);
-        outcome.trace.halved = Some((best, at, [0; 2]));
+        outcome.trace.halved = Some((best, at, [0; 2], lower != domain.lower || upper != domain.upper));
         for side in 0..2 {
             let (mut lower, mut upper) = (lower.clone(), upper.clone());
             let end = if side == 0 { &mut upper } else { &mut lower };

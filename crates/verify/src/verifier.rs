@@ -17,6 +17,7 @@ use crate::engine::{
 };
 use crate::proof::Step;
 use crate::split_input::{SplitSettings, split_input};
+use crate::steps::{flat_leaf, layer_rows, leaf, short, tree};
 use crate::store::StageSeconds;
 
 /// A network in the forms that the stages need.
@@ -53,8 +54,11 @@ impl Group {
         self.rows.iter().map(|c| *c as f32).collect()
     }
 
-    fn raise(&mut self, bounds: &[f64]) {
+    /// Notes bounds of its rows. The row that excludes it, if it was open before.
+    fn raise(&mut self, bounds: &[f64]) -> Option<usize> {
+        let open = self.open();
         self.bound = bounds.iter().copied().fold(self.bound, f64::max);
+        bounds.iter().position(|bound| open && *bound > 0.0 && *bound == self.bound)
     }
 }
 
@@ -70,9 +74,7 @@ struct State<'a> {
     domains: u64,
     /// Whether all properties were attacked.
     attacked: bool,
-    /// Whether a proof is kept.
-    keep: bool,
-    /// Its steps so far.
+    /// The steps of the proof so far, if one is kept.
     proof: Option<Vec<Step>>,
 }
 
@@ -89,6 +91,27 @@ impl State<'_> {
     fn share(&self, share: f64) -> Option<Instant> {
         let now = Instant::now();
         self.deadline.map(|deadline| now + deadline.saturating_duration_since(now).mul_f64(share))
+    }
+
+    /// Adds steps to the proof.
+    fn prove(&mut self, steps: impl FnOnce() -> Vec<Step>) {
+        if let Some(proof) = &mut self.proof {
+            proof.extend(steps());
+        }
+    }
+
+    /// Adds a group's tree of one leaf.
+    fn close(&mut self, group: usize, leaf: impl FnOnce() -> Vec<Step>) {
+        self.prove(|| [vec![Step::Group(group)], leaf()].concat());
+    }
+
+    /// Slopes in double precision, as they are written if a proof is kept.
+    fn exact(&self, alpha: &Alpha<f32>) -> Alpha<f64> {
+        if self.proof.is_some() { short(alpha.to()) } else { alpha.to() }
+    }
+
+    fn exact_layer(&self, layer: &Tight<f32>) -> Tight<f64> {
+        Tight { value: layer.value, units: layer.units.clone(), alpha: self.exact(&layer.alpha) }
     }
 
     fn runs(&self, stage: Stage) -> bool {
@@ -153,8 +176,9 @@ impl Verifier {
         self.decide_and_keep(properties, settings, stop, false).map(|(decision, _)| decision)
     }
 
-    /// The same, with the steps of a proof of an `Unsat` for [`proof::write`](crate::proof::write): so far where the input is split.
-    /// They are the search's claim; whether they hold is for [`check`](crate::check()) to say.
+    /// The same, with the steps of a proof of an `Unsat` for [`proof::write`](crate::proof::write), except in plain arithmetic. They are
+    /// the search's claim; whether they hold is for [`check`](crate::check()) to say. Max pools are ReLUs from the first stage on, and
+    /// slopes have few digits: what is just provable may not be so in this way.
     ///
     /// # Errors
     /// As [`decide`](Self::decide).
@@ -188,8 +212,9 @@ impl Verifier {
         }
         let deadline = settings.timeout.map(|timeout| begun + timeout);
         let (stage, seconds, since) = (Stage::Ibp, StageSeconds::default(), begun);
-        let (domains, attacked, proof) = (0, false, None);
-        let mut state = State { settings, deadline, stop, stage, seconds, since, domains, attacked, keep, proof };
+        let (domains, attacked) = (0, false);
+        let proof = (keep && settings.arithmetic != Arithmetic::Real).then(Vec::new);
+        let mut state = State { settings, deadline, stop, stage, seconds, since, domains, attacked, proof };
         let mut bound = f64::INFINITY;
         let mut answer = Answer::Unsat;
         if state.runs(Stage::Attack) && self.layers.inputs() <= SplitSettings::default().inputs {
@@ -203,9 +228,11 @@ impl Verifier {
             && let Some((answer, least)) = self.split_inputs(properties, &mut state)
         {
             let bound = least.is_finite().then_some(least);
-            return Ok((state.decision(answer, bound, begun), state.proof));
+            let proof = state.proof.take().filter(|_| answer == Answer::Unsat);
+            return Ok((state.decision(answer, bound, begun), proof));
         }
-        for property in properties {
+        for (number, property) in properties.iter().enumerate() {
+            state.prove(|| vec![Step::Box(number)]);
             let (found, least) = self.property(property, &mut state);
             bound = bound.min(least);
             match found {
@@ -219,7 +246,8 @@ impl Verifier {
                 Answer::Unknown(_) | Answer::Timeout => {}
             }
         }
-        Ok((state.decision(answer, bound.is_finite().then_some(bound), begun), state.proof))
+        let proof = state.proof.take().filter(|_| answer == Answer::Unsat);
+        Ok((state.decision(answer, bound.is_finite().then_some(bound), begun), proof))
     }
 
     /// The answer for one property, and the least bound of its groups.
@@ -242,6 +270,9 @@ impl Verifier {
         if groups.is_empty() {
             return Answer::Unsat;
         }
+        if let Some(split) = self.split.as_deref().filter(|_| state.proof.is_some()) {
+            return split.stages(property, groups, state);
+        }
         let closed = |groups: &[Group]| !groups.iter().any(Group::open);
         let ended = |state: &State, tried: &str| {
             if state.late() { Answer::Timeout } else { Answer::Unknown(tried.into()) }
@@ -262,7 +293,7 @@ impl Verifier {
         let region = region(property);
         let intervals = interval(&self.double, region.clone(), claim);
         if state.runs(Stage::Ibp) {
-            self.intervals(groups, &intervals);
+            self.intervals(groups, &intervals, state);
             if closed(groups) {
                 return Answer::Unsat;
             }
@@ -273,14 +304,15 @@ impl Verifier {
         let Some(deepest) = deepest else { return Answer::Unknown("intervals are too wide".into()) };
         state.enter(Stage::Crown);
         // With the intervals as intermediate bounds it is cheap, and often enough.
-        self.linear(groups, &intervals, Lower::Adaptive);
+        self.linear(groups, &intervals, Lower::Adaptive, state);
         if closed(groups) {
             return Answer::Unsat;
         }
         let stop = || state.halted();
         let mut bounds = intermediate(&self.double, region, claim, Some(&intervals), &stop);
+        state.prove(|| vec![Step::Bounds(crate::proof::Bounds::Crown)]);
         for rule in [Lower::Adaptive, Lower::Zero] {
-            self.linear(groups, &bounds, rule);
+            self.linear(groups, &bounds, rule, state);
         }
         if closed(groups) {
             return Answer::Unsat;
@@ -338,9 +370,9 @@ impl Verifier {
     }
 
     /// Interval bounds of the constraints.
-    fn intervals(&self, groups: &mut [Group], bounds: &Bounds<f64>) {
+    fn intervals(&self, groups: &mut [Group], bounds: &Bounds<f64>, state: &mut State) {
         let ends = bounds.ends(self.double.output());
-        for group in groups {
+        for (i, group) in groups.iter_mut().enumerate() {
             let row = |(row, constant): (&[f64], &f64)| {
                 let terms = row.iter().zip(ends.lower.iter().zip(&ends.upper)).filter(|(c, _)| **c != 0.0);
                 let below = |sum: f64, (c, (l, u)): (&f64, (&f64, &f64))| {
@@ -349,27 +381,31 @@ impl Verifier {
                 terms.fold(*constant, below)
             };
             let found: Vec<f64> = group.rows.chunks(ends.lower.len()).zip(&group.constants).map(row).collect();
-            group.raise(
-                &found.iter().map(|bound| if bound.is_nan() { f64::NEG_INFINITY } else { *bound }).collect::<Vec<_>>(),
-            );
+            let known = |bound: &f64| if bound.is_nan() { f64::NEG_INFINITY } else { *bound };
+            if let Some(row) = group.raise(&found.iter().map(known).collect::<Vec<_>>()) {
+                // Linear bounds with this slope are at least as tight as intervals.
+                state.close(i, || flat_leaf(&self.double, row));
+            }
         }
     }
 
     /// Linear bounds of the open groups.
-    fn linear(&self, groups: &mut [Group], bounds: &Bounds<f64>, lower: Lower) {
-        let mut open: Vec<&mut Group> = groups.iter_mut().filter(|group| group.open()).collect();
-        let job = |group: &&mut Group| (group.rows.clone(), group.constants.clone());
-        let rows: Vec<(Vec<f64>, Vec<f64>)> = open.iter().map(job).collect();
-        let jobs: Vec<Job<f64>> = rows
-            .iter()
-            .map(|(rows, constants)| Job {
-                constants,
-                lower,
-                ..Job::new(bounds, self.double.output(), Rows::Dense(rows))
-            })
-            .collect();
-        let pushed = backward(&self.double, &jobs, Keep::default());
-        open.iter_mut().zip(pushed).for_each(|(group, pushed)| group.raise(&pushed.bound));
+    fn linear(&self, groups: &mut [Group], bounds: &Bounds<f64>, lower: Lower, state: &mut State) {
+        let open: Vec<usize> = (0..groups.len()).filter(|group| groups[*group].open()).collect();
+        let job = |i: &usize| Job {
+            constants: &groups[*i].constants,
+            lower,
+            ..Job::new(bounds, self.double.output(), Rows::Dense(&groups[*i].rows))
+        };
+        let pushed = backward(&self.double, &open.iter().map(job).collect::<Vec<_>>(), Keep::default());
+        for (i, pushed) in open.into_iter().zip(pushed) {
+            if let Some(row) = groups[i].raise(&pushed.bound) {
+                state.close(i, || match lower {
+                    Lower::Zero => flat_leaf(&self.double, row),
+                    _ => vec![Step::Leaf(vec![(row, 1.0)], Vec::new())],
+                });
+            }
+        }
     }
 }
 
@@ -415,12 +451,12 @@ impl Verifier {
             .collect();
         let stop = || state.halted();
         let best = optimise(&self.single, &jobs, &ROOT, &stop);
-        let alphas: Vec<Alpha<f64>> = best.iter().map(|best| best.alpha.to()).collect();
+        let exact: Vec<Alpha<f64>> = best.iter().map(|best| state.exact(&best.alpha)).collect();
         let rows: Vec<(Vec<f64>, Vec<f64>)> =
             open.iter().map(|i| (groups[*i].rows.clone(), groups[*i].constants.clone())).collect();
         let jobs: Vec<Job<f64>> = rows
             .iter()
-            .zip(&alphas)
+            .zip(&exact)
             .map(|((rows, constants), alpha)| Job {
                 constants,
                 alpha: Some(alpha),
@@ -429,8 +465,10 @@ impl Verifier {
             .collect();
         let pushed = backward(&self.double, &jobs, Keep::default());
         let mut alphas: Vec<Option<Alpha<f32>>> = groups.iter().map(|_| None).collect();
-        for ((i, best), pushed) in open.into_iter().zip(best).zip(pushed) {
-            groups[i].raise(&pushed.bound);
+        for (((i, best), pushed), alpha) in open.into_iter().zip(best).zip(pushed).zip(&exact) {
+            if let Some(row) = groups[i].raise(&pushed.bound) {
+                state.close(i, || leaf(&self.double, bounds, row, alpha, None));
+            }
             if groups[i].open() && state.runs(Stage::Attack) {
                 for point in best.point.chunks(self.single.inputs()) {
                     if let Some(witness) = self.confirm(property, point, state.settings.thin) {
@@ -450,7 +488,7 @@ impl Verifier {
         groups: &[Group],
         bounds: &Bounds<f64>,
         narrow: &Bounds<f32>,
-        state: &State,
+        state: &mut State,
     ) -> Option<(Bounds<f64>, Vec<Tight<f32>>)> {
         let until = state.share(JOINT_SHARE);
         let stop = || (state.stop)() || until.is_some_and(|until| Instant::now() >= until);
@@ -459,10 +497,17 @@ impl Verifier {
         let constants: Vec<f64> = open.iter().flat_map(|group| group.constants.iter().copied()).collect();
         let job = Job { constants: &constants, ..Job::new(narrow, self.single.output(), Rows::Dense(&rows)) };
         let (_, layers) = optimise_layers(&self.single, &job, &LAYERS, &stop);
-        let exact: Vec<_> = layers.iter().map(|layer| layer.to::<f64>()).collect();
+        let exact: Vec<_> = layers.iter().map(|layer| state.exact_layer(layer)).collect();
         let halted = || state.halted();
         let found = tightened(&self.double, region(property), state.settings.arithmetic, Some(bounds), &exact, &halted);
-        (!state.halted()).then_some((found, layers))
+        if state.halted() {
+            return None;
+        }
+        state.prove(|| {
+            let given = exact.iter().filter_map(|layer| layer_rows(&self.double, layer));
+            given.chain([Step::Bounds(crate::proof::Bounds::Crown)]).collect()
+        });
+        Some((found, layers))
     }
 
     /// Splits what is open.
@@ -494,10 +539,13 @@ impl Verifier {
                 witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
                 witness.is_some()
             };
-            let searched = branch::search(&question, limits, false, &mut found, state.stop);
+            let searched = branch::search(&question, limits, state.proof.is_some(), &mut found, state.stop);
             state.domains += searched.domains;
             match searched.end {
-                End::Closed => groups[*i].bound = groups[*i].bound.max(f64::MIN_POSITIVE),
+                End::Closed => {
+                    groups[*i].bound = groups[*i].bound.max(f64::MIN_POSITIVE);
+                    state.prove(|| tree(&self.double, *i, searched.leaves, 0));
+                }
                 End::Found => return Answer::Sat(witness.expect("a point was found")),
                 End::Open(why) => {
                     groups[*i].bound = groups[*i].bound.max(searched.bound);
@@ -563,7 +611,7 @@ impl Verifier {
             memory: state.settings.memory,
             deadline: state.deadline,
             thin: state.settings.thin,
-            proof: state.keep && state.settings.arithmetic != Arithmetic::Real,
+            proof: state.proof.is_some(),
             ..SplitSettings::default()
         };
         state.count();

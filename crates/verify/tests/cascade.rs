@@ -89,7 +89,7 @@ fn inputs_of_a_large_network_are_split_where_few_vary() {
     let stages = vec![Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
     let settings = Settings { max_domains: Some(200), stages, ..Settings::default() };
     let mut seen = [0; 3];
-    for slack in [0.02, 0.3] {
+    for slack in [0.01, 0.3] {
         let property = question(&net, 3, 0.15, slack);
         let decided = [1, 3].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use adversarial::{above, chain};
 use temper_base::random::Stream;
 use temper_graph::computation::Order;
-use temper_graph::{Computation, Operation, Property};
+use temper_graph::{Computation, InputBox, LinearConstraint, Operation, Property};
 use temper_verify::cascade::{Answer, Arithmetic};
-use temper_verify::proof::{Bounds, Header, Step, Tree, read, write};
+use temper_verify::proof::{Bounds, Header, Rows, Step, read, write};
 use temper_verify::verifier::Verifier;
 use temper_verify::{ProofVerdict, Settings, Stage, check};
 
@@ -91,7 +91,7 @@ impl Search<'_> {
         least + row.iter().enumerate().map(|(i, a)| if *a >= 0.0 { a * l[i] } else { a * u[i] }).sum::<f64>()
     }
 
-    fn prove(&mut self, tree: &mut Tree, at: usize, mut node: Node) {
+    fn prove(&mut self, steps: &mut Vec<Step>, mut node: Node) {
         let mut slopes: Vec<Vec<f64>> = Vec::new();
         for [l, u] in &node.ends {
             slopes.push(l.iter().zip(u).map(|(l, u)| if *u > -l { 1.0 } else { 0.0 }).collect());
@@ -115,15 +115,17 @@ impl Search<'_> {
             // All slopes are given: so tighter bounds cannot make it worse.
             if self.draw() < 0.5 {
                 let (k, i) = (1, (self.draw() * 4.99) as usize);
-                let below = (0, (0..slopes[0].len()).collect(), slopes[0].clone());
-                tree.add(at, Step::Bounds(Bounds::Rows(k, vec![i, (i + 2) % 5], vec![below])));
+                let ends = [i, (i + 2) % 5].into_iter().flat_map(|i| [2 * i, 2 * i + 1]).collect();
+                let below = vec![(0, (0..slopes[0].len()).collect())];
+                steps.push(Step::Rows(Rows(k, ends, below, vec![slopes[0].clone(); 4])));
+                steps.push(Step::Bounds(Bounds::Crown));
             }
             let all = slopes.into_iter().enumerate().map(|(k, values)| (k, (0..values.len()).collect(), values));
-            tree.add(at, Step::Alpha(all.collect()));
-            return tree.add(at, Step::Leaf(vec![(0, 1.0)], beta));
+            steps.push(Step::Alpha(all.collect()));
+            return steps.push(Step::Leaf(vec![(0, 1.0)], beta));
         }
         if self.draw() < 0.5 {
-            tree.add(at, Step::Clip(vec![(0, 0.5)]));
+            steps.push(Step::Clip(vec![(0, 0.5)]));
         }
         let mut widest = (0.0, 0, 0);
         for (k, [l, u]) in node.ends.iter().enumerate() {
@@ -133,26 +135,26 @@ impl Search<'_> {
         }
         if widest.0 > 0.0 && node.splits.len() < 4 {
             let (_, k, i) = widest;
-            let children = tree.split(at, Step::Split(k, i));
-            for (side, child) in children.into_iter().enumerate() {
+            steps.push(Step::Split(k, i));
+            for side in 0..2 {
                 let mut half = node.clone();
                 half.ends[k][1 - side][i] = 0.0;
                 half.splits.push((k, i, side == 1));
-                self.prove(tree, child, half);
+                self.prove(steps, half);
             }
             return;
         }
         let width = |i: usize| node.input[1][i] - node.input[0][i];
         let i = (0..node.input[0].len()).reduce(|a, b| if width(b) > width(a) { b } else { a }).unwrap();
         let middle = f64::from((node.input[0][i] + 0.5 * width(i)) as f32);
-        let children = tree.split(at, Step::Halve(i, middle));
+        steps.push(Step::Halve(i, middle));
         node.splits.clear();
-        for (side, child) in children.into_iter().enumerate() {
+        for side in 0..2 {
             let mut half = node.clone();
             half.input[1 - side][i] = middle;
             self.intervals(&mut half);
-            tree.add(child, Step::Bounds(Bounds::Interval));
-            self.prove(tree, child, half);
+            steps.push(Step::Bounds(Bounds::Interval));
+            self.prove(steps, half);
         }
     }
 }
@@ -167,9 +169,9 @@ fn prove(computation: &Computation, property: &Property, seed: u64) -> Vec<Step>
     let input = [property.input().lower.clone(), property.input().upper.clone()];
     let mut root = Node { input, ends: Vec::new(), splits: Vec::new() };
     search.intervals(&mut root);
-    let mut tree = Tree::default();
-    search.prove(&mut tree, Tree::ROOT, root);
-    [Step::Box(0), Step::Group(0)].into_iter().chain(tree.steps().cloned()).collect()
+    let mut steps = vec![Step::Box(0), Step::Group(0)];
+    search.prove(&mut steps, root);
+    steps
 }
 
 /// A random network, a box, and the least output that was found in it.
@@ -230,12 +232,21 @@ fn holds(verdict: &ProofVerdict) -> bool {
 fn write_certificates() {
     let folder = golden();
     std::fs::create_dir_all(&folder).unwrap();
+    let put = |name: &str, onnx: &[u8], vnnlib: &str, steps: &[Step]| {
+        let text = write(&Header::new(Arithmetic::Sound, onnx, vnnlib.as_bytes()), steps);
+        for (end, bytes) in [("onnx", onnx), ("vnnlib", vnnlib.as_bytes()), ("jsonl", text.as_bytes())] {
+            std::fs::write(folder.join(format!("{name}.{end}")), bytes).unwrap();
+        }
+    };
     for seed in 0..6 {
         let proof = proof(seed, 0.05);
-        let put = |end: &str, bytes: &[u8]| std::fs::write(folder.join(format!("{seed}.{end}")), bytes).unwrap();
-        put("onnx", &proof.onnx);
-        put("vnnlib", proof.vnnlib.as_bytes());
-        put("jsonl", proof.text(Arithmetic::Sound).as_bytes());
+        put(&seed.to_string(), &proof.onnx, &proof.vnnlib, &proof.steps);
+    }
+    for (seed, sizes) in [(0, [24, 10, 8, 2].as_slice()), (2, &[24, 10, 8, 2]), (1, &[24, 8, 8, 8, 2])] {
+        let (computation, property) = wide(seed, sizes, 0.3);
+        let (stage, steps) = searched(&computation, &property, Arithmetic::Sound).expect("a proof");
+        println!("{stage:?}, {} steps", steps.len());
+        put(&format!("search_{seed}"), &files::onnx(&computation), &files::vnnlib(&property), &steps);
     }
 }
 
@@ -481,4 +492,114 @@ fn searches_by_input_splits_leave_proofs() {
         }
     }
     assert!(splits > 20, "{splits} splits");
+}
+
+/// A random network with more inputs than are split, a box, and groups: each row is this much below what was found there.
+fn wide(seed: u64, sizes: &[usize], below: f64) -> (Computation, Property) {
+    let stream = Stream::named(seed, "wide");
+    let mut next = 0;
+    let mut draw = |n: usize, scale: f64| {
+        next += n as u64;
+        (0..n as u64).map(|i| f64::from(((stream.at(next + i) * 2.0 - 1.0) * scale) as f32)).collect::<Vec<f64>>()
+    };
+    let layers: Vec<_> = sizes
+        .windows(2)
+        .map(|pair| (draw(pair[0] * pair[1], 1.5 / (pair[0] as f64).sqrt()), draw(pair[1], 0.2)))
+        .collect();
+    let (inputs, outputs) = (sizes[0], sizes[sizes.len() - 1]);
+    let computation = chain(inputs, &layers);
+    let centre = draw(inputs, 1.0);
+    let [lower, upper] = [-0.25, 0.25].map(|by| centre.iter().map(|x| x + by).collect::<Vec<f64>>());
+    let point = |i: u64| {
+        let at = |d: u64| stream.at(100_000 + inputs as u64 * i + d).round();
+        (0..inputs).map(|d| lower[d] + (upper[d] - lower[d]) * at(d as u64)).collect::<Vec<f64>>()
+    };
+    let mut least = vec![f64::INFINITY; outputs];
+    for i in 0..500 {
+        let found = computation.evaluate(&point(i), Order::Forward);
+        least.iter_mut().zip(found).for_each(|(least, y)| *least = least.min(y));
+    }
+    let row = |(i, least): (usize, &f64)| vec![LinearConstraint::at_most(vec![(i, 1.0)], least - below)];
+    let groups = least.iter().enumerate().map(row).collect();
+    (computation, Property::new(InputBox::exact(lower, upper), groups, outputs).unwrap())
+}
+
+/// What a search found, with its proof.
+fn searched(computation: &Computation, property: &Property, arithmetic: Arithmetic) -> Option<(Stage, Vec<Step>)> {
+    let stages = vec![Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab];
+    let settings = Settings { arithmetic, stages, max_domains: Some(2000), ..Settings::default() };
+    let verifier = Verifier::new(computation);
+    let (decision, steps) = verifier.decide_with_proof(std::slice::from_ref(property), &settings, &|| false).unwrap();
+    assert_eq!(steps.is_some(), decision.answer == Answer::Unsat, "{decision:?}");
+    steps.map(|steps| (decision.stage, steps))
+}
+
+#[test]
+fn searches_leave_proofs() {
+    let (mut stages, mut splits, mut cells) = (std::collections::BTreeMap::new(), 0, 0);
+    let sizes: [&[usize]; 2] = [&[24, 10, 8, 2], &[24, 12, 12, 12, 3]];
+    for (seed, below) in (0..24).flat_map(|seed| [3.0, 1.0, 0.3].map(|below| (seed, below))) {
+        let (computation, property) = wide(seed, sizes[seed as usize % 2], below);
+        let (onnx, vnnlib) = (files::onnx(&computation), files::vnnlib(&property));
+        let arithmetic = [Arithmetic::Sound, Arithmetic::Float32][seed as usize / 2 % 2];
+        let Some((stage, steps)) = searched(&computation, &property, arithmetic) else { continue };
+        let verdict = check(&write(&Header::new(arithmetic, &onnx, vnnlib.as_bytes()), &steps), &onnx, &vnnlib);
+        let ProofVerdict::Holds(checked) = verdict else { panic!("seed {seed}, {below}: {verdict:?}") };
+        assert_eq!(checked.arithmetic, arithmetic);
+        *stages.entry(stage.name()).or_insert(0) += 1;
+        splits += steps.iter().filter(|step| matches!(step, Step::Split(..))).count();
+        cells += steps.iter().filter(|step| matches!(step, Step::Bounds(_))).count().saturating_sub(2);
+    }
+    println!("{stages:?}, {splits} splits, {cells} cells");
+    assert!(stages.len() == 4 && splits > 500 && cells > 10, "{stages:?}, {splits} splits, {cells} cells");
+}
+
+#[test]
+fn damaged_proofs_of_searches_are_rejected() {
+    let (stream, mut drawn, mut done) = (Stream::named(3, "damage"), 0, 0);
+    let mut draw = |n: usize| {
+        drawn += 1;
+        (stream.at(drawn) * n as f64) as usize
+    };
+    for seed in 0..12 {
+        let (computation, property) = wide(seed, &[24, 10, 8, 2], 0.3);
+        let (onnx, vnnlib) = (files::onnx(&computation), files::vnnlib(&property));
+        let Some((_, steps)) = searched(&computation, &property, Arithmetic::Sound) else { continue };
+        let rejected = |steps: &[Step], onnx: &[u8], vnnlib: &str| {
+            let verdict = check(&write(&Header::new(Arithmetic::Sound, onnx, vnnlib.as_bytes()), steps), onnx, vnnlib);
+            assert!(!holds(&verdict), "seed {seed}: {verdict:?}");
+        };
+        // A bound that an input violates, and a network that does: whatever numbers are changed besides.
+        let higher = |rows: &Vec<LinearConstraint>| {
+            rows.iter().map(|row| LinearConstraint { bound: row.bound + 0.3 + 1e-6, ..row.clone() }).collect()
+        };
+        let wrong = property.violations().iter().map(higher).collect();
+        let wrong = files::vnnlib(&Property::new(property.input().clone(), wrong, 2).unwrap());
+        let mut nodes = computation.nodes().to_vec();
+        let Some(Operation::Dense(affine)) = nodes.last_mut().map(|node| &mut node.operation) else { panic!() };
+        affine.bias.iter_mut().for_each(|bias| *bias = f64::from((*bias - 0.31) as f32));
+        let other = files::onnx(&Computation::new(vec![24], nodes).unwrap());
+        rejected(&steps, &onnx, &wrong);
+        rejected(&steps, &other, &vnnlib);
+        for _ in 0..20 {
+            let (mut damaged, at) = (steps.clone(), draw(steps.len()));
+            match &mut damaged[at] {
+                Step::Alpha(all) => {
+                    all.iter_mut().flat_map(|slopes| &mut slopes.2).for_each(|slope| *slope = draw(101) as f64 / 100.0);
+                }
+                Step::Leaf(_, beta) => beta.iter_mut().for_each(|beta| beta.2 *= draw(200) as f64 / 100.0),
+                Step::Split(_, neuron) => *neuron = draw(8),
+                _ => continue,
+            }
+            done += 1;
+            rejected(&damaged, &onnx, &wrong);
+            rejected(&damaged, &other, &vnnlib);
+            // Lost, or twice.
+            if !matches!(steps[at], Step::Alpha(_)) {
+                rejected(&[&steps[..at], &steps[at + 1..]].concat(), &onnx, &vnnlib);
+                rejected(&[&steps[..=at], &steps[at..]].concat(), &onnx, &vnnlib);
+            }
+        }
+    }
+    assert!(done > 50, "{done} proofs with other numbers");
 }

@@ -4,11 +4,13 @@
 //! themselves computed in floating point, so they are multiplied by [`SLACK`]; [`TINY`] covers what underflows. In the sense of
 //! `float32` the network's own sums are charged as well, `2^-24` for `2^-53`, by the number of terms in the forward pass.
 
-use std::rc::Rc;
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::onnx::{Map, Net, Op};
 use super::vnnlib::Row;
-use crate::proof::Bounds;
+use crate::proof::{Bounds, Rows as Given};
 
 const SLACK: f64 = 1.0 + 1.0 / 1_048_576.0;
 const TINY: f64 = 1e-300;
@@ -40,6 +42,15 @@ pub struct Ends {
 }
 
 impl Ends {
+    /// Leaves of number `i` what is above this point, or below it.
+    pub fn split(&mut self, i: usize, above: bool, at: f64) {
+        if above {
+            self.lower[i] = self.lower[i].max(at);
+        } else {
+            self.upper[i] = self.upper[i].min(at);
+        }
+    }
+
     /// The largest magnitude of number `i`.
     fn height(&self, i: usize) -> f64 {
         // Not `max`, which would pass over a NaN.
@@ -49,17 +60,19 @@ impl Ends {
 }
 
 /// Of every ReLU and neuron the lower slope, where one is given.
-pub type Given = Vec<Rc<Vec<Option<f64>>>>;
+pub type Slopes = Vec<Arc<Vec<Option<f64>>>>;
 
 /// What is known in a node of a proof.
 #[derive(Clone)]
 pub struct State {
     /// Ends of every value.
-    pub ends: Vec<Rc<Ends>>,
+    pub ends: Vec<Arc<Ends>>,
     /// Of every number of an affine value or a sum, what its row is charged for each unit of its coefficient.
-    error: Vec<Rc<Vec<f64>>>,
+    error: Vec<Arc<Vec<f64>>>,
     /// Of every ReLU the lower slopes that are given.
-    pub slopes: Given,
+    pub slopes: Slopes,
+    /// Of every ReLU the slopes that are given for bounds of its neurons.
+    pub rows: Vec<Option<Arc<Given>>>,
     /// The splits: ReLU, neuron, and whether it is on.
     pub splits: Vec<(usize, usize, bool)>,
 }
@@ -119,6 +132,8 @@ pub struct Bounder<'a> {
     single: bool,
     /// The value that each ReLU reads.
     pub relus: Vec<usize>,
+    /// Of every value, the number of the ReLU that gives it.
+    gives: Vec<usize>,
     /// Of every value, whether intervals of it are as good as any bounds: one map of the input, and no ReLU.
     simple: Vec<bool>,
 }
@@ -126,8 +141,11 @@ pub struct Bounder<'a> {
 impl<'a> Bounder<'a> {
     /// Bounds of this network; in the sense of `float32` if `single`.
     pub fn new(net: &'a Net, single: bool) -> Self {
-        let relus =
-            net.values.iter().filter_map(|value| if let Op::Relu { from } = value.op { Some(from) } else { None });
+        let (mut relus, mut gives) = (Vec::new(), Vec::new());
+        for value in &net.values {
+            gives.push(relus.len());
+            relus.extend(if let Op::Relu { from } = value.op { Some(from) } else { None });
+        }
         let mut maps: Vec<usize> = Vec::new();
         for value in &net.values {
             maps.push(match &value.op {
@@ -137,58 +155,85 @@ impl<'a> Bounder<'a> {
                 Op::Sum { .. } | Op::Relu { .. } => 2,
             });
         }
-        Self { net, single, relus: relus.collect(), simple: maps.iter().map(|maps| *maps < 2).collect() }
+        Self { net, single, relus, gives, simple: maps.iter().map(|maps| *maps < 2).collect() }
     }
 
     /// Interval bounds of a box.
     pub fn begin(&self, input: Ends) -> State {
-        let mut state =
-            State { ends: vec![Rc::new(input)], error: vec![Rc::default()], slopes: Vec::new(), splits: Vec::new() };
+        let slopes = self.relus.iter().map(|value| Arc::new(vec![None; self.net.values[*value].len]));
+        let mut state = State {
+            ends: vec![Arc::new(input)],
+            error: vec![Arc::default()],
+            slopes: slopes.collect(),
+            rows: vec![None; self.relus.len()],
+            splits: Vec::new(),
+        };
         for value in 1..self.net.values.len() {
             let (ends, error) = self.interval(&state, value);
-            state.ends.push(Rc::new(ends));
-            state.error.push(Rc::new(error));
+            state.ends.push(Arc::new(ends));
+            state.error.push(Arc::new(error));
         }
-        state.slopes = self.relus.iter().map(|value| Rc::new(vec![None; self.net.values[*value].len])).collect();
         state
     }
 
-    /// Tightens bounds as a step of a proof asks. Its ReLU, neurons and slopes are there.
-    pub fn tighten(&self, state: &mut State, how: &Bounds, slopes: &Given) {
-        if let Bounds::Rows(relu, neurons, _) = how {
-            return self.crown(state, self.relus[*relu], neurons, slopes);
-        }
+    /// Bounds neurons anew as a step of a proof asks.
+    pub fn bound(&self, state: &mut State, how: Bounds) {
         for value in 1..self.net.values.len() {
-            let (new, error) = self.interval(state, value);
-            state.error[value] = Rc::new(error);
-            let ends = Rc::make_mut(&mut state.ends[value]);
-            for i in 0..new.lower.len() {
-                ends.lower[i] = ends.lower[i].max(new.lower[i]);
-                ends.upper[i] = ends.upper[i].min(new.upper[i]);
+            let (mut new, error) = self.interval(state, value);
+            state.error[value] = Arc::new(error);
+            if how != Bounds::Fresh {
+                let old = &state.ends[value];
+                new.lower.iter_mut().zip(&old.lower).for_each(|(new, old)| *new = new.max(*old));
+                new.upper.iter_mut().zip(&old.upper).for_each(|(new, old)| *new = new.min(*old));
             }
-            if *how == Bounds::Crown && self.relus.contains(&value) && !self.simple[value] {
-                let ends = &state.ends[value];
-                let unstable: Vec<usize> =
-                    (0..ends.lower.len()).filter(|i| ends.lower[*i] < 0.0 && ends.upper[*i] > 0.0).collect();
-                self.crown(state, value, &unstable, slopes);
+            for (_, neuron, on) in state.splits.iter().filter(|split| self.relus[split.0] == value) {
+                new.split(*neuron, *on, 0.0);
+            }
+            state.ends[value] = Arc::new(new);
+            let relu = self.relus.iter().position(|from| *from == value);
+            if let Some(relu) = relu.filter(|_| how != Bounds::Interval && !self.simple[value]) {
+                self.crown(state, relu);
             }
         }
     }
 
-    /// Linear bounds of these numbers of a value.
-    fn crown(&self, state: &mut State, value: usize, numbers: &[usize], slopes: &Given) {
-        for chunk in numbers.chunks(32) {
-            let mut rows = Rows::zeros(self.net.values[value].len, 2 * chunk.len());
-            for (r, i) in chunk.iter().enumerate() {
-                rows.of_mut(*i)[2 * r] = 1.0;
-                rows.of_mut(*i)[2 * r + 1] = -1.0;
+    /// Linear bounds of the neurons of a ReLU.
+    fn crown(&self, state: &mut State, relu: usize) {
+        let value = self.relus[relu];
+        let ends = &state.ends[value];
+        let unstable = |end: usize| ends.lower[end / 2] < 0.0 && ends.upper[end / 2] > 0.0;
+        // Bounds, each with the number of its slopes.
+        let bounds: Vec<(usize, usize)> = match &state.rows[relu] {
+            Some(given) => given.1.iter().copied().zip(0..).filter(|(end, _)| unstable(*end)).collect(),
+            None => (0..2 * ends.lower.len()).filter(|end| unstable(*end)).map(|end| (end, 0)).collect(),
+        };
+        // Of every ReLU and neuron, the place of its slope.
+        let mut places: Vec<Vec<Option<usize>>> = vec![Vec::new(); self.relus.len()];
+        let mut place = 0..;
+        for (layer, neurons) in state.rows[relu].iter().flat_map(|given| &given.2) {
+            places[*layer].resize(self.net.values[self.relus[*layer]].len, None);
+            neurons.iter().for_each(|neuron| places[*layer][*neuron] = place.next());
+        }
+        let least = |chunk: &[(usize, usize)]| {
+            let mut rows = Rows::zeros(self.net.values[value].len, chunk.len());
+            for (r, (end, _)) in chunk.iter().enumerate() {
+                rows.of_mut(end / 2)[r] = if end % 2 == 0 { 1.0 } else { -1.0 };
             }
-            let constant = vec![0.0; rows.count];
-            let least = self.push(state, value, rows, constant, slopes, &[]).least(&state.ends[0]);
-            let ends = Rc::make_mut(&mut state.ends[value]);
-            for (r, i) in chunk.iter().enumerate() {
-                ends.lower[*i] = ends.lower[*i].max(least[2 * r]);
-                ends.upper[*i] = ends.upper[*i].min(-least[2 * r + 1]);
+            let slopes: Vec<&[f64]> = match &state.rows[relu] {
+                Some(given) => chunk.iter().map(|(_, number)| given.3[*number].as_slice()).collect(),
+                None => Vec::new(),
+            };
+            let slope = |relu: usize, i: usize, r: usize| Some(slopes.get(r)?[(*places[relu].get(i)?)?]);
+            self.push(state, value, rows, vec![0.0; chunk.len()], slope, &[]).least(&state.ends[0])
+        };
+        let found: Vec<f64> = bounds.par_chunks(64).flat_map_iter(least).collect();
+        let ends = Arc::make_mut(&mut state.ends[value]);
+        for ((end, _), least) in bounds.into_iter().zip(found) {
+            let i = end / 2;
+            if end % 2 == 0 {
+                ends.lower[i] = ends.lower[i].max(least);
+            } else {
+                ends.upper[i] = ends.upper[i].min(-least);
             }
         }
     }
@@ -212,7 +257,7 @@ impl<'a> Bounder<'a> {
             magnitude += (weight * bound).abs();
         }
         settle(&mut constant, sum, magnitude, 2 * rows.iter().map(|(row, _)| row.terms.len() + 1).sum::<usize>());
-        self.push(state, output, start, vec![constant], &state.slopes, beta)
+        self.push(state, output, start, vec![constant], |relu, i, _| state.slopes[relu][i], beta)
     }
 
     /// Ends of a value from those of what it reads, and its error.
@@ -287,14 +332,15 @@ impl<'a> Bounder<'a> {
         (ends, error)
     }
 
-    /// Pushes rows from a value down to the input: each `row * value + constant` is at least the line that comes out.
+    /// Pushes rows from a value down to the input: each `row * value + constant` is at least the line that comes out. `slope` gives the
+    /// lower slope of a ReLU and neuron for a row.
     fn push(
         &self,
         state: &State,
         top: usize,
         rows: Rows,
         mut constant: Vec<f64>,
-        slopes: &Given,
+        slope: impl Fn(usize, usize, usize) -> Option<f64>,
         beta: &[(usize, usize, f64)],
     ) -> Lines {
         let count = rows.count;
@@ -331,7 +377,7 @@ impl<'a> Bounder<'a> {
             match &self.net.values[value].op {
                 Op::Input => unreachable!("values below the input"),
                 Op::Affine { from, map, bias, .. } => {
-                    let mut under = Rows::zeros(self.net.values[*from].len, count);
+                    let (ends, mut under) = (&state.ends[*from], Rows::zeros(self.net.values[*from].len, count));
                     for (o, bias) in bias.iter().enumerate() {
                         let row = rows.of(o);
                         if row.iter().all(|a| *a == 0.0) {
@@ -342,8 +388,11 @@ impl<'a> Bounder<'a> {
                         }
                         match row {
                             [a] => map.terms(o, |i, w| under.numbers[i] += w * a),
+                            // What is always 0 needs no coefficient.
                             _ => map.terms(o, |i, w| {
-                                under.of_mut(i).iter_mut().zip(row).for_each(|(under, a)| *under += w * a)
+                                if ends.lower[i] != 0.0 || ends.upper[i] != 0.0 {
+                                    under.of_mut(i).iter_mut().zip(row).for_each(|(under, a)| *under += w * a);
+                                }
                             }),
                         }
                     }
@@ -364,12 +413,22 @@ impl<'a> Bounder<'a> {
                     below(*b, second, &mut constant);
                 }
                 Op::Relu { from } => {
-                    let number = (0..self.relus.len()).find(|k| self.reader(*k) == value).expect("a ReLU");
-                    let (ends, given) = (&state.ends[*from], &slopes[number]);
+                    let (ends, number) = (&state.ends[*from], self.gives[value]);
                     let mut under = rows;
                     for i in 0..ends.lower.len() {
                         let (l, u, height) = (ends.lower[i], ends.upper[i], ends.height(i));
-                        let ([s, t], a) = (upper_line(l, u), lower_slope(l, u, given[i]));
+                        if l >= 0.0 {
+                            continue;
+                        }
+                        if u <= 0.0 {
+                            for (r, lambda) in under.of_mut(i).iter_mut().enumerate() {
+                                sum[r] += if lambda.is_nan() { f64::NAN } else { 0.0 };
+                                *lambda = 0.0;
+                            }
+                            continue;
+                        }
+                        let [s, t] = upper_line(l, u);
+                        let rule = if s > 0.500_001 { 1.0 } else { 0.0 };
                         for (r, lambda) in under.of_mut(i).iter_mut().enumerate() {
                             if *lambda < 0.0 {
                                 sum[r] += *lambda * t;
@@ -377,7 +436,7 @@ impl<'a> Bounder<'a> {
                                 *lambda *= s;
                                 charge[r] += lambda.abs() * height * f64::EPSILON;
                             } else if *lambda > 0.0 {
-                                *lambda *= a;
+                                *lambda *= slope(number, i, r).unwrap_or(rule);
                                 charge[r] += *lambda * height * f64::EPSILON;
                             } else if lambda.is_nan() {
                                 sum[r] = f64::NAN;
@@ -417,35 +476,12 @@ impl<'a> Bounder<'a> {
         };
         a.into_iter().chain(b)
     }
-
-    /// The value that ReLU `k` gives.
-    fn reader(&self, k: usize) -> usize {
-        let relus = self.net.values.iter().enumerate().filter(|(_, value)| matches!(value.op, Op::Relu { .. }));
-        relus.map(|(i, _)| i).nth(k).expect("a ReLU")
-    }
 }
 
-/// Slope and height of the line above a ReLU: any slope between 0 and 1 is right with this height.
+/// Slope and height of the line above a ReLU of both signs: any slope between 0 and 1 is right with this height.
 fn upper_line(l: f64, u: f64) -> [f64; 2] {
-    if l >= 0.0 {
-        return [1.0, 0.0];
-    }
-    if u <= 0.0 {
-        return [0.0, 0.0];
-    }
     // Infinite ends give NaN, and no proof.
     let s = (u / (u - l)).clamp(0.0, 1.0);
     let t = (-s * l).next_up().max(((1.0 - s).next_up() * u).next_up());
     [s, if s.is_nan() { s } else { t }]
-}
-
-/// The slope of the line below a ReLU.
-fn lower_slope(l: f64, u: f64, given: Option<f64>) -> f64 {
-    if l >= 0.0 {
-        1.0
-    } else if u <= 0.0 {
-        0.0
-    } else {
-        given.unwrap_or(if u > -l { 1.0 } else { 0.0 })
-    }
 }

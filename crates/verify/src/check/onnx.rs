@@ -534,6 +534,7 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
             let map = Map::Diagonal((0..size).map(|i| w[channel(i)]).collect());
             add(size, affine(from, map, bias, Some(summed))?, old.to_vec())
         }
+        "MaxPool" => max_pool(net, node),
         "Conv" | "AveragePool" => {
             let (from, old) = node.value(0)?;
             let [1, channels, height, width] = old[..] else { return Err(format!("of {old:?}")) };
@@ -599,6 +600,49 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
         }
         _ => Err("this operation is not among those that can be checked".into()),
     }
+}
+
+/// A max pool as ReLUs, `max(a, b) = b + relu(a - b)`, in a tree over the numbers of each window.
+fn max_pool(net: &mut Net, node: &Node) -> Result<Item> {
+    let (from, old) = node.value(0)?;
+    let [1, channels, height, width] = old[..] else { return Err(format!("of {old:?}")) };
+    let kernel = node.pair("kernel_shape", [0, 0], 1)?;
+    let (stride, dilation) = (node.pair("strides", [1, 1], 1)?, node.pair("dilations", [1, 1], 1)?);
+    let padded = node.ints("pads", &[0; 4])?.iter().any(|pad| *pad != 0);
+    if padded || node.int("ceil_mode", 0)? != 0 || !matches!(node.string("auto_pad").as_str(), "" | "NOTSET" | "VALID")
+    {
+        return Err("its padding, or ceil_mode".into());
+    }
+    let room = |size: usize, d: usize| {
+        let reach = dilation[d].checked_mul(kernel[d] - 1)?.checked_add(1)?;
+        Some(size.checked_sub(reach)? / stride[d] + 1)
+    };
+    let [rows, columns] = [room(height, 0).ok_or("no window fits")?, room(width, 1).ok_or("no window fits")?];
+    let len = product(&[channels, rows, columns])?;
+    product(&[len, kernel[0], kernel[1]])?;
+    let mut add = |op: Op| {
+        net.values.push(Value { len, op });
+        net.values.len() - 1
+    };
+    let mut level = Vec::new();
+    for tap in 0..kernel[0] * kernel[1] {
+        let (v, w) = (tap / kernel[1] * dilation[0], tap % kernel[1] * dilation[1]);
+        let place = |i: usize| {
+            let (c, y, x) = (i / (rows * columns), i / columns % rows, i % columns);
+            Some((c * height + y * stride[0] + v) * width + x * stride[1] + w)
+        };
+        level.push(add(Op::Gather { from, index: (0..len).map(place).collect() }));
+    }
+    while level.len() > 1 {
+        let mut pair = |pair: &[usize]| {
+            let [a, b] = *pair else { return pair[0] };
+            let difference = add(Op::Sum { of: [a, b], sign: -1.0 });
+            let above = add(Op::Relu { from: difference });
+            add(Op::Sum { of: [b, above], sign: 1.0 })
+        };
+        level = level.chunks(2).map(&mut pair).collect();
+    }
+    Ok(Item::Value(level[0], vec![1, channels, rows, columns]))
 }
 
 /// An affine map; the magnitudes that biases were summed from, where they are not their own.

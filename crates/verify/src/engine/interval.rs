@@ -291,8 +291,9 @@ pub(crate) fn share<T>(map: &Map<T>, claim: Arithmetic) -> f64 {
 
 /// What the layer is off by where it is executed in single precision, with the layers unmerged.
 fn deployed<T>(map: &Map<T>) -> f64 {
-    // The sum and the bias; one for weights that are no single floats; those of the layers that were merged.
-    gamma(map.fan_in + 3 + map.merged as usize, UNIT32)
+    // The sum and the bias; one for weights that are no single floats; those of the layers that were merged. Six more, since an
+    // operation may be several roundings elsewhere: as many as the checker of proofs charges.
+    gamma(map.fan_in + 9 + map.merged as usize, UNIT32)
 }
 
 /// What numbers too small for a normal single float may add to that.

@@ -32,7 +32,8 @@ impl Lower {
     #[inline(always)]
     pub(crate) fn slope<T: Real>(self, s: T) -> T {
         match self {
-            Self::Adaptive if s > T::nearest(0.5) => T::ONE,
+            // Not at the tie, which symmetric boxes have: rounding would decide there.
+            Self::Adaptive if s > T::nearest(0.500_001) => T::ONE,
             Self::Adaptive | Self::Zero => T::ZERO,
             Self::One => T::ONE,
             Self::Same => s,

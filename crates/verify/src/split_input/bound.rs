@@ -492,7 +492,8 @@ fn relax(ends: &Ends, size: usize, unstable: Vec<usize>, lines: Vec<f64>) -> Rel
             let s = (u / (u - l)).min(1.0);
             slope[j] = s;
             shift[j] = up(-s * l).max(up(up(1.0 - s) * u));
-            low[j] = if u > -l { 1.0 } else { 0.0 };
+            // Not at the tie, which symmetric boxes have: rounding would decide there.
+            low[j] = if s > 0.500_001 { 1.0 } else { 0.0 };
         } else {
             continue;
         }

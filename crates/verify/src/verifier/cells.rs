@@ -11,7 +11,9 @@ use crate::cascade::{Answer, Witness};
 use crate::engine::{
     Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, renewed,
 };
+use crate::proof::{self, Step};
 use crate::split_input::SplitSettings;
+use crate::steps::{leaf, relu, short_multipliers, tree};
 
 /// ReLUs of networks for which it is worth the cost.
 const NEURONS: usize = 4096;
@@ -78,6 +80,7 @@ impl Verifier {
             }
             if !std::mem::take(&mut root) {
                 self.again(&mut cell, layers, state);
+                state.prove(|| vec![Step::Bounds(proof::Bounds::Crown)]);
             }
             state.domains += 1;
             let narrow = cell.bounds.to::<f32>();
@@ -87,9 +90,10 @@ impl Verifier {
             };
             if few {
                 if !cell.open.is_empty() {
-                    let Some(halves) = self.halves(property, groups, &cell, &narrow, &values) else {
+                    let Some((at, middle, halves)) = self.halves(property, groups, &cell, &narrow, &values) else {
                         return Answer::Unknown("a box as thin as doubles allow is not decided".into());
                     };
+                    state.prove(|| vec![Step::Halve(at, middle)]);
                     cells.extend(halves);
                 }
                 continue;
@@ -119,6 +123,8 @@ impl Verifier {
             let Some((node, neuron)) = self.dearest(groups, &cell, &narrow, layers) else {
                 return Answer::Unknown("no neuron is left to split in a cell".into());
             };
+            // The half that is bounded first comes first in a proof.
+            state.prove(|| vec![Step::Split(relu(&self.double, node), neuron)]);
             for active in [true, false] {
                 let mut splits = cell.splits.clone();
                 splits.push(Split { node, neuron: neuron as u32, active });
@@ -137,7 +143,7 @@ impl Verifier {
             let rows: Vec<usize> =
                 (0..layer.units.len()).filter(|row| ends.is_unstable(layer.units[*row].0 as usize)).collect();
             let units = rows.iter().map(|row| layer.units[*row]).collect();
-            Tight { value: layer.value, units, alpha: layer.alpha.select(&rows) }.to::<f64>()
+            state.exact_layer(&Tight { value: layer.value, units, alpha: layer.alpha.select(&rows) })
         };
         let layers: Vec<Tight<f64>> = layers.iter().map(some).filter(|layer| !layer.units.is_empty()).collect();
         // What was split last, and nothing before it, is narrower than in the cell that this one was split from.
@@ -152,7 +158,7 @@ impl Verifier {
         groups: &[Group],
         cell: &mut Cell,
         narrow: &Bounds<f32>,
-        state: &State,
+        state: &mut State,
     ) -> Result<Vec<f64>, Witness> {
         let held: Vec<(Vec<f32>, Beta<f32>)> =
             cell.open.iter().map(|(i, _)| (groups[*i].narrow(), self.beta(&groups[*i], &cell.splits))).collect();
@@ -168,7 +174,8 @@ impl Verifier {
             })
             .collect();
         let best = optimise(&self.single, &jobs, &STEPS, &|| state.halted());
-        let held: Vec<_> = best.iter().map(|best| (best.alpha.to::<f64>(), best.beta.to::<f64>())).collect();
+        let beta = |beta: &Beta<f32>| if state.proof.is_some() { short_multipliers(beta.to()) } else { beta.to() };
+        let held: Vec<_> = best.iter().map(|best| (state.exact(&best.alpha), beta(&best.beta))).collect();
         let jobs: Vec<Job<'_, f64>> = cell
             .open
             .iter()
@@ -182,9 +189,11 @@ impl Verifier {
             .collect();
         let pushed = backward(&self.double, &jobs, Keep::default());
         let (mut open, mut values) = (Vec::new(), Vec::new());
-        for (((i, _), best), pushed) in cell.open.iter().zip(best).zip(pushed) {
+        for ((((i, _), best), pushed), (alpha, beta)) in cell.open.iter().zip(best).zip(pushed).zip(&held) {
             let value = pushed.bound.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             if value > 0.0 {
+                let row = pushed.bound.iter().position(|bound| *bound == value).unwrap_or(0);
+                state.close(*i, || leaf(&self.double, &cell.bounds, row, alpha, Some(beta)));
                 continue;
             }
             for point in best.point.chunks(self.single.inputs()) {
@@ -223,15 +232,18 @@ impl Verifier {
             witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
             witness.is_some()
         };
-        let searched = branch::search(&question, limits, false, &mut found, state.stop);
+        let searched = branch::search(&question, limits, state.proof.is_some(), &mut found, state.stop);
         state.domains += searched.domains;
+        if searched.end == End::Closed {
+            state.prove(|| tree(&self.double, *group, searched.leaves, cell.splits.len()));
+        }
         match (searched.end, witness) {
             (End::Found, Some(witness)) => Err(witness),
             (end, _) => Ok(end == End::Closed),
         }
     }
 
-    /// Both halves of a cell, cut across the input on whose width the bounds of open groups depend most; `values` are these bounds.
+    /// The input on whose width the bounds of open groups depend most, its middle, and both halves of a cell; `values` are these bounds.
     /// `None` if nothing is left to halve.
     fn halves(
         &self,
@@ -240,7 +252,7 @@ impl Verifier {
         cell: &Cell,
         narrow: &Bounds<f32>,
         values: &[f64],
-    ) -> Option<[Cell; 2]> {
+    ) -> Option<(usize, f64, [Cell; 2])> {
         let (ends, whole) = (cell.bounds.ends(0), property.input());
         let held: Vec<Vec<f32>> = cell.open.iter().map(|(i, _)| groups[*i].narrow()).collect();
         let jobs: Vec<Job<'_, f32>> = cell
@@ -275,7 +287,8 @@ impl Verifier {
             *if below { &mut half.upper[at] } else { &mut half.lower[at] } = middle(at);
             Cell { splits: Vec::new(), bounds: cell.bounds.narrowed(half), open: cell.open.clone() }
         };
-        Some([true, false].map(half))
+        // The last is taken first, and comes first in a proof.
+        Some((at, middle(at), [false, true].map(half)))
     }
 
     /// Of every input, how fast what relaxation costs the rows falls with its width: by the lines of the dearest neurons of every ReLU.

@@ -12,7 +12,7 @@ use temper_base::files::write_whole;
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_formats::vnnlib::Query;
-use temper_formats::{instances, witness};
+use temper_formats::{instances, vnnlib, witness};
 use temper_verify::ProofVerdict;
 use temper_verify::cascade::{Answer, Decision};
 use temper_verify::proof::{self, Header, Step};
@@ -93,12 +93,11 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
 /// Replays a stored proof.
 pub fn check(args: &args::VerifyCheck, printer: &Printer) -> Outcome {
     let begun = Instant::now();
-    let [certificate, network, property] = [&args.certificate, &args.network, &args.property].map(|path| bytes(path));
-    let (certificate, network, property) = (certificate?, network?, property?);
-    let texts = std::str::from_utf8(&certificate).ok().zip(std::str::from_utf8(&property).ok());
-    let verdict = texts.map_or_else(
-        || ProofVerdict::Rejected("a proof or property that is no text".into()),
-        |(certificate, property)| temper_verify::check(certificate, &network, property),
+    let (certificate, network) = (bytes(&args.certificate)?, bytes(&args.network)?);
+    let property = vnnlib::text(&args.property)?;
+    let verdict = std::str::from_utf8(&certificate).map_or_else(
+        |_| ProofVerdict::Rejected("a proof that is no text".into()),
+        |certificate| temper_verify::check(certificate, &network, &property),
     );
     let seconds = begun.elapsed().as_secs_f64();
     let size = certificate.len();
@@ -130,11 +129,11 @@ fn write_proof(
     steps: Option<Vec<Step>>,
 ) -> Result<()> {
     let fail = |why: String| Problem::input("verify", format!("--proof {}", path.display()), why);
-    let steps = steps
-        .ok_or_else(|| fail("no proof was kept of this answer: only those by splitting the input are".to_owned()))?;
-    let (network, property) = (bytes(Path::new(network))?, bytes(property)?);
-    let text = proof::write(&Header::new(arithmetic, &network, &property), &steps);
-    match temper_verify::check(&text, &network, &String::from_utf8_lossy(&property)) {
+    let steps =
+        steps.ok_or_else(|| fail("no proof is kept in plain arithmetic, which shows nothing for sure".into()))?;
+    let (network, property) = (bytes(Path::new(network))?, vnnlib::text(property)?);
+    let text = proof::write(&Header::new(arithmetic, &network, property.as_bytes()), &steps);
+    match temper_verify::check(&text, &network, &property) {
         ProofVerdict::Holds(_) => write_whole(path, text.as_bytes()),
         ProofVerdict::Rejected(why) => Err(fail(format!("its check rejects it, so that it was not written: {why}"))),
     }
