@@ -4,15 +4,17 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use temper_bounds::boxes;
 use temper_certify::method::Method;
 use temper_certify::methods::{Ibp, Objective, Pgd};
 use temper_certify::radius::EpsAt;
 use temper_certify::step::{Accumulation, Batch, StepMetrics, Update, train_step};
 use temper_graph::{BatchNorm, by_name};
-use temper_model::image::ImageInit;
+use temper_model::image::{ImageInit, Statistics};
 use temper_model::{Classifier, Parameter, Parameters};
 use temper_train::group::{Alone, Group, threads};
 use temper_train::optimizer::{Optimizer, Settings};
+use temper_train::shards;
 use temper_train::trainer::{MayBegin, NO_LIMIT};
 
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: 10.0 };
@@ -140,5 +142,32 @@ fn a_part_that_one_rank_refuses_undoes_the_update() {
             Ok((made, optimizer.updates, tensors(&mut net) == before))
         });
         assert_eq!(ends.unwrap(), vec![(None, 0, true); 3]);
+    }
+}
+
+/// What the statistics of the whole batch rest on: a pass in training makes the same bits of an image whatever images are beside it, so
+/// that it does not matter how many shards a rank has.
+#[test]
+fn an_image_does_not_see_the_others() {
+    let device = Device::flex();
+    for (name, width) in [("small", 4), ("cnn7", 4), ("wide-resnet-8", 2), ("resnext", 4), ("cnn6", 3)] {
+        let config = by_name(name, Some(width), BatchNorm::Full, [3, 32, 32], 10).unwrap();
+        let net = Classifier::new(config, ImageInit::Ibp, 1, &device);
+        let pixels: Vec<f32> = (0..24 * 3 * 1024).map(|i| (i * 7919 % 8191 % 101) as f32 / 100.0).collect();
+        let pass = |images: std::ops::Range<usize>| -> Vec<Vec<f32>> {
+            let pixels = &pixels[images.start * 3072..images.end * 3072];
+            let x = boxes::clean(pixels, [images.len(), 3, 32, 32], &net.mean, &net.std, &device);
+            let values = net.trace(x, Statistics::Running).values.into_iter();
+            values.map(|value| value.into_data().try_into_vec().unwrap()).collect()
+        };
+        let whole = pass(0..24);
+        for parts in [2, 4, 24] {
+            let parts: Vec<_> = (0..parts).map(|part| pass(shards::cut(24, parts, part))).collect();
+            for (layer, value) in whole.iter().enumerate() {
+                let joined = parts.iter().flat_map(|part| &part[layer]).map(|value| value.to_bits());
+                let same = joined.eq(value.iter().map(|value| value.to_bits()));
+                assert!(same, "{name}: value {layer} in {} parts", parts.len());
+            }
+        }
     }
 }
