@@ -7,7 +7,9 @@ use burn::tensor::Device;
 use temper_graph::{NetworkConfig, Op};
 use temper_model::image::ImageInit;
 use temper_model::{Classifier, init};
+use temper_train::group::Alone;
 use temper_train::optimizer::{self, Optimizer};
+use temper_train::shards::gradients_at_once;
 use temper_train::trainer::NO_LIMIT;
 
 use super::evaluate::EvalSettings;
@@ -50,7 +52,7 @@ pub fn attack_passes(images: usize, settings: &EvalSettings) -> u64 {
 pub struct Memory {
     /// The parameters.
     pub weights: u64,
-    /// Their gradients.
+    /// Their gradients, and those of shards that wait to be added.
     pub gradients: u64,
     /// The optimiser's two moments.
     pub moments: u64,
@@ -64,7 +66,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// For pieces of `rows` images, evaluations of `eval_rows` at once, and `images` in training, held-out and test set
+    /// For so many shards a batch, in pieces of `rows` images, evaluations of `eval_rows` at once, and `images` in training, held-out and test set
     /// together. Agrees with the peaks of real runs to a tenth; CROWN-IBP takes up to a sixth more.
     ///
     /// # Errors
@@ -72,6 +74,7 @@ impl Memory {
     pub fn of(
         config: &NetworkConfig,
         method: &Method,
+        shards: usize,
         rows: usize,
         eval_rows: usize,
         images: usize,
@@ -101,7 +104,7 @@ impl Memory {
         let [activations, scratch] = if total(&training) > total(&evaluation) { training } else { evaluation };
         Ok(Memory {
             weights: parameters,
-            gradients: parameters,
+            gradients: parameters.saturating_mul(gradients_at_once(shards)),
             moments: parameters.saturating_mul(2),
             activations,
             scratch,
@@ -137,7 +140,8 @@ pub fn calibrate(
     let cost = config.macs().saturating_mul(passes(method, radius, config.classes)).max(1);
     // Batch norms need two images.
     let measured = ((DIRECT / cost) as usize).max(2).min(rows);
-    let accumulation = if measured == rows { accumulation } else { Accumulation { pieces: 1, ..accumulation } };
+    let accumulation =
+        if measured == rows { accumulation } else { Accumulation { shards: 1, pieces: 1, ..accumulation } };
     let mut net = Classifier::new(config.clone(), ImageInit::Ibp, 0, device);
     let settings = optimizer::Settings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: 10.0 };
     let mut optimizer = Optimizer::new(settings, &net, device);
@@ -149,7 +153,7 @@ pub fn calibrate(
         let clock = Instant::now();
         // Only the time matters, not what a random network learns from made-up images.
         let update = Update { batch: &batch, method, radius, accumulation, lr: 1e-6, step: step + 1, seed: 0 };
-        let _ = train_step(&mut net, &mut optimizer, update, NO_LIMIT, device);
+        let _ = train_step(&mut net, &mut optimizer, update, &Alone, NO_LIMIT, device);
         clock.elapsed().as_secs_f64()
     });
     (timed.fold(f64::INFINITY, f64::min) * rows as f64 / measured as f64, measured)

@@ -228,8 +228,8 @@ pub fn resolve(
 
 /// Memory of a run of this recipe with `images` images in all, of which it trains on `train`.
 pub(crate) fn memory(spec: &CertifySpec, config: &NetworkConfig, images: usize, train: usize) -> Result<Memory> {
-    let piece = spec.batch.min(train).div_ceil(spec.accumulation.pieces);
-    Memory::of(config, &spec.method, piece, spec.eval.rows.min(images), images)
+    let piece = spec.batch.min(train).div_ceil(spec.accumulation.parts());
+    Memory::of(config, &spec.method, spec.accumulation.shards, piece, spec.eval.rows.min(images), images)
 }
 
 impl Plan {
@@ -324,15 +324,15 @@ fn look_for_trouble(plan: &Plan, fresh: bool, warnings: &mut Warnings) {
         warn(what.clone(), images::READ);
     }
     let accumulation = spec.accumulation;
-    if accumulation.pieces > 1 && plan.config.has_batch_norm() {
+    if accumulation.parts() > 1 && plan.config.has_batch_norm() {
         if accumulation.whole_batch_statistics {
             warn(
                 "no gradient flows through the batch-norm statistics, since they are of the whole batch".into(),
-                "batch.accumulate = 1 trains on whole batches",
+                "without batch.accumulate and batch.shards, training is on whole batches",
             );
         } else {
             warn(
-                format!("each of the {} pieces of a batch is normalised with its own statistics", accumulation.pieces),
+                format!("each of the {} pieces of a batch is normalised with its own statistics", accumulation.parts()),
                 "as in the paper's code, but not the numbers of a whole batch; batch.statistics = \"batch\" normalises all with those of \
                  the batch, through which then no gradient flows",
             );

@@ -93,7 +93,7 @@ const OWN: &[Key] = &[
     key(
         "batch.accumulate",
         Int(1),
-        "pieces in which to compute a batch, adding up their gradients; more need less memory",
+        "pieces in which to compute a shard of a batch, adding up their gradients; more need less memory",
     )
     .default("1"),
     key(
@@ -178,6 +178,7 @@ impl Spec for CertifySpec {
         let named = method::named_method(recipe)?;
         let batch = recipe.usize("batch.images")?;
         let accumulation = Accumulation {
+            shards: spec::shards(recipe, batch, "batch.images")?,
             pieces: recipe.usize("batch.accumulate")?,
             whole_batch_statistics: recipe.choice("batch.statistics", |word| match word {
                 "piece" => Some(false),
@@ -205,7 +206,7 @@ impl Spec for CertifySpec {
             batch,
             accumulation,
             eval: EvalSettings {
-                rows: run.eval_batch.unwrap_or(batch.div_ceil(accumulation.pieces)),
+                rows: run.eval_batch.unwrap_or(batch.div_ceil(accumulation.parts())),
                 attack_images: recipe.usize("eval.attack_images")?,
                 attack_steps: recipe.usize("eval.attack_steps")?,
                 attack_restarts: recipe.usize("eval.attack_restarts")?,
@@ -266,13 +267,18 @@ impl CertifySpec {
         Units { tokens_per_step: batch, tokens_per_epoch: train.map(epoch) }
     }
 
-    /// What is wrong with the last batch of an epoch, if it is too small for the statistics of batch norms.
-    pub fn small_last_batch(&self, config: &NetworkConfig, train: usize) -> Option<String> {
-        let last = match train % self.batch {
+    /// Images of the last batch of an epoch.
+    pub(crate) fn last_batch(&self, train: usize) -> usize {
+        match train % self.batch {
             0 => self.batch.min(train),
             rest => rest,
-        };
-        let few = config.has_batch_norm() && last < 2 * self.accumulation.pieces;
+        }
+    }
+
+    /// What is wrong with the last batch of an epoch, if it is too small for the statistics of batch norms.
+    pub fn small_last_batch(&self, config: &NetworkConfig, train: usize) -> Option<String> {
+        let last = self.last_batch(train);
+        let few = config.has_batch_norm() && last < 2 * self.accumulation.parts();
         few.then(|| format!("images in the last batch of an epoch: {last}, too few for the statistics of batch norms"))
     }
 
@@ -299,7 +305,7 @@ impl CertifySpec {
         if let Some((why, keys)) = method.objective.idle_keys() {
             rule(true, why, keys);
         }
-        rule(self.accumulation.pieces == 1, "batch.accumulate is 1", &["batch.statistics"]);
+        rule(self.accumulation.parts() == 1, "batch.accumulate is 1", &["batch.statistics"]);
         let attack = ["eval.attack_steps", "eval.attack_restarts"];
         rule(self.eval.attack_images == 0, "eval.attack_images is 0", &attack);
         rule(self.at_the_end.is_none(), "eval.verify_images is 0", &["eval.verify_timeout"]);
@@ -407,8 +413,10 @@ fn check(check: &mut Check) {
         check.problem(&path, "images have no tokens", "write for example \"2000 steps\", \"3 epochs\" or \"10%\"");
     }
     let whole = check.recipe.text("batch.statistics").is_ok_and(|choice| choice == "batch");
-    if whole && check.recipe.usize("batch.accumulate").is_ok_and(|pieces| pieces == 1) {
-        let hint = "set batch.accumulate above 1, or batch.statistics = \"piece\"";
+    // A branch may have its shards from its base.
+    let one = |key: &str| check.recipe.opt(key, Recipe::usize).is_ok_and(|parts| parts.is_none_or(|parts| parts == 1));
+    if whole && !branch && one("batch.accumulate") && one("batch.shards") {
+        let hint = "set batch.accumulate or batch.shards above 1, or batch.statistics = \"piece\"";
         check.problem("batch.statistics", "a batch in one piece has its own statistics anyway", hint);
     }
 }

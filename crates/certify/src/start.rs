@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use temper_base::numbers::count;
+use temper_base::numbers::{count, counted};
 use temper_base::{Listener, Problem, Problems, Result};
 use temper_data::images::{Epochs, Images, Match};
 use temper_graph::NetworkConfig;
@@ -299,9 +299,15 @@ pub(crate) fn read_weights(config: NetworkConfig, path: &Path, device: &Device) 
     })?)
 }
 
-/// A batch is not larger than the training set: an epoch would be one update of fewer images than asked for.
+/// A batch is not larger than the training set: an epoch would be one update of fewer images than asked for. And the last one of an epoch
+/// has an image for every shard.
 pub(crate) fn check_batch(spec: &CertifySpec, images: usize) -> Result<(), Problems> {
-    let batch = spec.batch;
+    let (batch, shards, last) = (spec.batch, spec.accumulation.shards, spec.last_batch(images));
+    if batch <= images && last < shards {
+        let why =
+            format!("the last batch of an epoch has {}, too few for {shards} shards", counted(last as u64, "image"));
+        return Err(spec.problem("batch.shards", why).hint("choose another batch.images or data.max_train").into());
+    }
     if batch <= images {
         return Ok(());
     }
@@ -341,13 +347,13 @@ fn announce(new: &New<'_, CertifyTask>, listener: &dyn Listener) -> Result<(), P
     listener.say(&format_args!("evaluation  {} test images; {chosen}", data.test.len()));
     listener.say(&format_args!("method      {}, first weights {}", spec.named.name, spec.network.first_weights.name()));
     let accumulation = spec.accumulation;
-    if accumulation.pieces > 1 {
+    if accumulation.parts() > 1 {
         let statistics = if accumulation.whole_batch_statistics {
             "with the batch-norm statistics of the whole batch, through which no gradient flows"
         } else {
             "each with its own batch-norm statistics"
         };
-        listener.say(&format_args!("batches     in {} pieces, {statistics}", accumulation.pieces));
+        listener.say(&format_args!("batches     in {}, {statistics}", accumulation.words()));
     }
     let epoch = data.train.len().div_ceil(spec.batch) as u64;
     let epochs = |steps: u64| steps as f64 / epoch as f64;

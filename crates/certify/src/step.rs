@@ -1,16 +1,21 @@
 //! One update of certified training: clean pass and bounds in one, loss, backward, clipping, update.
 
-use burn::tensor::{Device, Tensor};
+use std::cell::RefCell;
+use std::ops::{AddAssign, Range};
+
+use burn::tensor::{Device, Tensor, TensorData};
 use temper_base::Result;
+use temper_base::numbers::counted;
 use temper_bounds::attack::{Attack, AttackLoss, adversarial_images};
 use temper_bounds::{boxes, losses};
-use temper_model::image::Statistics;
+use temper_model::image::{PooledMoments, Statistics};
 use temper_model::{Classifier, Parameters};
 use temper_ops::stack;
 use temper_train::apply::{self, apply};
 use temper_train::gradients::Gradients;
-use temper_train::group::Alone;
+use temper_train::group::Group;
 use temper_train::optimizer::Optimizer;
+use temper_train::shards::{OwnShards, Tree, cut};
 use temper_train::trainer::MayBegin;
 
 use super::cost::{attack_passes_of_update, passes};
@@ -30,11 +35,31 @@ pub struct Batch {
 /// How a batch is cut into pieces whose gradients are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accumulation {
-    /// Pieces of a batch.
+    /// Parts of a batch, a power of two, whose gradients are added as a tree; the ranks of a group share them.
+    pub shards: usize,
+    /// Pieces of a shard.
     pub pieces: usize,
     /// Normalise each piece with the statistics of the whole batch, which a first pass without gradients takes; the
     /// gradient then does not go through them. Otherwise each piece is normalised for itself.
     pub whole_batch_statistics: bool,
+}
+
+impl Accumulation {
+    /// Pieces of a batch.
+    pub fn parts(&self) -> usize {
+        self.shards * self.pieces.max(1)
+    }
+
+    /// The cut in words: "4 shards of 2 pieces".
+    pub fn words(&self) -> String {
+        let [shards, pieces] =
+            [(self.shards, "shard"), (self.pieces, "piece")].map(|(n, what)| counted(n as u64, what));
+        match (self.shards, self.pieces) {
+            (1, _) => pieces,
+            (_, 1) => shards,
+            _ => format!("{shards} of {pieces}"),
+        }
+    }
 }
 
 /// What a step reports: means over the images of the batch.
@@ -73,62 +98,168 @@ pub struct Update<'a> {
     pub seed: u64,
 }
 
-/// One update. `None` if `may_begin` refused a part of it; network, running statistics included, and optimiser are then as
-/// they were.
+impl AddAssign for StepMetrics {
+    fn add_assign(&mut self, other: Self) {
+        let add = |own: &mut Option<f64>, other: Option<f64>| {
+            if let Some(other) = other {
+                *own = Some(own.unwrap_or(0.0) + other);
+            }
+        };
+        self.loss += other.loss;
+        self.clean_loss += other.clean_loss;
+        add(&mut self.robust_loss, other.robust_loss);
+        add(&mut self.tightness, other.tightness);
+        add(&mut self.relu_balance, other.relu_balance);
+    }
+}
+
+/// How many numbers the losses of a shard are, as other ranks are told them.
+const LOSSES: usize = 8;
+
+impl StepMetrics {
+    /// Its losses as numbers.
+    fn to_numbers(self) -> [f64; LOSSES] {
+        let [robust, tightness, balance] = [self.robust_loss, self.tightness, self.relu_balance]
+            .map(|term| [f64::from(u8::from(term.is_some())), term.unwrap_or(0.0)]);
+        [self.loss, self.clean_loss, robust[0], robust[1], tightness[0], tightness[1], balance[0], balance[1]]
+    }
+
+    /// The other way.
+    fn from_numbers(numbers: [f64; LOSSES]) -> Self {
+        let term = |at: usize| (numbers[at] == 1.0).then_some(numbers[at + 1]);
+        let [robust_loss, tightness, relu_balance] = [term(2), term(4), term(6)];
+        Self { loss: numbers[0], clean_loss: numbers[1], robust_loss, tightness, relu_balance, grad_norm: 0.0 }
+    }
+}
+
+/// One update. `None` if `may_begin` refused a part of it, on whichever rank; network, running statistics included, and optimiser are
+/// then as they were.
 ///
 /// # Errors
-/// A loss or gradient that is not finite, and where attacked images are trained on, images that do not fit the network. Weights
-/// and optimiser are then as they were.
+/// A loss or gradient that is not finite, a rank that has failed, and where attacked images are trained on, images that do not fit the
+/// network. Weights and optimiser are then as they were.
+///
+/// # Panics
+/// If the batch has fewer images than shards.
 pub fn train_step(
     net: &mut Classifier,
     optimizer: &mut Optimizer,
     update: Update,
+    group: &dyn Group,
     may_begin: &MayBegin,
     device: &Device,
 ) -> Result<Option<StepMetrics>> {
     let running = net.running();
-    let Some((mut metrics, gradients)) = loss_and_gradients(net, update, may_begin, device)? else {
+    let Some((mut metrics, shards)) = loss_and_gradients(net, update, group, may_begin, device)? else {
         net.set_running(&running);
         return Ok(None);
     };
     let Update { lr, step, .. } = update;
     let number = apply::Update { step, lr, gentler: "eps.length" };
-    metrics.grad_norm = apply(net, optimizer, &Alone, vec![gradients], metrics.loss, number)?;
+    metrics.grad_norm = apply(net, optimizer, group, shards, metrics.loss, number)?;
     Ok(Some(metrics))
 }
 
-/// The mean loss of the batch and its gradients, summed over pieces in which every image weighs the same. The running
-/// statistics of batch norms move with every piece, as in PyTorch. `None` if `may_begin` refused a part of it.
+/// The mean loss of the batch, in which every image weighs the same, and the gradients of this rank's shards. The running
+/// statistics of batch norms move with every piece, as in PyTorch. `None` if `may_begin` refused a part of it, on whichever rank.
 ///
 /// # Errors
-/// Images that do not fit the network, where attacked ones are trained on.
+/// A rank that has failed; images that do not fit the network, where attacked ones are trained on.
+///
+/// # Panics
+/// If the batch has fewer images than shards.
 pub fn loss_and_gradients(
     net: &mut Classifier,
     update: Update,
+    group: &dyn Group,
     may_begin: &MayBegin,
     device: &Device,
-) -> Result<Option<(StepMetrics, Gradients)>> {
-    let Update { batch, method, radius, accumulation, step, seed, .. } = update;
+) -> Result<Option<(StepMetrics, OwnShards)>> {
+    let Update { batch, accumulation, .. } = update;
     let images = batch.labels.len();
-    let size = batch.pixels.len() / images;
-    let piece = images.div_ceil(accumulation.pieces.max(1));
-    let whole =
-        (accumulation.whole_batch_statistics && accumulation.pieces > 1).then(|| clean_moments(net, batch, device));
+    assert!(images >= accumulation.shards, "{images} images in {} shards", accumulation.shards);
+    let part = |shard: usize| cut(images, accumulation.shards, shard);
+    let own = group.own_shards(accumulation.shards);
+    let whole = accumulation.whole_batch_statistics && accumulation.parts() > 1;
+    let whole = whole.then(|| clean_moments(net, batch, accumulation.shards, group, device)).transpose()?;
     if let Some(moments) = &whole {
         net.update_running(moments, &net.batch_norm_counts(images));
     }
-    let mut gradients = Gradients::none(net);
+    // An attack sees running statistics: those of every shard begin here, since other ranks make the shards before it.
+    let begun = net.running();
+    let mut shards = OwnShards::none(net, accumulation.shards, group);
+    let (mut losses, mut moments) = (Some(Vec::new()), Vec::new());
+    let (own_images, mut done) = (own.clone().map(|shard| part(shard).len()).sum::<usize>(), 0.0);
+    let mut begin = |next: f64| {
+        let may = may_begin(done, next);
+        done += next;
+        may
+    };
+    for shard in own {
+        net.set_running(&begun);
+        let Some(shard) = shard_loss(net, &update, part(shard), own_images, whole.as_deref(), &mut begin, device)?
+        else {
+            losses = None;
+            break;
+        };
+        losses.iter_mut().for_each(|losses| losses.extend(shard.losses.to_numbers()));
+        moments.extend(shard.moments);
+        shards.push(shard.gradients);
+    }
+    let Some(losses) = group.gather_numbers(losses.as_deref())? else { return Ok(None) };
     let mut metrics = StepMetrics::default();
+    losses.as_chunks().0.iter().for_each(|losses| metrics += StepMetrics::from_numbers(*losses));
+    net.set_running(&begun);
+    if whole.is_none() && !begun.is_empty() {
+        for piece in gather_moments(moments, &begun, group)? {
+            net.update_running(&piece.moments, &net.batch_norm_counts(piece.images));
+        }
+    }
+    Ok(Some((metrics, shards)))
+}
+
+/// What a shard comes to.
+struct Shard {
+    losses: StepMetrics,
+    gradients: Gradients,
+    /// Of its pieces, where they are normalised for themselves.
+    moments: Vec<PieceMoments>,
+}
+
+/// What the batch norms of a piece have seen.
+struct PieceMoments {
+    images: usize,
+    /// Per batch norm, mean and biased variance `[2, C]`.
+    moments: Vec<Tensor<2>>,
+}
+
+/// Loss and gradients of the shard that consists of these images of the batch. `begin` says whether a part of the work may begin that is
+/// this share of all that this rank does, for `own_images` images. Running statistics move on from piece to piece.
+fn shard_loss(
+    net: &mut Classifier,
+    update: &Update,
+    shard: Range<usize>,
+    own_images: usize,
+    whole: Option<&[Tensor<2>]>,
+    begin: &mut dyn FnMut(f64) -> bool,
+    device: &Device,
+) -> Result<Option<Shard>> {
+    let Update { batch, method, radius, accumulation, step, seed, .. } = *update;
+    let images = batch.labels.len();
+    let size = batch.pixels.len() / images;
+    let piece = shard.len().div_ceil(accumulation.pieces.max(1));
+    let mut gradients = Gradients::none(net);
+    let (mut losses, mut moments) = (StepMetrics::default(), Vec::new());
     // A piece is an attack, where these are trained on, a forward pass, and a backward pass of twice its arithmetic.
     let passes = passes(method, radius, net.config.classes) as f64;
     let attack_part = attack_passes_of_update(method, radius) as f64 / passes;
     let forward_part = (1.0 - attack_part) / 3.0;
-    let mut done = 0.0;
-    for (index, labels) in batch.labels.chunks(piece).enumerate() {
-        let begin = index * piece * size;
-        let pixels = &batch.pixels[begin..begin + labels.len() * size];
+    for (index, labels) in batch.labels[shard.clone()].chunks(piece).enumerate() {
+        let first = shard.start + index * piece;
+        let pixels = &batch.pixels[first * size..(first + labels.len()) * size];
         let share = labels.len() as f64 / images as f64;
-        if attack_part > 0.0 && !may_begin(done, attack_part * share) {
+        let work = labels.len() as f64 / own_images as f64;
+        if attack_part > 0.0 && !begin(attack_part * work) {
             return Ok(None);
         }
         let steps = method.attack_steps(radius);
@@ -137,42 +268,66 @@ pub fn loss_and_gradients(
             let seed = seed ^ (step << 20);
             let attack =
                 Attack { steps, seed, random_first: true, loss: AttackLoss::CrossEntropy, ..Attack::default() };
-            let first = (index * piece) as u64;
-            adversarial_images(net, pixels, labels, radius.eps, &attack, first, device)?
+            adversarial_images(net, pixels, labels, radius.eps, &attack, first as u64, device)?
         } else {
             piece_images(net, pixels, labels, device)
         };
-        done += attack_part * share;
-        if !may_begin(done, forward_part * share) {
+        if !begin(forward_part * work) {
             return Ok(None);
         }
         let mut leaves = net.leaves();
-        let statistics = whole.as_deref().map_or(Statistics::Batch, Statistics::Given);
+        let statistics = whole.map_or(Statistics::Batch, Statistics::Given);
         let parts = piece_loss(&leaves, attacked_or_clean, labels, method, radius, statistics);
-        done += forward_part * share;
-        if !may_begin(done, 2.0 * forward_part * share) {
+        if !begin(2.0 * forward_part * work) {
             return Ok(None);
         }
         let mut tape = (parts.loss.clone() * share).backward();
         gradients.collect(&mut leaves, &mut tape);
-        done += 2.0 * forward_part * share;
         let number = |tensor: Tensor<1>| share * f64::from(tensor.inner().into_scalar::<f32>());
-        let add = |sum: &mut Option<f64>, tensor: Option<Tensor<1>>| {
-            if let Some(tensor) = tensor {
-                *sum = Some(sum.unwrap_or(0.0) + number(tensor));
-            }
+        losses += StepMetrics {
+            loss: number(parts.loss),
+            clean_loss: number(parts.clean),
+            robust_loss: parts.robust.map(number),
+            tightness: parts.tightness.map(number),
+            relu_balance: parts.relu_balance.map(number),
+            grad_norm: 0.0,
         };
-        metrics.loss += number(parts.loss);
-        metrics.clean_loss += number(parts.clean);
-        add(&mut metrics.robust_loss, parts.robust);
-        add(&mut metrics.tightness, parts.tightness);
-        add(&mut metrics.relu_balance, parts.relu_balance);
         if whole.is_none() {
-            let moments: Vec<_> = parts.moments.into_iter().map(Tensor::inner).collect();
-            net.update_running(&moments, &net.batch_norm_counts(labels.len()));
+            let own: Vec<_> = parts.moments.into_iter().map(Tensor::inner).collect();
+            net.update_running(&own, &net.batch_norm_counts(labels.len()));
+            moments.push(PieceMoments { images: labels.len(), moments: own });
         }
     }
-    Ok(Some((metrics, gradients)))
+    Ok(Some(Shard { losses, gradients, moments }))
+}
+
+/// The moments of all pieces of the batch in their order; `like` has a tensor for every batch norm.
+fn gather_moments(own: Vec<PieceMoments>, like: &[Tensor<2>], group: &dyn Group) -> Result<Vec<PieceMoments>> {
+    if group.size() == 1 {
+        return Ok(own);
+    }
+    let of_piece = |piece: PieceMoments| std::iter::once(piece.images as f64).chain(numbers(&piece.moments));
+    let own: Vec<f64> = own.into_iter().flat_map(of_piece).collect();
+    let all = group.gather_numbers(Some(&own))?.unwrap_or_default();
+    let length = 1 + like.iter().map(|moments| moments.shape().num_elements()).sum::<usize>();
+    let piece = |piece: &[f64]| PieceMoments { images: piece[0] as usize, moments: tensors(&piece[1..], like) };
+    Ok(all.chunks(length).map(piece).collect())
+}
+
+/// The values of moments, one after the other.
+fn numbers(moments: &[Tensor<2>]) -> Vec<f64> {
+    let values = |moments: &Tensor<2>| moments.to_data().try_into_vec::<f32>().expect("moments are f32");
+    moments.iter().flat_map(values).map(f64::from).collect()
+}
+
+/// The other way, for moments of the shapes of `like`.
+fn tensors(numbers: &[f64], like: &[Tensor<2>]) -> Vec<Tensor<2>> {
+    let mut rest = numbers.iter();
+    let tensor = |like: &Tensor<2>| {
+        let values: Vec<f32> = rest.by_ref().take(like.shape().num_elements()).map(|value| *value as f32).collect();
+        Tensor::from_data(TensorData::new(values, like.dims()), &like.device())
+    };
+    like.iter().map(tensor).collect()
 }
 
 /// Forward and backward pass of the first `images` of a batch, whose results are dropped: a part of an update whose time says
@@ -247,9 +402,60 @@ fn piece_loss(
     Parts { loss, clean, robust, tightness, relu_balance, moments: trace.moments }
 }
 
-/// Mean and biased variance of every batch norm for the clean images of the whole batch, off the tape.
-fn clean_moments(net: &Classifier, batch: &Batch, device: &Device) -> Vec<Tensor<2>> {
+/// Mean and biased variance of every batch norm for the clean images of the whole batch, off the tape. Those of several shards are joined
+/// by the tree in which their gradients are added; every batch norm waits for all of them.
+fn clean_moments(
+    net: &Classifier,
+    batch: &Batch,
+    shards: usize,
+    group: &dyn Group,
+    device: &Device,
+) -> Result<Vec<Tensor<2>>> {
     let [c, h, w] = net.config.input;
-    let x = boxes::clean(&batch.pixels, [batch.labels.len(), c, h, w], &net.mean, &net.std, device);
-    net.trace(x, Statistics::Batch).moments
+    let images = batch.labels.len();
+    let size = batch.pixels.len() / images;
+    let pass = |images: Range<usize>, statistics: Statistics| {
+        let pixels = &batch.pixels[images.start * size..images.end * size];
+        net.trace(boxes::clean(pixels, [images.len(), c, h, w], &net.mean, &net.std, device), statistics).moments
+    };
+    if shards == 1 {
+        return Ok(pass(0..images, Statistics::Batch));
+    }
+    let part = |shard: usize| cut(images, shards, shard);
+    // The moments of all images at a batch norm, from those of the shards of this rank there.
+    let join = |own: &[Tensor<2>]| -> Result<Tensor<2>> {
+        let all = group.gather_numbers(Some(&numbers(own)))?.unwrap_or_default();
+        let mut tree = Tree::from(0);
+        for (shard, values) in all.chunks(all.len() / shards).enumerate() {
+            let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+            let shape = [2, values.len() / 2];
+            // All images have equally many values of a channel.
+            let count = part(shard).len();
+            tree.push(PooledMoments::of(&[Tensor::from_data(TensorData::new(values, shape), device)], &[count]));
+        }
+        Ok(tree.root().moments(device).remove(0))
+    };
+    let own = group.own_shards(shards);
+    if own.is_empty() {
+        return net.running().iter().map(|_| join(&[])).collect();
+    }
+    let first = part(own.start).start;
+    let failed = RefCell::new(None);
+    let shared = |x: &Tensor<5>| {
+        let of_shard = |shard: usize| {
+            let part = part(shard);
+            stack::channel_moments(x.clone().narrow(1, part.start - first, part.len()))
+        };
+        let own: Vec<_> = own.clone().map(of_shard).collect();
+        join(&own).unwrap_or_else(|problem| {
+            // The pass comes to its end, for nothing.
+            failed.borrow_mut().get_or_insert(problem);
+            own[0].clone()
+        })
+    };
+    let moments = pass(first..part(own.end - 1).end, Statistics::Shared(&shared));
+    match failed.into_inner() {
+        Some(problem) => Err(problem),
+        None => Ok(moments),
+    }
 }

@@ -12,6 +12,7 @@ use temper_record::event::Values;
 use temper_record::run::RunDir;
 use temper_schedule::EpsSchedule;
 use temper_train::checkpoint::State;
+use temper_train::group::Alone;
 use temper_train::optimizer::Optimizer;
 use temper_train::trainer::{MayBegin, Task};
 
@@ -75,7 +76,7 @@ impl Task for CertifyTask {
             return Ok(None);
         }
         let (batch, radius) = (self.next_batch(state), self.radius(state.step + 1));
-        let piece = batch.labels.len().div_ceil(self.accumulation.pieces.max(1));
+        let piece = batch.labels.len().div_ceil(self.accumulation.parts());
         let images = times.saturating_mul(SAMPLED).min(piece);
         Ok(Some(step::sample(&self.net, &batch, &self.method, &radius, images, &self.device)))
     }
@@ -84,7 +85,7 @@ impl Task for CertifyTask {
         let (batch, radius) = (self.next_batch(state), self.radius(n));
         let Self { ref method, accumulation, seed, .. } = *self;
         let update = Update { batch: &batch, method, radius: &radius, accumulation, lr, step: n, seed };
-        let metrics = train_step(&mut self.net, &mut self.optimizer, update, may_begin, &self.device)?;
+        let metrics = train_step(&mut self.net, &mut self.optimizer, update, &Alone, may_begin, &self.device)?;
         let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += batch.labels.len() as u64;
         state.samples += 1;

@@ -16,12 +16,13 @@ use temper_certify::radius::EpsAt;
 use temper_certify::step::{Accumulation, Batch, Update, loss_and_gradients, train_step};
 use temper_graph::{NetworkConfig, Op};
 use temper_model::{Classifier, Parameters};
+use temper_train::group::{Alone, Group};
 use temper_train::optimizer::{Optimizer, Settings};
 use temper_train::trainer::NO_LIMIT;
 
 const NETS: [&str; 3] = ["cnn7", "wide_resnet", "resnext"];
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: 10.0 };
-const WHOLE: Accumulation = Accumulation { pieces: 1, whole_batch_statistics: false };
+const WHOLE: Accumulation = Accumulation { shards: 1, pieces: 1, whole_batch_statistics: false };
 
 fn fast() -> Method {
     Method { objective: Arc::new(Ibp), tightness: true, relu_balance: true, lambda: 0.5, tau: 0.5, floor: 1e-6 }
@@ -120,7 +121,7 @@ fn ten_steps() {
             let radius = EpsAt { eps: number("eps"), target: 0.1, weight: number("weight") };
             let (batch, method) = (batch(&data, i), fast());
             let update = Update { step: i as u64 + 1, ..first_update(&batch, &method, &radius) };
-            let found = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
+            let found = train_step(&mut net, &mut optimizer, update, &Alone, NO_LIMIT, &device).unwrap().unwrap();
             net.visit(&mut |name, mut values| {
                 if let Some(bias) = fixed.get(name) {
                     values.set(bias.clone(), &device);
@@ -167,8 +168,8 @@ fn accumulation() {
         let mut net = load("cnn7", &device);
         let method = fast();
         let update = Update { accumulation, ..first_update(batch, &method, &radius) };
-        let (metrics, gradients) = loss_and_gradients(&mut net, update, NO_LIMIT, &device).unwrap().unwrap();
-        (metrics, gradients.with_names(&net))
+        let (metrics, shards) = loss_and_gradients(&mut net, update, &Alone, NO_LIMIT, &device).unwrap().unwrap();
+        (metrics, Alone.sum(shards).unwrap().with_names(&net))
     };
     let whole = batch(&data, 0);
     let half = whole.labels.len() / 2;
@@ -178,7 +179,7 @@ fn accumulation() {
         labels: whole.labels[from..to].to_vec(),
     };
     let (first, second) = (run(&part(0, half), WHOLE), run(&part(half, 2 * half), WHOLE));
-    let pieces = run(&whole, Accumulation { pieces: 2, whole_batch_statistics: false });
+    let pieces = run(&whole, Accumulation { pieces: 2, ..WHOLE });
     close("loss", pieces.0.loss, 0.5 * (first.0.loss + second.0.loss), 1e-5);
     for ((name, found), ((_, a), (_, b))) in pieces.1.iter().zip(first.1.iter().zip(&second.1)) {
         let largest = found.iter().fold(1e-4f32, |a, b| a.max(b.abs()));
@@ -186,7 +187,7 @@ fn accumulation() {
             assert!((found - 0.5 * (a + b)).abs() <= 1e-4 * largest, "{name}: {found}");
         }
     }
-    let statistics = run(&whole, Accumulation { pieces: 2, whole_batch_statistics: true });
+    let statistics = run(&whole, Accumulation { pieces: 2, whole_batch_statistics: true, ..WHOLE });
     let (one, _) = run(&whole, WHOLE);
     close("robust loss", statistics.0.robust_loss.unwrap(), one.robust_loss.unwrap(), 1e-5);
     assert!((pieces.0.robust_loss.unwrap() - one.robust_loss.unwrap()).abs() > 1e-3);
@@ -214,7 +215,7 @@ fn every_method_learns() {
         let losses: Vec<f64> = (1..=8)
             .map(|n| {
                 let update = Update { lr: 2e-3, step: n, ..first_update(&batch, &method, &radius) };
-                let metrics = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
+                let metrics = train_step(&mut net, &mut optimizer, update, &Alone, NO_LIMIT, &device).unwrap().unwrap();
                 assert_eq!(metrics.robust_loss.is_some(), !["plain", "pgd"].contains(&name));
                 metrics.loss
             })
@@ -232,7 +233,7 @@ fn a_part_that_is_refused_undoes_the_update() {
     let (batch, radius) = (batch(&data, 0), EpsAt { eps: 0.03, target: 0.1, weight: 0.3 });
     for method in [fast(), alone(Pgd { attack_steps: 2 })] {
         for whole_batch_statistics in [false, true] {
-            let accumulation = Accumulation { pieces: 2, whole_batch_statistics };
+            let accumulation = Accumulation { pieces: 2, whole_batch_statistics, ..WHOLE };
             let parts = RefCell::new(Vec::new());
             let step = |net: &mut Classifier, optimizer: &mut Optimizer, refused: Option<usize>| {
                 parts.borrow_mut().clear();
@@ -241,7 +242,7 @@ fn a_part_that_is_refused_undoes_the_update() {
                     Some(parts.borrow().len()) != refused
                 };
                 let update = Update { accumulation, ..first_update(&batch, &method, &radius) };
-                train_step(net, optimizer, update, &may_begin, &device).unwrap()
+                train_step(net, optimizer, update, &Alone, &may_begin, &device).unwrap()
             };
             let bits = |net: &mut Classifier| {
                 let mut bits = Vec::new();
@@ -293,7 +294,7 @@ fn threads_do_not_matter() {
                 let radius = EpsAt { eps: 0.03, target: 0.1, weight: 0.3 };
                 let (batch, method) = (batch(&data, n), fast());
                 let update = Update { step: n as u64 + 1, ..first_update(&batch, &method, &radius) };
-                train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
+                train_step(&mut net, &mut optimizer, update, &Alone, NO_LIMIT, &device).unwrap().unwrap();
             }
             let mut bits = Vec::new();
             let mut add =

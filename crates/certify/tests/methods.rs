@@ -15,6 +15,7 @@ use temper_certify::step::{Accumulation, Batch, Update, train_step};
 use temper_graph::{BatchNorm, by_name};
 use temper_model::Classifier;
 use temper_recipe::{Key, Kind, Library, Range, Recipe, Schema};
+use temper_train::group::Alone;
 use temper_train::optimizer::{Optimizer, Settings};
 use temper_train::spec::Spec;
 use temper_train::trainer::NO_LIMIT;
@@ -88,9 +89,9 @@ fn a_method_is_one_file() {
     let pixels = (0..8 * 784).map(|i| (i * 7 % 11) as f32 / 10.0).collect();
     let batch = Batch { pixels, labels: (0..8).collect() };
     let radius = EpsAt { eps: 0.02, target: 0.1, weight: 0.0 };
-    let accumulation = Accumulation { pieces: 1, whole_batch_statistics: false };
+    let accumulation = Accumulation { shards: 1, pieces: 1, whole_batch_statistics: false };
     let update = Update { batch: &batch, method: &method, radius: &radius, accumulation, lr: 1e-3, step: 1, seed: 1 };
-    let made = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device).unwrap().unwrap();
+    let made = train_step(&mut net, &mut optimizer, update, &Alone, NO_LIMIT, &device).unwrap().unwrap();
     let expected = 0.75 * made.robust_loss.unwrap() + 0.25 * made.clean_loss;
     assert!((made.loss - expected).abs() < 1e-5, "{made:?}");
 
@@ -100,6 +101,6 @@ fn a_method_is_one_file() {
         objective: temper_certify::methods::find_method("plain").map(|it| (it.read)(&recipe).unwrap()).unwrap(),
         ..method.clone()
     };
-    let memory = |method: &Method| Memory::of(&config, method, 8, 1, 8).unwrap().activations;
+    let memory = |method: &Method| Memory::of(&config, method, 1, 8, 1, 8).unwrap().activations;
     assert!(memory(&method) > 2 * memory(&plain));
 }

@@ -90,6 +90,24 @@ fn recipes_that_cannot_be_meant() {
     folder.fails(&["train", "tiny.toml", "--out", "run", "--set", "run.stop=0 steps"], 2, &["run.stop", "hint: "]);
     let batch = "batch.sequences=1000000000000000000";
     folder.fails(&["train", "tiny.toml", "--out", "run", "--set", batch], 2, &["batch.sequences", "more than"]);
+    for (sets, says) in [
+        (
+            [["--set", "batch.shards=3"], ["--set", "batch.micro=1"]],
+            ["batch.shards", "3 is no power of two", "2 or 4 is one"],
+        ),
+        (
+            [["--set", "batch.shards=8"], ["--set", "batch.micro=1"]],
+            ["batch.shards", "a batch of 4 cannot be cut into 8 equal shards", "at most 4, or another batch.sequences"],
+        ),
+        (
+            [["--set", "batch.shards=2"], ["--set", "batch.micro=3"]],
+            ["batch.micro", "3 sequences at once are more than a shard has", "at most 2, or fewer batch.shards"],
+        ),
+    ] {
+        for command in [&["train", "tiny.toml", "--out", "run"][..], &["plan", "tiny.toml", "--no-calibration"]] {
+            folder.fails(&[command, &sets.concat()].concat(), 2, &says);
+        }
+    }
     assert!(!folder.path("run").exists());
 }
 

@@ -119,6 +119,32 @@ fn gradient_accumulation_and_checkpointed_activations() {
     folder.same_run("ones", &run, 40);
 }
 
+/// A batch in shards is a run with bits of its own, which threads and kills do not change.
+#[test]
+fn shards() {
+    let folder = Folder::with_base();
+    let sharded = ["--set", "batch.shards=4"];
+    let args = |out: &'static str, threads: &'static str| {
+        [&["train", "tiny.toml", "--out", out, "--threads", threads], &sharded[..]].concat()
+    };
+    folder.ok(&args("sharded", "1"));
+    folder.ok(&args("again", "2"));
+    folder.same_run("sharded", "again", 40);
+    let run = interrupted(&folder, &[&sharded[..], &["--threads", "2"]].concat(), 17, |running| running.kill());
+    folder.ok(&["resume", &run, "--threads", "1"]);
+    folder.same_run("sharded", &run, 40);
+    let resolved = String::from_utf8(folder.read("sharded/resolved.toml")).expect("UTF-8");
+    assert!(resolved.lines().any(|line| line.starts_with("shards = 4 ") && line.ends_with("# --set")), "{resolved}");
+
+    assert_ne!(folder.losses("base"), folder.losses("sharded"));
+    for (a, b) in folder.losses("base").iter().zip(folder.losses("sharded")) {
+        let (a, b): (f64, f64) = (a.parse().unwrap(), b.parse().unwrap());
+        assert!((a - b).abs() < 2e-5 * a, "loss {b} instead of {a}");
+    }
+    folder.ok(&["train", "tiny.toml", "--out", "one", "--set", "batch.shards=1"]);
+    folder.same_run("base", "one", 40);
+}
+
 #[test]
 fn checkpointed_activations_take_less_memory() {
     let folder = Folder::new();

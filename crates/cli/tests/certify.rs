@@ -116,7 +116,9 @@ fn killed_in_the_ramp_and_resumed() {
     let augmented = ["data.flip=true", "data.crop=2", "batch.accumulate=2"];
     let whole = ["batch.accumulate=2", "batch.statistics=batch", "method.precise_batch_norm=true"];
     let attacked = ["method.name=pgd", "method.attack_steps=2"];
-    for (name, sets) in [("plain", &[][..]), ("augmented", &augmented), ("whole", &whole), ("pgd", &attacked)] {
+    let sharded = ["batch.shards=4", "batch.statistics=batch"];
+    let runs = [("augmented", &augmented[..]), ("whole", &whole), ("pgd", &attacked), ("sharded", &sharded)];
+    for (name, sets) in [("plain", &[][..])].into_iter().chain(runs) {
         folder.ok(&[&args(name, sets)[..], &["--threads", "1"]].concat());
         for (before, after) in [("1", "2"), ("2", "1")] {
             let run = until_won(|run| {
@@ -133,7 +135,7 @@ fn killed_in_the_ramp_and_resumed() {
         }
     }
     // Other bits, so that this test would notice keys that do nothing.
-    for other in ["augmented", "whole", "pgd"] {
+    for other in ["augmented", "whole", "pgd", "sharded"] {
         assert_ne!(folder.losses("plain"), folder.losses(other), "{other}");
     }
     let first = &folder.events_of("plain", "step")[0];
@@ -512,6 +514,15 @@ fn networks_and_radii_that_do_not_fit() {
     refused("data.images=builtin:fashoin", &["builtin:fashoin", "hint: builtin:fashion"]);
     refused("data.holdout=0.001", &["data.holdout", "hint: "]);
     refused("batch.images=0", &["batch.images", "at least 1"]);
+    refused("batch.shards=12", &["batch.shards", "12 is no power of two", "hint: 8 or 16 is one"]);
+    refused("batch.shards=16", &["a batch of 40", "16 equal shards", "hint: at most 8, or another batch.images"]);
+    refused("batch.statistics=batch", &["batch.statistics", "hint: set batch.accumulate or batch.shards above 1"]);
+    let few = ["batch.images=64", "batch.shards=32"];
+    let says =
+        ["batch.shards", "the last batch of an epoch has 24 images, too few for 32 shards", "hint: choose another"];
+    folder.fails(&args("run", &few), 2, &says);
+    let plan = ["plan", "tiny.toml", "--no-calibration", "--set", few[0], "--set", few[1]];
+    folder.fails(&plan, 2, &says);
     refused("model.width=30000", &["of memory are needed, this machine has", "temper plan"]);
     // Too many images at once.
     let large = ["data.max_train=0", "batch.images=10000", "model.width=4000"];
@@ -816,6 +827,14 @@ fn built_in_recipes() {
     let tiny = json(&folder.ok(&["plan", "fastibp/tinyimagenet-cnn7", "--no-calibration", "--json"]));
     assert!(warned(&tiny, "each of the 2 pieces of a batch is normalised with its own statistics"), "{tiny}");
     assert_eq!(tiny["data"]["classes"], 200);
+    // A gradient, and one more for each level of the tree.
+    let sharded = ["plan", "fastibp/tinyimagenet-cnn7", "--no-calibration", "--json", "--set", "batch.shards=4"];
+    let sharded = json(&folder.ok(&sharded));
+    let memory = |plan: &Value, part: &str| plan["memory_bytes"][part].as_u64().unwrap();
+    assert_eq!(memory(&sharded, "gradients"), 3 * memory(&tiny, "gradients"));
+    assert!(memory(&sharded, "activations") < memory(&tiny, "activations"));
+    assert!(warned(&sharded, "each of the 8 pieces"), "{sharded}");
+    assert_eq!(sharded["values"]["batch.shards"]["value"], "4", "{sharded}");
 }
 
 #[test]

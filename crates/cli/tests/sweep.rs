@@ -245,6 +245,8 @@ fn what_is_common_is_computed_once() {
     // The order of a sum, and with it the last bits.
     folder.write("tiny.toml", common::TINY.replace("sequences = 4", "sequences = 4\nmicro = 2"));
     assert!(plan(&folder).iter().all(|run| run["state"] == "to-do"));
+    folder.write("tiny.toml", common::TINY.replace("sequences = 4", "sequences = 4\nshards = 2"));
+    assert!(plan(&folder).iter().all(|run| run["state"] == "to-do"));
     folder.write("tiny.toml", common::TINY);
     assert!(plan(&folder).iter().all(|run| run["state"] == "done"));
     // Another text is another base, under the same name.

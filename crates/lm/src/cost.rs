@@ -5,7 +5,9 @@ use std::time::Instant;
 use burn::tensor::Device;
 use temper_model::init::Init;
 use temper_model::{GptNeox, GptNeoxConfig};
+use temper_train::group::Alone;
 use temper_train::optimizer::{self, Optimizer};
+use temper_train::shards::gradients_at_once;
 use temper_train::trainer::{MayBegin, NO_LIMIT};
 
 use crate::step::{Pieces, Update, train_step};
@@ -15,7 +17,7 @@ use crate::step::{Pieces, Update, train_step};
 pub struct Memory {
     /// The parameters.
     pub weights: u64,
-    /// Their gradients.
+    /// Their gradients, and those of shards that wait to be added.
     pub gradients: u64,
     /// The optimiser's two moments.
     pub moments: u64,
@@ -26,11 +28,11 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// For micro-batches of `sequences` sequences of `seq` tokens; counts what the operations of
-    /// `temper-ops` save.
-    pub fn of(config: &GptNeoxConfig, sequences: usize, seq: usize, checkpointing: bool) -> Self {
+    /// For sequences of `seq` tokens; counts what the operations of `temper-ops` save.
+    pub fn of(config: &GptNeoxConfig, seq: usize, pieces: Pieces) -> Self {
+        let Pieces { shards, micro, activation_checkpointing: checkpointing } = pieces;
         let parameters = config.parameters().saturating_mul(4);
-        let rows = (sequences * seq) as u64;
+        let rows = (micro * seq) as u64;
         let (d, f) = (config.d_model as u64, config.d_ff as u64);
         // Per block: its input, two normalised inputs, q k v, the attended values, the MLP before and
         // after GELU; log-sum-exp and row statistics are small beside them.
@@ -43,7 +45,7 @@ impl Memory {
         let around = 4 * rows * (4 * d + f);
         Memory {
             weights: parameters,
-            gradients: parameters,
+            gradients: parameters.saturating_mul(gradients_at_once(shards)),
             moments: parameters.saturating_mul(2),
             activations: kept.saturating_add(around),
             scratch: 4 * 512 * config.vocab_size as u64,
@@ -70,6 +72,8 @@ pub fn calibrate(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Piece
     if direct {
         return (seconds(config, batch, seq, pieces, 4, device), false);
     }
+    // One sequence is one shard; adding up shards takes next to no time.
+    let pieces = Pieces { shards: 1, ..pieces };
     let blocks = |layers: usize| seconds(&GptNeoxConfig { layers, ..config.clone() }, 1, seq, pieces, 2, device);
     let (one, two) = (blocks(1), blocks(2));
     let block = (two - one).max(0.0);
@@ -91,7 +95,7 @@ fn seconds(config: &GptNeoxConfig, batch: usize, seq: usize, pieces: Pieces, ste
         let clock = Instant::now();
         // A random model on made-up tokens has a finite loss: nothing can fail here.
         let update = Update { rows: &tokens, seq, pieces, lr: 1e-4, step: step + 1 };
-        let _ = train_step(&mut model, &mut optimizer, update, NO_LIMIT);
+        let _ = train_step(&mut model, &mut optimizer, update, &Alone, NO_LIMIT);
         clock.elapsed().as_secs_f64()
     });
     timed.fold(f64::INFINITY, f64::min)

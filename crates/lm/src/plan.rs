@@ -63,7 +63,7 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
     let epoch = epoch_tokens(&spec, &survey);
     let lengths = spec.lengths(epoch, None)?;
     refuse(&spec, base.as_ref(), &survey, &lengths)?;
-    let memory = Memory::of(&config, spec.pieces.micro, spec.seq_len, spec.pieces.activation_checkpointing);
+    let memory = Memory::of(&config, spec.seq_len, spec.pieces);
     let flops = config.flops_per_token(spec.seq_len) * (lengths.stop * lengths.tokens_per_step) as f64;
     let kept = kept(&spec, &lengths);
     look_for_trouble(&spec, &lengths, &memory, epoch, warnings)?;

@@ -80,7 +80,7 @@ const OWN: &[Key] = &[
     key("data.replay.order", Choice(ReplayOrder::NAMES), "replay in the order of that run, or shuffled anew")
         .default("\"original\""),
     key("batch.sequences", Int(1), "sequences in one update").default("8").unit("sequences"),
-    key("batch.micro", Int(1), "sequences to compute at once; fewer need less memory; the whole batch if not given")
+    key("batch.micro", Int(1), "sequences to compute at once; fewer need less memory; a whole shard if not given")
         .unit("sequences")
         .last_bits(),
     key("eval.max_tokens", Int(0), "evaluate at most this many tokens of each set; 0 takes all")
@@ -203,10 +203,7 @@ impl Spec for LmSpec {
                 order: recipe.choice("data.replay.order", ReplayOrder::from_name)?,
             },
             batch,
-            pieces: Pieces {
-                micro: recipe.opt("batch.micro", Recipe::usize)?.unwrap_or(batch).min(batch),
-                activation_checkpointing: recipe.bool("memory.activation_checkpointing")?,
-            },
+            pieces: pieces(recipe, batch)?,
             max_tokens: Some(recipe.u64("eval.max_tokens")?).filter(|tokens| *tokens > 0),
             keep_best: keep_best(recipe)?,
         })
@@ -315,6 +312,20 @@ pub fn tokenizer(recipe: &Recipe) -> Result<Option<String>> {
 /// A value of another kind.
 pub fn keep_best(recipe: &Recipe) -> Result<Option<String>> {
     recipe.opt("checkpoint.keep_best", Recipe::text)
+}
+
+/// How a batch is cut.
+fn pieces(recipe: &Recipe, batch: usize) -> Result<Pieces> {
+    let shards = spec::shards(recipe, batch, "batch.sequences")?;
+    let shard = batch / shards;
+    let micro = recipe.opt("batch.micro", Recipe::usize)?.unwrap_or(shard);
+    if shards > 1 && micro > shard {
+        let why =
+            format!("{micro} sequences at once are more than a shard has: {batch} in {shards} shards are {shard} each");
+        return Err(recipe.problem("batch.micro", why).hint(format!("at most {shard}, or fewer batch.shards")));
+    }
+    let activation_checkpointing = recipe.bool("memory.activation_checkpointing")?;
+    Ok(Pieces { shards, micro: micro.min(shard), activation_checkpointing })
 }
 
 /// Tokens of one update.

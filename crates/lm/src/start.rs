@@ -308,6 +308,10 @@ fn announce(new: &New<'_, LmTask>, listener: &dyn Listener) {
         lengths.tokens_per_step,
         count((updates * lengths.tokens_per_step) as f64)
     ));
+    if spec.pieces.shards > 1 {
+        let sequences = counted((spec.batch / spec.pieces.shards) as u64, "sequence");
+        listener.say(&format_args!("batches     in {} shards of {sequences} each", spec.pieces.shards));
+    }
     for dropped in spec.run.recipe.dropped() {
         listener.say(&format_args!("left out    {dropped}: the chosen lr.shape does not have it"));
     }
@@ -340,8 +344,7 @@ fn warn_of_cuts(spec: &LmSpec, sets: &[EvalSet], listener: &dyn Listener) -> Res
 
 /// Refuses a run that cannot fit into this machine's memory: the system would kill it without an error.
 fn check_memory(spec: &LmSpec, config: &GptNeoxConfig) -> Result<()> {
-    let pieces = &spec.pieces;
-    let needed = Memory::of(config, pieces.micro, spec.seq_len, pieces.activation_checkpointing).total();
+    let needed = Memory::of(config, spec.seq_len, spec.pieces).total();
     let Some(machine) = machine::memory().filter(|machine| needed > machine.total) else { return Ok(()) };
     let (needed, there) = (count(needed as f64), count(machine.total as f64));
     let why = format!("about {needed}B of memory are needed, this machine has {there}B");

@@ -5,17 +5,20 @@ use temper_base::Result;
 use temper_model::{GptNeox, Parameters};
 use temper_train::apply::{self, apply};
 use temper_train::gradients::Gradients;
-use temper_train::group::Alone;
+use temper_train::group::Group;
 use temper_train::optimizer::Optimizer;
+use temper_train::shards::{OwnShards, cut};
 use temper_train::trainer::MayBegin;
 
 use crate::cost::{Parts, Shares};
 
 /// How a step is cut into pieces. None of it changes what the step computes, up to rounding for
-/// `micro` and to the bit for `activation_checkpointing`.
+/// `shards` and `micro`, and to the bit for `activation_checkpointing`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pieces {
-    /// Sequences of one forward and backward pass; the batch is their sum (gradient accumulation).
+    /// Parts of the batch, a power of two, whose gradients are added as a tree; the ranks of a group share them.
+    pub shards: usize,
+    /// Sequences of one forward and backward pass; a shard is their sum (gradient accumulation).
     pub micro: usize,
     /// Keep only the input of every block, and compute the rest again in the backward pass.
     pub activation_checkpointing: bool,
@@ -45,48 +48,64 @@ pub struct Update<'a> {
     pub step: u64,
 }
 
-/// One update. `None` if `may_begin` refused a part of it; model and optimiser are then as they were.
+/// One update. `None` if `may_begin` refused a part of it, on whichever rank; model and optimiser are then as they were.
 ///
 /// # Errors
-/// A loss or gradient that is not finite. Model and optimiser are then as they were.
+/// A loss or gradient that is not finite, or a rank that has failed. Model and optimiser are then as they were.
 pub fn train_step(
     model: &mut GptNeox,
     optimizer: &mut Optimizer,
     update: Update,
+    group: &dyn Group,
     may_begin: &MayBegin,
 ) -> Result<Option<StepMetrics>> {
     let Update { rows, seq, pieces, lr, step } = update;
-    let Some((loss, gradients)) = loss_and_gradients(model, rows, seq, pieces, may_begin) else { return Ok(None) };
+    let Some((loss, shards)) = loss_and_gradients(model, rows, seq, pieces, group, may_begin)? else { return Ok(None) };
     let number = apply::Update { step, lr, gentler: "lr.warmup" };
-    let grad_norm = apply(model, optimizer, &Alone, vec![gradients], loss, number)?;
+    let grad_norm = apply(model, optimizer, group, shards, loss, number)?;
     Ok(Some(StepMetrics { loss, grad_norm }))
 }
 
-/// The token-mean loss of the batch and its gradients, summed over micro-batches: every token weighs
-/// the same, whatever the cut. `None` if `may_begin` refused a part of it.
+/// The token-mean loss of the batch, and the gradients of this rank's shards: every token weighs the same, whatever the cut. `None` if
+/// `may_begin` refused a part of it, on whichever rank.
+///
+/// # Errors
+/// A rank that has failed.
 pub fn loss_and_gradients(
     model: &GptNeox,
     rows: &[u32],
     seq: usize,
     pieces: Pieces,
+    group: &dyn Group,
     may_begin: &MayBegin,
-) -> Option<(f64, Gradients)> {
+) -> Result<Option<(f64, OwnShards)>> {
     let sequences = rows.len() / (seq + 1);
     let scale = 1.0 / (sequences * seq) as f32;
-    let mut gradients = Gradients::none(model);
-    let (mut loss, mut done) = (0.0, 0.0);
-    for micro in rows.chunks(pieces.micro.max(1) * (seq + 1)) {
-        let batch = micro.len() / (seq + 1);
-        let ids: Vec<u32> = micro.chunks(seq + 1).flat_map(|row| &row[..seq]).copied().collect();
-        let targets: Vec<u32> = micro.chunks(seq + 1).flat_map(|row| &row[1..]).copied().collect();
-        let add = if pieces.activation_checkpointing { backward_by_blocks } else { backward };
-        let share = batch as f64 / sequences as f64;
-        // Of the piece: what is done of it, and what comes next.
-        let may_begin = |part: f64, next: f64| may_begin(done + part * share, next * share);
-        loss += add(model, &ids, &targets, batch, scale, &mut gradients, &may_begin)?;
-        done += share;
-    }
-    Some((loss, gradients))
+    let part = |shard: usize| cut(sequences, pieces.shards, shard);
+    let own: usize = group.own_shards(pieces.shards).map(|shard| part(shard).len()).sum();
+    let mut shards = OwnShards::none(model, pieces.shards, group);
+    let mut done = 0.0;
+    let losses = group.own_shards(pieces.shards).map(|shard| {
+        let mut gradients = Gradients::none(model);
+        let mut loss = 0.0;
+        let rows = &rows[part(shard).start * (seq + 1)..part(shard).end * (seq + 1)];
+        for micro in rows.chunks(pieces.micro.max(1) * (seq + 1)) {
+            let batch = micro.len() / (seq + 1);
+            let ids: Vec<u32> = micro.chunks(seq + 1).flat_map(|row| &row[..seq]).copied().collect();
+            let targets: Vec<u32> = micro.chunks(seq + 1).flat_map(|row| &row[1..]).copied().collect();
+            let add = if pieces.activation_checkpointing { backward_by_blocks } else { backward };
+            let share = batch as f64 / own as f64;
+            // Of the piece: what is done of it, and what comes next.
+            let may_begin = |part: f64, next: f64| may_begin(done + part * share, next * share);
+            loss += add(model, &ids, &targets, batch, scale, &mut gradients, &may_begin)?;
+            done += share;
+        }
+        shards.push(gradients);
+        Some(loss)
+    });
+    let losses = losses.collect::<Option<Vec<f64>>>();
+    let losses = group.gather_numbers(losses.as_deref())?;
+    Ok(losses.map(|losses| (losses.iter().sum(), shards)))
 }
 
 fn backward(

@@ -6,6 +6,7 @@ use temper_model::{GptNeox, parameter};
 use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Values;
 use temper_record::run::RunDir;
+use temper_train::group::Alone;
 use temper_train::optimizer::Optimizer;
 use temper_train::trainer::{MayBegin, Task};
 
@@ -69,7 +70,7 @@ impl Task for LmTask {
         let seq = self.eval.seq_len;
         let batch = self.stream.batch(state.samples, self.batch)?;
         let update = Update { rows: &batch.tokens, seq, pieces: self.pieces, lr, step: n };
-        let metrics = train_step(&mut self.model, &mut self.optimizer, update, may_begin)?;
+        let metrics = train_step(&mut self.model, &mut self.optimizer, update, &Alone, may_begin)?;
         let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += (self.batch * seq) as u64;
         state.samples += self.batch as u64;

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use temper_lm::step::{Pieces, Update, loss_and_gradients, train_step};
+use temper_lm::step::{self, Pieces, Update, train_step};
 use temper_model::{GptNeox, Parameters, hugging_face};
+use temper_train::gradients::Gradients;
+use temper_train::group::{Alone, Group};
 use temper_train::optimizer::{Optimizer, Settings};
 use temper_train::trainer::NO_LIMIT;
 
-const WHOLE: Pieces = Pieces { micro: 1000, activation_checkpointing: false };
+const WHOLE: Pieces = Pieces { shards: 1, micro: 1000, activation_checkpointing: false };
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
 
 fn golden(name: &str) -> PathBuf {
@@ -42,6 +44,11 @@ fn numbers(dir: &Path) -> Numbers {
 
 fn load(dir: &Path) -> GptNeox {
     hugging_face::read(dir, &Device::flex()).unwrap().model
+}
+
+fn loss_and_gradients(model: &GptNeox, rows: &[u32], seq: usize, pieces: Pieces) -> (f64, Gradients) {
+    let (loss, shards) = step::loss_and_gradients(model, rows, seq, pieces, &Alone, NO_LIMIT).unwrap().unwrap();
+    (loss, Alone.sum(shards).unwrap())
 }
 
 /// Largest difference as a part of the largest expected entry.
@@ -73,7 +80,7 @@ fn logits_and_gradients() {
         assert!(d <= 1e-5, "{name}: logits differ by {d} of the largest");
 
         for pieces in [WHOLE, Pieces { micro: 1, ..WHOLE }, Pieces { activation_checkpointing: true, ..WHOLE }] {
-            let (loss, gradients) = loss_and_gradients(&model, rows, seq, pieces, NO_LIMIT).unwrap();
+            let (loss, gradients) = loss_and_gradients(&model, rows, seq, pieces);
             let expected = f64::from(floats["loss"][0]);
             assert!((loss - expected).abs() <= 1e-5 * expected, "{name}: loss {loss}, expected {expected}");
             let mut checked = 0;
@@ -100,7 +107,7 @@ fn ten_updates() {
         for k in 0..10 {
             let rows = &ids[&format!("batch.{k}")];
             let update = Update { rows, seq, pieces: WHOLE, lr: lrs[k], step: k as u64 + 1 };
-            let found = train_step(&mut model, &mut optimizer, update, NO_LIMIT).unwrap().unwrap();
+            let found = train_step(&mut model, &mut optimizer, update, &Alone, NO_LIMIT).unwrap().unwrap();
             for (what, found, expected) in [("loss", found.loss, losses[k]), ("norm", found.grad_norm, norms[k])] {
                 assert!(
                     (found - expected).abs() <= 1e-5 * expected,
@@ -133,9 +140,9 @@ fn checkpointed_blocks_are_bitwise_equal() {
     for (name, dir, seq) in configurations() {
         let (model, Numbers(_, ids)) = (load(&dir), numbers(&dir));
         let rows = &ids["input_ids"];
-        let (loss, plain) = loss_and_gradients(&model, rows, seq, WHOLE, NO_LIMIT).unwrap();
+        let (loss, plain) = loss_and_gradients(&model, rows, seq, WHOLE);
         let pieces = Pieces { activation_checkpointing: true, ..WHOLE };
-        let (again, blocks) = loss_and_gradients(&model, rows, seq, pieces, NO_LIMIT).unwrap();
+        let (again, blocks) = loss_and_gradients(&model, rows, seq, pieces);
         assert_eq!(loss.to_bits(), again.to_bits(), "{name}: loss");
         for ((parameter, a), (_, b)) in plain.with_names(&model).into_iter().zip(blocks.with_names(&model)) {
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}: gradient of {parameter}");
@@ -154,7 +161,7 @@ fn threads_do_not_matter() {
             for k in 0..10 {
                 let rows = &ids[&format!("batch.{k}")];
                 let update = Update { rows, seq: 32, pieces: WHOLE, lr: 1e-3, step: k + 1 };
-                train_step(&mut model, &mut optimizer, update, NO_LIMIT).unwrap();
+                train_step(&mut model, &mut optimizer, update, &Alone, NO_LIMIT).unwrap();
             }
             bits(&mut model)
         })
@@ -169,12 +176,12 @@ fn threads_do_not_matter() {
 fn a_part_that_is_refused_undoes_the_update() {
     let dir = golden("a");
     let Numbers(_, ids) = numbers(&dir);
-    for pieces in [WHOLE, Pieces { micro: 1, ..WHOLE }, Pieces { micro: 1, activation_checkpointing: true }] {
+    for pieces in [WHOLE, Pieces { micro: 1, ..WHOLE }, Pieces { micro: 1, activation_checkpointing: true, ..WHOLE }] {
         let start = || {
             let mut model = load(&dir);
             let mut optimizer = Optimizer::new(SETTINGS, &model, &Device::flex());
             let update = Update { rows: &ids["batch.0"], seq: 32, pieces, lr: 1e-3, step: 1 };
-            train_step(&mut model, &mut optimizer, update, NO_LIMIT).unwrap();
+            train_step(&mut model, &mut optimizer, update, &Alone, NO_LIMIT).unwrap();
             (model, optimizer)
         };
         let (mut model, mut optimizer) = start();
@@ -186,7 +193,7 @@ fn a_part_that_is_refused_undoes_the_update() {
                 Some(parts.borrow().len()) != refused
             };
             let update = Update { rows: &ids["batch.1"], seq: 32, pieces, lr: 1e-3, step: 2 };
-            train_step(model, optimizer, update, &may_begin).unwrap()
+            train_step(model, optimizer, update, &Alone, &may_begin).unwrap()
         };
         let made = step(&mut model, &mut optimizer, None);
         assert!(made.is_some());
@@ -225,7 +232,7 @@ fn nan_stops_before_the_update() {
     let before = bits(&mut model);
     let mut optimizer = Optimizer::new(SETTINGS, &model, &Device::flex());
     let update = Update { rows: &ids["batch.0"], seq: 32, pieces: WHOLE, lr: 1e-3, step: 7 };
-    let problem = train_step(&mut model, &mut optimizer, update, NO_LIMIT).unwrap_err();
+    let problem = train_step(&mut model, &mut optimizer, update, &Alone, NO_LIMIT).unwrap_err();
     assert_eq!(problem.kind.exit_code(), 3);
     assert!(problem.to_string().contains("step 7"), "{problem}");
     assert_eq!(before, bits(&mut model));

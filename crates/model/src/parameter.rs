@@ -61,6 +61,15 @@ impl Parameter<'_> {
         self.len() == 0
     }
 
+    /// Where it lives.
+    pub fn device(&self) -> Device {
+        match self {
+            Parameter::Vector(tensor) => tensor.device(),
+            Parameter::Matrix(tensor) => tensor.device(),
+            Parameter::Kernel(tensor) => tensor.device(),
+        }
+    }
+
     /// A copy of its values, row-major.
     pub fn to_vec(&self) -> Vec<f32> {
         let data = match self {

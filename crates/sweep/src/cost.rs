@@ -128,7 +128,7 @@ fn language_model(
     let spec = LmSpec::read(&recipe)?;
     let lengths = spec.lengths(None, None)?;
     let LmSpec { batch, seq_len: seq, pieces, .. } = spec;
-    let memory = Memory::of(&config, pieces.micro, seq, pieces.activation_checkpointing).total();
+    let memory = Memory::of(&config, seq, pieces).total();
     let amount = lengths.stop * lengths.tokens_per_step;
     let fits = machine::memory().is_none_or(|machine| memory < machine.total);
     let step = clock.filter(|_| fits).map(|clock| {

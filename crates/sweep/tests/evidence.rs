@@ -376,7 +376,7 @@ fn certified_by_stage(run: &Run) -> String {
             let one = |row: &&BTreeMap<&str, &str>| -> f64 {
                 100.0 * names.iter().map(|name| count(row, name)).sum::<f64>() / count(row, "images")
             };
-            format!("{:.1}", seeds.iter().map(|row| one(row)).sum::<f64>() / seeds.len() as f64)
+            format!("{:.1}", seeds.iter().map(one).sum::<f64>() / seeds.len() as f64)
         };
         let cells: Vec<String> = COUNTS.iter().map(|name| share(&[name])).collect();
         let numbers: Vec<&str> = seeds.iter().map(|row| row["seed"]).collect();

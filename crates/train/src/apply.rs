@@ -4,9 +4,9 @@
 use temper_base::{Problem, Result};
 use temper_model::Parameters;
 
-use crate::gradients::Gradients;
 use crate::group::Group;
 use crate::optimizer::Optimizer;
+use crate::shards::OwnShards;
 
 /// Which update it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,16 +19,16 @@ pub struct Update {
     pub gentler: &'static str,
 }
 
-/// Makes an update of `model` with the gradients of this process's shards of a batch, whose mean loss is `loss`. Gives the global norm of
+/// Makes an update of `model` with the gradients of this rank's shards of a batch, whose mean loss is `loss`. Gives the global norm of
 /// the gradient before clipping.
 ///
 /// # Errors
-/// A loss or a gradient that is not finite. Weights, moments and the optimiser's counter are then as they were.
+/// A loss or a gradient that is not finite, or a rank that has failed. Weights, moments and the optimiser's counter are then as they were.
 pub fn apply(
     model: &mut impl Parameters,
     optimizer: &mut Optimizer,
     group: &dyn Group,
-    shards: Vec<Gradients>,
+    shards: OwnShards,
     loss: f64,
     update: Update,
 ) -> Result<f64> {

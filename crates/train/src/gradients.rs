@@ -1,10 +1,13 @@
 //! The gradients of an update: summed over pieces, checked, measured.
 
+use std::ops::Add;
+
 use burn::tensor::Tensor;
 use temper_model::{Parameter, Parameters};
 use temper_ops as ops;
 
 /// Gradients of all parameters, flat, in the model's order.
+#[derive(Debug)]
 pub struct Gradients(pub(crate) Vec<Option<Tensor<1>>>);
 
 /// The names and shapes a model has, in order.
@@ -37,15 +40,6 @@ impl Gradients {
         });
     }
 
-    /// The sum of both, which are those of one model.
-    pub fn plus(self, other: Self) -> Self {
-        let sums = self.0.into_iter().zip(other.0).map(|pair| match pair {
-            (Some(left), Some(right)) => Some(left + right),
-            (left, right) => left.or(right),
-        });
-        Self(sums.collect())
-    }
-
     /// The gradients with the names of `model`'s parameters; those that have one.
     pub fn with_names(&self, model: &impl Parameters) -> Vec<(String, Vec<f32>)> {
         let names = shapes(model).into_iter().map(|(name, _)| name);
@@ -62,5 +56,18 @@ impl Gradients {
     pub fn first_non_finite(&self, model: &impl Parameters) -> Option<String> {
         let bad = self.0.iter().position(|g| g.as_ref().is_some_and(|g| ops::first_non_finite(g).is_some()))?;
         Some(shapes(model).swap_remove(bad).0)
+    }
+}
+
+/// The sum of both, which are those of one model.
+impl Add for Gradients {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let sums = self.0.into_iter().zip(other.0).map(|pair| match pair {
+            (Some(left), Some(right)) => Some(left + right),
+            (left, right) => left.or(right),
+        });
+        Self(sums.collect())
     }
 }

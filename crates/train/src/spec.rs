@@ -25,6 +25,9 @@ pub const KEYS: &[&[Key]] = &[OWN, lr::KEYS, clocks::KEYS, expectation::KEYS];
 /// What `run.horizon` is.
 const HORIZON: &str = "how long the schedule is";
 
+/// The key that [`shards`] reads. It has no default: a run of an earlier version, whose recipe has no such key, is the same run.
+const SHARDS: &str = "batch.shards";
+
 const OWN: &[Key] = &[
     Key::new("base", Text, "the recipe to train first; this one is for a branch from that run").free(),
     Key::new("seed", Int(0), "seed of the initial weights, of the order of the data and of every other random draw")
@@ -35,6 +38,11 @@ const OWN: &[Key] = &[
         "first weights: a Hugging Face GPT-NeoX directory, or (certify) a state dict as a safetensors file",
     )
     .refers_to(Refers::Content),
+    Key::new(
+        SHARDS,
+        Int(1),
+        "parts of a batch, a power of two, whose gradients are added as a binary tree; decides the bits; 1 if not given",
+    ),
     Key::new("optimizer.beta1", Float(ZeroToBelowOne), "AdamW: decay of the mean of the gradients").default("0.9"),
     Key::new("optimizer.beta2", Float(ZeroToBelowOne), "AdamW: decay of the mean of their squares").default("0.95"),
     Key::new("optimizer.eps", Float(AboveZero), "AdamW: added to the root of that mean").default("1e-8"),
@@ -219,6 +227,25 @@ pub fn base_of(recipe: &Recipe) -> Result<Option<String>> {
 /// A value of another kind.
 pub fn weights_from(recipe: &Recipe) -> Result<Option<String>> {
     recipe.opt("init.from", Recipe::text)
+}
+
+/// The number of shards that batches of `batch` are cut into; `key` is the key of that size.
+///
+/// # Errors
+/// A number that is no power of two, or does not divide the batch.
+pub fn shards(recipe: &Recipe, batch: usize, key: &str) -> Result<usize> {
+    let shards = recipe.opt(SHARDS, Recipe::usize)?.unwrap_or(1);
+    if !shards.is_power_of_two() {
+        let below = 1usize << shards.ilog2();
+        let hint = format!("{below} or {} is one", below.saturating_mul(2));
+        return Err(recipe.problem(SHARDS, format!("{shards} is no power of two")).hint(hint));
+    }
+    if !batch.is_multiple_of(shards) {
+        let why = format!("a batch of {batch} cannot be cut into {shards} equal shards");
+        let most = 1usize << batch.trailing_zeros();
+        return Err(recipe.problem(SHARDS, why).hint(format!("at most {most}, or another {key}")));
+    }
+    Ok(shards)
 }
 
 /// Where the recipe has checkpoints taken and kept, beside the regular ones.

@@ -7,6 +7,7 @@ use temper_train::apply::{Update, apply};
 use temper_train::gradients::Gradients;
 use temper_train::group::{Alone, Group};
 use temper_train::optimizer::{Optimizer, Settings};
+use temper_train::shards::OwnShards;
 
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, clip: 1.0 };
 const UPDATE: Update = Update { step: 7, lr: 0.1, gentler: "lr.warmup" };
@@ -35,6 +36,13 @@ impl Weight {
         gradients
     }
 
+    /// Those of a batch of such shards.
+    fn shards(&self, slopes: &[f32]) -> OwnShards {
+        let mut shards = OwnShards::none(self, slopes.len(), &Alone);
+        slopes.iter().for_each(|slope| shards.push(self.slope(*slope)));
+        shards
+    }
+
     fn value(&self) -> f32 {
         self.0.to_data().try_to_vec().expect("weights are f32")[0]
     }
@@ -45,10 +53,7 @@ impl Weight {
 fn shards_are_added_as_a_tree() {
     let model = Weight::new(1.0);
     let large = (1 << 24) as f32;
-    let sum = |slopes: &[f32]| {
-        let sum = Alone.sum(slopes.iter().map(|slope| model.slope(*slope)).collect()).unwrap();
-        sum.with_names(&model).remove(0).1[0]
-    };
+    let sum = |slopes: &[f32]| Alone.sum(model.shards(slopes)).unwrap().with_names(&model).remove(0).1[0];
     let whole = [large, 1.0, 1.0, -large];
     assert_eq!(sum(&whole), 1.0);
     // Two processes with two shards each add up to the same bits.
@@ -60,7 +65,7 @@ fn shards_are_added_as_a_tree() {
 fn the_norm_is_that_before_clipping() {
     let (mut model, device) = (Weight::new(1.0), Device::flex());
     let mut optimizer = Optimizer::new(SETTINGS, &model, &device);
-    let shards = vec![model.slope(3.0), model.slope(4.0)];
+    let shards = model.shards(&[3.0, 4.0]);
     assert_eq!(apply(&mut model, &mut optimizer, &Alone, shards, 0.5, UPDATE).unwrap(), 7.0);
     assert_eq!(optimizer.updates, 1);
     // The first update of Adam is as long as the learning rate.
@@ -77,7 +82,7 @@ fn what_is_not_finite_moves_nothing() {
     ] {
         let mut model = Weight::new(1.0);
         let mut optimizer = Optimizer::new(SETTINGS, &model, &device);
-        let shards = vec![model.slope(0.0), model.slope(slope)];
+        let shards = model.shards(&[0.0, slope]);
         let problem = apply(&mut model, &mut optimizer, &Alone, shards, loss, UPDATE).unwrap_err();
         assert_eq!(problem.place, place);
         assert!(problem.hint.unwrap().contains("a longer lr.warmup"));

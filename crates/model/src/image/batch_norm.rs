@@ -1,6 +1,8 @@
 //! The running statistics of batch normalisation, updated as PyTorch does, and statistics of a batch or of a whole
 //! training set pooled over its parts. All in double precision, in a fixed order.
 
+use std::ops::Add;
+
 use burn::tensor::{Tensor, TensorData};
 use temper_graph::Op;
 
@@ -79,22 +81,21 @@ struct Pool {
 }
 
 impl PooledMoments {
-    /// Adds a batch: `moments` as a trace has them, `counts` as [`Classifier::batch_norm_counts`] gives them.
-    pub fn add(&mut self, moments: &[Tensor<2>], counts: &[usize]) {
+    /// Those of one batch: `moments` as a trace has them, `counts` as [`Classifier::batch_norm_counts`] gives them.
+    pub fn of(moments: &[Tensor<2>], counts: &[usize]) -> Self {
         assert_eq!(moments.len(), counts.len(), "one count a batch norm");
-        self.0.resize_with(moments.len(), Pool::default);
-        for ((pool, moments), n) in self.0.iter_mut().zip(moments).zip(counts) {
-            let ([mean, variance], n) = (split(moments), *n as f64);
-            pool.mean.resize(mean.len(), 0.0);
-            pool.squares.resize(mean.len(), 0.0);
-            let total = pool.count + n;
-            for (i, (mean, variance)) in mean.into_iter().zip(variance).enumerate() {
-                let distance = mean - pool.mean[i];
-                pool.mean[i] += distance * n / total;
-                pool.squares[i] += variance * n + distance * distance * pool.count * n / total;
-            }
-            pool.count = total;
-        }
+        let pool = |(moments, n): (&Tensor<2>, &usize)| {
+            let ([mean, variance], count) = (split(moments), *n as f64);
+            Pool { count, mean, squares: variance.into_iter().map(|variance| variance * count).collect() }
+        };
+        Self(moments.iter().zip(counts).map(pool).collect())
+    }
+
+    /// Adds a batch, as [`PooledMoments::of`] takes it.
+    pub fn add(&mut self, moments: &[Tensor<2>], counts: &[usize]) {
+        let own = std::mem::take(self);
+        let other = Self::of(moments, counts);
+        *self = if own.0.is_empty() { other } else { own + other };
     }
 
     /// Mean and biased variance over everything that was added, `[2, C]` per batch norm.
@@ -105,6 +106,24 @@ impl PooledMoments {
             Tensor::from_data(TensorData::new(values, [2, pool.mean.len()]), device)
         };
         self.0.iter().map(tensor).collect()
+    }
+}
+
+/// Those of both together, of one network.
+impl Add for PooledMoments {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        for (own, other) in self.0.iter_mut().zip(other.0) {
+            let total = own.count + other.count;
+            for (i, (mean, squares)) in other.mean.into_iter().zip(other.squares).enumerate() {
+                let distance = mean - own.mean[i];
+                own.mean[i] += distance * other.count / total;
+                own.squares[i] += squares + distance * distance * own.count * other.count / total;
+            }
+            own.count = total;
+        }
+        self
     }
 }
 

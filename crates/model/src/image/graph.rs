@@ -65,7 +65,7 @@ pub enum Layer {
 }
 
 /// What batch norms normalise with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum Statistics<'a> {
     /// Mean and biased variance of the clean activations of this very batch; gradients flow through them.
     Batch,
@@ -73,6 +73,9 @@ pub enum Statistics<'a> {
     Running,
     /// Given ones: per batch norm, in node order, mean and biased variance `[2, C]`. No gradient flows through them.
     Given(&'a [Tensor<2>]),
+    /// Those that this makes of the activations at a batch norm, `[S, N, C, H, W]`, as statistics that others share. No gradient flows
+    /// through them.
+    Shared(&'a dyn Fn(&Tensor<5>) -> Tensor<2>),
 }
 
 /// Every activation of a pass, up to what the last layer reads.
@@ -212,6 +215,7 @@ impl Classifier {
                         Statistics::Batch => stack::channel_moments(x.clone()),
                         Statistics::Running => Tensor::stack(vec![running_mean.clone(), running_var.clone()], 0),
                         Statistics::Given(moments) => moments[trace.moments.len()].clone(),
+                        Statistics::Shared(moments) => moments(&x),
                     };
                     let row = |i: usize| moments.clone().narrow(0, i, 1).squeeze_dim::<1>(0);
                     let scale = weight.clone() / (row(1) + BATCH_NORM_EPS).sqrt();

@@ -15,6 +15,7 @@ use temper_model::Classifier;
 use temper_model::image::stored;
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_recipe::{Origin, Recipe, Value as Setting};
+use temper_train::group::Alone;
 use temper_train::optimizer::Optimizer;
 use temper_train::spec::Spec;
 use temper_train::trainer::NO_LIMIT;
@@ -48,7 +49,7 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     let config = by_name(&args.net, width, BatchNorm::Full, args.image, classes)?;
     let spec = spec(args)?;
     let CertifySpec { ref method, accumulation, .. } = spec;
-    let memory = Memory::of(&config, method, rows, 1, rows)?.total();
+    let memory = Memory::of(&config, method, 1, rows, 1, rows)?.total();
     require_memory("ibp", memory, "a smaller --batch or --width needs less")?;
 
     let target = TARGET * args.eps;
@@ -73,7 +74,7 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
     }
     let measured = measure(repeat, batch, |step, batch| {
         let update = Update { batch, method, radius: &radius, accumulation, lr, step: step + 1, seed: repeat.seed };
-        let metrics = train_step(&mut net, &mut optimizer, update, NO_LIMIT, &device)?;
+        let metrics = train_step(&mut net, &mut optimizer, update, &Alone, NO_LIMIT, &device)?;
         Ok(metrics.expect("nothing stops it").loss)
     })?;
     measured.show(work(args, &config, described, passes(method, &radius, classes)), repeat, printer);

@@ -14,6 +14,7 @@ use temper_lm::step::{Pieces, Update, train_step};
 use temper_model::tensors::{self, Dtype, Outgoing};
 use temper_model::{GptNeox, GptNeoxConfig, hugging_face};
 use temper_recipe::{Origin, Recipe, Value as Setting};
+use temper_train::group::Alone;
 use temper_train::optimizer::Optimizer;
 use temper_train::spec::Spec;
 use temper_train::trainer::NO_LIMIT;
@@ -36,8 +37,8 @@ pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
     let (batch, seq, repeat) = (args.batch as usize, args.seq as usize, &args.repeat);
     let spec = spec(args)?;
     let config = config(args, &spec)?;
-    let pieces = Pieces { micro: batch, activation_checkpointing: false };
-    let memory = Memory::of(&config, batch, seq, pieces.activation_checkpointing).total();
+    let pieces = Pieces { shards: 1, micro: batch, activation_checkpointing: false };
+    let memory = Memory::of(&config, seq, pieces).total();
     require_memory("lm", memory, "a smaller --batch, --seq, --d-model or --vocab needs less")?;
 
     let device = temper::device();
@@ -56,7 +57,7 @@ pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
     }
     let measured = measure(repeat, rows, |step, rows| {
         let update = Update { rows, seq, pieces, lr, step: step + 1 };
-        Ok(train_step(&mut model, &mut optimizer, update, NO_LIMIT)?.expect("nothing stops it").loss)
+        Ok(train_step(&mut model, &mut optimizer, update, &Alone, NO_LIMIT)?.expect("nothing stops it").loss)
     })?;
     let work = Work {
         about: format!(
