@@ -614,7 +614,13 @@ fn networks_and_properties_leave_as_files_and_answers_come_back() {
         };
         assert!(allowed.contains(&answer[4].as_str()), "{answer:?} {verdict:?}");
     }
-    // So are those of its images, one by one; whatever normalises them is part of the file.
+    // A property that became another one is another question.
+    let first = String::from_utf8(folder.read("set/instances.csv")).unwrap();
+    let first = format!("set/{}", first.split(',').nth(1).unwrap());
+    let changed = String::from_utf8(folder.read(&first)).unwrap() + "; changed\n";
+    folder.write(&first, changed);
+    folder.fails(&["verify", "--instances", "set/instances.csv", "--out", "answers"], 2, &["files_sha256", "hint: "]);
+    // The verdicts of its images, one by one, are those of the run, too; whatever normalises them is part of the file.
     let ask = ["--data", "builtin:fashion", "--eps", "2/255", "--images", "10", "--max-domains", "9"];
     let images = verify(&folder, "m.onnx", "images", &ask);
     let alone = csv(&folder, "images/verdicts.csv");

@@ -9,7 +9,7 @@ use temper_verify::engine::*;
 fn main() {
     let argument = |i: usize, default: f64| std::env::args().nth(i).and_then(|a| a.parse().ok()).unwrap_or(default);
     let (width, eps, images) = (argument(1, 8.0) as usize, argument(2, 0.01), argument(3, 4.0) as usize);
-    let computation = network(width).computation().expect("finite weights");
+    let computation = network(width).computation().expect("finite weights").merged();
     let net = Prepared::<f32>::new(&computation);
     let double = Prepared::<f64>::new(&computation);
     let mut seed = 7;

@@ -76,7 +76,7 @@ pub struct Searched {
     pub domains: u64,
     /// The closed domains, if they were asked for.
     pub leaves: Vec<Leaf>,
-    /// The least bound of an open domain.
+    /// The least bound of an open domain; if none is left, of a closed one.
     pub bound: f64,
 }
 
@@ -171,7 +171,8 @@ pub fn search(
         }
         open.extend(left);
     };
-    let bound = open.iter().map(|domain| domain.bound).fold(f64::INFINITY, f64::min);
+    let least = if open.is_empty() { search.least } else { f64::INFINITY };
+    let bound = open.iter().map(|domain| domain.bound).fold(least, f64::min);
     Searched { end, domains: search.domains, leaves, bound }
 }
 
@@ -184,6 +185,8 @@ struct Search<'a> {
     /// Domains of a round.
     width: usize,
     domains: u64,
+    /// The least bound of a closed domain.
+    least: f64,
     /// Whether what closes domains is kept.
     keep: bool,
 }
@@ -195,7 +198,7 @@ impl<'a> Search<'a> {
         // Rows of a round, with candidates and children, whose coefficients are some ten megabytes.
         let width = ((1 << 18) / largest.max(1)).clamp(8, 256);
         let rows = question.rows.iter().map(|c| *c as f32).collect();
-        Self { question, biases: biases(question.computation), rows, width, domains: 0, keep }
+        Self { question, biases: biases(question.computation), rows, width, domains: 0, least: f64::INFINITY, keep }
     }
 
     /// Those of some points that may violate the question, judged by one pass in single precision.
@@ -331,9 +334,10 @@ impl<'a> Search<'a> {
     }
 
     /// The domains that are closed in double precision too, and those that are not.
-    fn close(&self, domains: Vec<Domain>) -> (Vec<Leaf>, Vec<Domain>) {
+    fn close(&mut self, domains: Vec<Domain>) -> (Vec<Leaf>, Vec<Domain>) {
         let Question { exact, exact_bounds, rows, constants, .. } = *self.question;
         if exact_bounds.claim() == Arithmetic::Real {
+            self.least = domains.iter().map(|domain| domain.bound).fold(self.least, f64::min);
             let leaf = |domain: Domain| Leaf { splits: domain.beta.splits, steps: Vec::new() };
             return (domains.into_iter().map(leaf).collect(), Vec::new());
         }
@@ -357,6 +361,7 @@ impl<'a> Search<'a> {
         for ((mut domain, pushed), (bounds, alpha, beta)) in domains.into_iter().zip(pushed).zip(&held) {
             let bound = pushed.bound.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             if bound > 0.0 {
+                self.least = self.least.min(bound);
                 let row = pushed.bound.iter().position(|of| *of == bound).unwrap_or(0);
                 let steps = if self.keep { leaf(exact, bounds, row, alpha, Some(beta)) } else { Vec::new() };
                 closed.push(Leaf { splits: domain.beta.splits, steps });

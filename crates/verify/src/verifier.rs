@@ -74,6 +74,8 @@ struct State<'a> {
     domains: u64,
     /// Whether all properties were attacked.
     attacked: bool,
+    /// The least bound with which branching closed something.
+    least: f64,
     /// The steps of the proof so far, if one is kept.
     proof: Option<Vec<Step>>,
 }
@@ -212,9 +214,9 @@ impl Verifier {
         }
         let deadline = settings.timeout.map(|timeout| begun + timeout);
         let (stage, seconds, since) = (Stage::Ibp, StageSeconds::default(), begun);
-        let (domains, attacked) = (0, false);
+        let (domains, attacked, least) = (0, false, f64::INFINITY);
         let proof = (keep && settings.arithmetic != Arithmetic::Real).then(Vec::new);
-        let mut state = State { settings, deadline, stop, stage, seconds, since, domains, attacked, proof };
+        let mut state = State { settings, deadline, stop, stage, seconds, since, domains, attacked, least, proof };
         let mut bound = f64::INFINITY;
         let mut answer = Answer::Unsat;
         if state.runs(Stage::Attack) && self.layers.inputs() <= SplitSettings::default().inputs {
@@ -543,7 +545,7 @@ impl Verifier {
             state.domains += searched.domains;
             match searched.end {
                 End::Closed => {
-                    groups[*i].bound = groups[*i].bound.max(f64::MIN_POSITIVE);
+                    groups[*i].bound = groups[*i].bound.max(searched.bound);
                     state.prove(|| tree(&self.double, *i, searched.leaves, 0));
                 }
                 End::Found => return Answer::Sat(witness.expect("a point was found")),

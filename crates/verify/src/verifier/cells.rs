@@ -132,7 +132,7 @@ impl Verifier {
                 cells.push(Cell { splits, bounds, open: cell.open.clone() });
             }
         }
-        groups.iter_mut().filter(|group| group.open()).for_each(|group| group.bound = f64::MIN_POSITIVE);
+        groups.iter_mut().filter(|group| group.open()).for_each(|group| group.bound = state.least);
         Answer::Unsat
     }
 
@@ -192,6 +192,7 @@ impl Verifier {
         for ((((i, _), best), pushed), (alpha, beta)) in cell.open.iter().zip(best).zip(pushed).zip(&held) {
             let value = pushed.bound.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             if value > 0.0 {
+                state.least = state.least.min(value);
                 let row = pushed.bound.iter().position(|bound| *bound == value).unwrap_or(0);
                 state.close(*i, || leaf(&self.double, &cell.bounds, row, alpha, Some(beta)));
                 continue;
@@ -235,6 +236,7 @@ impl Verifier {
         let searched = branch::search(&question, limits, state.proof.is_some(), &mut found, state.stop);
         state.domains += searched.domains;
         if searched.end == End::Closed {
+            state.least = state.least.min(searched.bound);
             state.prove(|| tree(&self.double, *group, searched.leaves, cell.splits.len()));
         }
         match (searched.end, witness) {

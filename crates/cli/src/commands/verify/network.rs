@@ -1,6 +1,7 @@
 //! `temper verify NETWORK.onnx PROPERTY.vnnlib` and `temper verify --instances LIST`: whether an input violates a property, for one question
 //! or a whole list of them.
 
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use temper::Network;
 use temper_base::files::write_whole;
+use temper_base::hash::{Digest, Sha256, feed_file, finished};
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
 use temper_formats::vnnlib::Query;
@@ -195,7 +197,7 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     let io = |path: &Path, cause: std::io::Error| Problem::io("write results", path, &cause);
     fs::create_dir_all(&folder).map_err(|cause| io(&folder, cause))?;
     let question = json!({
-        "list": path, "instances": all.len(), "stages": settings.stages.iter().map(|stage| stage.name()).collect::<Vec<_>>(),
+        "list": path, "instances": all.len(), "files_sha256": fingerprint(path, &all), "stages": settings.stages.iter().map(|stage| stage.name()).collect::<Vec<_>>(),
         "arithmetic": settings.arithmetic.name(), "timeout": args.search.timeout.map(|timeout| timeout.as_secs_f64()),
         "max_domains": settings.max_domains, "memory": settings.memory,
     });
@@ -276,6 +278,24 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
         return Ok((128 + signal) as u8);
     }
     Ok(0)
+}
+
+/// The hash of a list and of the files that it names, each once, in its order. A file that cannot be read counts as that: the answer to
+/// its instances is an error.
+fn fingerprint(list: &Path, all: &[instances::Instance]) -> String {
+    let mut hash = Sha256::new();
+    let mut seen = HashSet::new();
+    for instance in all {
+        hash.update(format!("{},{},{}\n", instance.network, instance.property, instance.timeout));
+        for name in [&instance.network, &instance.property] {
+            if seen.insert(name)
+                && let Err(cause) = feed_file(&mut hash, &instances::locate(list, name), 0)
+            {
+                hash.update(cause.kind().to_string());
+            }
+        }
+    }
+    finished(hash)
 }
 
 /// Writes the question, or checks that it is the one that is there.

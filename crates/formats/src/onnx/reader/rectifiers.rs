@@ -141,6 +141,7 @@ impl Reader {
                 match node.map(|node| (&node.operation, node.inputs.as_slice())) {
                     Some((Operation::Scale(affine), [from]))
                         if *from == x.value
+                            && !affine.weight.is_empty()
                             && affine.bias.iter().all(|b| *b == 0.0)
                             && affine.weight.iter().all(|w| *w == affine.weight[0]) =>
                     {
