@@ -24,6 +24,7 @@ parser.add_argument("mnist", type=Path)
 parser.add_argument("--eps", type=float, default=0.1)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--images", type=int, default=10, help="for CROWN; 10 if not given")
+parser.add_argument("--domains", type=int, default=8, help="for a branching step; 64 take 22 GB")
 parser.add_argument("--only", help="some of ibp,crown-ibp,crown-1,crown-5,alpha,beta")
 parser.add_argument("--onnx", type=Path)
 args = parser.parse_args()
@@ -118,7 +119,7 @@ def timed(name, batch, count, method, **options):
                       "mean worst margin": round(bounds.mean().item(), 5), "certified": int((bounds > 0).sum()), "unstable an image, by layer": unstable}), flush=True)
 
 
-def branching(domains=64, steps=(1, 11)):
+def branching(domains, steps=(1, 11)):
     """Seconds of one step of alpha and beta for a batch of domains with a split each, all bounds given: (11 bounds - 1 bound) / 10.
 
     The inner work of alpha-beta-CROWN's branching, which is this library's. Multipliers need rows as matrices, which those of the output are anyway.
@@ -159,5 +160,5 @@ timed("ibp", 100, 1000, "IBP")
 timed("crown-ibp", 100, 500, "CROWN-IBP")
 timed("crown-1", 1, args.images, "CROWN")
 timed("crown-5", 5, args.images, "CROWN")
-branching()
+branching(args.domains)
 timed("alpha", 1, min(2, args.images), "CROWN-Optimized")
