@@ -146,15 +146,15 @@ pub fn search(
         let (children, stuck) = search.split(batch);
         let (closed, mut left) = search.bound(children, &STEPS, &halt);
         let (last, stuck) = search.bound(stuck, &LAST, &halt);
+        debug_assert!(closed.len() + left.len() + last.len() + stuck.len() <= 2 * before);
+        if keep_leaves {
+            leaves.extend(closed.into_iter().chain(last));
+        }
         if halt() {
             // The round is not complete: what it left open is open.
             open.extend(left);
             open.extend(stuck);
             continue;
-        }
-        debug_assert!(closed.len() + left.len() + last.len() + stuck.len() <= 2 * before);
-        if keep_leaves {
-            leaves.extend(closed.into_iter().chain(last));
         }
         // The worst is taken first.
         left.sort_by(|a, b| b.bound.total_cmp(&a.bound));

@@ -10,7 +10,7 @@ use temper_graph::Curve;
 use temper_kernels::arch::dispatch;
 
 use super::curve;
-use super::interval::Bounds;
+use super::interval::{Bounds, constant_error};
 pub use super::lines::Lower;
 use super::lines::{Picks, Row, Tile};
 use super::optimise::{Alpha, Beta};
@@ -603,7 +603,8 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         let picture = net.picture[node + 1];
         let coefficients = coefficients.to(picture, rows, Patch::whole(picture)).numbers;
         let mut more = vec![T::ZERO; rows * net.len[value]];
-        let [mut sums, mut magnitudes, mut reaches] = [0; 3].map(|_| vec![0.0; rows]);
+        let single = self.tile.jobs[self.tile.rows[0].0].bounds.claim == Arithmetic::Float32;
+        let [mut sums, mut magnitudes, mut reaches, mut errors] = [0; 4].map(|_| vec![0.0; rows]);
         for (i, coefficients) in coefficients.chunks(rows).enumerate() {
             if let Some(at) = from[i] {
                 add(&mut more[at as usize * rows..][..rows], coefficients);
@@ -616,15 +617,15 @@ impl<T: Real> Pass<'_, '_, '_, T> {
                     let term = coefficient.double() * fill.double();
                     sums[row] += term;
                     magnitudes[row] += term.abs();
+                    errors[row] += coefficient.magnitude().double() * constant_error(fill.double(), single);
                 }
             }
         }
         for row in 0..rows {
             self.constant(row, sums[row]);
             if sound {
-                let claim = self.bounds(row).claim;
-                let deployed = if claim == Arithmetic::Float32 { f64::from(f32::EPSILON) } else { 0.0 };
-                let sum = above(above(magnitudes[row], outputs + 1) * (gamma(outputs + 1, UNIT) + deployed), 2);
+                let sum = above(above(magnitudes[row], outputs + 1) * gamma(outputs + 1, UNIT), 2);
+                let sum = above(sum + above(errors[row], outputs + 2), 1);
                 self.cost(row, sum + above(above(reaches[row], outputs + 1) * gamma(most, UNIT), 2));
             }
         }

@@ -190,12 +190,15 @@ impl<T: Real> Bounds<T> {
 
     /// The same in another kind of floats, every end rounded outwards; rounding is not charged there.
     pub fn to<U: Real>(&self) -> Bounds<U> {
+        let ball = |(centre, radius): &(Vec<T>, f64)| {
+            let moved: Vec<U> = centre.iter().map(|c| U::nearest(c.double())).collect();
+            // Around a centre that was moved by rounding, it has to be larger.
+            let by = centre.iter().zip(&moved).map(|(c, m)| (c.double() - m.double()).powi(2)).sum::<f64>().sqrt();
+            Arc::new((moved, if by > 0.0 { above(radius + above(by, centre.len() + 2), 1) } else { *radius }))
+        };
         Bounds {
             claim: Arithmetic::Real,
-            ball: self
-                .ball
-                .as_ref()
-                .map(|ball| Arc::new((ball.0.iter().map(|c| U::nearest(c.double())).collect(), ball.1))),
+            ball: self.ball.as_deref().map(ball),
             ends: self
                 .ends
                 .iter()
@@ -211,6 +214,11 @@ impl<T: Real> Bounds<T> {
         bounds.ends[0] = Arc::new(Held { ends, lines: OnceLock::new() });
         bounds
     }
+}
+
+/// How far a constant may be from what an execution in single precision has in its place.
+pub(crate) fn constant_error(number: f64, single: bool) -> f64 {
+    if single && number != 0.0 { 2.0 * UNIT32 * number.abs() + f64::from(f32::MIN_POSITIVE) } else { 0.0 }
 }
 
 /// Bounds of every value by intervals.
@@ -372,8 +380,7 @@ fn plain<T: Real>(step: &Step<T>, bounds: &Bounds<T>, inputs: &[usize]) -> Ends<
             let gathered = |numbers: &[T], sign: f64| {
                 let constant = |i: usize| {
                     let number = fill.get(i).copied().unwrap_or(T::ZERO).double();
-                    let off = if bounds.claim == Arithmetic::Float32 { 2.0 * UNIT32 * number.abs() } else { 0.0 };
-                    T::nearest(number + sign * off)
+                    T::nearest(number + sign * constant_error(number, bounds.claim == Arithmetic::Float32))
                 };
                 let number = |(i, at): (usize, &Option<u32>)| at.map_or_else(|| constant(i), |at| numbers[at as usize]);
                 from.iter().enumerate().map(number).collect()

@@ -3,7 +3,7 @@
 //! evaluations, and are far tighter than intervals.
 
 use super::curve;
-use super::interval::{Bounds, Ends, share, tiny};
+use super::interval::{Bounds, Ends, constant_error, share, tiny};
 use super::lines::Picks;
 use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, UNIT32, above, gamma};
@@ -127,7 +127,7 @@ impl<T: Real> Forms<T> {
             }
             Step::Gather { from, fill, .. } => first.gather(from.iter().map(|at| at.map(|at| at as usize)), |i| {
                 let number = fill.get(i).map_or(0.0, |number| number.double());
-                let off = if single { 2.0 * UNIT32 * number.abs() } else { 0.0 };
+                let off = constant_error(number, single);
                 [number - off, number + off]
             }),
         }

@@ -32,10 +32,10 @@ struct Cell {
     open: Vec<(usize, Alpha<f32>)>,
 }
 
-/// Whether few enough inputs vary for splits of the input.
+/// Whether few enough inputs vary for splits of the input. A ball is not split: bounds over half of one are not tighter.
 pub(super) fn few_vary(property: &Property) -> bool {
     let ends = property.input().lower.iter().zip(&property.input().upper);
-    ends.filter(|(l, u)| l.next_up() < **u).count() <= SplitSettings::default().inputs
+    property.ball().is_none() && ends.filter(|(l, u)| l.next_up() < **u).count() <= SplitSettings::default().inputs
 }
 
 /// Numbers over the neurons of every node.
