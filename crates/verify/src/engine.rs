@@ -35,6 +35,7 @@ mod zonotope;
 pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};
 pub use forward::{Gradients, gradients};
 pub use intermediate::{Tight, intermediate, intermediates, renewed, tightened};
+pub(crate) use interval::LARGEST;
 pub use interval::{Bounds, Ends, Region, interval, intervals, output_intervals};
 pub use layers::optimise_layers;
 pub use optimise::{Alpha, Ascent, Beta, Layer, Optimised, Split, optimise};

@@ -3,7 +3,7 @@
 use temper_graph::{Affine, Computation, InputBox, Operation};
 
 use crate::cascade::Arithmetic;
-use crate::engine::{Ends, Prepared, Region, output_intervals};
+use crate::engine::{Ends, LARGEST, Prepared, Region, output_intervals};
 
 /// A rounding to nearest in double precision.
 const DOUBLE: f64 = f64::EPSILON / 2.0;
@@ -72,6 +72,10 @@ fn lower_end<'a>(
         lower += w * if w >= 0.0 { l } else { u };
         magnitude += size * l.abs().max(u.abs());
         n += 1.0;
+    }
+    // A sum in single precision that may overflow has no end.
+    if arithmetic == Arithmetic::Float32 && !(magnitude <= LARGEST) {
+        return f64::NEG_INFINITY;
     }
     // Of the sum, of the sum of magnitudes, of the difference of weights; in single precision, of both logits as they are executed.
     let double = (2.0 * n + 8.0 + 2.0 * f64::from(merged)) * DOUBLE;

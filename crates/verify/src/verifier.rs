@@ -604,7 +604,15 @@ impl Verifier {
 
     /// Splits the box, where few inputs vary and the network is small. Then that is the shortest way to either answer. A ball is not split.
     fn split_inputs(&self, properties: &[Property], state: &mut State) -> Option<(Answer, f64)> {
-        if properties.iter().any(|property| property.ball().is_some()) {
+        let claim = state.settings.arithmetic;
+        // Sums in single precision that may overflow have no end in the intervals, and are not looked for below.
+        let overflows = |property: &Property| {
+            let bounds = interval(&self.double, region(property), claim);
+            (0..=self.double.output()).any(|value| bounds.ends(value).upper.iter().any(|end| !end.is_finite()))
+        };
+        let unfit =
+            |property: &Property| property.ball().is_some() || claim == Arithmetic::Float32 && overflows(property);
+        if properties.iter().any(unfit) {
             return None;
         }
         let settings = SplitSettings {

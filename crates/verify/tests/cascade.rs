@@ -7,7 +7,7 @@ use random::dense;
 use temper_base::random::Stream;
 use temper_graph::computation::Order;
 use temper_graph::{Affine, Computation, InputBox, LinearConstraint, Node, Operation, Property};
-use temper_verify::cascade::{Answer, Settings, Stage};
+use temper_verify::cascade::{Answer, Arithmetic, Settings, Stage};
 use temper_verify::verifier::Verifier;
 
 /// No output 0 below its value at the centre less `slack`, within `eps` of the centre.
@@ -141,4 +141,33 @@ fn a_counterexample_is_one_of_the_layers_as_they_are() {
     let settings = Settings { max_domains: Some(200), ..Settings::default() };
     let decision = Verifier::new(&net).decide(&[property], &settings, &|| false).unwrap();
     assert!(!matches!(decision.answer, Answer::Sat(_) | Answer::Unsat), "{:?}", decision.answer);
+}
+
+/// `1e-30 relu(1e20 relu(1e20 x))` is at most 2e10 over the reals, and infinite in single precision.
+#[test]
+fn sums_that_overflow_in_single_precision_are_not_certified_for_it() {
+    let mut nodes = Vec::new();
+    for (weight, relu) in [(1e20, true), (1e20, true), (1e-30, false)] {
+        let mut push = |operation| {
+            let (name, inputs) = (format!("n{}", nodes.len()), vec![nodes.len()]);
+            nodes.push(Node { name, operation, inputs, shape: vec![1] });
+        };
+        push(Operation::Dense(Affine::exact(vec![weight], vec![0.0])));
+        if relu {
+            push(Operation::Relu);
+        }
+    }
+    let net = Computation::new(vec![1], nodes).unwrap();
+    let verifier = Verifier::new(&net);
+    let above = LinearConstraint::at_most(vec![(0, -1.0)], -1e12);
+    let property = Property::new(InputBox::exact(vec![1.0], vec![2.0]), vec![vec![above]], 1).unwrap();
+    for stages in [vec![Stage::Ibp], vec![Stage::Ibp, Stage::Crown, Stage::Alpha, Stage::Bab], Stage::ALL.to_vec()] {
+        let answer = |arithmetic| {
+            let settings =
+                Settings { arithmetic, stages: stages.clone(), max_domains: Some(50), ..Settings::default() };
+            verifier.decide(std::slice::from_ref(&property), &settings, &|| false).unwrap().answer
+        };
+        assert_eq!(answer(Arithmetic::Sound), Answer::Unsat, "{stages:?}");
+        assert!(!matches!(answer(Arithmetic::Float32), Answer::Unsat), "{stages:?}");
+    }
 }

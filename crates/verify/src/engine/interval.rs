@@ -310,6 +310,14 @@ pub(crate) fn tiny<T>(map: &Map<T>, claim: Arithmetic) -> f64 {
     if claim == Arithmetic::Float32 { flushed } else { 0.0 }
 }
 
+/// Where magnitudes in single precision add up to no more, no order of summation overflows.
+pub(crate) const LARGEST: f64 = 1e38;
+
+/// What an execution is off by, or without limit where its sums, of terms with these magnitudes, may overflow.
+fn executed(off: f64, magnitudes: f64, single: bool) -> f64 {
+    if single && magnitudes > LARGEST { f64::INFINITY } else { off }
+}
+
 fn affine<T: Real>(map: &Map<T>, all: &[Bounds<T>], input: usize) -> Vec<Ends<T>> {
     let half = T::nearest(0.5);
     let (mut centres, mut radii) = (Vec::new(), Vec::new());
@@ -343,6 +351,8 @@ fn affine<T: Real>(map: &Map<T>, all: &[Bounds<T>], input: usize) -> Vec<Ends<T>
                 // Rounding of the sum with the bias: a share of the sum of all terms, which the radii hold but for the bias.
                 let r = r.double() + share * map.magnitude[channel];
                 let r = above(r + tiny(map, claim) + 1e-300, map.fan_in);
+                // The magnitudes of all terms are at most this over their share.
+                let r = executed(r, r / share, claim == Arithmetic::Float32);
                 [(m.double() - r).next_down(), (m.double() + r).next_up()].map(T::nearest)
             };
             // Not a number: nothing is known.
@@ -406,7 +416,7 @@ fn sum<T: Real>(bounds: &Bounds<T>, inputs: &[usize]) -> Ends<T> {
     }
     for (i, reach) in reach.into_iter().enumerate() {
         if deployed > 0.0 {
-            let off = above(reach * deployed, 1);
+            let off = executed(above(reach * deployed, 1), reach, true);
             ends.lower[i] = T::nearest((ends.lower[i].double() - off).next_down());
             ends.upper[i] = T::nearest((ends.upper[i].double() + off).next_up());
         }
@@ -429,7 +439,7 @@ impl<T: Real> Bounds<T> {
             Step::Add if self.claim == Arithmetic::Float32 => {
                 let deployed = gamma(net.inputs[node].len() - 1, UNIT32);
                 let of = |i: usize| net.inputs[node].iter().map(|input| self.ends(*input).reach(i)).sum::<f64>();
-                let each = |i: usize| above(of(i) * deployed, net.inputs[node].len());
+                let each = |i: usize| executed(above(of(i) * deployed, net.inputs[node].len()), of(i), true);
                 Some(Charge { each: (0..net.len[node + 1]).map(each).collect(), small: 0.0 })
             }
             Step::Curve(_) if self.claim == Arithmetic::Float32 => {
@@ -448,7 +458,7 @@ impl<T: Real> Bounds<T> {
         let share = gamma(terms, UNIT) + deployed;
         let charge = |(o, product): (usize, &T)| {
             let sum = above(product.double() + map.magnitude[o / map.plane] + 1e-290, map.fan_in + 2);
-            above(sum * share + tiny(map, self.claim), 2)
+            executed(above(sum * share + tiny(map, self.claim), 2), sum, self.claim == Arithmetic::Float32)
         };
         let each = map.forward(1, &reach, true).iter().enumerate().map(charge).collect();
         let all = reach.iter().map(|reach| reach.double()).sum::<f64>();

@@ -3,7 +3,7 @@
 //! evaluations, and are far tighter than intervals.
 
 use super::curve;
-use super::interval::{Bounds, Ends, constant_error, share, tiny};
+use super::interval::{Bounds, Ends, LARGEST, constant_error, share, tiny};
 use super::lines::Picks;
 use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, UNIT32, above, gamma};
@@ -110,6 +110,9 @@ impl<T: Real> Forms<T> {
                     for (i, (rest, radius)) in sum.rest.iter_mut().zip(more.radii()).enumerate() {
                         let off = own * (radius + more.rows[i].magnitude().double()) + deployed * ends.reach(i);
                         *rest = above(*rest + off, inputs.len() + 4);
+                        if single && ends.reach(i) > LARGEST / inputs.len() as f64 {
+                            *rest = f64::INFINITY;
+                        }
                     }
                 }
                 sum
@@ -148,7 +151,9 @@ impl<T: Real> Forms<T> {
             let channel = o / map.plane;
             rows[o] += map.bias[channel];
             let bias = share * map.magnitude[channel] + 2.0 * UNIT * rows[o].magnitude().double();
-            above(rest.double() + bias + tiny(map, claim) + 1e-290, map.fan_in + 4)
+            let rest = above(rest.double() + bias + tiny(map, claim) + 1e-290, map.fan_in + 4);
+            // As of intervals: sums in single precision may overflow.
+            if claim == Arithmetic::Float32 && rest / share > LARGEST { f64::INFINITY } else { rest }
         };
         let rest = spread.iter().enumerate().map(rest).collect();
         Self { rows, rest }
