@@ -74,7 +74,7 @@ fn lower_end<'a>(
         n += 1.0;
     }
     // A sum in single precision that may overflow has no end.
-    if arithmetic == Arithmetic::Float32 && !(magnitude <= LARGEST) {
+    if arithmetic == Arithmetic::Float32 && (magnitude > LARGEST || magnitude.is_nan()) {
         return f64::NEG_INFINITY;
     }
     // Of the sum, of the sum of magnitudes, of the difference of weights; in single precision, of both logits as they are executed.
