@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What each stage of `temper verify` certifies of the networks of a sweep that was run: a line a network for EVIDENCE.md.
+"""What each stage of `temper verify` certifies of the networks of a sweep that was run: numbers for EVIDENCE.md.
 
     temper sweep fastibp/methods --out sweeps
     scripts/certify_sweep.py sweeps fastibp/methods small --eps 0.3 --images 500 --timeout 5
 
-Verifies the last checkpoint of every run and writes evidence/NAME/stages.csv, a line after each: counts of images that are
-misclassified, attacked, certified by each stage, and open; seconds are those of all images together. A network that has a line already is
-left out.
+Verifies the last checkpoint of every run and writes evidence/NAME/stages.json, an entry after each: counts of images that are
+misclassified, attacked, certified by each stage, and open; seconds are those of all images together. A network that has an entry already
+is left out.
 """
 import argparse
 import csv
@@ -17,7 +17,6 @@ import time
 from collections import Counter
 
 STAGES = ["ibp", "crown", "alpha", "bab"]
-COLUMNS = ["setting", "variant", "seed", "eps", "timeout", "images", "misclassified", "attacked", *STAGES, "open", "seconds"]
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("sweeps", type=pathlib.Path)
@@ -31,16 +30,12 @@ parser.add_argument("--temper", default="temper")
 parser.add_argument("--evidence", type=pathlib.Path, default=pathlib.Path(__file__).parent.parent / "evidence")
 args = parser.parse_args()
 
-path = args.evidence / args.name / "stages.csv"
-done = set()
-if path.exists():
-    with open(path) as file:
-        done = {(row["setting"], row["variant"], row["seed"]) for row in csv.DictReader(file)}
-else:
-    path.write_text(",".join(COLUMNS) + "\n")
+path = args.evidence / args.name / "stages.json"
+entries = json.loads(path.read_text()) if path.exists() else []
+done = {(entry["setting"], entry["variant"], entry["seed"]) for entry in entries}
 metrics = json.loads((args.sweeps / args.name / args.size / "metrics.json").read_text())
 for run in metrics["runs"]:
-    which = (run["setting"], run["variant"], str(run["seed"]))
+    which = (run["setting"], run["variant"], run["seed"])
     if which in done:
         continue
     folder = args.sweeps / "runs" / run["run"]
@@ -56,9 +51,10 @@ for run in metrics["runs"]:
         raise SystemExit(f"{out}: {len(verdicts)} verdicts of {args.images}")
     outcomes = Counter(row["outcome"] for row in verdicts)
     stages = Counter(row["stage"] for row in verdicts if row["outcome"] == "certified")
-    counts = [outcomes["misclassified"], outcomes["attacked"], *(stages[stage] for stage in STAGES)]
     if "error" in outcomes or sum(stages.values()) != outcomes["certified"]:
         raise SystemExit(f"{out}: {dict(outcomes)}, {dict(stages)}")
-    with open(path, "a", newline="") as file:
-        csv.writer(file).writerow([*which, args.eps, args.timeout, args.images, *counts, args.images - sum(counts), round(seconds)])
+    counts = {name: outcomes[name] for name in ("misclassified", "attacked")} | {stage: stages[stage] for stage in STAGES}
+    entry = dict(zip(("setting", "variant", "seed"), which)) | {"eps": args.eps, "timeout": args.timeout, "images": args.images}
+    entries.append(entry | counts | {"open": args.images - sum(counts.values()), "seconds": round(seconds)})
+    path.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n")
     print(*which, dict(outcomes), dict(stages), f"{seconds:.0f} s", flush=True)

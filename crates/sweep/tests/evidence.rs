@@ -6,11 +6,10 @@
 //! ```
 //!
 //! writes it. A folder under `evidence/` is named after its sweep and holds `metrics.json` and the figures as
-//! `temper sweep` leaves them, `stages.csv` of `scripts/certify_sweep.py` if its networks were verified, and `about.toml`: command, commit, date, machine, time, a `[[note]]` on why for every claim that
+//! `temper sweep` leaves them, `stages.json` of `scripts/certify_sweep.py` if its networks were verified, and `about.toml`: command, commit, date, machine, time, a `[[note]]` on why for every claim that
 //! is not found to hold, a `[[mark]]` (see [`MARKS`]) for what was decided after numbers had been seen, about one `claim` or, where
 //! it names none, about all of them, and a remark if there is one to make.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,7 +94,7 @@ struct Run {
     about: toml::Table,
     figures: Vec<String>,
     /// What the stages of the verifier certify, as `scripts/certify_sweep.py` leaves it; empty if nothing was verified.
-    stages: String,
+    stages: Vec<Value>,
 }
 
 impl Run {
@@ -109,7 +108,8 @@ impl Run {
         let svg = |path: PathBuf| Some(path.strip_prefix(folder).ok()?.to_str()?.strip_suffix(".svg")?.to_owned());
         let mut figures: Vec<String> = files(folder).into_iter().filter_map(svg).collect();
         figures.sort();
-        let stages = fs::read_to_string(folder.join("stages.csv")).unwrap_or_default();
+        let stages = folder.join("stages.json");
+        let stages = if stages.exists() { serde_json::from_str(&text(stages)).expect("stages") } else { Vec::new() };
         Self { name, sweep, metrics, about, figures, stages }
     }
 
@@ -350,39 +350,38 @@ fn section(run: &Run) -> String {
 /// The shares of images that the stages of `temper verify` certify, a row a variant.
 fn certified_by_stage(run: &Run) -> String {
     const COUNTS: [&str; 7] = ["misclassified", "attacked", "ibp", "crown", "alpha", "bab", "open"];
-    let mut lines = run.stages.lines();
-    let Some(columns) = lines.next() else { return String::new() };
-    let rows: Vec<BTreeMap<&str, &str>> = lines.map(|line| columns.split(',').zip(line.split(',')).collect()).collect();
-    let count = |row: &BTreeMap<&str, &str>, name: &str| row[name].parse::<f64>().expect("a number");
-    let (eps, timeout, images) = (rows[0]["eps"], rows[0]["timeout"], rows[0]["images"]);
-    let same = |row: &&BTreeMap<&str, &str>| [row["eps"], row["timeout"], row["images"]] == [eps, timeout, images];
-    assert!(rows.iter().all(|row| same(&row)), "evidence/{}/stages.csv: several questions", run.name);
+    let Some(first) = run.stages.first() else { return String::new() };
+    let count = |entry: &Value, name: &str| entry[name].as_f64().expect("a number");
+    let text = |entry: &Value, name: &str| entry[name].as_str().expect("a text").to_owned();
+    let asked = |entry: &Value| [&entry["eps"], &entry["timeout"], &entry["images"]].map(Value::to_string);
+    assert!(run.stages.iter().all(|entry| asked(entry) == asked(first)), "evidence/{}: several questions", run.name);
+    let (eps, timeout, images) = (text(first, "eps"), count(first, "timeout"), count(first, "images"));
     let mut out = format!(
         "\nThe verdicts of `temper verify` on the first {images} test images at epsilon {eps}, up to {timeout} seconds an image, in per cent. A \
         stage counts what those before it left open.\n\n| variant | {} | certified in all | seeds |\n|---|{}\n",
         COUNTS.join(" | "),
         "---|".repeat(COUNTS.len() + 2),
     );
-    let mut variants: Vec<(&str, &str)> = Vec::new();
-    for row in &rows {
-        assert_eq!(COUNTS.iter().map(|name| count(row, name)).sum::<f64>(), count(row, "images"), "{row:?}");
-        if !variants.contains(&(row["setting"], row["variant"])) {
-            variants.push((row["setting"], row["variant"]));
+    let mut variants: Vec<[String; 2]> = Vec::new();
+    for entry in &run.stages {
+        assert_eq!(COUNTS.iter().map(|name| count(entry, name)).sum::<f64>(), images, "{entry}");
+        let variant = ["setting", "variant"].map(|name| text(entry, name));
+        if !variants.contains(&variant) {
+            variants.push(variant);
         }
     }
-    for (setting, variant) in variants {
-        let seeds: Vec<_> = rows.iter().filter(|row| (row["setting"], row["variant"]) == (setting, variant)).collect();
+    for variant in variants {
+        let of = |entry: &&Value| ["setting", "variant"].map(|name| text(entry, name)) == variant;
+        let entries: Vec<&Value> = run.stages.iter().filter(of).collect();
         let share = |names: &[&str]| {
-            let one = |row: &&BTreeMap<&str, &str>| -> f64 {
-                100.0 * names.iter().map(|name| count(row, name)).sum::<f64>() / count(row, "images")
-            };
-            format!("{:.1}", seeds.iter().map(one).sum::<f64>() / seeds.len() as f64)
+            let all: f64 = entries.iter().flat_map(|entry| names.iter().map(|name| count(entry, name))).sum();
+            format!("{:.1}", 100.0 * all / images / entries.len() as f64)
         };
         let cells: Vec<String> = COUNTS.iter().map(|name| share(&[name])).collect();
-        let numbers: Vec<&str> = seeds.iter().map(|row| row["seed"]).collect();
-        let name = if setting.is_empty() { variant.to_owned() } else { format!("{setting}, {variant}") };
+        let seeds: Vec<String> = entries.iter().map(|entry| entry["seed"].to_string()).collect();
+        let name = if variant[0].is_empty() { variant[1].clone() } else { variant.join(", ") };
         let all = share(&["ibp", "crown", "alpha", "bab"]);
-        let _ = writeln!(out, "| {name} | {} | {all} | {} |", cells.join(" | "), numbers.join(", "));
+        let _ = writeln!(out, "| {name} | {} | {all} | {} |", cells.join(" | "), seeds.join(", "));
     }
     out
 }
