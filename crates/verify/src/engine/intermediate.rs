@@ -98,9 +98,9 @@ fn walk<T: Real>(
         ends.filter(|(l, u)| l < u).count() <= FEW
     };
     // Cheap where few inputs vary, and in large networks worth it: most rows are then not needed.
-    let formed = net.len.iter().sum::<usize>() >= LARGE && all.iter().all(few);
-    let begin = |bounds: &Bounds<T>| Zonotope::new(bounds.ends(0));
-    let mut forms: Vec<Zonotope<T>> = all.iter().filter(|_| formed).map(begin).collect();
+    let large = net.len.iter().sum::<usize>() >= LARGE;
+    let begin = |bounds: &Bounds<T>| (large && few(bounds)).then(|| Zonotope::new(bounds.ends(0)));
+    let mut forms: Vec<Option<Zonotope<T>>> = all.iter().map(begin).collect();
     for node in 0..net.steps.len() {
         let value = node + 1;
         let mut ends = through(net, node, &all);
@@ -108,7 +108,9 @@ fn walk<T: Real>(
             ends.iter_mut().zip(references).for_each(|(ends, reference)| ends.intersect(reference.ends(value)));
         }
         for ((forms, bounds), ends) in forms.iter_mut().zip(&all).zip(&mut ends) {
-            ends.intersect(&forms.through(net, node, bounds));
+            if let Some(forms) = forms {
+                ends.intersect(&forms.through(net, node, bounds));
+            }
         }
         all.iter_mut().for_each(|bounds| bounds.charge(net, node));
         let ball = all.iter().any(|bounds| bounds.ball.is_some());
