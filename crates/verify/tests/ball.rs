@@ -3,11 +3,13 @@
 #[path = "common/random.rs"]
 mod random;
 
-use random::{Random, dense};
+use random::{Growing, Random, dense};
+use serde_json::Value;
 use temper_graph::computation::Order;
 use temper_graph::{Affine, Ball, Computation, InputBox, LinearConstraint, Node, Operation, Property};
 use temper_verify::cascade::{Answer, decide_properties};
-use temper_verify::{Norm, Settings, Stage, robustness};
+use temper_verify::engine::{Job, Keep, Prepared, Region, Rows, backward, intermediate};
+use temper_verify::{Arithmetic, Norm, Settings, Stage, robustness};
 
 /// Outputs that may not be negative, over a ball in a box that holds it.
 fn property(centre: &[f64], radius: f64, least: f64) -> Property {
@@ -95,4 +97,37 @@ fn the_ball_of_an_image() {
         assert!(still.clone().in_ball(ball).is_err());
     }
     assert!(robustness(&[0.25], 0.1, Norm::Max, 0, 2).unwrap().ball().is_none());
+}
+
+/// CROWN over a ball, without the pixel box, is auto_LiRPA's.
+#[test]
+fn bounds_are_those_of_auto_lirpa() {
+    let mut equal = 0;
+    let numbers = |value: &Value| -> Vec<f64> {
+        value.as_array().expect("numbers").iter().map(|n| n.as_f64().expect("a number")).collect()
+    };
+    for case in serde_json::from_str::<Vec<Value>>(include_str!("../../../golden/ball_bounds.json")).expect("JSON") {
+        let mut net = Growing { input: vec![6], nodes: Vec::new() };
+        for (i, layer) in case["layers"].as_array().expect("layers").iter().enumerate() {
+            if i > 0 {
+                net.relu();
+            }
+            let [weight, bias] = [&layer[0], &layer[1]].map(numbers);
+            let outputs = bias.len();
+            net.then(Operation::Dense(Affine::exact(weight, bias)), vec![outputs]);
+        }
+        let net = Prepared::<f64>::new(&net.done());
+        let region = Region::ball(numbers(&case["centre"]), case["radius"].as_f64().expect("a radius"));
+        let bounds = intermediate(&net, region, Arithmetic::Real, None, &|| false);
+        let rows = numbers(&case["rows"]);
+        let found = backward(&net, &[Job::new(&bounds, net.output(), Rows::Dense(&rows))], Keep::default()).remove(0);
+        let wanted = numbers(&case["bound"]);
+        let most = wanted.iter().fold(0.0f64, |most, bound| most.max(bound.abs()));
+        for (found, wanted) in found.bound.iter().zip(&wanted) {
+            // Intermediate bounds are intersected with intervals, which helps a row here and there.
+            assert!((-1e-4..3e-2).contains(&((found - wanted) / most)), "{}: {found}, not {wanted}", case["seed"]);
+            equal += usize::from((found - wanted).abs() < 1e-4 * most);
+        }
+    }
+    assert!(equal > 6, "{equal} of 9");
 }
