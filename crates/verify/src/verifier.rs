@@ -512,6 +512,24 @@ impl Verifier {
         Some((found, layers))
     }
 
+    /// Branch and bound for one question, with what it found among the points that bounds pointed at.
+    fn branched(
+        &self,
+        property: &Property,
+        question: &Question,
+        limits: Limits,
+        state: &mut State,
+    ) -> (branch::Searched, Option<Witness>) {
+        let mut witness = None;
+        let mut found = |points: &[&[f32]]| {
+            witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
+            witness.is_some()
+        };
+        let searched = branch::search(question, limits, state.proof.is_some(), &mut found, state.stop);
+        state.domains += searched.domains;
+        (searched, witness)
+    }
+
     /// Splits what is open.
     fn branch(
         &self,
@@ -536,13 +554,7 @@ impl Verifier {
                 memory: state.settings.memory,
             };
             let question = self.question(&groups[*i], (narrow, bounds), alpha, &[]);
-            let mut witness = None;
-            let mut found = |points: &[&[f32]]| {
-                witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
-                witness.is_some()
-            };
-            let searched = branch::search(&question, limits, state.proof.is_some(), &mut found, state.stop);
-            state.domains += searched.domains;
+            let (searched, witness) = self.branched(property, &question, limits, state);
             match searched.end {
                 End::Closed => {
                     groups[*i].bound = groups[*i].bound.max(searched.bound);

@@ -6,7 +6,7 @@
 use temper_graph::Property;
 
 use super::{Group, ROOT, State, Verifier};
-use crate::branch::{self, End, Limits};
+use crate::branch::{End, Limits};
 use crate::cascade::{Answer, Witness};
 use crate::engine::{
     Alpha, Ascent, Beta, Bounds, Job, Keep, Pushed, Rows, Split, Tight, backward, gradients, optimise, renewed,
@@ -228,13 +228,7 @@ impl Verifier {
         let limits =
             Limits { deadline: state.deadline, max_domains: Some(DOMAINS.min(left)), memory: state.settings.memory };
         let question = self.question(&groups[*group], (narrow, &cell.bounds), alpha, &cell.splits);
-        let mut witness = None;
-        let mut found = |points: &[&[f32]]| {
-            witness = points.iter().find_map(|point| self.confirm(property, point, state.settings.thin));
-            witness.is_some()
-        };
-        let searched = branch::search(&question, limits, state.proof.is_some(), &mut found, state.stop);
-        state.domains += searched.domains;
+        let (searched, witness) = self.branched(property, &question, limits, state);
         if searched.end == End::Closed {
             state.least = state.least.min(searched.bound);
             state.prove(|| tree(&self.double, *group, searched.leaves, cell.splits.len()));
