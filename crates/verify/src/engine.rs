@@ -14,6 +14,7 @@
 //! | `optimise` | slopes, splits and multipliers, and the search for the best |
 //! | `layers` | slopes of intermediate bounds, optimised layer by layer |
 //! | `lines` | the lines of ReLUs, and which neurons need some |
+//! | `relu` | a ReLU on the way back |
 //! | `patches` | coefficients in parts of a picture; convolutions of many rows |
 //! | `real` | what is asked of a float; errors of sums |
 //!
@@ -30,6 +31,7 @@ mod optimise;
 mod patches;
 mod prepared;
 mod real;
+mod relu;
 mod zonotope;
 
 pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};

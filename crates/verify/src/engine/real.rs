@@ -7,7 +7,7 @@ use temper_graph::Window;
 use temper_graph::computation::Number;
 use temper_kernels::conv::{Shape, Sums, forward};
 pub(crate) use temper_kernels::gemm::Layout;
-use temper_kernels::sums::{Term, sums};
+use temper_kernels::sums::{Offsets, Span, sums};
 use temper_kernels::{double, gemm};
 
 /// A float that bounds are computed in: `f32` to search, `f64` to certify.
@@ -41,7 +41,15 @@ pub trait Real:
     #[allow(clippy::too_many_arguments)]
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]);
     /// Weighted sums of runs of `rows` numbers, as [`sums`] has them.
-    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]);
+    fn sums(
+        rows: usize,
+        weights: &[Self],
+        outputs: &[u32],
+        offsets: &Offsets,
+        spans: &[Span],
+        from: &[Self],
+        to: &mut [Self],
+    );
     /// `rows` convolutions without bias, where there is a kernel for them.
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>>;
 }
@@ -73,8 +81,17 @@ impl Real for f32 {
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]) {
         gemm::gemm(m, n, k, 1.0, a, al, b, bl, c, false);
     }
-    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]) {
-        sums(rows, weights, outputs, terms, from, to);
+    #[inline(always)]
+    fn sums(
+        rows: usize,
+        weights: &[Self],
+        outputs: &[u32],
+        offsets: &Offsets,
+        spans: &[Span],
+        from: &[Self],
+        to: &mut [Self],
+    ) {
+        sums(rows, weights, outputs, offsets, spans, from, to);
     }
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>> {
         Some(forward(x, weight, None, square(window, groups, weight.len(), rows)?, Sums::Plain))
@@ -127,8 +144,17 @@ impl Real for f64 {
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]) {
         double::product(m, n, k, a, al, b, bl, c);
     }
-    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]) {
-        sums(rows, weights, outputs, terms, from, to);
+    #[inline(always)]
+    fn sums(
+        rows: usize,
+        weights: &[Self],
+        outputs: &[u32],
+        offsets: &Offsets,
+        spans: &[Span],
+        from: &[Self],
+        to: &mut [Self],
+    ) {
+        sums(rows, weights, outputs, offsets, spans, from, to);
     }
     fn convolve(_: &Window, _: usize, _: &[Self], _: usize, _: &[Self]) -> Option<Vec<Self>> {
         None
