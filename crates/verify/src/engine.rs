@@ -16,11 +16,13 @@
 //! | `lines` | the lines of ReLUs, and which neurons need some |
 //! | `relu` | a ReLU on the way back |
 //! | `patches` | coefficients in parts of a picture; convolutions of many rows |
+//! | `buffer` | memory for coefficients |
 //! | `real` | what is asked of a float; errors of sums |
 //!
 //! Results depend neither on the number of threads nor on what is bounded together.
 
 mod backward;
+mod buffer;
 mod curve;
 mod forward;
 mod intermediate;

@@ -186,7 +186,7 @@ pub(crate) struct Kept<T> {
 }
 
 /// What the rows of a tile left on their way, rows last.
-pub(crate) struct Trail<T> {
+pub(crate) struct Trail<T: Real> {
     pub bound: Vec<f64>,
     pub constant: Vec<f64>,
     pub line: Coefficients<T>,
@@ -244,7 +244,7 @@ pub(crate) fn rows_first<T: Real>(numbers: &[T], width: usize, rows: usize) -> V
 }
 
 /// The rows of a tile on their way.
-struct Pass<'t, 'a, 'b, T> {
+struct Pass<'t, 'a, 'b, T: Real> {
     tile: &'t Tile<'a, 'b, T>,
     /// The constants of the rows; in a sound claim every sum is rounded downwards.
     constants: Vec<f64>,
@@ -412,20 +412,20 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         let Tile { net, sound, .. } = *self.tile;
         let (n, input) = (self.tile.width, net.inputs[node][0]);
         let [from, to] = map.pictures();
-        let y = coefficients.shaped(net.picture[node + 1], to, n);
-        self.bias(map, &y);
+        let mut y = coefficients.shaped(net.picture[node + 1], to, n);
+        self.bias(map, &mut y);
         if sound {
             self.charge(node, to, &y);
         }
         // What a ReLU puts out that is never positive has no coefficient.
         let relu = input.checked_sub(1).filter(|before| matches!(net.steps[*before], Step::Relu));
         let Some(relu) = relu else {
-            let x = map.push(n, &y, |_| true, |_, _| ());
+            let x = map.push(n, &y, |_| true, |_, _, _| ());
             return self.collect(input, x.shaped(from, net.picture[input], n));
         };
         let seen = self.tile.seen(net.reads(relu));
         if self.at[input].is_some() || net.inputs[input..node].iter().any(|inputs| inputs.contains(&input)) {
-            let x = map.push(n, &y, |neuron| !seen.is_idle(neuron), |_, _| ());
+            let x = map.push(n, &y, |neuron| !seen.is_idle(neuron), |_, _, _| ());
             return self.collect(input, x.shaped(from, net.picture[input], n));
         }
         // Nobody else reads the ReLU: its step is made while coefficients are near.
@@ -435,7 +435,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
             &y,
             |neuron| !seen.is_idle(neuron),
             #[inline(always)]
-            |neuron, c| step.step(neuron, c),
+            |pixel, channels, c| step.step(pixel, channels, c),
         );
         let x = x.shaped(from, net.picture[input], n);
         self.reached[input] = Some(x.patch);
@@ -444,20 +444,23 @@ impl<T: Real> Pass<'_, '_, '_, T> {
     }
 
     /// Adds a map's bias.
-    fn bias(&mut self, map: &Map<T>, y: &Coefficients<T>) {
+    fn bias(&mut self, map: &Map<T>, y: &mut Coefficients<T>) {
         let (width, picture) = (self.tile.width, map.pictures()[1]);
         let mut terms = Terms::<T>::new(picture, width);
-        let neurons = y.neurons(picture);
         dispatch(
             #[inline(always)]
             |_| {
-                for (neuron, c) in neurons.into_iter().zip(y.numbers.chunks_exact(width)) {
-                    let bias = map.bias[neuron / map.plane];
-                    let chunks = terms.of(neuron).as_chunks_mut::<LANES>().0.iter_mut().zip(c.as_chunks::<LANES>().0);
-                    for (sums, c) in chunks {
-                        sums.iter_mut().zip(c).for_each(|(sum, c)| *sum += *c * bias);
+                y.each_pixel(picture, width, |pixel, channels, c| {
+                    let c = c.as_chunks::<LANES>().0;
+                    for (vector, sums) in terms.of(pixel).iter_mut().enumerate() {
+                        let mut sum = *sums;
+                        for (channel, c) in channels.iter().zip(c.chunks_exact(width / LANES)) {
+                            let bias = map.bias_at(picture, *channel, pixel);
+                            (0..LANES).for_each(|i| sum[i] += c[vector][i] * bias);
+                        }
+                        *sums = sum;
                     }
-                }
+                });
             },
         );
         self.constants_of(&terms.sums());

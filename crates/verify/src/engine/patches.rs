@@ -10,6 +10,7 @@ use temper_graph::Window;
 use temper_kernels::arch::dispatch;
 use temper_kernels::sums::{Offsets, Span};
 
+use super::buffer::Buffer;
 use super::real::Real;
 
 /// The picture a value is: channels, height, width. A value that is none has one row of all its numbers.
@@ -72,14 +73,14 @@ impl Patch {
 
 /// Coefficients of the neurons of a part that may have some; 0 elsewhere.
 #[derive(Debug, Clone)]
-pub(crate) struct Coefficients<T> {
+pub(crate) struct Coefficients<T: Real> {
     pub patch: Patch,
     /// Of every pixel, where its neurons begin; and after it all.
     starts: Vec<u32>,
     /// The channel of every neuron, in order within a pixel.
     channels: Vec<u32>,
     /// `[neurons, rows]`.
-    pub numbers: Vec<T>,
+    pub numbers: Buffer<T>,
 }
 
 impl<T: Real> Coefficients<T> {
@@ -87,12 +88,14 @@ impl<T: Real> Coefficients<T> {
     fn begin(patch: Patch) -> Self {
         let mut starts = Vec::with_capacity(patch.area() + 1);
         starts.push(0);
-        Self { patch, starts, channels: Vec::new(), numbers: Vec::new() }
+        Self { patch, starts, channels: Vec::new(), numbers: Buffer::new() }
     }
 
     /// Nothing but zeros.
     pub fn zeros(patch: Patch) -> Self {
-        Self { starts: vec![0; patch.area() + 1], ..Self::begin(patch) }
+        let mut zeros = Self::begin(patch);
+        zeros.starts.resize(patch.area() + 1, 0);
+        zeros
     }
 
     /// All of a value, from `[numbers, rows]`.
@@ -110,7 +113,7 @@ impl<T: Real> Coefficients<T> {
             new.channels.extend((0..picture[0]).filter(|c| counts(c * plane + pixel)).map(|c| c as u32));
             new.close();
         }
-        new.numbers = vec![T::ZERO; new.channels.len() * rows];
+        new.numbers.resize(new.channels.len() * rows, T::ZERO);
         new
     }
 
@@ -119,6 +122,17 @@ impl<T: Real> Coefficients<T> {
     pub fn each(&mut self, picture: Picture, rows: usize, mut each: impl FnMut(usize, &mut [T])) {
         let neurons = self.neurons(picture);
         neurons.into_iter().zip(self.numbers.chunks_exact_mut(rows)).for_each(|(neuron, run)| each(neuron, run));
+    }
+
+    /// Every pixel with the channels and the numbers of its neurons, in order.
+    #[inline(always)]
+    pub fn each_pixel(&mut self, picture: Picture, rows: usize, mut each: impl FnMut(usize, &[u32], &mut [T])) {
+        for (place, pixel) in self.patch.pixels(picture).enumerate() {
+            let runs = self.runs(place);
+            if !runs.is_empty() {
+                each(pixel, &self.channels[runs.clone()], &mut self.numbers[runs.start * rows..runs.end * rows]);
+            }
+        }
     }
 
     /// The neurons of the next pixel are complete.
@@ -311,13 +325,13 @@ impl<T: Real> Conv<T> {
         Self { window, groups, back, ahead, channels: [inputs, outputs], output: [groups * outputs, height, width] }
     }
 
-    /// The coefficients of its input that count, of those of its output; `finish` is given each.
+    /// The coefficients of its input that count, of those of its output; `finish` is given each pixel.
     pub fn push(
         &self,
         rows: usize,
         y: &Coefficients<T>,
         counts: impl Fn(usize) -> bool,
-        mut finish: impl FnMut(usize, &mut [T]),
+        mut finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
         let Window { input, kernel, stride, padding, dilation } = self.window;
         let patch = y.patch.before(&self.window);
@@ -340,14 +354,14 @@ impl<T: Real> Conv<T> {
         map.groups(self.groups, rows, &self.back, y, false, counts, &mut finish)
     }
 
-    /// The outputs in a part that count, without bias, of what is there of its input; `finish` is given each.
+    /// The outputs in a part that count, without bias, of what is there of its input; `finish` is given each pixel.
     pub fn pull(
         &self,
         rows: usize,
         x: &Coefficients<T>,
         patch: Patch,
         counts: impl Fn(usize) -> bool,
-        mut finish: impl FnMut(usize, &mut [T]),
+        mut finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
         let Window { kernel, .. } = self.window;
         // The rows or columns of the input that one of the output sees.
@@ -397,25 +411,27 @@ impl Taps {
         from: &Coefficients<T>,
         all: bool,
         counts: impl Fn(usize) -> bool,
-        finish: &mut impl FnMut(usize, &mut [T]),
+        finish: &mut impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
-        let apply = |weights: &[T], from: &Coefficients<T>, first: usize, finish: &mut _| {
-            dispatch(
-                #[inline(always)]
-                |_| self.apply(rows, weights, from, all, first, &counts, finish),
-            )
-        };
         if groups == 1 {
-            return apply(weights, from, 0, finish);
+            return dispatch(
+                #[inline(always)]
+                |_| self.apply(rows, weights, from, all, 0, counts, finish),
+            );
         }
         let [read, made] = self.channels;
         let group = |group: usize| {
             let from = from.some((group * read) as u32..((group + 1) * read) as u32, rows);
-            let size = weights.len() / groups;
-            apply(&weights[group * size..][..size], &from, group * made, finish)
+            let weights = &weights[group * weights.len() / groups..][..weights.len() / groups];
+            dispatch(
+                #[inline(always)]
+                |_| self.apply(rows, weights, &from, all, group * made, &counts, &mut |_, _, _| ()),
+            )
         };
         let parts: Vec<_> = (0..groups).map(group).collect();
-        Coefficients::join(&parts, made, rows)
+        let mut to = Coefficients::join(&parts, made, rows);
+        to.each_pixel(self.picture, rows, finish);
+        to
     }
 
     /// The map of one group, whose result begins at channel `first`.
@@ -429,7 +445,7 @@ impl Taps {
         all: bool,
         first: usize,
         counts: impl Fn(usize) -> bool,
-        finish: &mut impl FnMut(usize, &mut [T]),
+        finish: &mut impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
         let [read, made] = self.channels;
         let (tap, line, plane) = (read * made, from.patch.size[1], self.picture[1] * self.picture[2]);
@@ -469,9 +485,7 @@ impl Taps {
                     let at = to.numbers.len();
                     to.numbers.resize(at + n * rows, T::ZERO);
                     T::sums(rows, weights, &wanted[..n], &offsets, &spans, &from.numbers, &mut to.numbers[at..]);
-                    for (c, run) in wanted[..n].iter().zip(to.numbers[at..].chunks_exact_mut(rows)) {
-                        finish((first + *c as usize) * plane + pixel, run);
-                    }
+                    finish(pixel, &wanted[..n], &mut to.numbers[at..]);
                     to.channels.extend_from_slice(&wanted[..n]);
                 }
                 to.close();

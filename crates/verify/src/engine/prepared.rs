@@ -276,26 +276,31 @@ impl<T: Real> Map<T> {
         }
     }
 
-    /// `y W` of every row, rows last, where it counts; `finish` is given each.
+    /// `y W` of every row, rows last, where it counts; `finish` is given each pixel.
     pub fn push(
         &self,
         rows: usize,
         y: &Coefficients<T>,
         counts: impl Fn(usize) -> bool,
-        finish: impl FnMut(usize, &mut [T]),
+        finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
         match &self.kind {
             Kind::Conv(conv) => conv.push(rows, y, counts, finish),
             Kind::Dense(dense) => {
                 let [inputs, _] = self.size;
                 let terms = y.neurons(self.pictures()[1]).into_iter().map(|o| o * inputs);
-                let x = Coefficients::new(dense.picture, Patch::whole(dense.picture), rows, counts);
-                let sums = x.neurons(dense.picture).into_iter().map(|i| (i, dense.place(i)));
-                dense.sums(&self.weight, rows, y, terms, sums, x, finish)
+                let mut x = Coefficients::new(dense.picture, Patch::whole(dense.picture), rows, counts);
+                let sums = x.neurons(dense.picture).into_iter().map(|i| dense.place(i));
+                dense.sums(&self.weight, rows, y, terms, sums, &mut x);
+                dispatch(
+                    #[inline(always)]
+                    |_| x.each_pixel(dense.picture, rows, finish),
+                );
+                x
             }
             Kind::Scale => {
                 let mut x = self.scale(rows, y);
-                x.each(self.picture, rows, finish);
+                x.each_pixel(self.picture, rows, finish);
                 x
             }
         }
@@ -309,30 +314,42 @@ impl<T: Real> Map<T> {
         patch: Patch,
         counts: impl Fn(usize) -> bool,
     ) -> Coefficients<T> {
-        let bias = |neuron: usize, y: &mut [T]| {
-            let bias = self.bias[neuron / self.plane];
-            y.iter_mut().for_each(|y| *y += bias);
+        let [_, picture] = self.pictures();
+        let bias = |pixel: usize, channels: &[u32], y: &mut [T]| {
+            for (channel, y) in channels.iter().zip(y.chunks_exact_mut(rows)) {
+                let bias = self.bias_at(picture, *channel, pixel);
+                y.iter_mut().for_each(|y| *y += bias);
+            }
         };
         match &self.kind {
             Kind::Conv(conv) => conv.pull(rows, x, patch, counts, bias),
             Kind::Dense(dense) => {
                 let [inputs, _] = self.size;
                 let terms = x.neurons(dense.picture).into_iter().map(|i| dense.place(i));
-                let y = Coefficients::new(self.pictures()[1], patch, rows, counts);
-                let sums = y.neurons(self.pictures()[1]).into_iter().map(|o| (o, o * inputs));
-                dense.sums(&self.weight, rows, x, terms, sums, y, bias)
+                let mut y = Coefficients::new(picture, patch, rows, counts);
+                let sums = y.neurons(picture).into_iter().map(|o| o * inputs);
+                dense.sums(&self.weight, rows, x, terms, sums, &mut y);
+                y.each_pixel(picture, rows, bias);
+                y
             }
             Kind::Scale => {
                 // A number that was 0 has its bias all the same.
                 let x = self.scale(rows, x).all(self.picture, rows);
                 let mut y = Coefficients::new(self.picture, patch, rows, counts);
-                y.each(self.picture, rows, |neuron, run| {
-                    run.copy_from_slice(&x[neuron * rows..][..rows]);
-                    bias(neuron, run);
-                });
+                y.each(self.picture, rows, |neuron, run| run.copy_from_slice(&x[neuron * rows..][..rows]));
+                y.each_pixel(self.picture, rows, bias);
                 y
             }
         }
+    }
+
+    /// The bias of a neuron of the picture that is written.
+    #[inline(always)]
+    pub fn bias_at(&self, picture: Picture, channel: u32, pixel: usize) -> T {
+        let plane = picture[1] * picture[2];
+        let place =
+            if plane == self.plane { channel as usize } else { (channel as usize * plane + pixel) / self.plane };
+        self.bias[place]
     }
 
     /// Every number times its weight, rows last.
@@ -351,40 +368,23 @@ impl<T: Real> Dense<T> {
         neuron % plane * channels + neuron / plane
     }
 
-    /// Fills the runs of `to` with sums over all of `from`. `terms` are the places of weights of the runs of `from`, `sums` the neurons
-    /// of those of `to` and the places of theirs.
-    #[allow(clippy::too_many_arguments)]
+    /// Fills the runs of `to` with sums over all of `from`. `terms` and `sums` are the places of the weights of both.
     fn sums(
         &self,
         weights: &[T],
         rows: usize,
         from: &Coefficients<T>,
         terms: impl Iterator<Item = usize>,
-        sums: impl Iterator<Item = (usize, usize)>,
-        mut to: Coefficients<T>,
-        mut finish: impl FnMut(usize, &mut [T]),
-    ) -> Coefficients<T> {
+        sums: impl Iterator<Item = usize>,
+        to: &mut Coefficients<T>,
+    ) {
         let weights = if self.pixels.is_empty() { weights } else { &self.pixels };
         let terms = Offsets::new(terms.map(|place| place as u32).collect());
         let spans = [Span { first: 0, end: (from.numbers.len() / rows) as u32, base: 0 }];
-        let (neurons, places): (Vec<usize>, Vec<u32>) = sums.map(|(neuron, place)| (neuron, place as u32)).unzip();
-        dispatch(
-            #[inline(always)]
-            |_| {
-                // Finished while they are near.
-                let blocks = neurons.chunks(NEAR).zip(places.chunks(NEAR)).zip(to.numbers.chunks_mut(NEAR * rows));
-                for ((neurons, places), to) in blocks {
-                    T::sums(rows, weights, places, &terms, &spans, &from.numbers, to);
-                    neurons.iter().zip(to.chunks_exact_mut(rows)).for_each(|(neuron, run)| finish(*neuron, run));
-                }
-            },
-        );
-        to
+        let sums: Vec<u32> = sums.map(|place| place as u32).collect();
+        T::sums(rows, weights, &sums, &terms, &spans, &from.numbers, &mut to.numbers);
     }
 }
-
-/// Sums of a matrix that are made before they are finished.
-const NEAR: usize = 64;
 
 /// `rows` convolutions without bias.
 fn convolve<T: Real>(window: &Window, groups: usize, weight: &[T], rows: usize, x: &[T]) -> Vec<T> {

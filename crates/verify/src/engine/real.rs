@@ -1,5 +1,6 @@
 //! The two kinds of floats that bounds are computed in, and what they need of the kernels.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::ops::{AddAssign, Div, Neg, Sub};
 
@@ -50,6 +51,8 @@ pub trait Real:
         from: &[Self],
         to: &mut [Self],
     );
+    /// What is done with the thread's buffers that nobody has.
+    fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R;
     /// `rows` convolutions without bias, where there is a kernel for them.
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>>;
 }
@@ -92,6 +95,11 @@ impl Real for f32 {
         to: &mut [Self],
     ) {
         sums(rows, weights, outputs, offsets, spans, from, to);
+    }
+    fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R {
+        thread_local!(static POOL: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
+        // At the thread's end it may be gone.
+        POOL.try_with(|pool| with(&mut pool.borrow_mut())).unwrap_or_default()
     }
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>> {
         Some(forward(x, weight, None, square(window, groups, weight.len(), rows)?, Sums::Plain))
@@ -155,6 +163,11 @@ impl Real for f64 {
         to: &mut [Self],
     ) {
         sums(rows, weights, outputs, offsets, spans, from, to);
+    }
+    fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R {
+        thread_local!(static POOL: RefCell<Vec<Vec<f64>>> = const { RefCell::new(Vec::new()) });
+        // At the thread's end it may be gone.
+        POOL.try_with(|pool| with(&mut pool.borrow_mut())).unwrap_or_default()
     }
     fn convolve(_: &Window, _: usize, _: &[Self], _: usize, _: &[Self]) -> Option<Vec<Self>> {
         None

@@ -8,42 +8,42 @@ use super::lines::{Row, Seen, Slopes, Tile};
 use super::patches::{Coefficients, Picture};
 use super::real::{Real, UNIT, above, gamma};
 
-/// Neurons whose terms are summed in the floats of the search before they join a sum of doubles.
-const CHUNK: u32 = 32;
+/// Neurons whose terms are summed in the floats of the search before they join a sum of doubles, or those of a pixel.
+const CHUNK: usize = 32;
 
-/// Sums of a row's terms of neurons, a chunk at a time. Chunks are parts of the whole picture, pixel by pixel: so a sum does not depend on
-/// which part of that a tile has.
+/// Sums of a row's terms of neurons, a chunk of pixels at a time. Chunks are parts of the whole picture: so a sum does not depend on which
+/// part of that a tile has.
 pub(crate) struct Terms<T> {
-    channels: u32,
-    plane: u32,
-    chunk: u32,
+    pixels: usize,
+    chunk: usize,
     part: Vec<T>,
     sums: Vec<f64>,
 }
 
 impl<T: Real> Terms<T> {
     pub fn new(picture: Picture, rows: usize) -> Self {
-        let [channels, plane] = [picture[0], picture[1] * picture[2]].map(|n| n as u32);
-        Self { channels, plane, chunk: 0, part: vec![T::ZERO; rows], sums: vec![0.0; rows] }
+        Self { pixels: (CHUNK / picture[0]).max(1), chunk: 0, part: vec![T::ZERO; rows], sums: vec![0.0; rows] }
     }
 
-    /// Where the terms of a neuron are added.
+    /// Where the terms of a pixel's neurons are added, by vectors.
     #[inline(always)]
-    pub fn of(&mut self, neuron: usize) -> &mut [T] {
-        let neuron = neuron as u32;
-        let chunk = (neuron % self.plane * self.channels + neuron / self.plane) / CHUNK;
+    pub fn of(&mut self, pixel: usize) -> &mut [[T; LANES]] {
+        let chunk = pixel / self.pixels;
         if chunk != self.chunk {
             self.flush();
             self.chunk = chunk;
         }
-        &mut self.part
+        self.part.as_chunks_mut().0
     }
 
     #[inline(always)]
     fn flush(&mut self) {
         let parts = self.part.as_chunks_mut::<LANES>().0.iter_mut();
         for (sums, parts) in self.sums.as_chunks_mut::<LANES>().0.iter_mut().zip(parts) {
-            sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += std::mem::take(part).double());
+            for i in 0..LANES {
+                sums[i] += parts[i].double();
+            }
+            *parts = [T::ZERO; LANES];
         }
     }
 
@@ -61,6 +61,9 @@ pub(crate) struct Relaxing<'t, 'a, 'b, T> {
     pub seen: &'t Seen<'a, T>,
     slopes: Slopes<'a, T>,
     row: Row<T>,
+    /// Of a pixel's neurons that are met by the same lines in all rows: their runs, and slopes and offset.
+    alike: Vec<(usize, [T; 3])>,
+    plane: usize,
     offsets: Terms<T>,
     costs: Vec<f64>,
     kept: Option<Kept<T>>,
@@ -78,48 +81,90 @@ pub(crate) struct Relaxed<T> {
 
 impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
     pub fn new(tile: &'t Tile<'a, 'b, T>, node: usize, keep: bool) -> Self {
-        let value = tile.net.reads(node);
+        let (value, picture) = (tile.net.reads(node), tile.net.picture[node + 1]);
+        let plane = picture[1] * picture[2];
         Self {
             tile,
             value,
             seen: tile.seen(value),
             slopes: tile.slopes(node),
             row: Row::new(tile.width),
-            offsets: Terms::new(tile.net.picture[node + 1], tile.width),
+            alike: Vec::new(),
+            plane,
+            offsets: Terms::new(picture, tile.width),
             costs: vec![0.0; tile.width],
             kept: keep.then(|| Kept { neurons: Vec::new(), numbers: Vec::new() }),
         }
     }
 
-    /// The coefficients of one neuron.
+    /// The coefficients of a pixel's neurons.
     #[inline(always)]
-    pub fn step(&mut self, neuron: usize, c: &mut [T]) {
-        let Self { tile, value, seen, slopes, row, offsets, costs, kept } = self;
-        if seen.is_active(neuron) {
-            return;
+    pub fn step(&mut self, pixel: usize, channels: &[u32], runs: &mut [T]) {
+        let (tile, width, seen) = (self.tile, self.tile.width, self.seen);
+        let neuron = |channel: &u32| *channel as usize * self.plane + pixel;
+        self.alike.clear();
+        let mut differ = false;
+        for (run, channel) in channels.iter().enumerate() {
+            let neuron = neuron(channel);
+            if seen.is_active(neuron) {
+                continue;
+            }
+            if let Some(kept) = &mut self.kept {
+                kept.neurons.push(neuron as u32);
+                kept.numbers.extend_from_slice(&runs[run * width..][..width]);
+            }
+            match tile.line(seen, &self.slopes, neuron) {
+                Some(line) => self.alike.push((run, line)),
+                None => differ = true,
+            }
         }
-        if seen.is_dead(neuron) {
-            return c.fill(T::ZERO);
-        }
-        if let Some(kept) = kept {
-            kept.neurons.push(neuron as u32);
-            kept.numbers.extend_from_slice(c);
-        }
-        let sums = offsets.of(neuron);
-        match tile.line(seen, slopes, neuron) {
-            Some(line) => relax(c, |_| line.map(|line| [line; LANES]), sums),
-            None => {
-                row.set(tile, seen, slopes, neuron);
-                let lines = [&row.lower, &row.upper, &row.offset].map(|line| line.as_chunks::<LANES>().0);
-                relax(c, |chunk| lines.map(|line| line[chunk]), sums);
+        if differ {
+            for (channel, c) in channels.iter().zip(runs.chunks_exact_mut(width)) {
+                self.neuron(pixel, *channel as usize * self.plane + pixel, c);
+            }
+        } else {
+            let runs = runs.as_chunks_mut::<LANES>().0;
+            for (vector, sums) in self.offsets.of(pixel).iter_mut().enumerate() {
+                let mut sum = *sums;
+                for (run, line) in &self.alike {
+                    relax(&mut runs[run * (width / LANES) + vector], line.map(|line| [line; LANES]), &mut sum);
+                }
+                *sums = sum;
             }
         }
         if tile.sound {
-            for span in &tile.spans {
-                let reach = tile.job(span).bounds.ends(*value).reach(neuron);
-                let costs = costs[span.clone()].iter_mut().zip(&c[span.clone()]);
-                costs.for_each(|(cost, c)| *cost += c.magnitude().double() * reach);
+            for (channel, c) in channels.iter().zip(runs.chunks_exact(width)) {
+                let neuron = *channel as usize * self.plane + pixel;
+                if !seen.is_active(neuron) {
+                    self.cost(neuron, c);
+                }
             }
+        }
+    }
+
+    /// One neuron, row by row.
+    #[inline(always)]
+    fn neuron(&mut self, pixel: usize, neuron: usize, c: &mut [T]) {
+        if self.seen.is_active(neuron) {
+            return;
+        }
+        if self.seen.is_dead(neuron) {
+            return c.fill(T::ZERO);
+        }
+        let row = &mut self.row;
+        row.set(self.tile, self.seen, &self.slopes, neuron);
+        let lines = [&row.lower, &row.upper, &row.offset].map(|line| line.as_chunks::<LANES>().0);
+        let vectors = c.as_chunks_mut::<LANES>().0.iter_mut().zip(self.offsets.of(pixel));
+        vectors.enumerate().for_each(|(i, (c, sums))| relax(c, lines.map(|line| line[i]), sums));
+    }
+
+    /// What rounding of the products may cost.
+    #[inline(always)]
+    fn cost(&mut self, neuron: usize, c: &[T]) {
+        for span in &self.tile.spans {
+            let reach = self.tile.job(span).bounds.ends(self.value).reach(neuron);
+            let costs = self.costs[span.clone()].iter_mut().zip(&c[span.clone()]);
+            costs.for_each(|(cost, c)| *cost += c.magnitude().double() * reach);
         }
     }
 
@@ -127,7 +172,7 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
     pub fn all(mut self, coefficients: &mut Coefficients<T>, picture: Picture) -> Relaxed<T> {
         dispatch(
             #[inline(always)]
-            |_| coefficients.each(picture, self.tile.width, |neuron, c| self.step(neuron, c)),
+            |_| coefficients.each_pixel(picture, self.tile.width, |pixel, channels, c| self.step(pixel, channels, c)),
         );
         self.end()
     }
@@ -150,18 +195,14 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
     }
 }
 
-/// A ReLU's step for one neuron of all rows: coefficients that are not negative meet the lower line, others the upper, whose offsets go
-/// into the sums. `lines` gives slopes and offsets of some rows.
+/// A ReLU's step for a neuron of some rows: coefficients that are not negative meet the lower line, others the upper, whose offsets go into
+/// the sums.
 #[inline(always)]
-fn relax<T: Real>(numbers: &mut [T], lines: impl Fn(usize) -> [[T; LANES]; 3], sums: &mut [T]) {
-    let chunks = numbers.as_chunks_mut::<LANES>().0.iter_mut().zip(sums.as_chunks_mut::<LANES>().0);
-    for (chunk, (c, sums)) in chunks.enumerate() {
-        let [a, s, t] = lines(chunk);
-        for i in 0..LANES {
-            // Not `c >= 0`: a NaN goes on.
-            let negative = c[i] < T::ZERO;
-            sums[i] += if negative { c[i] * t[i] } else { T::ZERO };
-            c[i] = c[i] * if negative { s[i] } else { a[i] };
-        }
+fn relax<T: Real>(c: &mut [T; LANES], [a, s, t]: [[T; LANES]; 3], sums: &mut [T; LANES]) {
+    for i in 0..LANES {
+        // Not `c >= 0`: a NaN goes on.
+        let negative = c[i] < T::ZERO;
+        sums[i] += if negative { c[i] * t[i] } else { T::ZERO };
+        c[i] = c[i] * if negative { s[i] } else { a[i] };
     }
 }
