@@ -66,6 +66,13 @@ impl<'a, T: Real> Job<'a, T> {
     }
 }
 
+impl<T> Job<'_, T> {
+    /// Whether it has splits at a ReLU.
+    fn has_splits(&self, relu: usize) -> bool {
+        self.beta.is_some_and(|beta| beta.splits.iter().any(|split| split.node == relu))
+    }
+}
+
 /// What is returned besides the bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
@@ -189,6 +196,7 @@ pub(crate) struct Kept<T> {
 pub(crate) struct Trail<T: Real> {
     pub bound: Vec<f64>,
     pub constant: Vec<f64>,
+    /// The linear form over the inputs, if kept.
     pub line: Coefficients<T>,
     /// At the outputs of max pools, and of ReLUs' neurons that are not of one sign in all rows, if kept.
     pub lambda: Vec<Option<Kept<T>>>,
@@ -255,6 +263,8 @@ struct Pass<'t, 'a, 'b, T: Real> {
     /// Those at the outputs of nodes, if kept.
     keep: bool,
     lambda: Vec<Option<Kept<T>>>,
+    /// The products of a value's coefficients with the bias of the map before, where a ReLU's step has found them.
+    biases: Vec<Option<Vec<f64>>>,
 }
 
 /// Pushes the rows of a tile back to the input.
@@ -263,7 +273,15 @@ pub(crate) fn push<T: Real>(tile: &Tile<'_, '_, T>, keep: Keep) -> Trail<T> {
     let constant = |(job, row): &(usize, usize)| jobs[*job].constants.get(*row).copied().unwrap_or(0.0);
     let constants = rows.iter().map(constant).collect();
     let (at, lambda) = (vec![None; target + 1], vec![None; net.steps.len()]);
-    let mut pass = Pass { tile, constants, at, reached: vec![None; target + 1], keep: keep.lambda, lambda };
+    let mut pass = Pass {
+        tile,
+        constants,
+        at,
+        reached: vec![None; target + 1],
+        keep: keep.lambda,
+        lambda,
+        biases: vec![None; target + 1],
+    };
     pass.at[target] = Some(pass.begin());
     for node in (0..target).rev() {
         let Some(coefficients) = pass.at[node + 1].take() else { continue };
@@ -280,10 +298,11 @@ pub(crate) fn push<T: Real>(tile: &Tile<'_, '_, T>, keep: Keep) -> Trail<T> {
     let line = pass.at[0].take().unwrap_or_else(|| Coefficients::zeros(Patch::whole(net.picture[0])));
     pass.reached[0] = Some(line.patch);
     let bound = pass.concretise(&line);
+    let line = if keep.line { line } else { Coefficients::zeros(line.patch) };
     Trail { bound, constant: pass.constants, line, lambda: pass.lambda, reached: pass.reached }
 }
 
-impl<T: Real> Pass<'_, '_, '_, T> {
+impl<'t, T: Real> Pass<'t, '_, '_, T> {
     fn bounds(&self, row: usize) -> &Bounds<T> {
         self.tile.jobs[self.tile.rows[row].0].bounds
     }
@@ -413,7 +432,8 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         let (n, input) = (self.tile.width, net.inputs[node][0]);
         let [from, to] = map.pictures();
         let mut y = coefficients.shaped(net.picture[node + 1], to, n);
-        self.bias(map, &mut y);
+        let biases = self.biases[node + 1].take().unwrap_or_else(|| self.bias(map, &mut y));
+        self.constants_of(&biases);
         if sound {
             self.charge(node, to, &y);
         }
@@ -429,7 +449,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
             return self.collect(input, x.shaped(from, net.picture[input], n));
         }
         // Nobody else reads the ReLU: its step is made while coefficients are near.
-        let mut step = Relaxing::new(self.tile, relu, self.keep);
+        let mut step = Relaxing::new(self.tile, relu, self.keep, self.bias_below(relu));
         let x = map.push(
             n,
             &y,
@@ -443,27 +463,33 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         self.relaxed(relu, relaxed, x);
     }
 
-    /// Adds a map's bias.
-    fn bias(&mut self, map: &Map<T>, y: &mut Coefficients<T>) {
+    /// The products of coefficients with a map's bias.
+    fn bias(&self, map: &Map<T>, y: &mut Coefficients<T>) -> Vec<f64> {
         let (width, picture) = (self.tile.width, map.pictures()[1]);
+        let plane = picture[1] * picture[2];
         let mut terms = Terms::<T>::new(picture, width);
         dispatch(
             #[inline(always)]
             |_| {
-                y.each_pixel(picture, width, |pixel, channels, c| {
-                    let c = c.as_chunks::<LANES>().0;
-                    for (vector, sums) in terms.of(pixel).iter_mut().enumerate() {
-                        let mut sum = *sums;
-                        for (channel, c) in channels.iter().zip(c.chunks_exact(width / LANES)) {
-                            let bias = map.bias_at(picture, *channel, pixel);
-                            (0..LANES).for_each(|i| sum[i] += c[vector][i] * bias);
-                        }
-                        *sums = sum;
-                    }
-                });
+                y.each_pixel(
+                    picture,
+                    width,
+                    #[inline(always)]
+                    |pixel, channels, c| terms.add(pixel, channels, c, |channel| map.bias_at(plane, channel, pixel)),
+                );
             },
         );
-        self.constants_of(&terms.sums());
+        terms.sums()
+    }
+
+    /// The map that a ReLU reads, if nobody else does and no multiplier changes what arrives there.
+    fn bias_below(&self, relu: usize) -> Option<&'t Map<T>> {
+        let Tile { net, jobs, rows, .. } = *self.tile;
+        let value = net.reads(relu);
+        let Step::Affine(map) = &net.steps[value.checked_sub(1)?] else { return None };
+        let readers = net.inputs.iter().flatten().filter(|input| **input == value).count();
+        let split = || self.tile.spans.iter().any(|span| jobs[rows[span.start].0].has_splits(relu));
+        (readers == 1 && map.pictures()[1] == net.picture[relu + 1] && !split()).then_some(map)
     }
 
     /// Adds to the constants of all rows.
@@ -473,7 +499,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
 
     fn relu(&mut self, node: usize, coefficients: Coefficients<T>) {
         let (n, picture) = (self.tile.width, self.tile.net.picture[node + 1]);
-        let step = Relaxing::new(self.tile, node, self.keep);
+        let step = Relaxing::new(self.tile, node, self.keep, None);
         let mut coefficients = coefficients.some_neurons(picture, n, |neuron| !step.seen.is_idle(neuron));
         let relaxed = step.all(&mut coefficients, picture);
         self.relaxed(node, relaxed, coefficients);
@@ -484,6 +510,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         let Tile { net, ref rows, width, .. } = *self.tile;
         let (value, picture) = (net.reads(node), net.picture[node + 1]);
         self.constants_of(&relaxed.sums);
+        self.biases[value] = relaxed.biases;
         relaxed.costs.iter().take(rows.len()).enumerate().for_each(|(row, cost)| self.cost(row, *cost));
         self.lambda[node] = relaxed.kept;
         let coefficients = self.multipliers(node, coefficients);

@@ -113,7 +113,7 @@ impl<T: Real> Coefficients<T> {
             new.channels.extend((0..picture[0]).filter(|c| counts(c * plane + pixel)).map(|c| c as u32));
             new.close();
         }
-        new.numbers.resize(new.channels.len() * rows, T::ZERO);
+        new.numbers.zeros(new.channels.len() * rows);
         new
     }
 
@@ -204,11 +204,10 @@ impl<T: Real> Coefficients<T> {
             let mut both = [&self, &other].map(|of| (of, of.patch.place(pixel).map_or(0..0, |place| of.runs(place))));
             let next = |(of, runs): &(&Self, Range<usize>)| Some(of.channels[runs.clone().next()?]);
             while let Some(channel) = both.iter().filter_map(next).min() {
-                let at = sum.numbers.len();
+                let to = sum.numbers.zeros(rows);
                 sum.channels.push(channel);
-                sum.numbers.resize(at + rows, T::ZERO);
                 for both in both.iter_mut().filter(|both| next(both) == Some(channel)) {
-                    add(&mut sum.numbers[at..], &both.0.numbers[both.1.start * rows..][..rows]);
+                    add(to, &both.0.numbers[both.1.start * rows..][..rows]);
                     both.1.start += 1;
                 }
             }
@@ -482,10 +481,9 @@ impl Taps {
                     }
                 }
                 if n > 0 && (all || !spans.is_empty()) {
-                    let at = to.numbers.len();
-                    to.numbers.resize(at + n * rows, T::ZERO);
-                    T::sums(rows, weights, &wanted[..n], &offsets, &spans, &from.numbers, &mut to.numbers[at..]);
-                    finish(pixel, &wanted[..n], &mut to.numbers[at..]);
+                    let runs = to.numbers.more(n * rows);
+                    T::sums(rows, weights, &wanted[..n], &offsets, &spans, &from.numbers, runs);
+                    finish(pixel, &wanted[..n], runs);
                     to.channels.extend_from_slice(&wanted[..n]);
                 }
                 to.close();

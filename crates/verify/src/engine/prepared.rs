@@ -317,7 +317,7 @@ impl<T: Real> Map<T> {
         let [_, picture] = self.pictures();
         let bias = |pixel: usize, channels: &[u32], y: &mut [T]| {
             for (channel, y) in channels.iter().zip(y.chunks_exact_mut(rows)) {
-                let bias = self.bias_at(picture, *channel, pixel);
+                let bias = self.bias_at(picture[1] * picture[2], *channel, pixel);
                 y.iter_mut().for_each(|y| *y += bias);
             }
         };
@@ -343,10 +343,9 @@ impl<T: Real> Map<T> {
         }
     }
 
-    /// The bias of a neuron of the picture that is written.
+    /// The bias of a neuron of the picture that is written, whose channels have so many pixels.
     #[inline(always)]
-    pub fn bias_at(&self, picture: Picture, channel: u32, pixel: usize) -> T {
-        let plane = picture[1] * picture[2];
+    pub fn bias_at(&self, plane: usize, channel: u32, pixel: usize) -> T {
         let place =
             if plane == self.plane { channel as usize } else { (channel as usize * plane + pixel) / self.plane };
         self.bias[place]

@@ -6,6 +6,7 @@ use temper_kernels::sums::LANES;
 use super::backward::Kept;
 use super::lines::{Row, Seen, Slopes, Tile};
 use super::patches::{Coefficients, Picture};
+use super::prepared::Map;
 use super::real::{Real, UNIT, above, gamma};
 
 /// Neurons whose terms are summed in the floats of the search before they join a sum of doubles, or those of a pixel.
@@ -34,6 +35,23 @@ impl<T: Real> Terms<T> {
             self.chunk = chunk;
         }
         self.part.as_chunks_mut().0
+    }
+
+    /// Adds the numbers of a pixel's neurons, times a number each.
+    #[inline(always)]
+    pub fn add(&mut self, pixel: usize, channels: &[u32], c: &[T], times: impl Fn(u32) -> T) {
+        let c = c.as_chunks::<LANES>().0;
+        let vectors = c.len() / channels.len();
+        for (vector, sums) in self.of(pixel).iter_mut().enumerate() {
+            let mut sum = *sums;
+            for (channel, c) in channels.iter().zip(c.chunks_exact(vectors)) {
+                let times = times(*channel);
+                for i in 0..LANES {
+                    sum[i] += c[vector][i] * times;
+                }
+            }
+            *sums = sum;
+        }
     }
 
     #[inline(always)]
@@ -67,12 +85,16 @@ pub(crate) struct Relaxing<'t, 'a, 'b, T> {
     offsets: Terms<T>,
     costs: Vec<f64>,
     kept: Option<Kept<T>>,
+    /// The map below, and the products of what arrives there with its bias.
+    bias: Option<(&'t Map<T>, Terms<T>)>,
 }
 
 /// What a step leaves besides coefficients.
 pub(crate) struct Relaxed<T> {
     /// What is added to the constants.
     pub sums: Vec<f64>,
+    /// The products with the bias below, if they were asked for.
+    pub biases: Option<Vec<f64>>,
     /// What rounding may cost; empty unless it is charged.
     pub costs: Vec<f64>,
     /// The coefficients that were met, if kept.
@@ -80,7 +102,7 @@ pub(crate) struct Relaxed<T> {
 }
 
 impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
-    pub fn new(tile: &'t Tile<'a, 'b, T>, node: usize, keep: bool) -> Self {
+    pub fn new(tile: &'t Tile<'a, 'b, T>, node: usize, keep: bool, below: Option<&'t Map<T>>) -> Self {
         let (value, picture) = (tile.net.reads(node), tile.net.picture[node + 1]);
         let plane = picture[1] * picture[2];
         Self {
@@ -94,6 +116,7 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
             offsets: Terms::new(picture, tile.width),
             costs: vec![0.0; tile.width],
             kept: keep.then(|| Kept { neurons: Vec::new(), numbers: Vec::new() }),
+            bias: below.map(|map| (map, Terms::new(picture, tile.width))),
         }
     }
 
@@ -131,6 +154,16 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
                 }
                 *sums = sum;
             }
+        }
+        if let Some((map, terms)) = &mut self.bias {
+            let plane = self.plane;
+            terms.add(
+                pixel,
+                channels,
+                runs,
+                #[inline(always)]
+                |channel| map.bias_at(plane, channel, pixel),
+            );
         }
         if tile.sound {
             for (channel, c) in channels.iter().zip(runs.chunks_exact(width)) {
@@ -172,14 +205,21 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
     pub fn all(mut self, coefficients: &mut Coefficients<T>, picture: Picture) -> Relaxed<T> {
         dispatch(
             #[inline(always)]
-            |_| coefficients.each_pixel(picture, self.tile.width, |pixel, channels, c| self.step(pixel, channels, c)),
+            |_| {
+                coefficients.each_pixel(
+                    picture,
+                    self.tile.width,
+                    #[inline(always)]
+                    |pixel, channels, c| self.step(pixel, channels, c),
+                )
+            },
         );
         self.end()
     }
 
     /// After the last neuron.
     pub fn end(self) -> Relaxed<T> {
-        let Self { tile, value, seen, offsets, mut costs, kept, .. } = self;
+        let Self { tile, value, seen, offsets, mut costs, kept, bias, .. } = self;
         let (sums, terms) = (offsets.sums(), tile.net.len[value]);
         for (span, lines) in tile.spans.iter().zip(&seen.lines) {
             for row in span.clone() {
@@ -191,7 +231,8 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
                 costs[row] = above(products + sum + small, 2);
             }
         }
-        Relaxed { sums, costs: if tile.sound { costs } else { Vec::new() }, kept }
+        let biases = bias.map(|(_, terms)| terms.sums());
+        Relaxed { sums, biases, costs: if tile.sound { costs } else { Vec::new() }, kept }
     }
 }
 
