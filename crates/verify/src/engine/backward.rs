@@ -157,7 +157,7 @@ fn neighbours<T>(picture: Picture, jobs: &[Job<'_, T>], rows: &mut [(usize, usiz
         let Rows::Units(units) = jobs[rows[0].0].rows else { continue };
         let area = MOST * height * width / rows.len();
         let band = (1..height).find(|band| band * band >= area).unwrap_or(height);
-        rows.sort_by_key(|(_, row)| {
+        rows.sort_by_cached_key(|(_, row)| {
             let (number, _) = units[*row];
             let [y, x] = [number as usize / width % height, number as usize % width];
             (y / band, if y / band % 2 == 0 { x } else { width - x }, y, number)

@@ -294,34 +294,50 @@ pub(crate) fn add<T: Real>(to: &mut [T], from: &[T]) {
 pub(crate) struct Conv<T> {
     pub window: Window,
     pub groups: usize,
-    /// Of a group, going back: `[kernel, outputs, inputs]`, taps of a line in the order in which [`Conv::push`] meets them.
-    back: Vec<T>,
-    /// Of a group, going forward: `[kernel, inputs, outputs]`.
-    ahead: Vec<T>,
-    /// Channels of a group: of the input, of the output.
-    channels: [usize; 2],
     pub output: Picture,
+    back: Taps<T>,
+    ahead: Taps<T>,
 }
-
-/// What a place of a result reads along an axis: taps, and places of the part that is read.
-type Seen = Vec<[usize; 2]>;
 
 impl<T: Real> Conv<T> {
     pub fn new(window: Window, groups: usize, weight: &[T]) -> Self {
-        let [kh, kw] = window.kernel;
+        let Window { input, kernel: [kh, kw], stride, padding, dilation } = window;
         let taps = kh * kw;
-        let inputs = window.input[0] / groups;
+        let inputs = input[0] / groups;
         let outputs = weight.len() / (inputs * taps).max(1) / groups;
         let [height, width] = window.output().expect("a checked window");
+        let output = [groups * outputs, height, width];
+        // Taps of a line in the order in which outputs side by side meet one column of the input.
+        let mut order: Vec<usize> = (0..kw).collect();
+        order.sort_by_key(|tap| (tap % stride[1], kw - tap));
+        let mut met = vec![0; kw];
+        order.into_iter().enumerate().for_each(|(place, tap)| met[tap] = place);
         let (mut back, mut ahead) = (weight.to_vec(), weight.to_vec());
-        let met = met(kw, window.stride[1]);
         for (i, weight) in weight.iter().enumerate() {
             let (tap, c, o) = (i % taps, i / taps % inputs, i / taps / inputs);
             let first = o / outputs * outputs * inputs * taps;
             back[first + ((tap / kw * kw + met[tap % kw]) * outputs + o % outputs) * inputs + c] = *weight;
             ahead[first + (tap * inputs + c) * outputs + o % outputs] = *weight;
         }
-        Self { window, groups, back, ahead, channels: [inputs, outputs], output: [groups * outputs, height, width] }
+        // The rows or columns of the output that see one of the input, and those of the input that one of the output sees.
+        let seeing = |d: usize, at: usize| {
+            let tap = |tap: usize| {
+                let from = (at + padding[d]).checked_sub(tap * dilation[d])?;
+                let inside = from.is_multiple_of(stride[d]) && from / stride[d] < output[d + 1];
+                inside.then_some([if d == 1 { met[tap] } else { tap }, from / stride[d]])
+            };
+            (0..window.kernel[d]).rev().filter_map(tap).collect::<Vec<_>>()
+        };
+        let seen = |d: usize, at: usize| {
+            (0..window.kernel[d]).filter_map(|tap| Some([tap, window.sees(d, at, tap)?])).collect::<Vec<_>>()
+        };
+        Self {
+            window,
+            groups,
+            output,
+            back: Taps::new(groups, kw, back, [outputs, inputs], input, seeing),
+            ahead: Taps::new(groups, kw, ahead, [inputs, outputs], output, seen),
+        }
     }
 
     /// The coefficients of its input that count, of those of its output; `finish` is given each pixel.
@@ -330,27 +346,9 @@ impl<T: Real> Conv<T> {
         rows: usize,
         y: &Coefficients<T>,
         counts: impl Fn(usize) -> bool,
-        mut finish: impl FnMut(usize, &[u32], &mut [T]),
+        finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
-        let Window { input, kernel, stride, padding, dilation } = self.window;
-        let patch = y.patch.before(&self.window);
-        let met = met(kernel[1], stride[1]);
-        // The rows or columns of the output that see one of the input, and the taps that do.
-        let seen = |d: usize| {
-            let one = |at: usize| -> Seen {
-                let tap = |tap: usize| {
-                    let from = (at + padding[d]).checked_sub(tap * dilation[d])?;
-                    let place = from / stride[d];
-                    (from.is_multiple_of(stride[d]) && y.patch.range(d).contains(&place))
-                        .then(|| [if d == 1 { met[tap] } else { tap }, place - y.patch.at[d]])
-                };
-                (0..kernel[d]).rev().filter_map(tap).collect()
-            };
-            patch.range(d).map(one).collect()
-        };
-        let [inputs, outputs] = self.channels;
-        let map = Taps { kernel, seen: [seen(0), seen(1)], patch, picture: input, channels: [outputs, inputs] };
-        map.groups(self.groups, rows, &self.back, y, false, counts, &mut finish)
+        self.back.apply(rows, y, y.patch.before(&self.window), false, counts, finish)
     }
 
     /// The outputs in a part that count, without bias, of what is there of its input; `finish` is given each pixel.
@@ -360,94 +358,102 @@ impl<T: Real> Conv<T> {
         x: &Coefficients<T>,
         patch: Patch,
         counts: impl Fn(usize) -> bool,
-        mut finish: impl FnMut(usize, &[u32], &mut [T]),
+        finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
-        let Window { kernel, .. } = self.window;
-        // The rows or columns of the input that one of the output sees.
-        let seen = |d: usize| {
-            let one = |at: usize| -> Seen {
-                let tap = |tap: usize| {
-                    let place = self.window.sees(d, at, tap).filter(|place| x.patch.range(d).contains(place))?;
-                    Some([tap, place - x.patch.at[d]])
-                };
-                (0..kernel[d]).filter_map(tap).collect()
-            };
-            patch.range(d).map(one).collect()
-        };
-        let map = Taps { kernel, seen: [seen(0), seen(1)], patch, picture: self.output, channels: self.channels };
-        map.groups(self.groups, rows, &self.ahead, x, true, counts, &mut finish)
+        self.ahead.apply(rows, x, patch, true, counts, finish)
     }
 }
 
-/// The places of a line's taps in the order in which what lies at `stride` outputs one behind the other meets them, going back.
-fn met(kernel: usize, stride: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..kernel).collect();
-    order.sort_by_key(|tap| (tap % stride, kernel - tap));
-    let mut met = vec![0; kernel];
-    order.into_iter().enumerate().for_each(|(place, tap)| met[tap] = place);
-    met
-}
-
-/// A map between pictures by taps, which every pixel of a part of its result reads something by.
-struct Taps {
-    kernel: [usize; 2],
-    /// Of every row and of every column of the part.
-    seen: [Vec<Seen>; 2],
-    patch: Patch,
-    picture: Picture,
-    /// Of a group: channels that are read, and of the result.
+/// A map between pictures, every pixel of whose result reads pixels by taps.
+#[derive(Debug)]
+struct Taps<T> {
+    groups: usize,
+    /// Of every group, `[kernel, channels read, channels made]`.
+    weights: Vec<T>,
+    /// Of a group: channels that are read, and that are made.
     channels: [usize; 2],
+    /// What is made.
+    picture: Picture,
+    /// Of every row that is made: where the weights of taps begin, and rows that are read.
+    lines: Vec<Vec<[usize; 2]>>,
+    /// Of every column: columns that are read, side by side, and where the weights of the column 0 would begin, if it were one of them.
+    columns: Vec<Vec<Span>>,
 }
 
-impl Taps {
-    /// The map of all groups. Where `all`, neurons that count are there even if they read nothing.
-    #[allow(clippy::too_many_arguments)]
-    fn groups<T: Real>(
-        &self,
+impl<T: Real> Taps<T> {
+    /// `seen` gives the taps and places of a row (0) or column (1), places in order.
+    fn new(
         groups: usize,
+        width: usize,
+        weights: Vec<T>,
+        channels: [usize; 2],
+        picture: Picture,
+        seen: impl Fn(usize, usize) -> Vec<[usize; 2]>,
+    ) -> Self {
+        let tap = channels[0] * channels[1];
+        let line = |at: usize| seen(0, at).into_iter().map(|[u, row]| [u * width * tap, row]).collect();
+        let columns = |at: usize| {
+            let mut spans: Vec<Span> = Vec::new();
+            for [v, column] in seen(1, at) {
+                let base = (v * tap) as i64 - (column * tap) as i64;
+                let column = column as u32;
+                match spans.last_mut().filter(|last| last.end == column && last.base == base) {
+                    Some(last) => last.end += 1,
+                    None => spans.push(Span { first: column, end: column + 1, base }),
+                }
+            }
+            spans
+        };
+        let (lines, columns) = ((0..picture[1]).map(line).collect(), (0..picture[2]).map(columns).collect());
+        Self { groups, weights, channels, picture, lines, columns }
+    }
+
+    /// The neurons of a part that count. Where `all`, they are there even if they read nothing.
+    fn apply(
+        &self,
         rows: usize,
-        weights: &[T],
         from: &Coefficients<T>,
+        patch: Patch,
         all: bool,
         counts: impl Fn(usize) -> bool,
-        finish: &mut impl FnMut(usize, &[u32], &mut [T]),
+        mut finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
-        if groups == 1 {
+        let [read, made] = self.channels;
+        if self.groups == 1 {
             return dispatch(
                 #[inline(always)]
-                |_| self.apply(rows, weights, from, all, 0, counts, finish),
+                |_| self.group(rows, &self.weights, from, patch, all, counts, finish),
             );
         }
-        let [read, made] = self.channels;
         let group = |group: usize| {
             let from = from.some((group * read) as u32..((group + 1) * read) as u32, rows);
-            let weights = &weights[group * weights.len() / groups..][..weights.len() / groups];
-            dispatch(
-                #[inline(always)]
-                |_| self.apply(rows, weights, &from, all, group * made, &counts, &mut |_, _, _| ()),
-            )
+            let size = self.weights.len() / self.groups;
+            let first = group * made * self.picture[1] * self.picture[2];
+            let counts = |neuron| counts(first + neuron);
+            self.group(rows, &self.weights[group * size..][..size], &from, patch, all, counts, |_, _, _| ())
         };
-        let parts: Vec<_> = (0..groups).map(group).collect();
+        let parts: Vec<_> = (0..self.groups).map(group).collect();
         let mut to = Coefficients::join(&parts, made, rows);
-        to.each_pixel(self.picture, rows, finish);
+        to.each_pixel(self.picture, rows, &mut finish);
         to
     }
 
-    /// The map of one group, whose result begins at channel `first`.
+    /// The same of one group.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
-    fn apply<T: Real>(
+    fn group(
         &self,
         rows: usize,
         weights: &[T],
         from: &Coefficients<T>,
+        patch: Patch,
         all: bool,
-        first: usize,
         counts: impl Fn(usize) -> bool,
-        finish: &mut impl FnMut(usize, &[u32], &mut [T]),
+        mut finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
         let [read, made] = self.channels;
-        let (tap, line, plane) = (read * made, from.patch.size[1], self.picture[1] * self.picture[2]);
+        let (tap, plane) = ((read * made) as i64, self.picture[1] * self.picture[2]);
+        let [height, width] = [0, 1].map(|d| from.patch.range(d));
         // Places of weights grow with those of runs, so that pixels side by side are one span.
         let mut offsets = vec![0; from.channels.len()];
         for place in 0..from.patch.area() {
@@ -456,31 +462,35 @@ impl Taps {
             }
         }
         let offsets = Offsets::new(offsets);
-        let columns: Vec<Vec<Span>> = self.seen[1].iter().map(|seen| spans(seen, tap)).collect();
-        let mut to = Coefficients::begin(self.patch);
+        let mut to = Coefficients::begin(patch);
         let (mut wanted, mut spans) = (vec![0u32; made], Vec::new());
-        let mut pixels = self.patch.pixels(self.picture);
-        for lines in &self.seen[0] {
-            for (columns, pixel) in columns.iter().zip(&mut pixels) {
+        for y in patch.range(0) {
+            for x in patch.range(1) {
+                let pixel = y * self.picture[2] + x;
                 let mut n = 0;
                 for c in 0..made {
                     // Without a branch, which nobody could foresee.
                     wanted[n] = c as u32;
-                    n += usize::from(counts((first + c) * plane + pixel));
+                    n += usize::from(counts(c * plane + pixel));
+                }
+                if n == 0 {
+                    to.close();
+                    continue;
                 }
                 spans.clear();
-                for [u, place] in if n > 0 { lines.as_slice() } else { &[] } {
-                    let before = place * line;
-                    let base = (u * self.kernel[1] * tap) as i64 - (before * tap) as i64;
-                    for columns in columns {
-                        let [start, end] =
-                            [columns.first, columns.end].map(|column| from.starts[before + column as usize]);
-                        if start < end {
-                            spans.push(Span { first: start, end, base: base + columns.base });
+                for [base, row] in self.lines[y].iter().filter(|[_, row]| height.contains(row)) {
+                    let before = (row - height.start) * width.len();
+                    let base = *base as i64 - (before as i64 - width.start as i64) * tap;
+                    for columns in &self.columns[x] {
+                        let [first, end] = [columns.first, columns.end]
+                            .map(|column| (column as usize).clamp(width.start, width.end) - width.start + before);
+                        let [first, end] = [from.starts[first], from.starts[end]];
+                        if first < end {
+                            spans.push(Span { first, end, base: base + columns.base });
                         }
                     }
                 }
-                if n > 0 && (all || !spans.is_empty()) {
+                if all || !spans.is_empty() {
                     let runs = to.numbers.more(n * rows);
                     T::sums(rows, weights, &wanted[..n], &offsets, &spans, &from.numbers, runs);
                     finish(pixel, &wanted[..n], runs);
@@ -491,17 +501,4 @@ impl Taps {
         }
         to
     }
-}
-
-/// Spans of columns, of which each tap's weights follow those of the tap before where the columns do.
-fn spans(seen: &Seen, tap: usize) -> Vec<Span> {
-    let mut spans: Vec<Span> = Vec::new();
-    for [at, place] in seen {
-        let (column, base) = (*place as u32, (at * tap) as i64 - (place * tap) as i64);
-        match spans.last_mut().filter(|last| last.end == column && last.base == base) {
-            Some(last) => last.end += 1,
-            None => spans.push(Span { first: column, end: column + 1, base }),
-        }
-    }
-    spans
 }

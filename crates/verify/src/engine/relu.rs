@@ -10,7 +10,7 @@ use super::prepared::Map;
 use super::real::{Real, UNIT, above, gamma};
 
 /// Neurons whose terms are summed in the floats of the search before they join a sum of doubles, or those of a pixel.
-const CHUNK: usize = 32;
+const CHUNK: usize = 128;
 
 /// Sums of a row's terms of neurons, a chunk of pixels at a time. Chunks are parts of the whole picture: so a sum does not depend on which
 /// part of that a tile has.
@@ -221,18 +221,21 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
     pub fn end(self) -> Relaxed<T> {
         let Self { tile, value, seen, offsets, mut costs, kept, bias, .. } = self;
         let (sums, terms) = (offsets.sums(), tile.net.len[value]);
-        for (span, lines) in tile.spans.iter().zip(&seen.lines) {
-            for row in span.clone() {
-                // The slopes of the upper lines, which are those of the rounded products; the sum, whose terms have one sign. Where a
-                // neuron has one sign nothing is rounded.
-                let products = above(above(costs[row], terms + 1) * 2.0 * UNIT, 1);
-                let sum = above(above(sums[row].abs(), terms + 1) * gamma(terms + 1, UNIT), 2);
+        if tile.sound {
+            for (span, lines) in tile.spans.iter().zip(&seen.lines) {
                 let small = above(terms as f64 * 1e-322 * lines.reach, lines.kinds.len() + 1);
-                costs[row] = above(products + sum + small, 2);
+                for row in span.clone() {
+                    // The slopes of the upper lines, which are those of the rounded products; the sum, whose terms have one sign. Where a
+                    // neuron has one sign nothing is rounded.
+                    let products = above(above(costs[row], terms + 1) * 2.0 * UNIT, 1);
+                    let sum = above(above(sums[row].abs(), terms + 1) * gamma(terms + 1, UNIT), 2);
+                    costs[row] = above(products + sum + small, 2);
+                }
             }
+        } else {
+            costs.clear();
         }
-        let biases = bias.map(|(_, terms)| terms.sums());
-        Relaxed { sums, biases, costs: if tile.sound { costs } else { Vec::new() }, kept }
+        Relaxed { sums, biases: bias.map(|(_, terms)| terms.sums()), costs, kept }
     }
 }
 
