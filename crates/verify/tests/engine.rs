@@ -499,6 +499,29 @@ fn jobs_do_not_touch_each_other() {
     }
 }
 
+/// With splits in a tile, multipliers come between a ReLU and the bias below: no other row may see that.
+#[test]
+fn splits_do_not_touch_other_rows() {
+    for seed in 0..6 {
+        let computation = network(seed);
+        let net = Prepared::<f32>::new(&computation);
+        let bounds = intermediate(&net, input(&computation, seed, 0.1).to::<f32>(), Plain, None, &never());
+        let rows = identity(net.outputs());
+        let plain = Job::new(&bounds, net.output(), Rows::Units(&rows));
+        let alone = backward(&net, std::slice::from_ref(&plain), Keep::default());
+        for node in net.relus() {
+            let Some(neuron) = bounds.ends(net.reads(node)).unstable().next() else { continue };
+            let split = Split { node, neuron: neuron as u32, active: seed % 2 == 0 };
+            let beta = Beta { values: vec![0.5; rows.len()], ..Beta::new(vec![split], rows.len()) };
+            let narrowed = bounds.split(net.reads(node), neuron, split.active);
+            let other = Job { bounds: &narrowed, beta: Some(&beta), ..plain.clone() };
+            let together = backward(&net, &[plain.clone(), other.clone()], Keep::default());
+            assert_eq!(together[0], alone[0], "node {node} of net {seed}");
+            assert_eq!(together[1], backward(&net, &[other], Keep::default())[0], "node {node} of net {seed}");
+        }
+    }
+}
+
 #[test]
 fn threads_do_not_matter() {
     let computation = network(8);

@@ -18,7 +18,7 @@ use super::optimise::{Alpha, Beta};
 use super::patches::{Coefficients, Patch, Picture, add};
 use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, above, gamma};
-use super::relu::{Relaxed, Relaxing, Terms};
+use super::relu::{Relaxed, Relaxing, products};
 use crate::cascade::Arithmetic;
 
 /// The coefficients of what is bounded from below, at the target.
@@ -432,7 +432,7 @@ impl<'t, T: Real> Pass<'t, '_, '_, T> {
         let (n, input) = (self.tile.width, net.inputs[node][0]);
         let [from, to] = map.pictures();
         let mut y = coefficients.shaped(net.picture[node + 1], to, n);
-        let biases = self.biases[node + 1].take().unwrap_or_else(|| self.bias(map, &mut y));
+        let biases = self.biases[node + 1].take().unwrap_or_else(|| products(map, &mut y, n));
         self.constants_of(&biases);
         if sound {
             self.charge(node, to, &y);
@@ -461,25 +461,6 @@ impl<'t, T: Real> Pass<'t, '_, '_, T> {
         self.reached[input] = Some(x.patch);
         let relaxed = step.end();
         self.relaxed(relu, relaxed, x);
-    }
-
-    /// The products of coefficients with a map's bias.
-    fn bias(&self, map: &Map<T>, y: &mut Coefficients<T>) -> Vec<f64> {
-        let (width, picture) = (self.tile.width, map.pictures()[1]);
-        let plane = picture[1] * picture[2];
-        let mut terms = Terms::<T>::new(picture, width);
-        dispatch(
-            #[inline(always)]
-            |_| {
-                y.each_pixel(
-                    picture,
-                    width,
-                    #[inline(always)]
-                    |pixel, channels, c| terms.add(pixel, channels, c, |channel| map.bias_at(plane, channel, pixel)),
-                );
-            },
-        );
-        terms.sums()
     }
 
     /// The map that a ReLU reads, if nobody else does and no multiplier changes what arrives there.

@@ -307,6 +307,9 @@ impl<T: Real> Conv<T> {
         let outputs = weight.len() / (inputs * taps).max(1) / groups;
         let [height, width] = window.output().expect("a checked window");
         let output = [groups * outputs, height, width];
+        // Places of weights are counted from one pixel to the next, in 32 bits.
+        let places = [input.iter().product::<usize>() / groups * outputs, outputs * height * width * inputs];
+        assert!(places.iter().all(|n| u32::try_from(*n).is_ok()), "a layer below 2^32 products a tap");
         // Taps of a line in the order in which outputs side by side meet one column of the input.
         let mut order: Vec<usize> = (0..kw).collect();
         order.sort_by_key(|tap| (tap % stride[1], kw - tap));
@@ -461,7 +464,7 @@ impl<T: Real> Taps<T> {
                 offsets[run] = ((place * read + from.channels[run] as usize) * made) as u32;
             }
         }
-        let offsets = Offsets::new(offsets);
+        let (offsets, numbers) = (Offsets::new(offsets), &*from.numbers);
         let mut to = Coefficients::begin(patch);
         let (mut wanted, mut spans) = (vec![0u32; made], Vec::new());
         for y in patch.range(0) {
@@ -492,7 +495,7 @@ impl<T: Real> Taps<T> {
                 }
                 if all || !spans.is_empty() {
                     let runs = to.numbers.more(n * rows);
-                    T::sums(rows, weights, &wanted[..n], &offsets, &spans, &from.numbers, runs);
+                    T::sums(rows, weights, &wanted[..n], &offsets, &spans, numbers, runs);
                     finish(pixel, &wanted[..n], runs);
                     to.channels.extend_from_slice(&wanted[..n]);
                 }

@@ -1,4 +1,4 @@
-//! A ReLU on the way back: coefficients meet its lines.
+//! A ReLU on the way back: coefficients meet its lines, and what they leave the bias of the map below.
 
 use temper_kernels::arch::dispatch;
 use temper_kernels::sums::LANES;
@@ -72,7 +72,26 @@ impl<T: Real> Terms<T> {
     }
 }
 
-/// A ReLU's step of a tile's rows, neuron by neuron.
+/// The products of coefficients with a map's bias.
+pub(crate) fn products<T: Real>(map: &Map<T>, y: &mut Coefficients<T>, width: usize) -> Vec<f64> {
+    let picture = map.pictures()[1];
+    let plane = picture[1] * picture[2];
+    let mut terms = Terms::new(picture, width);
+    dispatch(
+        #[inline(always)]
+        |_| {
+            y.each_pixel(
+                picture,
+                width,
+                #[inline(always)]
+                |pixel, channels, c| terms.add(pixel, channels, c, |channel| map.bias_at(plane, channel, pixel)),
+            );
+        },
+    );
+    terms.sums()
+}
+
+/// A ReLU's step of a tile's rows, pixel by pixel.
 pub(crate) struct Relaxing<'t, 'a, 'b, T> {
     tile: &'t Tile<'a, 'b, T>,
     value: usize,
