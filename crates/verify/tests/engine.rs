@@ -602,6 +602,27 @@ fn a_long_sum_in_single_precision() {
     }
 }
 
+/// A sum of two ReLUs that are never positive has no coefficients below, but its interval, rounded outwards, has both signs.
+#[test]
+fn a_relu_may_read_a_sum_of_nothing() {
+    let mut net = Growing { input: vec![1], nodes: Vec::new() };
+    net.then(Operation::Dense(Affine::exact(vec![1.0, 1.0], vec![-9.0, 2.0])), vec![2]);
+    let one = net.relu();
+    net.push(Operation::Add, vec![one, one], vec![2]);
+    net.relu();
+    let computation = net.done();
+    let net = Prepared::<f64>::new(&computation);
+    let bounds = interval(&net, Ends { lower: vec![-1.0], upper: vec![1.0] }, Sound);
+    assert!(bounds.ends(3).is_unstable(0));
+    let rows = [(0, false), (0, true), (1, false), (1, true)];
+    let alpha = Alpha::new(&net, &bounds, net.output(), rows.len(), Lower::Adaptive);
+    let job = Job { alpha: Some(&alpha), ..Job::new(&bounds, net.output(), Rows::Units(&rows)) };
+    let (pushed, _) = gradients(&net, &[job], None).pop().unwrap();
+    for (bound, exact) in pushed.bound.iter().zip([0.0, 0.0, 2.0, -6.0]) {
+        assert!(*bound <= exact && *bound > exact - 1e-9, "{bound} for {exact}");
+    }
+}
+
 /// What a ReLU reads is a rearranged sum, as after a transposition or a slice.
 #[test]
 fn a_relu_may_read_a_gather() {

@@ -4,6 +4,8 @@
 //! line of a ReLU where the coefficient at its output is not negative, else the upper. While signs stay, the bound is linear in every
 //! coefficient, so that what arrives at a line is the bound's derivative by what the line is made of.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 use temper_kernels::arch::dispatch;
 use temper_kernels::sums::LANES;
@@ -265,6 +267,15 @@ fn relu<T: Real>(
     }
     let mut row = Row::new(n);
     let zeros = vec![T::ZERO; n];
+    // A sum of what is never positive has no numbers here, but may have been given lines of both signs by rounding.
+    let missing = |neuron: &&u32| x.find(picture, **neuron as usize).is_none();
+    let missing: HashSet<usize> = kept.neurons.iter().filter(missing).map(|neuron| *neuron as usize).collect();
+    let x = if missing.is_empty() {
+        x
+    } else {
+        let more = Coefficients::new(picture, x.patch, n, |neuron| missing.contains(&neuron));
+        x.plus(more, n)
+    };
     let mut kept = kept.neurons.iter().zip(kept.numbers.chunks(n)).peekable();
     let mut x = x.some_neurons(picture, n, |neuron| !seen.is_dead(neuron));
     x.each(picture, n, |neuron, z| {
@@ -304,7 +315,7 @@ fn relu<T: Real>(
             },
         );
     });
-    debug_assert!(kept.next().is_none(), "a number for every coefficient that was kept");
+    assert!(kept.next().is_none(), "a number for every coefficient that was kept");
     x
 }
 

@@ -151,7 +151,7 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
             if seen.is_active(neuron) {
                 continue;
             }
-            if let Some(kept) = &mut self.kept {
+            if let Some(kept) = self.kept.as_mut().filter(|_| !seen.is_dead(neuron)) {
                 kept.neurons.push(neuron as u32);
                 kept.numbers.extend_from_slice(&runs[run * width..][..width]);
             }
