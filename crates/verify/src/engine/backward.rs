@@ -488,7 +488,7 @@ impl<'t, T: Real> Pass<'t, '_, '_, T> {
 
     /// After the step of a ReLU.
     fn relaxed(&mut self, node: usize, relaxed: Relaxed<T>, coefficients: Coefficients<T>) {
-        let Tile { net, ref rows, width, .. } = *self.tile;
+        let Tile { net, rows, width, .. } = *self.tile;
         let (value, picture) = (net.reads(node), net.picture[node + 1]);
         self.constants_of(&relaxed.sums);
         self.biases[value] = relaxed.biases;

@@ -36,7 +36,7 @@ pub(crate) struct Map<T> {
 #[derive(Debug)]
 pub(crate) enum Kind<T> {
     Dense(Dense<T>),
-    Conv(Conv<T>),
+    Conv(Box<Conv<T>>),
     Scale,
 }
 
@@ -206,7 +206,7 @@ fn picture(shape: &[usize]) -> Picture {
 
 fn convolution<T: Real>(window: Window, groups: usize, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
     let weight: Vec<T> = affine.weight.iter().map(|w| T::nearest(*w)).collect();
-    map(Kind::Conv(Conv::new(window, groups, &weight)), affine, size, picture)
+    map(Kind::Conv(Box::new(Conv::new(window, groups, &weight))), affine, size, picture)
 }
 
 fn dense<T: Real>(affine: &Affine, size: [usize; 2], read: Picture, picture: Picture) -> Map<T> {
