@@ -5,10 +5,7 @@
 //! is known to be zero is not stored at all. As in `gemm/tile.rs`, a tile of sums lives in registers, and every sum is one chain of
 //! multiply-adds in the order of its spans: so it depends neither on what else is summed nor on the width of the vectors.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
-
-use crate::arch::{Isa, has_avx2, has_avx512};
+use crate::lanes::{Lanes, widest};
 
 /// Floats that can be summed.
 pub trait Float: Copy {
@@ -85,117 +82,19 @@ pub fn sums<T: Float>(
     T::run(Job { rows, weights, sums, offsets, spans, from, to: to.as_mut_ptr() });
 }
 
-/// A vector register. All functions are unsafe because they need the instruction set they stand for.
-trait Lanes: Copy {
-    type E: Copy;
-    const N: usize;
-    /// Sums of three vectors that the registers hold.
-    const MOST: usize;
-    unsafe fn splat(x: Self::E) -> Self;
-    unsafe fn load(from: *const Self::E) -> Self;
-    unsafe fn store(self, to: *mut Self::E);
-    /// `self * b + c`.
-    unsafe fn fma(self, b: Self, c: Self) -> Self;
+impl Float for f32 {
+    fn run(job: Job<'_, Self>) {
+        // SAFETY: `sums` checked the places.
+        widest!(f32, all(job: Job<'_, f32>, zero: f32 = 0.0));
+    }
 }
 
-macro_rules! x86_lanes {
-    ($type:ty, $e:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $most:literal) => {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY (all): one instruction each; the caller has checked that the processor has it.
-        impl Lanes for $type {
-            type E = $e;
-            const N: usize = $lanes;
-            const MOST: usize = $most;
-            #[inline(always)]
-            unsafe fn splat(x: $e) -> Self {
-                unsafe { $splat(x) }
-            }
-            #[inline(always)]
-            unsafe fn load(from: *const $e) -> Self {
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $e) {
-                unsafe { $store(to, self) }
-            }
-            #[inline(always)]
-            unsafe fn fma(self, b: Self, c: Self) -> Self {
-                unsafe { $fma(self, b, c) }
-            }
-        }
-    };
+impl Float for f64 {
+    fn run(job: Job<'_, Self>) {
+        // SAFETY: `sums` checked the places.
+        widest!(f64, all(job: Job<'_, f64>, zero: f64 = 0.0));
+    }
 }
-
-x86_lanes!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, 4);
-x86_lanes!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, 4);
-x86_lanes!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, 8);
-x86_lanes!(__m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, 8);
-
-macro_rules! portable {
-    ($e:ty, $lanes:literal, $fma:ident) => {
-        impl Lanes for [$e; $lanes] {
-            type E = $e;
-            const N: usize = $lanes;
-            const MOST: usize = 4;
-            #[inline(always)]
-            unsafe fn splat(x: $e) -> Self {
-                [x; $lanes]
-            }
-            #[inline(always)]
-            unsafe fn load(from: *const $e) -> Self {
-                // SAFETY: the caller's promise.
-                unsafe { from.cast::<Self>().read_unaligned() }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $e) {
-                // SAFETY: as above.
-                unsafe { to.cast::<Self>().write_unaligned(self) }
-            }
-            #[inline(always)]
-            unsafe fn fma(self, b: Self, c: Self) -> Self {
-                std::array::from_fn(|i| Isa::PORTABLE.$fma(self[i], b[i], c[i]))
-            }
-        }
-    };
-}
-
-portable!(f32, 8, fma);
-portable!(f64, 4, fma_double);
-
-macro_rules! float {
-    ($e:ty, $wide:ty, $middle:ty, $narrow:ty) => {
-        impl Float for $e {
-            fn run(job: Job<'_, Self>) {
-                #[cfg(target_arch = "x86_64")]
-                {
-                    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-                    fn avx512(job: Job<'_, $e>) {
-                        // SAFETY: `sums` checked the places.
-                        unsafe { all::<$wide>(job, 0.0) }
-                    }
-                    #[target_feature(enable = "avx2,fma")]
-                    fn avx2(job: Job<'_, $e>) {
-                        // SAFETY: as above.
-                        unsafe { all::<$middle>(job, 0.0) }
-                    }
-                    if has_avx512() {
-                        // SAFETY: the features were just found on this processor.
-                        return unsafe { avx512(job) };
-                    }
-                    if has_avx2() {
-                        // SAFETY: as above.
-                        return unsafe { avx2(job) };
-                    }
-                }
-                // SAFETY: `sums` checked the places.
-                unsafe { all::<$narrow>(job, 0.0) }
-            }
-        }
-    };
-}
-
-float!(f32, __m512, __m256, [f32; 8]);
-float!(f64, __m512d, __m256d, [f64; 4]);
 
 /// All sums: three vectors of rows at a time, then what is left.
 #[inline(always)]

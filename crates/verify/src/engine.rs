@@ -5,7 +5,8 @@
 //! | file | what |
 //! |---|---|
 //! | `prepared` | a computation in one kind of floats; linear maps applied to many rows |
-//! | `interval` | intervals of every value, and what rounding is charged |
+//! | `interval` | bounds of every value, and intervals |
+//! | `batch` | intervals of several inputs at once, and what rounding is charged |
 //! | `zonotope` | bounds of every value by forms over few inputs, pushed forwards |
 //! | `backward` | rows pushed back to the input |
 //! | `curve` | lines below and above sigmoid and tanh |
@@ -22,6 +23,7 @@
 //! Results depend neither on the number of threads nor on what is bounded together.
 
 mod backward;
+mod batch;
 mod buffer;
 mod curve;
 mod forward;

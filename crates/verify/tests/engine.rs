@@ -522,6 +522,29 @@ fn splits_do_not_touch_other_rows() {
     }
 }
 
+/// Many inputs are bounded together, the ReLU with the layer before it where nothing else reads that.
+#[test]
+fn inputs_that_are_bounded_together_do_not_touch_each_other() {
+    fn check<T: Real>(claim: Arithmetic) {
+        for seed in 0..4 {
+            let computation = network(seed);
+            let net = Prepared::<T>::new(&computation);
+            let region = |i: u64| Region::new(input(&computation, 100 * seed + i, 0.2).to::<T>());
+            let regions: Vec<Region<T>> = (0..37).map(region).collect();
+            let together = intervals(&net, regions.clone(), claim);
+            let outputs = output_intervals(&net, regions.clone(), claim);
+            for ((region, together), output) in regions.into_iter().zip(&together).zip(&outputs) {
+                assert_eq!(together.ends(net.output()), output);
+                assert_eq!(&interval(&net, region, claim), together);
+            }
+        }
+    }
+    check::<f32>(Plain);
+    for claim in [Plain, Sound, Float32] {
+        check::<f64>(claim);
+    }
+}
+
 #[test]
 fn threads_do_not_matter() {
     let computation = network(8);

@@ -105,6 +105,17 @@ impl<T: Real> Coefficients<T> {
         whole
     }
 
+    /// Room for those neurons of a whole value that count, pixel by pixel: whatever was left there.
+    pub fn room(picture: Picture, rows: usize, counts: &[bool]) -> Self {
+        let mut room = Self::begin(Patch::whole(picture));
+        for counts in counts.chunks(picture[0]) {
+            room.channels.extend((0..).zip(counts).filter(|(_, counts)| **counts).map(|(c, _)| c));
+            room.close();
+        }
+        room.numbers.more(room.channels.len() * rows);
+        room
+    }
+
     /// Zeros for those neurons of a part that count.
     pub fn new(picture: Picture, patch: Patch, rows: usize, counts: impl Fn(usize) -> bool) -> Self {
         let plane = picture[1] * picture[2];
@@ -283,6 +294,12 @@ impl<T: Real> Coefficients<T> {
     }
 }
 
+/// The place of a neuron of a picture that is kept pixel by pixel.
+pub(crate) fn place([channels, height, width]: Picture, neuron: usize) -> usize {
+    let plane = height * width;
+    neuron % plane * channels + neuron / plane
+}
+
 /// `to += from`.
 #[inline(always)]
 pub(crate) fn add<T: Real>(to: &mut [T], from: &[T]) {
@@ -297,6 +314,8 @@ pub(crate) struct Conv<T> {
     pub output: Picture,
     back: Taps<T>,
     ahead: Taps<T>,
+    /// Magnitudes of the weights of `ahead`.
+    ahead_absolute: Vec<T>,
 }
 
 impl<T: Real> Conv<T> {
@@ -338,6 +357,7 @@ impl<T: Real> Conv<T> {
             window,
             groups,
             output,
+            ahead_absolute: ahead.iter().map(|weight| weight.magnitude()).collect(),
             back: Taps::new(groups, kw, back, [outputs, inputs], input, seeing),
             ahead: Taps::new(groups, kw, ahead, [inputs, outputs], output, seen),
         }
@@ -351,19 +371,22 @@ impl<T: Real> Conv<T> {
         counts: impl Fn(usize) -> bool,
         finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
-        self.back.apply(rows, y, y.patch.before(&self.window), false, counts, finish)
+        self.back.apply(rows, &self.back.weights, y, y.patch.before(&self.window), false, counts, finish)
     }
 
-    /// The outputs in a part that count, without bias, of what is there of its input; `finish` is given each pixel.
+    /// The outputs in a part that count, without bias, of what is there of its input; `finish` is given each pixel. By the magnitudes of
+    /// the weights if `absolute`.
     pub fn pull(
         &self,
         rows: usize,
         x: &Coefficients<T>,
+        absolute: bool,
         patch: Patch,
         counts: impl Fn(usize) -> bool,
         finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
-        self.ahead.apply(rows, x, patch, true, counts, finish)
+        let weights = if absolute { &self.ahead_absolute } else { &self.ahead.weights };
+        self.ahead.apply(rows, weights, x, patch, true, counts, finish)
     }
 }
 
@@ -411,10 +434,12 @@ impl<T: Real> Taps<T> {
         Self { groups, weights, channels, picture, lines, columns }
     }
 
-    /// The neurons of a part that count. Where `all`, they are there even if they read nothing.
+    /// The neurons of a part that count, by weights in the order of these. Where `all`, they are there even if they read nothing.
+    #[allow(clippy::too_many_arguments)]
     fn apply(
         &self,
         rows: usize,
+        weights: &[T],
         from: &Coefficients<T>,
         patch: Patch,
         all: bool,
@@ -425,15 +450,15 @@ impl<T: Real> Taps<T> {
         if self.groups == 1 {
             return dispatch(
                 #[inline(always)]
-                |_| self.group(rows, &self.weights, from, patch, all, counts, finish),
+                |_| self.group(rows, weights, from, patch, all, counts, finish),
             );
         }
         let group = |group: usize| {
             let from = from.some((group * read) as u32..((group + 1) * read) as u32, rows);
-            let size = self.weights.len() / self.groups;
+            let size = weights.len() / self.groups;
             let first = group * made * self.picture[1] * self.picture[2];
             let counts = |neuron| counts(first + neuron);
-            self.group(rows, &self.weights[group * size..][..size], &from, patch, all, counts, |_, _, _| ())
+            self.group(rows, &weights[group * size..][..size], &from, patch, all, counts, |_, _, _| ())
         };
         let parts: Vec<_> = (0..self.groups).map(group).collect();
         let mut to = Coefficients::join(&parts, made, rows);

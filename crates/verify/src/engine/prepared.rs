@@ -3,7 +3,7 @@
 use temper_graph::computation::windows;
 use temper_graph::{Affine, Computation, Curve, Operation, Window};
 
-use super::patches::{Coefficients, Conv, Patch, Picture};
+use super::patches::{Coefficients, Conv, Patch, Picture, place};
 use super::real::{Layout, Real};
 use temper_kernels::arch::dispatch;
 use temper_kernels::sums::{Offsets, Span};
@@ -45,8 +45,8 @@ pub(crate) enum Kind<T> {
 pub(crate) struct Dense<T> {
     /// What is read.
     picture: Picture,
-    /// `[outputs, height, width, channels]`, unless the weights are in that order.
-    pixels: Vec<T>,
+    /// `[outputs, height, width, channels]`, and their magnitudes, unless the weights are in that order.
+    pixels: [Vec<T>; 2],
 }
 
 /// What a node does.
@@ -220,7 +220,8 @@ fn dense<T: Real>(affine: &Affine, size: [usize; 2], read: Picture, picture: Pic
             pixels.extend((0..plane).flat_map(pixel));
         }
     }
-    map(Kind::Dense(Dense { picture: read, pixels }), affine, size, picture)
+    let absolute = pixels.iter().map(|weight: &T| weight.magnitude()).collect();
+    map(Kind::Dense(Dense { picture: read, pixels: [pixels, absolute] }), affine, size, picture)
 }
 
 fn map<T: Real>(kind: Kind<T>, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
@@ -290,8 +291,8 @@ impl<T: Real> Map<T> {
                 let [inputs, _] = self.size;
                 let terms = y.neurons(self.pictures()[1]).into_iter().map(|o| o * inputs);
                 let mut x = Coefficients::new(dense.picture, Patch::whole(dense.picture), rows, counts);
-                let sums = x.neurons(dense.picture).into_iter().map(|i| dense.place(i));
-                dense.sums(&self.weight, rows, y, terms, sums, &mut x);
+                let places = x.neurons(dense.picture).into_iter().map(|i| place(dense.picture, i));
+                sums(self.weights(false), rows, y, terms, places, &mut x);
                 dispatch(
                     #[inline(always)]
                     |_| x.each_pixel(dense.picture, rows, finish),
@@ -299,7 +300,7 @@ impl<T: Real> Map<T> {
                 x
             }
             Kind::Scale => {
-                let mut x = self.scale(rows, y);
+                let mut x = self.scale(rows, y, false);
                 x.each_pixel(self.picture, rows, finish);
                 x
             }
@@ -317,24 +318,20 @@ impl<T: Real> Map<T> {
         let [_, picture] = self.pictures();
         let bias = |pixel: usize, channels: &[u32], y: &mut [T]| {
             for (channel, y) in channels.iter().zip(y.chunks_exact_mut(rows)) {
-                let bias = self.bias_at(picture[1] * picture[2], *channel, pixel);
+                let bias = self.bias[self.bias_of(picture[1] * picture[2], *channel, pixel)];
                 y.iter_mut().for_each(|y| *y += bias);
             }
         };
         match &self.kind {
-            Kind::Conv(conv) => conv.pull(rows, x, patch, counts, bias),
+            Kind::Conv(conv) => conv.pull(rows, x, false, patch, counts, bias),
             Kind::Dense(dense) => {
-                let [inputs, _] = self.size;
-                let terms = x.neurons(dense.picture).into_iter().map(|i| dense.place(i));
-                let mut y = Coefficients::new(picture, patch, rows, counts);
-                let sums = y.neurons(picture).into_iter().map(|o| o * inputs);
-                dense.sums(&self.weight, rows, x, terms, sums, &mut y);
+                let mut y = self.matrix(dense, rows, x, false, patch, counts);
                 y.each_pixel(picture, rows, bias);
                 y
             }
             Kind::Scale => {
                 // A number that was 0 has its bias all the same.
-                let x = self.scale(rows, x).all(self.picture, rows);
+                let x = self.scale(rows, x, false).all(self.picture, rows);
                 let mut y = Coefficients::new(self.picture, patch, rows, counts);
                 y.each(self.picture, rows, |neuron, run| run.copy_from_slice(&x[neuron * rows..][..rows]));
                 y.each_pixel(self.picture, rows, bias);
@@ -343,46 +340,79 @@ impl<T: Real> Map<T> {
         }
     }
 
-    /// The bias of a neuron of the picture that is written, whose channels have so many pixels.
+    /// Which bias a neuron of the picture that is written has, whose channels have so many pixels.
     #[inline(always)]
-    pub fn bias_at(&self, plane: usize, channel: u32, pixel: usize) -> T {
-        let place =
-            if plane == self.plane { channel as usize } else { (channel as usize * plane + pixel) / self.plane };
-        self.bias[place]
+    pub fn bias_of(&self, plane: usize, channel: u32, pixel: usize) -> usize {
+        if plane == self.plane { channel as usize } else { (channel as usize * plane + pixel) / self.plane }
     }
 
-    /// Every number times its weight, rows last.
-    fn scale(&self, rows: usize, x: &Coefficients<T>) -> Coefficients<T> {
-        let mut y = x.clone();
-        y.each(self.picture, rows, |neuron, run| run.iter_mut().for_each(|y| *y = *y * self.weight[neuron]));
+    /// `W x` of every row, rows last, or `|W| x` if `absolute`; without bias. `finish` is given each pixel.
+    pub fn apply(
+        &self,
+        rows: usize,
+        x: &Coefficients<T>,
+        absolute: bool,
+        mut finish: impl FnMut(usize, &[u32], &mut [T]),
+    ) -> Coefficients<T> {
+        let [_, picture] = self.pictures();
+        let patch = Patch::whole(picture);
+        let mut y = match &self.kind {
+            Kind::Conv(conv) => return conv.pull(rows, x, absolute, patch, |_| true, finish),
+            Kind::Dense(dense) => self.matrix(dense, rows, x, absolute, patch, |_| true),
+            Kind::Scale => Coefficients::whole(picture, rows, &self.scale(rows, x, absolute).all(picture, rows)),
+        };
+        y.each_pixel(picture, rows, &mut finish);
+        y
+    }
+
+    /// What a matrix makes, where it counts.
+    fn matrix(
+        &self,
+        dense: &Dense<T>,
+        rows: usize,
+        x: &Coefficients<T>,
+        absolute: bool,
+        patch: Patch,
+        counts: impl Fn(usize) -> bool,
+    ) -> Coefficients<T> {
+        let ([inputs, _], [_, picture]) = (self.size, self.pictures());
+        let terms = x.neurons(dense.picture).into_iter().map(|i| place(dense.picture, i));
+        let mut y = Coefficients::new(picture, patch, rows, counts);
+        let places = y.neurons(picture).into_iter().map(|o| o * inputs);
+        sums(self.weights(absolute), rows, x, terms, places, &mut y);
+        y
+    }
+
+    /// The weights in the order of what is read, or their magnitudes.
+    fn weights(&self, absolute: bool) -> &[T] {
+        match &self.kind {
+            Kind::Dense(dense) if !dense.pixels[0].is_empty() => &dense.pixels[usize::from(absolute)],
+            _ if absolute => &self.absolute,
+            _ => &self.weight,
+        }
+    }
+
+    /// Every number times its weight, rows last, or the magnitude of that.
+    fn scale(&self, rows: usize, x: &Coefficients<T>, absolute: bool) -> Coefficients<T> {
+        let (mut y, weights) = (x.clone(), self.weights(absolute));
+        y.each(self.picture, rows, |neuron, run| run.iter_mut().for_each(|y| *y = *y * weights[neuron]));
         y
     }
 }
 
-impl<T: Real> Dense<T> {
-    /// Where the weight of a number that is read is in a row.
-    fn place(&self, neuron: usize) -> usize {
-        let [channels, height, width] = self.picture;
-        let plane = height * width;
-        neuron % plane * channels + neuron / plane
-    }
-
-    /// Fills the runs of `to` with sums over all of `from`. `terms` and `sums` are the places of the weights of both.
-    fn sums(
-        &self,
-        weights: &[T],
-        rows: usize,
-        from: &Coefficients<T>,
-        terms: impl Iterator<Item = usize>,
-        sums: impl Iterator<Item = usize>,
-        to: &mut Coefficients<T>,
-    ) {
-        let weights = if self.pixels.is_empty() { weights } else { &self.pixels };
-        let terms = Offsets::new(terms.map(|place| place as u32).collect());
-        let spans = [Span { first: 0, end: (from.numbers.len() / rows) as u32, base: 0 }];
-        let sums: Vec<u32> = sums.map(|place| place as u32).collect();
-        T::sums(rows, weights, &sums, &terms, &spans, &from.numbers, &mut to.numbers);
-    }
+/// Fills the runs of `to` with sums over all of `from`. `terms` and `sums` are the places of the weights of both.
+fn sums<T: Real>(
+    weights: &[T],
+    rows: usize,
+    from: &Coefficients<T>,
+    terms: impl Iterator<Item = usize>,
+    sums: impl Iterator<Item = usize>,
+    to: &mut Coefficients<T>,
+) {
+    let terms = Offsets::new(terms.map(|place| place as u32).collect());
+    let spans = [Span { first: 0, end: (from.numbers.len() / rows) as u32, base: 0 }];
+    let places: Vec<u32> = sums.map(|place| place as u32).collect();
+    T::sums(rows, weights, &places, &terms, &spans, &from.numbers, &mut to.numbers);
 }
 
 /// `rows` convolutions without bias.

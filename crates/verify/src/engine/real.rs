@@ -7,6 +7,7 @@ use std::ops::{AddAssign, Div, Neg, Sub};
 use temper_graph::Window;
 use temper_graph::computation::Number;
 use temper_kernels::conv::{Shape, Sums, forward};
+use temper_kernels::ends::End;
 pub(crate) use temper_kernels::gemm::Layout;
 use temper_kernels::sums::{Offsets, Span, sums};
 use temper_kernels::{double, gemm};
@@ -14,6 +15,7 @@ use temper_kernels::{double, gemm};
 /// A float that bounds are computed in: `f32` to search, `f64` to certify.
 pub trait Real:
     Number
+    + End
     + Sub<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>

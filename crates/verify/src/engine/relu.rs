@@ -84,7 +84,9 @@ pub(crate) fn products<T: Real>(map: &Map<T>, y: &mut Coefficients<T>, width: us
                 picture,
                 width,
                 #[inline(always)]
-                |pixel, channels, c| terms.add(pixel, channels, c, |channel| map.bias_at(plane, channel, pixel)),
+                |pixel, channels, c| {
+                    terms.add(pixel, channels, c, |channel| map.bias[map.bias_of(plane, channel, pixel)])
+                },
             );
         },
     );
@@ -181,7 +183,7 @@ impl<'t, 'a, 'b, T: Real> Relaxing<'t, 'a, 'b, T> {
                 channels,
                 runs,
                 #[inline(always)]
-                |channel| map.bias_at(plane, channel, pixel),
+                |channel| map.bias[map.bias_of(plane, channel, pixel)],
             );
         }
         if tile.sound {
