@@ -58,6 +58,14 @@ impl<T: Real> Batch<T> {
         all
     }
 
+    /// Makes every number, at both ends, of the numbers of another value.
+    fn each(&mut self, from: &Self, make: impl Fn(usize, &[T], &mut [T])) {
+        for (to, from) in [(&mut self.lower, &from.lower), (&mut self.upper, &from.upper)] {
+            let to = neurons(self.picture).zip(to.chunks_exact_mut(self.rows));
+            to.for_each(|(neuron, to)| make(neuron, from, to));
+        }
+    }
+
     /// The numbers of every place.
     fn runs(&self) -> impl Iterator<Item = (&[T], &[T])> {
         self.lower.chunks_exact(self.rows).zip(self.upper.chunks_exact(self.rows))
@@ -112,12 +120,6 @@ pub(crate) fn through<'a, T: Real>(
         Step::Affine(map) => return affine(map, claim, first, picture, false),
         _ => Batch::room(picture, rows),
     };
-    // Of every number, what it is made of, at both ends.
-    let mut each = |make: &dyn Fn(usize, &[T], &mut [T])| {
-        for (to, from) in [(&mut to.lower, &first.lower), (&mut to.upper, &first.upper)] {
-            neurons(picture).zip(to.chunks_exact_mut(rows)).for_each(|(neuron, to)| make(neuron, from, to));
-        }
-    };
     let run = |i: usize| place(first.picture, i) * rows..(place(first.picture, i) + 1) * rows;
     match &net.steps[node] {
         Step::Affine(_) => unreachable!("made above"),
@@ -137,7 +139,7 @@ pub(crate) fn through<'a, T: Real>(
             to.upper.copy_from_slice(&ends.upper);
         }
         Step::Add => sum(claim, &net.inputs[node].iter().map(|input| of(*input)).collect::<Vec<_>>(), &mut to),
-        Step::MaxPool(windows) => each(&|neuron, from, to| {
+        Step::MaxPool(windows) => to.each(first, |neuron, from, to| {
             let (first, more) = windows[neuron].split_first().expect("a window sees something");
             to.copy_from_slice(&from[run(*first)]);
             for i in more {
@@ -145,7 +147,7 @@ pub(crate) fn through<'a, T: Real>(
             }
         }),
         Step::Gather { from: places, fill, .. } => {
-            each(&|neuron, from, to| match places[neuron] {
+            to.each(first, |neuron, from, to| match places[neuron] {
                 Some(at) => to.copy_from_slice(&from[run(at as usize)]),
                 None => to.fill(fill.get(neuron).copied().unwrap_or(T::ZERO)),
             });
