@@ -1,6 +1,6 @@
 //! The arithmetic of the hot operations of a training step, on plain slices: fused, threaded, forward and backward.
 //!
-//! One idea a file. Everything but [`double`] and [`sums`] is `f32`, row-major and contiguous; shapes are checked by assertions, because a wrong
+//! One idea a file. Everything but [`double`], [`ends`] and [`sums`] is `f32`, row-major and contiguous; shapes are checked by assertions, because a wrong
 //! shape is a defect of the caller and not an input of the user. Nothing here knows a tensor library. A function allocates
 //! and fills what it returns; the gradient of an elementwise operation replaces the one that it is given.
 //!
@@ -32,10 +32,12 @@ pub mod cross_entropy;
 pub mod dense;
 pub mod double;
 pub mod embedding;
+pub mod ends;
 mod extent;
 pub mod gelu;
 pub mod gemm;
 pub mod interval_moments;
+mod lanes;
 pub mod layer_norm;
 pub mod linear;
 pub mod margins;

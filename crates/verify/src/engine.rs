@@ -5,7 +5,8 @@
 //! | file | what |
 //! |---|---|
 //! | `prepared` | a computation in one kind of floats; linear maps applied to many rows |
-//! | `interval` | intervals of every value, and what rounding is charged |
+//! | `interval` | bounds of every value, and intervals |
+//! | `batch` | intervals of several inputs at once, and what rounding is charged |
 //! | `zonotope` | bounds of every value by forms over few inputs, pushed forwards |
 //! | `backward` | rows pushed back to the input |
 //! | `curve` | lines below and above sigmoid and tanh |
@@ -14,12 +15,16 @@
 //! | `optimise` | slopes, splits and multipliers, and the search for the best |
 //! | `layers` | slopes of intermediate bounds, optimised layer by layer |
 //! | `lines` | the lines of ReLUs, and which neurons need some |
+//! | `relu` | a ReLU on the way back |
 //! | `patches` | coefficients in parts of a picture; convolutions of many rows |
+//! | `buffer` | memory for coefficients |
 //! | `real` | what is asked of a float; errors of sums |
 //!
 //! Results depend neither on the number of threads nor on what is bounded together.
 
 mod backward;
+mod batch;
+mod buffer;
 mod curve;
 mod forward;
 mod intermediate;
@@ -30,6 +35,7 @@ mod optimise;
 mod patches;
 mod prepared;
 mod real;
+mod relu;
 mod zonotope;
 
 pub use backward::{Job, Keep, Lower, Pushed, Rows, backward};

@@ -499,6 +499,52 @@ fn jobs_do_not_touch_each_other() {
     }
 }
 
+/// With splits in a tile, multipliers come between a ReLU and the bias below: no other row may see that.
+#[test]
+fn splits_do_not_touch_other_rows() {
+    for seed in 0..6 {
+        let computation = network(seed);
+        let net = Prepared::<f32>::new(&computation);
+        let bounds = intermediate(&net, input(&computation, seed, 0.1).to::<f32>(), Plain, None, &never());
+        let rows = identity(net.outputs());
+        let plain = Job::new(&bounds, net.output(), Rows::Units(&rows));
+        let alone = backward(&net, std::slice::from_ref(&plain), Keep::default());
+        for node in net.relus() {
+            let Some(neuron) = bounds.ends(net.reads(node)).unstable().next() else { continue };
+            let split = Split { node, neuron: neuron as u32, active: seed % 2 == 0 };
+            let beta = Beta { values: vec![0.5; rows.len()], ..Beta::new(vec![split], rows.len()) };
+            let narrowed = bounds.split(net.reads(node), neuron, split.active);
+            let other = Job { bounds: &narrowed, beta: Some(&beta), ..plain.clone() };
+            let together = backward(&net, &[plain.clone(), other.clone()], Keep::default());
+            assert_eq!(together[0], alone[0], "node {node} of net {seed}");
+            assert_eq!(together[1], backward(&net, &[other], Keep::default())[0], "node {node} of net {seed}");
+        }
+    }
+}
+
+/// Many inputs are bounded together, the ReLU with the layer before it where nothing else reads that.
+#[test]
+fn inputs_that_are_bounded_together_do_not_touch_each_other() {
+    fn check<T: Real>(claim: Arithmetic) {
+        for seed in 0..4 {
+            let computation = network(seed);
+            let net = Prepared::<T>::new(&computation);
+            let region = |i: u64| Region::new(input(&computation, 100 * seed + i, 0.2).to::<T>());
+            let regions: Vec<Region<T>> = (0..37).map(region).collect();
+            let together = intervals(&net, regions.clone(), claim);
+            let outputs = output_intervals(&net, regions.clone(), claim);
+            for ((region, together), output) in regions.into_iter().zip(&together).zip(&outputs) {
+                assert_eq!(together.ends(net.output()), output);
+                assert_eq!(&interval(&net, region, claim), together);
+            }
+        }
+    }
+    check::<f32>(Plain);
+    for claim in [Plain, Sound, Float32] {
+        check::<f64>(claim);
+    }
+}
+
 #[test]
 fn threads_do_not_matter() {
     let computation = network(8);
@@ -576,6 +622,27 @@ fn a_long_sum_in_single_precision() {
         let y = values::<f32>(&computation, &x, order)[1][0];
         assert!((y - exact).abs() > 1e-5 * exact, "the sum is exact");
         assert!(bound[0] <= y && y <= -bound[1] && bounds.ends(1).lower[0] <= y && y <= bounds.ends(1).upper[0]);
+    }
+}
+
+/// A sum of two ReLUs that are never positive has no coefficients below, but its interval, rounded outwards, has both signs.
+#[test]
+fn a_relu_may_read_a_sum_of_nothing() {
+    let mut net = Growing { input: vec![1], nodes: Vec::new() };
+    net.then(Operation::Dense(Affine::exact(vec![1.0, 1.0], vec![-9.0, 2.0])), vec![2]);
+    let one = net.relu();
+    net.push(Operation::Add, vec![one, one], vec![2]);
+    net.relu();
+    let computation = net.done();
+    let net = Prepared::<f64>::new(&computation);
+    let bounds = interval(&net, Ends { lower: vec![-1.0], upper: vec![1.0] }, Sound);
+    assert!(bounds.ends(3).is_unstable(0));
+    let rows = [(0, false), (0, true), (1, false), (1, true)];
+    let alpha = Alpha::new(&net, &bounds, net.output(), rows.len(), Lower::Adaptive);
+    let job = Job { alpha: Some(&alpha), ..Job::new(&bounds, net.output(), Rows::Units(&rows)) };
+    let (pushed, _) = gradients(&net, &[job], None).pop().unwrap();
+    for (bound, exact) in pushed.bound.iter().zip([0.0, 0.0, 2.0, -6.0]) {
+        assert!(*bound <= exact && *bound > exact - 1e-9, "{bound} for {exact}");
     }
 }
 

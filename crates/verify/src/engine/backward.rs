@@ -8,15 +8,17 @@ use std::ops::Range;
 use rayon::prelude::*;
 use temper_graph::Curve;
 use temper_kernels::arch::dispatch;
+use temper_kernels::sums::LANES;
 
 use super::curve;
 use super::interval::{Bounds, constant_error};
 pub use super::lines::Lower;
-use super::lines::{Picks, Row, Tile};
+use super::lines::{Picks, Tile};
 use super::optimise::{Alpha, Beta};
 use super::patches::{Coefficients, Patch, Picture, add};
 use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, above, gamma};
+use super::relu::{Relaxed, Relaxing, products};
 use crate::cascade::Arithmetic;
 
 /// The coefficients of what is bounded from below, at the target.
@@ -61,6 +63,13 @@ impl<'a, T: Real> Job<'a, T> {
     /// Rows at a target, with slopes by the adaptive rule.
     pub fn new(bounds: &'a Bounds<T>, target: usize, rows: Rows<'a, T>) -> Self {
         Self { bounds, target, rows, constants: &[], lower: Lower::Adaptive, alpha: None, beta: None }
+    }
+}
+
+impl<T> Job<'_, T> {
+    /// Whether it has splits at a ReLU.
+    fn has_splits(&self, relu: usize) -> bool {
+        self.beta.is_some_and(|beta| beta.splits.iter().any(|split| split.node == relu))
     }
 }
 
@@ -148,7 +157,7 @@ fn neighbours<T>(picture: Picture, jobs: &[Job<'_, T>], rows: &mut [(usize, usiz
         let Rows::Units(units) = jobs[rows[0].0].rows else { continue };
         let area = MOST * height * width / rows.len();
         let band = (1..height).find(|band| band * band >= area).unwrap_or(height);
-        rows.sort_by_key(|(_, row)| {
+        rows.sort_by_cached_key(|(_, row)| {
             let (number, _) = units[*row];
             let [y, x] = [number as usize / width % height, number as usize % width];
             (y / band, if y / band % 2 == 0 { x } else { width - x }, y, number)
@@ -174,21 +183,20 @@ impl<T: Real> Pushed<T> {
     }
 }
 
-/// Neurons whose terms are summed in the floats of the search before they join a sum of doubles.
-const CHUNK: usize = 32;
-
-/// Coefficients of some elements alone, `[elements, rows]`.
+/// Coefficients of some neurons alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept<T> {
-    /// Neurons, in order.
+    /// Neurons, in the order of coefficients.
     pub neurons: Vec<u32>,
+    /// `[neurons, rows]`.
     pub numbers: Vec<T>,
 }
 
 /// What the rows of a tile left on their way, rows last.
-pub(crate) struct Trail<T> {
+pub(crate) struct Trail<T: Real> {
     pub bound: Vec<f64>,
     pub constant: Vec<f64>,
+    /// The linear form over the inputs, if kept.
     pub line: Coefficients<T>,
     /// At the outputs of max pools, and of ReLUs' neurons that are not of one sign in all rows, if kept.
     pub lambda: Vec<Option<Kept<T>>>,
@@ -206,13 +214,13 @@ impl<T: Real> Trail<T> {
         bounds: &Bounds<T>,
         job: &mut Pushed<T>,
     ) {
-        let (to, rows) = (tile[i].1, tile.len());
+        let (to, rows) = (tile[i].1, tile.len().next_multiple_of(LANES));
         job.bound[to] = self.bound[i];
         job.constant[to] = self.constant[i];
         if !job.line.is_empty() {
             let line = &mut job.line[to * net.len[0]..][..net.len[0]];
-            for (element, neuron) in self.line.patch.neurons(net.picture[0]).enumerate() {
-                line[neuron] = self.line.numbers[element * rows + i];
+            for (neuron, numbers) in self.line.neurons(net.picture[0]).into_iter().zip(self.line.numbers.chunks(rows)) {
+                line[neuron] = numbers[i];
             }
         }
         for (node, (lambda, kept)) in job.lambda.iter_mut().zip(&self.lambda).enumerate() {
@@ -229,14 +237,14 @@ impl<T: Real> Trail<T> {
     }
 }
 
-/// `[rows, numbers]` of `[numbers, rows]`.
-pub(crate) fn rows_first<T: Real>(numbers: &[T], rows: usize) -> Vec<T> {
-    let n = numbers.len() / rows;
-    let mut to = vec![T::ZERO; numbers.len()];
+/// `[rows, numbers]` of `[numbers, width]`, of which the first `rows` count.
+pub(crate) fn rows_first<T: Real>(numbers: &[T], width: usize, rows: usize) -> Vec<T> {
+    let n = numbers.len() / width;
+    let mut to = vec![T::ZERO; n * rows];
     // Some numbers at a time, which a cache line holds.
-    for (i, block) in numbers.chunks(16 * rows).enumerate() {
+    for (i, block) in numbers.chunks(16 * width).enumerate() {
         for row in 0..rows {
-            let from = block[row..].iter().step_by(rows);
+            let from = block[row..].iter().step_by(width);
             to[row * n + i * 16..].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         }
     }
@@ -244,13 +252,19 @@ pub(crate) fn rows_first<T: Real>(numbers: &[T], rows: usize) -> Vec<T> {
 }
 
 /// The rows of a tile on their way.
-struct Pass<'t, 'a, 'b, T> {
+struct Pass<'t, 'a, 'b, T: Real> {
     tile: &'t Tile<'a, 'b, T>,
     /// The constants of the rows; in a sound claim every sum is rounded downwards.
     constants: Vec<f64>,
     /// Coefficients at values.
     at: Vec<Option<Coefficients<T>>>,
+    /// Where there were some.
+    reached: Vec<Option<Patch>>,
+    /// Those at the outputs of nodes, if kept.
+    keep: bool,
     lambda: Vec<Option<Kept<T>>>,
+    /// The products of a value's coefficients with the bias of the map before, where a ReLU's step has found them.
+    biases: Vec<Option<Vec<f64>>>,
 }
 
 /// Pushes the rows of a tile back to the input.
@@ -258,29 +272,37 @@ pub(crate) fn push<T: Real>(tile: &Tile<'_, '_, T>, keep: Keep) -> Trail<T> {
     let Tile { net, jobs, rows, target, .. } = *tile;
     let constant = |(job, row): &(usize, usize)| jobs[*job].constants.get(*row).copied().unwrap_or(0.0);
     let constants = rows.iter().map(constant).collect();
-    let mut pass = Pass { tile, constants, at: vec![None; target + 1], lambda: vec![None; net.steps.len()] };
-    let mut reached = vec![None; target + 1];
+    let (at, lambda) = (vec![None; target + 1], vec![None; net.steps.len()]);
+    let mut pass = Pass {
+        tile,
+        constants,
+        at,
+        reached: vec![None; target + 1],
+        keep: keep.lambda,
+        lambda,
+        biases: vec![None; target + 1],
+    };
     pass.at[target] = Some(pass.begin());
     for node in (0..target).rev() {
         let Some(coefficients) = pass.at[node + 1].take() else { continue };
-        reached[node + 1] = Some(coefficients.patch);
+        pass.reached[node + 1] = Some(coefficients.patch);
         match &net.steps[node] {
             Step::Affine(map) => pass.affine(node, map, coefficients),
-            Step::Relu => pass.relu(node, coefficients, keep.lambda),
-            Step::Curve(curve) => pass.curve(node, *curve, coefficients, keep.lambda),
+            Step::Relu => pass.relu(node, coefficients),
+            Step::Curve(curve) => pass.curve(node, *curve, coefficients),
             Step::Add => pass.add(node, coefficients),
-            Step::MaxPool(windows) => pass.max_pool(node, windows, coefficients, keep.lambda),
+            Step::MaxPool(windows) => pass.max_pool(node, windows, coefficients),
             Step::Gather { from, fill, most } => pass.gather(node, from, fill, *most, coefficients),
         }
     }
-    let line = pass.at[0].take();
-    let line = line.unwrap_or_else(|| Coefficients::zeros(net.picture[0], Patch::whole(net.picture[0]), rows.len()));
-    reached[0] = Some(line.patch);
+    let line = pass.at[0].take().unwrap_or_else(|| Coefficients::zeros(Patch::whole(net.picture[0])));
+    pass.reached[0] = Some(line.patch);
     let bound = pass.concretise(&line);
-    Trail { bound, constant: pass.constants, line, lambda: pass.lambda, reached }
+    let line = if keep.line { line } else { Coefficients::zeros(line.patch) };
+    Trail { bound, constant: pass.constants, line, lambda: pass.lambda, reached: pass.reached }
 }
 
-impl<T: Real> Pass<'_, '_, '_, T> {
+impl<'t, T: Real> Pass<'t, '_, '_, T> {
     fn bounds(&self, row: usize) -> &Bounds<T> {
         self.tile.jobs[self.tile.rows[row].0].bounds
     }
@@ -312,24 +334,32 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         };
         let part = units.and_then(|units| units.iter().map(pixel).reduce(Patch::around));
         let patch = part.unwrap_or(Patch::whole(picture));
-        let mut begin = Coefficients::zeros(picture, patch, rows.len());
-        for (to, (job, row)) in rows.iter().enumerate() {
+        let mut counts = vec![false; n];
+        for (job, row) in rows {
             match jobs[*job].rows {
+                // A NaN goes on.
                 Rows::Dense(dense) => {
-                    for (i, from) in dense[row * n..][..n].iter().enumerate() {
-                        begin.numbers[i * rows.len() + to] = *from;
-                        // A NaN goes on.
-                        begin.live[i] |= *from != T::ZERO;
-                    }
+                    counts.iter_mut().zip(&dense[row * n..][..n]).for_each(|(counts, c)| *counts |= *c != T::ZERO);
                 }
-                Rows::Units(units) => {
-                    let (number, negative) = units[*row];
-                    let element = patch.element(picture, number as usize).expect("a neuron of the part");
-                    begin.numbers[element * rows.len() + to] = if negative { -T::ONE } else { T::ONE };
-                    begin.live[element] = true;
-                }
+                Rows::Units(units) => counts[units[*row].0 as usize] = true,
             }
         }
+        let mut begin = Coefficients::new(picture, patch, self.tile.width, |neuron| counts[neuron]);
+        begin.each(picture, self.tile.width, |neuron, numbers| {
+            for (number, (job, row)) in numbers.iter_mut().zip(rows) {
+                *number = match jobs[*job].rows {
+                    Rows::Dense(dense) => dense[row * n + neuron],
+                    Rows::Units(units) if units[*row].0 as usize != neuron => T::ZERO,
+                    Rows::Units(units) => {
+                        if units[*row].1 {
+                            -T::ONE
+                        } else {
+                            T::ONE
+                        }
+                    }
+                };
+            }
+        });
         begin
     }
 
@@ -339,13 +369,13 @@ impl<T: Real> Pass<'_, '_, '_, T> {
             self.at[value] = Some(more);
             return;
         };
-        let sum = sum.plus(more, self.tile.net.picture[value], self.tile.rows.len());
+        let sum = sum.plus(more, self.tile.width);
         if self.tile.sound {
             let reach = |span: &Range<usize>| {
                 let ends = self.tile.job(span).bounds.ends(value);
                 move |i: usize| ends.reach(i)
             };
-            let costs = self.weighted(value, &sum, reach);
+            let costs = self.weighted(self.tile.net.picture[value], &sum, reach);
             for (row, reach) in costs.into_iter().enumerate() {
                 self.cost(row, above(reach * 2.0 * UNIT, 1));
             }
@@ -356,19 +386,18 @@ impl<T: Real> Pass<'_, '_, '_, T> {
     /// Of every row, a number not below the sum of magnitudes of coefficients at a value times numbers of its job.
     fn weighted<F: Fn(usize) -> f64>(
         &self,
-        value: usize,
+        picture: Picture,
         coefficients: &Coefficients<T>,
         numbers: impl Fn(&Range<usize>) -> F,
     ) -> Vec<f64> {
-        let rows = self.tile.rows.len();
+        let rows = self.tile.width;
         let each: Vec<(Range<usize>, F)> = self.tile.spans.iter().map(|span| (span.clone(), numbers(span))).collect();
         let mut sums = vec![0.0; rows];
-        let elements = coefficients.elements(self.tile.net.picture[value]);
+        let neurons = coefficients.neurons(picture);
         dispatch(
             #[inline(always)]
             |_| {
-                for (element, neuron) in elements {
-                    let numbers = &coefficients.numbers[element * rows..][..rows];
+                for (neuron, numbers) in neurons.into_iter().zip(coefficients.numbers.chunks_exact(rows)) {
                     for (span, each) in &each {
                         let (each, sums) = (each(neuron), sums[span.clone()].iter_mut());
                         sums.zip(&numbers[span.clone()]).for_each(|(sum, c)| *sum += c.magnitude().double() * each);
@@ -377,12 +406,12 @@ impl<T: Real> Pass<'_, '_, '_, T> {
             },
         );
         // Not those of the part, which depends on the other rows.
-        let terms = self.tile.net.len[value];
-        sums.into_iter().map(|sum| above(sum, terms + 1)).collect()
+        let terms = picture.iter().product::<usize>();
+        sums.into_iter().take(self.tile.rows.len()).map(|sum| above(sum, terms + 1)).collect()
     }
 
     /// Charges coefficients at a node's output for the node.
-    fn charge(&mut self, node: usize, coefficients: &Coefficients<T>) {
+    fn charge(&mut self, node: usize, picture: Picture, coefficients: &Coefficients<T>) {
         let charge = |span: &Range<usize>| self.tile.job(span).bounds.charges[node].as_deref();
         if self.tile.spans.iter().any(|span| charge(span).is_none()) {
             return;
@@ -391,7 +420,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
             let charge = charge(span).expect("a charge");
             move |i: usize| charge.each[i]
         };
-        let costs = self.weighted(node + 1, coefficients, each);
+        let costs = self.weighted(picture, coefficients, each);
         for span in &self.tile.spans {
             let small = self.tile.job(span).bounds.charges[node].as_ref().map_or(0.0, |charge| charge.small);
             span.clone().for_each(|row| self.cost(row, costs[row] + small));
@@ -399,144 +428,123 @@ impl<T: Real> Pass<'_, '_, '_, T> {
     }
 
     fn affine(&mut self, node: usize, map: &Map<T>, coefficients: Coefficients<T>) {
-        let Tile { net, rows, sound, .. } = *self.tile;
-        let (n, input) = (rows.len(), net.inputs[node][0]);
+        let Tile { net, sound, .. } = *self.tile;
+        let (n, input) = (self.tile.width, net.inputs[node][0]);
         let [from, to] = map.pictures();
-        let y = coefficients.shaped(net.picture[node + 1], to, n);
-        let (mut sums, mut line) = (vec![0.0; n], vec![T::ZERO; n]);
-        let live: Vec<(usize, usize)> = y.elements(to).collect();
-        // Numbers of one bias in one line of the picture are added up first: so a sum does not depend on the part.
-        let place = |neuron: usize| (neuron / map.plane, neuron / to[2]);
-        dispatch(
-            #[inline(always)]
-            |_| {
-                for run in live.chunk_by(|a, b| place(a.1) == place(b.1)) {
-                    line.fill(T::ZERO);
-                    run.iter().for_each(|(element, _)| add(&mut line, &y.numbers[element * n..][..n]));
-                    let bias = map.bias[run[0].1 / map.plane].double();
-                    sums.iter_mut().zip(&line).for_each(|(sum, line)| *sum += line.double() * bias);
-                }
-            },
-        );
-        sums.into_iter().enumerate().for_each(|(row, sum)| self.constant(row, sum));
-        let y = y.shaped(to, net.picture[node + 1], n);
+        let mut y = coefficients.shaped(net.picture[node + 1], to, n);
+        let biases = self.biases[node + 1].take().unwrap_or_else(|| products(map, &mut y, n));
+        self.constants_of(&biases);
         if sound {
-            self.charge(node, &y);
+            self.charge(node, to, &y);
         }
-        let y = y.shaped(net.picture[node + 1], to, n);
         // What a ReLU puts out that is never positive has no coefficient.
         let relu = input.checked_sub(1).filter(|before| matches!(net.steps[*before], Step::Relu));
-        let more = match relu.map(|before| self.tile.seen(net.reads(before))) {
-            Some(seen) => map.push(n, &y, |neuron| !seen.is_dead(neuron)),
-            None => map.push(n, &y, |_| true),
+        let Some(relu) = relu else {
+            let x = map.push(n, &y, |_| true, |_, _, _| ());
+            return self.collect(input, x.shaped(from, net.picture[input], n));
         };
-        self.collect(input, more.shaped(from, net.picture[input], n));
+        let seen = self.tile.seen(net.reads(relu));
+        if self.at[input].is_some() || net.inputs[input..node].iter().any(|inputs| inputs.contains(&input)) {
+            let x = map.push(n, &y, |neuron| !seen.is_idle(neuron), |_, _, _| ());
+            return self.collect(input, x.shaped(from, net.picture[input], n));
+        }
+        // Nobody else reads the ReLU: its step is made while coefficients are near.
+        let mut step = Relaxing::new(self.tile, relu, self.keep, self.bias_below(relu));
+        let x = map.push(
+            n,
+            &y,
+            |neuron| !seen.is_idle(neuron),
+            #[inline(always)]
+            |pixel, channels, c| step.step(pixel, channels, c),
+        );
+        let x = x.shaped(from, net.picture[input], n);
+        self.reached[input] = Some(x.patch);
+        let relaxed = step.end();
+        self.relaxed(relu, relaxed, x);
     }
 
-    fn relu(&mut self, node: usize, mut coefficients: Coefficients<T>, keep: bool) {
-        let Tile { net, rows, sound, .. } = *self.tile;
-        let (value, n, picture) = (net.inputs[node][0], rows.len(), net.picture[node + 1]);
-        let (seen, slopes) = (self.tile.seen(value), self.tile.slopes(node));
-        let mut kept = Kept { neurons: Vec::new(), numbers: Vec::new() };
-        let mut row = Row::new(n);
-        let (mut sums, mut costs) = (vec![0.0; n], vec![0.0; n]);
-        let (tile, neurons) = (self.tile, coefficients.patch.neurons(picture));
-        let (numbers, live) = (&mut coefficients.numbers, &mut coefficients.live);
-        let (mut chunk, mut part) = (0, vec![T::ZERO; n]);
-        dispatch(
-            #[inline(always)]
-            |_| {
-                for (element, neuron) in neurons.enumerate() {
-                    if !live[element] || seen.is_active(neuron) {
-                        continue;
-                    }
-                    let c = &mut numbers[element * n..][..n];
-                    if seen.is_dead(neuron) {
-                        c.fill(T::ZERO);
-                        live[element] = false;
-                        continue;
-                    }
-                    if keep {
-                        kept.neurons.push(neuron as u32);
-                        kept.numbers.extend_from_slice(c);
-                    }
-                    // The sums of some neurons at a time, which do not depend on the part.
-                    if neuron / CHUNK != chunk {
-                        sums.iter_mut().zip(&mut part).for_each(|(sum, part)| *sum += std::mem::take(part).double());
-                        chunk = neuron / CHUNK;
-                    }
-                    match tile.line(seen, &slopes, neuron) {
-                        Some(line) => relax(c, |_| line, &mut part),
-                        None => {
-                            row.set(tile, seen, &slopes, neuron);
-                            let [a, s, t] = [&row.lower[..n], &row.upper[..n], &row.offset[..n]];
-                            relax(c, |row| [a[row], s[row], t[row]], &mut part);
-                        }
-                    }
-                    if sound {
-                        for span in &tile.spans {
-                            let reach = tile.job(span).bounds.ends(value).reach(neuron);
-                            let costs = costs[span.clone()].iter_mut().zip(&c[span.clone()]);
-                            costs.for_each(|(cost, c)| *cost += c.magnitude().double() * reach);
-                        }
-                    }
-                }
-            },
-        );
-        sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part.double());
-        let terms = net.len[value];
-        sums.iter().enumerate().for_each(|(row, sum)| self.constant(row, *sum));
-        if sound {
-            for (span, lines) in self.tile.spans.iter().zip(&seen.lines) {
-                for row in span.clone() {
-                    // The slopes of the upper lines, which are those of the rounded products; the sum, whose terms have one sign. Where a
-                    // neuron has one sign nothing is rounded.
-                    let products = above(above(costs[row], terms + 1) * 2.0 * UNIT, 1);
-                    let sum = above(above(sums[row].abs(), terms + 1) * gamma(terms + 1, UNIT), 2);
-                    let small = above(terms as f64 * 1e-322 * lines.reach, lines.kinds.len() + 1);
-                    self.cost(row, above(products + sum + small, 2));
-                }
-            }
-        }
-        self.multipliers(node, &mut coefficients);
-        if keep {
-            self.lambda[node] = Some(kept);
-        }
-        self.collect(value, coefficients.shaped(picture, net.picture[value], n));
+    /// The map that a ReLU reads, if nobody else does and no multiplier changes what arrives there.
+    fn bias_below(&self, relu: usize) -> Option<&'t Map<T>> {
+        let Tile { net, jobs, rows, .. } = *self.tile;
+        let value = net.reads(relu);
+        let Step::Affine(map) = &net.steps[value.checked_sub(1)?] else { return None };
+        let readers = net.inputs.iter().flatten().filter(|input| **input == value).count();
+        let split = || self.tile.spans.iter().any(|span| jobs[rows[span.start].0].has_splits(relu));
+        (readers == 1 && map.pictures()[1] == net.picture[relu + 1] && !split()).then_some(map)
+    }
+
+    /// Adds to the constants of all rows.
+    fn constants_of(&mut self, sums: &[f64]) {
+        (0..self.tile.rows.len()).for_each(|row| self.constant(row, sums[row]));
+    }
+
+    fn relu(&mut self, node: usize, coefficients: Coefficients<T>) {
+        let (n, picture) = (self.tile.width, self.tile.net.picture[node + 1]);
+        let step = Relaxing::new(self.tile, node, self.keep, None);
+        let mut coefficients = coefficients.some_neurons(picture, n, |neuron| !step.seen.is_idle(neuron));
+        let relaxed = step.all(&mut coefficients, picture);
+        self.relaxed(node, relaxed, coefficients);
+    }
+
+    /// After the step of a ReLU.
+    fn relaxed(&mut self, node: usize, relaxed: Relaxed<T>, coefficients: Coefficients<T>) {
+        let Tile { net, rows, width, .. } = *self.tile;
+        let (value, picture) = (net.reads(node), net.picture[node + 1]);
+        self.constants_of(&relaxed.sums);
+        self.biases[value] = relaxed.biases;
+        relaxed.costs.iter().take(rows.len()).enumerate().for_each(|(row, cost)| self.cost(row, *cost));
+        self.lambda[node] = relaxed.kept;
+        let coefficients = self.multipliers(node, coefficients);
+        self.collect(value, coefficients.shaped(picture, net.picture[value], width));
     }
 
     /// The multipliers of splits. A rounded difference is that of another multiplier that is not negative either.
-    fn multipliers(&self, node: usize, coefficients: &mut Coefficients<T>) {
-        let Tile { net, jobs, rows, .. } = *self.tile;
+    fn multipliers(&self, node: usize, mut coefficients: Coefficients<T>) -> Coefficients<T> {
+        let Tile { net, jobs, rows, width, .. } = *self.tile;
+        let picture = net.picture[node + 1];
+        let mut missing = Vec::new();
         for (row, (job, of)) in rows.iter().enumerate() {
             let Some(beta) = jobs[*job].beta else { continue };
             for (split, multiplier) in beta.row(*of).filter(|(split, _)| split.node == node) {
-                let element = coefficients.patch.element(net.picture[node + 1], split.neuron as usize);
-                // Outside of the part nothing depends on the neuron: a multiplier there is left out, as if it were 0.
-                let Some(element) = element else { continue };
                 let multiplier = multiplier.largest(T::ZERO);
-                coefficients.numbers[element * rows.len() + row] += if split.active { -multiplier } else { multiplier };
-                coefficients.live[element] = true;
+                let (neuron, by) = (split.neuron as usize, if split.active { -multiplier } else { multiplier });
+                match coefficients.find(picture, neuron) {
+                    Some(at) => coefficients.numbers[at * width + row] += by,
+                    None => missing.push((neuron, row, by)),
+                }
             }
         }
+        if missing.is_empty() {
+            return coefficients;
+        }
+        // Outside of the part nothing depends on the neuron: a multiplier there is left out, as if it were 0.
+        let counts = |neuron| missing.iter().any(|(at, ..)| *at == neuron);
+        let mut more = Coefficients::new(picture, coefficients.patch, width, counts);
+        for (neuron, row, by) in &missing {
+            if let Some(at) = more.find(picture, *neuron) {
+                more.numbers[at * width + row] += *by;
+            }
+        }
+        coefficients.plus(more, width)
     }
 
-    fn curve(&mut self, node: usize, curve: Curve, coefficients: Coefficients<T>, keep: bool) {
+    fn curve(&mut self, node: usize, curve: Curve, coefficients: Coefficients<T>) {
         let Tile { net, sound, .. } = *self.tile;
-        let (value, rows, outputs) = (net.inputs[node][0], self.tile.rows.len(), net.len[node + 1]);
+        let (value, width, outputs) = (net.inputs[node][0], self.tile.width, net.len[node + 1]);
         let picture = net.picture[node + 1];
         if sound {
-            self.charge(node, &coefficients);
+            self.charge(node, net.picture[node + 1], &coefficients);
         }
-        let mut numbers = coefficients.to(picture, rows, Patch::whole(picture)).numbers;
-        if keep {
+        let mut numbers = coefficients.all(picture, width);
+        if self.keep {
             self.lambda[node] = Some(Kept { neurons: (0..outputs as u32).collect(), numbers: numbers.clone() });
         }
         let bounds = || self.tile.spans.iter().map(|span| self.tile.job(span).bounds);
         let lines: Vec<_> = bounds().map(|bounds| curve::Lines::new(curve, bounds.ends(value), sound)).collect();
         let reach: Vec<Vec<T>> = bounds().filter(|_| sound).map(|bounds| bounds.reach(value)).collect();
-        let curve::Relaxed { sums, magnitudes, reaches } = curve::relax(&mut numbers, &self.tile.spans, &lines, &reach);
-        for row in 0..rows {
+        let curve::Relaxed { sums, magnitudes, reaches } =
+            curve::relax(&mut numbers, width, &self.tile.spans, &lines, &reach);
+        for row in 0..self.tile.rows.len() {
             self.constant(row, sums[row]);
             if sound {
                 let products = above(above(reaches[row], outputs + 1) * 2.0 * UNIT, 1);
@@ -546,40 +554,40 @@ impl<T: Real> Pass<'_, '_, '_, T> {
                 self.cost(row, above(products + sum + above(outputs as f64 * 1e-322 * all, 1), 2));
             }
         }
-        self.collect(value, Coefficients::whole(picture, numbers).shaped(picture, net.picture[value], rows));
+        self.collect(value, Coefficients::whole(picture, width, &numbers).shaped(picture, net.picture[value], width));
     }
 
     fn add(&mut self, node: usize, coefficients: Coefficients<T>) {
-        let Tile { net, rows, sound, .. } = *self.tile;
+        let Tile { net, width, sound, .. } = *self.tile;
         if sound {
-            self.charge(node, &coefficients);
+            self.charge(node, net.picture[node + 1], &coefficients);
         }
         let inputs = &net.inputs[node];
         let picture = net.picture[node + 1];
         for input in &inputs[1..] {
-            self.collect(*input, coefficients.clone().shaped(picture, net.picture[*input], rows.len()));
+            self.collect(*input, coefficients.clone().shaped(picture, net.picture[*input], width));
         }
-        self.collect(inputs[0], coefficients.shaped(picture, net.picture[inputs[0]], rows.len()));
+        self.collect(inputs[0], coefficients.shaped(picture, net.picture[inputs[0]], width));
     }
 
-    fn max_pool(&mut self, node: usize, windows: &[Vec<usize>], coefficients: Coefficients<T>, keep: bool) {
+    fn max_pool(&mut self, node: usize, windows: &[Vec<usize>], coefficients: Coefficients<T>) {
         let net = self.tile.net;
-        let (value, rows, outputs) = (net.inputs[node][0], self.tile.rows.len(), net.len[node + 1]);
+        let (value, width, outputs) = (net.inputs[node][0], self.tile.width, net.len[node + 1]);
         let picture = net.picture[node + 1];
-        let coefficients = coefficients.to(picture, rows, Patch::whole(picture)).numbers;
-        let mut more = vec![T::ZERO; rows * net.len[value]];
+        let coefficients = coefficients.all(picture, width);
+        let mut more = vec![T::ZERO; width * net.len[value]];
         let most = windows.iter().map(Vec::len).max().unwrap_or(0);
         for span in self.tile.spans.clone() {
             let picks = Picks::new(windows, self.bounds(span.start).ends(value));
             for row in span {
                 let (mut sum, mut magnitudes, mut reach) = (0.0, 0.0, 0.0);
                 for i in 0..outputs {
-                    let coefficient = coefficients[i * rows + row];
+                    let coefficient = coefficients[i * width + row];
                     if coefficient < T::ZERO && !picks.only[i] {
                         sum += coefficient.double() * picks.upper[i];
                         magnitudes += (coefficient.double() * picks.upper[i]).abs();
                     } else {
-                        more[picks.best[i] * rows + row] += coefficient;
+                        more[picks.best[i] * width + row] += coefficient;
                         reach += coefficient.magnitude().double() * picks.reach[i];
                     }
                 }
@@ -591,24 +599,24 @@ impl<T: Real> Pass<'_, '_, '_, T> {
                 }
             }
         }
-        if keep {
+        if self.keep {
             self.lambda[node] = Some(Kept { neurons: (0..outputs as u32).collect(), numbers: coefficients });
         }
-        self.collect(value, Coefficients::whole(net.picture[value], more));
+        self.collect(value, Coefficients::whole(net.picture[value], width, &more));
     }
 
     fn gather(&mut self, node: usize, from: &[Option<u32>], fill: &[T], most: usize, coefficients: Coefficients<T>) {
         let Tile { net, sound, .. } = *self.tile;
-        let (value, rows, outputs) = (net.inputs[node][0], self.tile.rows.len(), net.len[node + 1]);
+        let (value, width, outputs) = (net.inputs[node][0], self.tile.width, net.len[node + 1]);
         let picture = net.picture[node + 1];
-        let coefficients = coefficients.to(picture, rows, Patch::whole(picture)).numbers;
-        let mut more = vec![T::ZERO; rows * net.len[value]];
+        let coefficients = coefficients.all(picture, width);
+        let mut more = vec![T::ZERO; width * net.len[value]];
         let single = self.tile.jobs[self.tile.rows[0].0].bounds.claim == Arithmetic::Float32;
-        let [mut sums, mut magnitudes, mut reaches, mut errors] = [0; 4].map(|_| vec![0.0; rows]);
-        for (i, coefficients) in coefficients.chunks(rows).enumerate() {
+        let [mut sums, mut magnitudes, mut reaches, mut errors] = [0; 4].map(|_| vec![0.0; width]);
+        for (i, coefficients) in coefficients.chunks(width).enumerate() {
             if let Some(at) = from[i] {
-                add(&mut more[at as usize * rows..][..rows], coefficients);
-                for row in 0..if sound { rows } else { 0 } {
+                add(&mut more[at as usize * width..][..width], coefficients);
+                for row in 0..if sound { self.tile.rows.len() } else { 0 } {
                     let reach = self.bounds(row).ends(value).reach(at as usize);
                     reaches[row] += coefficients[row].magnitude().double() * reach;
                 }
@@ -621,7 +629,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
                 }
             }
         }
-        for row in 0..rows {
+        for row in 0..self.tile.rows.len() {
             self.constant(row, sums[row]);
             if sound {
                 let sum = above(above(magnitudes[row], outputs + 1) * gamma(outputs + 1, UNIT), 2);
@@ -629,13 +637,13 @@ impl<T: Real> Pass<'_, '_, '_, T> {
                 self.cost(row, sum + above(above(reaches[row], outputs + 1) * gamma(most, UNIT), 2));
             }
         }
-        self.collect(value, Coefficients::whole(net.picture[value], more));
+        self.collect(value, Coefficients::whole(net.picture[value], width, &more));
     }
 
     /// The least values of the rows' linear forms over the inputs.
     fn concretise(&self, line: &Coefficients<T>) -> Vec<f64> {
         let Tile { net, sound, .. } = *self.tile;
-        let rows = self.tile.rows.len();
+        let rows = self.tile.width;
         let [mut sums, mut magnitudes, mut squares] = [0; 3].map(|_| vec![0.0; rows]);
         let ends = |span: &Range<usize>| {
             let bounds = self.tile.job(span).bounds;
@@ -644,12 +652,11 @@ impl<T: Real> Pass<'_, '_, '_, T> {
         };
         let ends: Vec<(&[T], &[T])> = self.tile.spans.iter().map(ends).collect();
         let balls = self.tile.spans.iter().any(|span| self.tile.job(span).bounds.ball.is_some());
-        let (tile, elements) = (self.tile, line.elements(net.picture[0]));
+        let (tile, neurons) = (self.tile, line.neurons(net.picture[0]));
         dispatch(
             #[inline(always)]
             |_| {
-                for (element, neuron) in elements {
-                    let numbers = &line.numbers[element * rows..][..rows];
+                for (neuron, numbers) in neurons.into_iter().zip(line.numbers.chunks_exact(rows)) {
                     for (span, (lower, upper)) in tile.spans.iter().zip(&ends) {
                         let (ends, part) = ([lower[neuron].double(), upper[neuron].double()], span.clone());
                         let numbers = &numbers[part.clone()];
@@ -683,7 +690,7 @@ impl<T: Real> Pass<'_, '_, '_, T> {
             // Never a bound from a NaN or an infinity.
             if bound.is_finite() { bound } else { f64::NEG_INFINITY }
         };
-        (0..rows).map(bound).collect()
+        (0..self.tile.rows.len()).map(bound).collect()
     }
 }
 
@@ -691,17 +698,4 @@ impl<T: Real> Pass<'_, '_, '_, T> {
 #[inline(always)]
 fn least<T: Real>(c: T, [l, u]: [f64; 2]) -> f64 {
     c.double() * if c >= T::ZERO { l } else { u }
-}
-
-/// A ReLU's step for one neuron of all rows: coefficients that are not negative meet the lower line, others the upper, whose offsets go
-/// into the sums. `line` gives slopes and offset of a row.
-#[inline(always)]
-fn relax<T: Real>(numbers: &mut [T], line: impl Fn(usize) -> [T; 3], sums: &mut [T]) {
-    for (row, (c, sum)) in numbers.iter_mut().zip(sums).enumerate() {
-        let [a, s, t] = line(row);
-        // Not `c >= 0`: a NaN goes on.
-        let negative = *c < T::ZERO;
-        *sum += if negative { *c * t } else { T::ZERO };
-        *c = *c * if negative { s } else { a };
-    }
 }

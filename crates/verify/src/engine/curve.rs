@@ -117,13 +117,14 @@ pub(crate) struct Relaxed {
 /// Replaces `[elements, rows]` of coefficients at the output by those at the input.
 pub(crate) fn relax<T: Real>(
     numbers: &mut [T],
+    width: usize,
     spans: &[Range<usize>],
     lines: &[Lines<T>],
     reach: &[Vec<T>],
 ) -> Relaxed {
     let rows = spans.last().map_or(0, |span| span.end);
     let [mut sums, mut magnitudes, mut reaches] = [0; 3].map(|_| vec![0.0; rows]);
-    for (i, numbers) in numbers.chunks_mut(rows.max(1)).enumerate() {
+    for (i, numbers) in numbers.chunks_mut(width).enumerate() {
         for (place, span) in spans.iter().enumerate() {
             let reach = reach.get(place).map_or(0.0, |reach| reach[i].double());
             for row in span.clone() {

@@ -4,8 +4,11 @@
 //! line of a ReLU where the coefficient at its output is not negative, else the upper. While signs stay, the bound is linear in every
 //! coefficient, so that what arrives at a line is the bound's derivative by what the line is made of.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 use temper_kernels::arch::dispatch;
+use temper_kernels::sums::LANES;
 
 use super::backward::{Job, Keep, Kept, Pushed, Trail, all_rows, push, tiles};
 use super::curve;
@@ -56,8 +59,9 @@ pub fn gradients<T: Real>(
             trail.hand_over(net, i, rows, jobs[*job].bounds, to);
             let to = gradients;
             for (to, from) in [(&mut to.point, &pulled.point), (&mut to.output, &pulled.output)] {
-                let n = from.len() / rows.len();
-                let from = from.iter().skip(i).step_by(rows.len());
+                let width = rows.len().next_multiple_of(LANES);
+                let n = from.len() / width;
+                let from = from.iter().skip(i).step_by(width);
                 to[row * n..][..n].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             }
             for (to, from) in [(&mut to.alpha, &pulled.alpha[i]), (&mut to.beta, &pulled.beta[i])] {
@@ -93,9 +97,9 @@ impl<T: Real> Gradients<T> {
 
 /// What a tile's pass forward gives.
 pub(crate) struct Pulled<T> {
-    /// `[inputs, rows]`.
+    /// `[inputs, width]`.
     pub point: Vec<T>,
-    /// `[numbers of the target, rows]`; 0 outside the windows of rows.
+    /// `[numbers of the target, width]`; 0 outside the windows of rows.
     pub output: Vec<T>,
     /// Of every row.
     pub alpha: Vec<Vec<T>>,
@@ -115,7 +119,7 @@ impl<T> Pulled<T> {
 /// The pass forward of rows that were pushed, with their coefficients kept.
 pub(crate) fn pull<T: Real>(tile: &Tile<'_, '_, T>, trail: &Trail<T>, weights: Option<&[Vec<f64>]>) -> Pulled<T> {
     let Tile { net, jobs, rows, target, .. } = *tile;
-    let n = rows.len();
+    let n = tile.width;
     let mut pulled = Pulled {
         point: points(tile, &trail.line),
         output: Vec::new(),
@@ -124,7 +128,7 @@ pub(crate) fn pull<T: Real>(tile: &Tile<'_, '_, T>, trail: &Trail<T>, weights: O
         ends: tile.spans.iter().map(|_| net.steps.iter().map(|_| [Vec::new(), Vec::new()]).collect()).collect(),
     };
     let mut values: Vec<Option<Coefficients<T>>> = vec![None; target + 1];
-    values[0] = Some(Coefficients::whole(net.picture[0], pulled.point.clone()));
+    values[0] = Some(Coefficients::whole(net.picture[0], n, &pulled.point));
     for node in 0..target {
         let Some(patch) = trail.reached[node + 1] else { continue };
         let (picture, inputs) = (net.picture[node + 1], &net.inputs[node]);
@@ -140,17 +144,11 @@ pub(crate) fn pull<T: Real>(tile: &Tile<'_, '_, T>, trail: &Trail<T>, weights: O
             read.expect("a value with coefficients")
         };
         let alike = |read: Coefficients<T>, value: usize| {
-            read.to(
-                net.picture[value],
-                n,
-                if net.picture[value] == picture { patch } else { Patch::whole(net.picture[value]) },
-            )
-            .shaped(net.picture[value], picture, n)
-            .to(picture, n, patch)
+            let same = net.picture[value] == picture;
+            let read = read.to(n, if same { patch } else { Patch::whole(net.picture[value]) });
+            read.shaped(net.picture[value], picture, n).to(n, patch)
         };
-        let whole = |read: Coefficients<T>, value: usize| {
-            read.to(net.picture[value], n, Patch::whole(net.picture[value])).numbers
-        };
+        let whole = |read: Coefficients<T>, value: usize| read.all(net.picture[value], n);
         let value = match &net.steps[node] {
             Step::Affine(map) => {
                 let [from, to] = map.pictures();
@@ -176,7 +174,7 @@ pub(crate) fn pull<T: Real>(tile: &Tile<'_, '_, T>, trail: &Trail<T>, weights: O
                 relu(tile, node, x, trail.lambda[node].as_ref(), weights, &mut pulled)
             }
             Step::Curve(curve) => {
-                let mut x = alike(read(0), first).to(picture, n, Patch::whole(picture)).numbers;
+                let mut x = alike(read(0), first).all(picture, n);
                 let lambda = trail.lambda[node].as_ref().map_or(&[][..], |lambda| &lambda.numbers);
                 for span in &tile.spans {
                     let lines = curve::Lines::new(*curve, tile.job(span).bounds.ends(first), tile.sound);
@@ -185,11 +183,11 @@ pub(crate) fn pull<T: Real>(tile: &Tile<'_, '_, T>, trail: &Trail<T>, weights: O
                         x[i * n + row] = slope * x[i * n + row] + offset;
                     }
                 }
-                Coefficients::whole(picture, x)
+                Coefficients::whole(picture, n, &x)
             }
             Step::Add => {
                 let sum = alike(read(0), first);
-                (1..inputs.len()).fold(sum, |sum, i| sum.plus(alike(read(i), inputs[i]), picture, n))
+                (1..inputs.len()).fold(sum, |sum, i| sum.plus(alike(read(i), inputs[i]), n))
             }
             Step::MaxPool(windows) => {
                 let x = whole(read(0), first);
@@ -204,7 +202,7 @@ pub(crate) fn pull<T: Real>(tile: &Tile<'_, '_, T>, trail: &Trail<T>, weights: O
                         y[i * n + row] = if constant { T::nearest(picks.upper[i]) } else { best };
                     }
                 }
-                Coefficients::whole(picture, y)
+                Coefficients::whole(picture, n, &y)
             }
             Step::Gather { from, fill, .. } => {
                 let x = whole(read(0), first);
@@ -215,22 +213,20 @@ pub(crate) fn pull<T: Real>(tile: &Tile<'_, '_, T>, trail: &Trail<T>, weights: O
                         None => y.fill(fill.get(i).copied().unwrap_or(T::ZERO)),
                     }
                 }
-                Coefficients::whole(picture, y)
+                Coefficients::whole(picture, n, &y)
             }
         };
         values[node + 1] = Some(value);
     }
     let picture = net.picture[target];
-    pulled.output = values[target].take().expect("the target").to(picture, n, Patch::whole(picture)).numbers;
+    pulled.output = values[target].take().expect("the target").all(picture, n);
     pulled
 }
 
-/// Where the linear form of each row is least, `[inputs, rows]`.
+/// Where the linear form of each row is least, `[inputs, width]`.
 pub(crate) fn points<T: Real>(tile: &Tile<'_, '_, T>, line: &Coefficients<T>) -> Vec<T> {
-    let Tile { net, rows, .. } = *tile;
-    let n = rows.len();
-    let picture = net.picture[0];
-    let mut points = line.clone().to(picture, n, Patch::whole(picture)).numbers;
+    let (net, n) = (tile.net, tile.width);
+    let mut points = line.all(net.picture[0], n);
     for span in &tile.spans {
         let bounds = tile.job(span).bounds;
         if let Some(ball) = &bounds.ball {
@@ -256,13 +252,13 @@ pub(crate) fn points<T: Real>(tile: &Tile<'_, '_, T>, line: &Coefficients<T>) ->
 fn relu<T: Real>(
     tile: &Tile<'_, '_, T>,
     node: usize,
-    mut x: Coefficients<T>,
+    x: Coefficients<T>,
     kept: Option<&Kept<T>>,
     weights: Option<&[Vec<f64>]>,
     pulled: &mut Pulled<T>,
 ) -> Coefficients<T> {
     let Tile { net, jobs, rows, .. } = *tile;
-    let (value, picture, n) = (net.inputs[node][0], net.picture[node + 1], rows.len());
+    let (value, picture, n) = (net.inputs[node][0], net.picture[node + 1], tile.width);
     let (seen, slopes) = (tile.seen(value), tile.slopes(node));
     let kept = kept.expect("coefficients that were kept");
     by_multipliers(tile, node, &x, pulled);
@@ -271,20 +267,23 @@ fn relu<T: Real>(
     }
     let mut row = Row::new(n);
     let zeros = vec![T::ZERO; n];
+    // A sum of what is never positive has no numbers here, but may have been given lines of both signs by rounding.
+    let missing = |neuron: &&u32| x.find(picture, **neuron as usize).is_none();
+    let missing: HashSet<usize> = kept.neurons.iter().filter(missing).map(|neuron| *neuron as usize).collect();
+    let x = if missing.is_empty() {
+        x
+    } else {
+        let more = Coefficients::new(picture, x.patch, n, |neuron| missing.contains(&neuron));
+        x.plus(more, n)
+    };
     let mut kept = kept.neurons.iter().zip(kept.numbers.chunks(n)).peekable();
-    for (element, neuron) in x.patch.neurons(picture).enumerate() {
+    let mut x = x.some_neurons(picture, n, |neuron| !seen.is_dead(neuron));
+    x.each(picture, n, |neuron, z| {
         if seen.is_active(neuron) {
-            continue;
-        }
-        let z = &mut x.numbers[element * n..][..n];
-        if seen.is_dead(neuron) {
-            z.fill(T::ZERO);
-            x.live[element] = false;
-            continue;
+            return;
         }
         let lambda = kept.next_if(|(at, _)| **at as usize == neuron).map_or(zeros.as_slice(), |(_, lambda)| lambda);
         row.set(tile, seen, &slopes, neuron);
-        x.live[element] = true;
         for (span, (place, lines)) in tile.spans.iter().zip(seen.lines.iter().enumerate()) {
             if lines.kinds[neuron] != BOTH {
                 continue;
@@ -315,7 +314,8 @@ fn relu<T: Real>(
                 }
             },
         );
-    }
+    });
+    assert!(kept.next().is_none(), "a number for every coefficient that was kept");
     x
 }
 
@@ -324,8 +324,8 @@ fn by_multipliers<T: Real>(tile: &Tile<'_, '_, T>, node: usize, x: &Coefficients
     for (row, (job, _)) in rows.iter().enumerate() {
         let Some(beta) = jobs[*job].beta else { continue };
         for (to, split) in pulled.beta[row].iter_mut().zip(beta.splits.iter()).filter(|(_, split)| split.node == node) {
-            let Some(element) = x.patch.element(net.picture[node + 1], split.neuron as usize) else { continue };
-            let z = x.numbers[element * rows.len() + row];
+            let Some(at) = x.find(net.picture[node + 1], split.neuron as usize) else { continue };
+            let z = x.numbers[at * tile.width + row];
             *to = if split.active { -z } else { z };
         }
     }

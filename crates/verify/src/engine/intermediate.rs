@@ -1,7 +1,7 @@
 //! Bounds of what relaxed nodes read, by linear bounds through all nodes before.
 
 use super::backward::{Job, Keep, Rows, backward};
-use super::interval::{Bounds, Ends, Region, start, through};
+use super::interval::{Bounds, Ends, Region, charge, start, through};
 use super::optimise::Alpha;
 use super::prepared::{Prepared, Step};
 use super::real::Real;
@@ -112,7 +112,7 @@ fn walk<T: Real>(
                 ends.intersect(&forms.through(net, node, bounds));
             }
         }
-        all.iter_mut().for_each(|bounds| bounds.charge(net, node));
+        charge(net, node, &mut all);
         let ball = all.iter().any(|bounds| bounds.ball.is_some());
         if value > from && net.relaxed[value] && (ball || !net.exact(value)) && !stop() {
             match layers.iter().find(|layer| layer.value == value) {

@@ -1,10 +1,13 @@
 //! Bounds of every value by intervals, and what linear bounds have to be charged for rounding.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use super::curve;
+use rayon::prelude::*;
+
+use super::batch::{self, Batch};
 use super::lines::Lines;
-use super::prepared::{Map, Prepared, Step};
+use super::prepared::{Map, Prepared};
 use super::real::{Real, UNIT, UNIT32, above, gamma};
 use crate::cascade::Arithmetic;
 
@@ -235,13 +238,19 @@ pub fn interval<T: Real>(net: &Prepared<T>, input: impl Into<Region<T>>, claim: 
 /// As [`interval`].
 pub fn intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, claim: Arithmetic) -> Vec<Bounds<T>> {
     let mut all: Vec<Bounds<T>> = inputs.into_iter().map(|input| start(net, input, claim)).collect();
-    for node in 0..net.steps.len() {
-        let ends = through(net, node, &all);
-        for (bounds, ends) in all.iter_mut().zip(ends) {
-            bounds.charge(net, node);
-            bounds.add(ends);
+    all.par_chunks_mut(Batch::<T>::MOST).for_each(|some| {
+        let (inputs, mut values) = (some.len(), vec![Batch::new(net, some, 0)]);
+        for node in 0..net.steps.len() {
+            let of = |value: usize| &values[value];
+            let charges = batch::charges(net, node, inputs, claim, of);
+            let ends = batch::through(net, node, claim, of);
+            for ((bounds, charge), ends) in some.iter_mut().zip(charges).zip(ends.apart(inputs)) {
+                bounds.charges.push(charge);
+                bounds.add(ends);
+            }
+            values.push(ends);
         }
-    }
+    });
     all
 }
 
@@ -250,22 +259,9 @@ pub fn intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, claim: Arit
 /// # Panics
 /// As [`interval`].
 pub fn output_intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, claim: Arithmetic) -> Vec<Ends<T>> {
-    let mut all: Vec<Bounds<T>> = inputs.into_iter().map(|input| start(net, input, claim)).collect();
-    let none = Held { ends: Ends { lower: Vec::new(), upper: Vec::new() }, lines: OnceLock::new() };
-    let none = Arc::new(none);
-    for node in 0..net.steps.len() {
-        let ends = through(net, node, &all);
-        let read_later = |value: &usize| net.inputs[node + 1..].iter().flatten().any(|input| input == value);
-        for (bounds, ends) in all.iter_mut().zip(ends) {
-            net.inputs[node]
-                .iter()
-                .filter(|value| !read_later(value))
-                .for_each(|value| bounds.ends[*value] = none.clone());
-            bounds.add(ends);
-        }
-    }
-    let last = |mut bounds: Bounds<T>| Arc::unwrap_or_clone(bounds.ends.pop().expect("the input")).ends;
-    all.into_iter().map(last).collect()
+    let all: Vec<Bounds<T>> = inputs.into_iter().map(|input| start(net, input, claim)).collect();
+    let outputs = |some: &[Bounds<T>]| batch::output(net, claim, Batch::new(net, some, 0)).apart(some.len());
+    all.par_chunks(Batch::<T>::MOST).flat_map_iter(outputs).collect()
 }
 
 /// Bounds of the input alone.
@@ -280,11 +276,25 @@ pub(crate) fn start<T: Real>(net: &Prepared<T>, input: Region<T>, claim: Arithme
 
 /// The intervals of a node's output, for several inputs at once.
 pub(crate) fn through<T: Real>(net: &Prepared<T>, node: usize, all: &[Bounds<T>]) -> Vec<Ends<T>> {
-    let inputs = &net.inputs[node];
-    match &net.steps[node] {
-        Step::Affine(map) => affine(map, all, inputs[0]),
-        step => all.iter().map(|bounds| plain(step, bounds, inputs)).collect(),
-    }
+    let some = |some: &[Bounds<T>]| {
+        let values = read(net, node, some);
+        batch::through(net, node, some[0].claim, |value| &values[&value]).apart(some.len())
+    };
+    all.par_chunks(Batch::<T>::MOST).flat_map_iter(some).collect()
+}
+
+/// Adds what linear bounds are charged at a node, worked out from the bounds of what it reads.
+pub(crate) fn charge<T: Real>(net: &Prepared<T>, node: usize, all: &mut [Bounds<T>]) {
+    all.par_chunks_mut(Batch::<T>::MOST).for_each(|some| {
+        let values = read(net, node, some);
+        let charges = batch::charges(net, node, some.len(), some[0].claim, |value| &values[&value]);
+        some.iter_mut().zip(charges).for_each(|(bounds, charge)| bounds.charges.push(charge));
+    });
+}
+
+/// The values that a node reads.
+fn read<T: Real>(net: &Prepared<T>, node: usize, all: &[Bounds<T>]) -> HashMap<usize, Batch<T>> {
+    net.inputs[node].iter().map(|value| (*value, Batch::new(net, all, *value))).collect()
 }
 
 /// How far a layer's sums may be from those that are meant, as a share of the sum of the magnitudes of their terms.
@@ -298,7 +308,7 @@ pub(crate) fn share<T>(map: &Map<T>, claim: Arithmetic) -> f64 {
 }
 
 /// What the layer is off by where it is executed in single precision, with the layers unmerged.
-fn deployed<T>(map: &Map<T>) -> f64 {
+pub(super) fn deployed<T>(map: &Map<T>) -> f64 {
     // The sum and the bias; one for weights that are no single floats; those of the layers that were merged. Six more, since an
     // operation may be several roundings elsewhere: as many as the checker of proofs charges.
     gamma(map.fan_in + 9 + map.merged as usize, UNIT32)
@@ -314,154 +324,6 @@ pub(crate) fn tiny<T>(map: &Map<T>, claim: Arithmetic) -> f64 {
 pub(crate) const LARGEST: f64 = 1e38;
 
 /// What an execution is off by, or without limit where its sums, of terms with these magnitudes, may overflow.
-fn executed(off: f64, magnitudes: f64, single: bool) -> f64 {
+pub(super) fn executed(off: f64, magnitudes: f64, single: bool) -> f64 {
     if single && magnitudes > LARGEST { f64::INFINITY } else { off }
-}
-
-fn affine<T: Real>(map: &Map<T>, all: &[Bounds<T>], input: usize) -> Vec<Ends<T>> {
-    let half = T::nearest(0.5);
-    let (mut centres, mut radii) = (Vec::new(), Vec::new());
-    for bounds in all {
-        let (claim, share) = (bounds.claim, share(map, bounds.claim));
-        let ends = bounds.ends(input);
-        for (l, u) in ends.lower.iter().zip(&ends.upper) {
-            let m = half * *l + half * *u;
-            let r = (*u - m).largest(m - *l);
-            centres.push(m);
-            radii.push(if claim == Arithmetic::Real {
-                r
-            } else {
-                let r = r.double().next_up();
-                T::nearest((r + share * (m.magnitude().double() + r)) * (1.0 + 8.0 * UNIT))
-            });
-        }
-    }
-    let centres = map.forward(all.len(), &centres, false);
-    let radii = map.forward(all.len(), &radii, true);
-    let outputs = map.size[1];
-    let ends = |(bounds, i): (&Bounds<T>, usize)| {
-        let (claim, share) = (bounds.claim, share(map, bounds.claim));
-        let mut ends = Ends { lower: Vec::with_capacity(outputs), upper: Vec::with_capacity(outputs) };
-        for (o, (m, r)) in centres[i * outputs..][..outputs].iter().zip(&radii[i * outputs..][..outputs]).enumerate() {
-            let channel = o / map.plane;
-            let m = *m + map.bias[channel];
-            let [lower, upper] = if claim == Arithmetic::Real {
-                [m - *r, m + *r]
-            } else {
-                // Rounding of the sum with the bias: a share of the sum of all terms, which the radii hold but for the bias.
-                let r = r.double() + share * map.magnitude[channel];
-                let r = above(r + tiny(map, claim) + 1e-300, map.fan_in);
-                // The magnitudes of all terms are at most this over their share.
-                let r = executed(r, r / share, claim == Arithmetic::Float32);
-                [(m.double() - r).next_down(), (m.double() + r).next_up()].map(T::nearest)
-            };
-            // Not a number: nothing is known.
-            let known = lower <= upper;
-            ends.lower.push(if known { lower } else { T::nearest(f64::NEG_INFINITY) });
-            ends.upper.push(if known { upper } else { T::nearest(f64::INFINITY) });
-        }
-        ends
-    };
-    all.iter().zip(0..).map(ends).collect()
-}
-
-/// The intervals of a node that is not affine.
-fn plain<T: Real>(step: &Step<T>, bounds: &Bounds<T>, inputs: &[usize]) -> Ends<T> {
-    let first = bounds.ends(inputs[0]);
-    match step {
-        Step::Affine(_) => unreachable!("affine nodes take a batch"),
-        Step::Relu => {
-            let positive = |numbers: &[T]| numbers.iter().map(|n| n.largest(T::ZERO)).collect();
-            Ends { lower: positive(&first.lower), upper: positive(&first.upper) }
-        }
-        Step::Curve(curve) => {
-            let (sound, deployed) = (bounds.claim != Arithmetic::Real, bounds.claim == Arithmetic::Float32);
-            curve::ends(*curve, first, sound, deployed)
-        }
-        Step::Add => sum(bounds, inputs),
-        Step::MaxPool(windows) => {
-            let largest = |numbers: &[T]| {
-                let of = |window: &Vec<usize>| window.iter().map(|i| numbers[*i]).reduce(T::largest);
-                windows.iter().map(|window| of(window).expect("a window sees something")).collect()
-            };
-            Ends { lower: largest(&first.lower), upper: largest(&first.upper) }
-        }
-        Step::Gather { from, fill, .. } => {
-            let gathered = |numbers: &[T], sign: f64| {
-                let constant = |i: usize| {
-                    let number = fill.get(i).copied().unwrap_or(T::ZERO).double();
-                    T::nearest(number + sign * constant_error(number, bounds.claim == Arithmetic::Float32))
-                };
-                let number = |(i, at): (usize, &Option<u32>)| at.map_or_else(|| constant(i), |at| numbers[at as usize]);
-                from.iter().enumerate().map(number).collect()
-            };
-            Ends { lower: gathered(&first.lower, -1.0), upper: gathered(&first.upper, 1.0) }
-        }
-    }
-}
-
-fn sum<T: Real>(bounds: &Bounds<T>, inputs: &[usize]) -> Ends<T> {
-    let real = bounds.claim == Arithmetic::Real;
-    let deployed = if bounds.claim == Arithmetic::Float32 { gamma(inputs.len() - 1, UNIT32) } else { 0.0 };
-    let mut ends = bounds.ends(inputs[0]).clone();
-    let mut reach: Vec<f64> = (0..ends.lower.len()).map(|i| ends.reach(i)).collect();
-    for input in &inputs[1..] {
-        let more = bounds.ends(*input);
-        for (i, reach) in reach.iter_mut().enumerate() {
-            *reach = (*reach + more.reach(i)).next_up();
-            let [l, u] = [ends.lower[i] + more.lower[i], ends.upper[i] + more.upper[i]];
-            [ends.lower[i], ends.upper[i]] =
-                if real { [l, u] } else { [l.double().next_down(), u.double().next_up()].map(T::nearest) };
-        }
-    }
-    for (i, reach) in reach.into_iter().enumerate() {
-        if deployed > 0.0 {
-            let off = executed(above(reach * deployed, 1), reach, true);
-            ends.lower[i] = T::nearest((ends.lower[i].double() - off).next_down());
-            ends.upper[i] = T::nearest((ends.upper[i].double() + off).next_up());
-        }
-        // Infinities that cancel: nothing is known.
-        let known = ends.lower[i] <= ends.upper[i];
-        if !known {
-            ends.lower[i] = T::nearest(f64::NEG_INFINITY);
-            ends.upper[i] = T::nearest(f64::INFINITY);
-        }
-    }
-    ends
-}
-
-impl<T: Real> Bounds<T> {
-    /// Works out what a linear bound is charged at a node, from the bounds of what it reads.
-    pub(crate) fn charge(&mut self, net: &Prepared<T>, node: usize) {
-        let charge = match &net.steps[node] {
-            _ if self.claim == Arithmetic::Real => None,
-            Step::Affine(map) => Some(self.affine_charge(map, net.inputs[node][0])),
-            Step::Add if self.claim == Arithmetic::Float32 => {
-                let deployed = gamma(net.inputs[node].len() - 1, UNIT32);
-                let of = |i: usize| net.inputs[node].iter().map(|input| self.ends(*input).reach(i)).sum::<f64>();
-                let each = |i: usize| executed(above(of(i) * deployed, net.inputs[node].len()), of(i), true);
-                Some(Charge { each: (0..net.len[node + 1]).map(each).collect(), small: 0.0 })
-            }
-            Step::Curve(_) if self.claim == Arithmetic::Float32 => {
-                Some(Charge { each: vec![curve::DEPLOYED; net.len[node + 1]], small: 0.0 })
-            }
-            Step::Add | Step::Relu | Step::Curve(_) | Step::MaxPool(_) | Step::Gather { .. } => None,
-        };
-        self.charges.push(charge.map(Arc::new));
-    }
-
-    fn affine_charge(&self, map: &Map<T>, input: usize) -> Charge {
-        let reach = self.reach(input);
-        // Terms of a coefficient at the input, of the product with the bias, and of the charge itself.
-        let terms = map.fan_out.max(map.size[1] + 1) + 16 + 2 * map.merged as usize;
-        let deployed = if self.claim == Arithmetic::Float32 { deployed(map) } else { 0.0 };
-        let share = gamma(terms, UNIT) + deployed;
-        let charge = |(o, product): (usize, &T)| {
-            let sum = above(product.double() + map.magnitude[o / map.plane] + 1e-290, map.fan_in + 2);
-            executed(above(sum * share + tiny(map, self.claim), 2), sum, self.claim == Arithmetic::Float32)
-        };
-        let each = map.forward(1, &reach, true).iter().enumerate().map(charge).collect();
-        let all = reach.iter().map(|reach| reach.double()).sum::<f64>();
-        Charge { each, small: 1e-300 + above(map.fan_out as f64 * 1e-322 * all, map.size[0]) }
-    }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use temper_kernels::arch::dispatch;
+use temper_kernels::sums::LANES;
 
 use super::backward::Job;
 use super::interval::Ends;
@@ -111,6 +112,8 @@ pub(crate) struct Tile<'a, 'b, T> {
     pub jobs: &'a [Job<'b, T>],
     /// Job and row of each.
     pub rows: &'a [(usize, usize)],
+    /// Numbers of a run: one a row, and zeros up to whole vectors.
+    pub width: usize,
     /// The rows of each job.
     pub spans: Vec<Range<usize>>,
     pub target: usize,
@@ -165,7 +168,8 @@ impl<'a, 'b, T: Real> Tile<'a, 'b, T> {
         let spans = rows.chunk_by(|a, b| a.0 == b.0).map(span).collect();
         let (target, sound) = (first.target, first.bounds.claim() != Arithmetic::Real);
         let rule = rows.iter().all(|(job, _)| jobs[*job].lower == first.lower).then_some(first.lower);
-        let mut tile = Self { net, jobs, rows, spans, target, sound, rule, seen: Vec::new() };
+        let width = rows.len().next_multiple_of(LANES);
+        let mut tile = Self { net, jobs, rows, width, spans, target, sound, rule, seen: Vec::new() };
         let needed = net.needed(target);
         let mut seen: Vec<Option<Seen<'a, T>>> = net.len.iter().map(|_| None).collect();
         for node in (0..target).filter(|node| needed[node + 1] && matches!(net.steps[*node], Step::Relu)) {

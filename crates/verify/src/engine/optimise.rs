@@ -280,7 +280,7 @@ pub fn optimise<T: Real>(
                 let trail = push(&tile, Keep { line: true, lambda: !last });
                 let none = || Pulled::at(points(&tile, &trail.line));
                 let pulled = if last { none() } else { pull(&tile, &trail, None) };
-                (trail.bound, Pulled { point: rows_first(&pulled.point, rows.len()), ..pulled })
+                (trail.bound, Pulled { point: rows_first(&pulled.point, tile.width, rows.len()), ..pulled })
             };
             let passes = tiles.par_iter().map(pass).collect::<Vec<_>>();
             tiles.into_iter().zip(passes)

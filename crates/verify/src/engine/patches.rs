@@ -1,15 +1,16 @@
 //! Coefficients of rows at a value, and the part of a picture that they are in.
 //!
 //! A neuron of a convolution sees a small part of the layers before it, so that the rows of neighbours have coefficients in a part of a
-//! picture only. Numbers come first and rows last, `[channels, height, width, rows]`. Most neurons of a network are never positive in a
-//! small box: their numbers are known to be 0, and nothing is spent on them.
+//! picture only; and most neurons of a network are never positive in a small box, so that theirs are known to be 0. What is left is kept
+//! pixel by pixel: a run of one number a row for every neuron, `[neurons, rows]`.
 
 use std::ops::Range;
 
 use temper_graph::Window;
 use temper_kernels::arch::dispatch;
-use temper_kernels::sums::Term;
+use temper_kernels::sums::{Offsets, Span};
 
+use super::buffer::Buffer;
 use super::real::Real;
 
 /// The picture a value is: channels, height, width. A value that is none has one row of all its numbers.
@@ -64,95 +65,165 @@ impl Patch {
         inside.then(|| (pixel[0] - self.at[0]) * self.size[1] + pixel[1] - self.at[1])
     }
 
-    /// The place in it of a neuron.
-    pub fn element(&self, picture: Picture, neuron: usize) -> Option<usize> {
-        let (plane, width) = (picture[1] * picture[2], picture[2]);
-        let place = self.place([neuron % plane / width, neuron % width])?;
-        Some(neuron / plane * self.area() + place)
-    }
-
-    /// The neurons in it, in order.
-    pub fn neurons(self, picture: Picture) -> impl Iterator<Item = usize> {
-        let [channels, height, width] = picture;
-        let mut neurons = Vec::with_capacity(channels * self.area());
-        for line in (0..channels).flat_map(|c| self.range(0).map(move |y| (c * height + y) * width)) {
-            neurons.extend(line + self.at[1]..line + self.at[1] + self.size[1]);
-        }
-        neurons.into_iter()
+    /// The pixels in it, in order.
+    pub fn pixels(self, picture: Picture) -> impl Iterator<Item = usize> {
+        self.range(0).flat_map(move |y| self.range(1).map(move |x| y * picture[2] + x))
     }
 }
 
-/// `[channels, height, width, rows]` of a part of a value; 0 elsewhere.
+/// Coefficients of the neurons of a part that may have some; 0 elsewhere.
 #[derive(Debug, Clone)]
-pub(crate) struct Coefficients<T> {
-    pub numbers: Vec<T>,
+pub(crate) struct Coefficients<T: Real> {
     pub patch: Patch,
-    /// Which elements may be other than 0 in some row.
-    pub live: Vec<bool>,
+    /// Of every pixel, where its neurons begin; and after it all.
+    starts: Vec<u32>,
+    /// The channel of every neuron, in order within a pixel.
+    channels: Vec<u32>,
+    /// `[neurons, rows]`.
+    pub numbers: Buffer<T>,
 }
 
 impl<T: Real> Coefficients<T> {
+    /// Of no pixel of a part yet.
+    fn begin(patch: Patch) -> Self {
+        let mut starts = Vec::with_capacity(patch.area() + 1);
+        starts.push(0);
+        Self { patch, starts, channels: Vec::new(), numbers: Buffer::new() }
+    }
+
     /// Nothing but zeros.
-    pub fn zeros(picture: Picture, patch: Patch, rows: usize) -> Self {
-        let elements = picture[0] * patch.area();
-        Self { numbers: vec![T::ZERO; elements * rows], patch, live: vec![false; elements] }
+    pub fn zeros(patch: Patch) -> Self {
+        let mut zeros = Self::begin(patch);
+        zeros.starts.resize(patch.area() + 1, 0);
+        zeros
     }
 
-    /// All of a value.
-    pub fn whole(picture: Picture, numbers: Vec<T>) -> Self {
-        let patch = Patch::whole(picture);
-        Self { numbers, patch, live: vec![true; picture[0] * patch.area()] }
+    /// All of a value, from `[numbers, rows]`.
+    pub fn whole(picture: Picture, rows: usize, numbers: &[T]) -> Self {
+        let mut whole = Self::new(picture, Patch::whole(picture), rows, |_| true);
+        whole.each(picture, rows, |neuron, run| run.copy_from_slice(&numbers[neuron * rows..][..rows]));
+        whole
     }
 
-    /// The elements that may be other than 0, and their neurons.
-    pub fn elements(&self, picture: Picture) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.patch.neurons(picture).enumerate().filter(|(element, _)| self.live[*element])
-    }
-
-    /// The same numbers in another part; what it does not hold is left out.
-    pub fn to(self, picture: Picture, rows: usize, patch: Patch) -> Self {
-        if self.patch == patch {
-            return self;
+    /// Room for those neurons of a whole value that count, pixel by pixel: whatever was left there.
+    pub fn room(picture: Picture, rows: usize, counts: &[bool]) -> Self {
+        let mut room = Self::begin(Patch::whole(picture));
+        for counts in counts.chunks(picture[0]) {
+            room.channels.extend((0..).zip(counts).filter(|(_, counts)| **counts).map(|(c, _)| c));
+            room.close();
         }
-        let mut to = Self::zeros(picture, patch, rows);
-        self.each_run(picture, &to.patch.clone(), |from, place, n| {
-            to.numbers[place * rows..][..n * rows].copy_from_slice(&self.numbers[from * rows..][..n * rows]);
-            to.live[place..][..n].copy_from_slice(&self.live[from..][..n]);
-        });
-        to
+        room.numbers.more(room.channels.len() * rows);
+        room
     }
 
-    /// The runs of elements that another part has too: where they begin here and there, and how many.
-    fn each_run(&self, picture: Picture, patch: &Patch, mut each: impl FnMut(usize, usize, usize)) {
-        let both = |d: usize| {
-            let (a, b) = (self.patch.range(d), patch.range(d));
-            a.start.max(b.start)..a.end.min(b.end)
-        };
-        let (rows, columns) = (both(0), both(1));
-        if columns.is_empty() {
-            return;
+    /// Zeros for those neurons of a part that count.
+    pub fn new(picture: Picture, patch: Patch, rows: usize, counts: impl Fn(usize) -> bool) -> Self {
+        let plane = picture[1] * picture[2];
+        let mut new = Self::begin(patch);
+        for pixel in patch.pixels(picture) {
+            new.channels.extend((0..picture[0]).filter(|c| counts(c * plane + pixel)).map(|c| c as u32));
+            new.close();
         }
-        for c in 0..picture[0] {
-            for y in rows.clone() {
-                let place =
-                    |patch: &Patch| c * patch.area() + (y - patch.at[0]) * patch.size[1] + columns.start - patch.at[1];
-                each(place(&self.patch), place(patch), columns.len());
+        new.numbers.zeros(new.channels.len() * rows);
+        new
+    }
+
+    /// Every neuron with its numbers, in order.
+    #[inline(always)]
+    pub fn each(&mut self, picture: Picture, rows: usize, mut each: impl FnMut(usize, &mut [T])) {
+        let neurons = self.neurons(picture);
+        neurons.into_iter().zip(self.numbers.chunks_exact_mut(rows)).for_each(|(neuron, run)| each(neuron, run));
+    }
+
+    /// Every pixel with the channels and the numbers of its neurons, in order.
+    #[inline(always)]
+    pub fn each_pixel(&mut self, picture: Picture, rows: usize, mut each: impl FnMut(usize, &[u32], &mut [T])) {
+        for (place, pixel) in self.patch.pixels(picture).enumerate() {
+            let runs = self.runs(place);
+            if !runs.is_empty() {
+                each(pixel, &self.channels[runs.clone()], &mut self.numbers[runs.start * rows..runs.end * rows]);
             }
         }
     }
 
+    /// The neurons of the next pixel are complete.
+    fn close(&mut self) {
+        self.starts.push(self.channels.len() as u32);
+    }
+
+    /// The places of a pixel's neurons.
+    fn runs(&self, place: usize) -> Range<usize> {
+        self.starts[place] as usize..self.starts[place + 1] as usize
+    }
+
+    /// The neurons, in order.
+    pub fn neurons(&self, picture: Picture) -> Vec<usize> {
+        let plane = picture[1] * picture[2];
+        let mut neurons = Vec::with_capacity(self.channels.len());
+        for (place, pixel) in self.patch.pixels(picture).enumerate() {
+            neurons.extend(self.channels[self.runs(place)].iter().map(|c| *c as usize * plane + pixel));
+        }
+        neurons
+    }
+
+    /// The place of a neuron's run.
+    pub fn find(&self, picture: Picture, neuron: usize) -> Option<usize> {
+        let (plane, width) = (picture[1] * picture[2], picture[2]);
+        let runs = self.runs(self.patch.place([neuron % plane / width, neuron % width])?);
+        let at = self.channels[runs.clone()].binary_search(&((neuron / plane) as u32)).ok()?;
+        Some(runs.start + at)
+    }
+
+    /// `[numbers, rows]` of the whole value.
+    pub fn all(&self, picture: Picture, rows: usize) -> Vec<T> {
+        let mut all = vec![T::ZERO; picture.iter().product::<usize>() * rows];
+        for (neuron, run) in self.neurons(picture).into_iter().zip(self.numbers.chunks_exact(rows)) {
+            all[neuron * rows..][..rows].copy_from_slice(run);
+        }
+        all
+    }
+
+    /// The same numbers in another part; what it does not hold is left out.
+    pub fn to(self, rows: usize, patch: Patch) -> Self {
+        if self.patch == patch {
+            return self;
+        }
+        let mut to = Self::begin(patch);
+        for pixel in patch.range(0).flat_map(|y| patch.range(1).map(move |x| [y, x])) {
+            if let Some(place) = self.patch.place(pixel) {
+                let runs = self.runs(place);
+                to.channels.extend_from_slice(&self.channels[runs.clone()]);
+                to.numbers.extend_from_slice(&self.numbers[runs.start * rows..runs.end * rows]);
+            }
+            to.close();
+        }
+        to
+    }
+
     /// The sum of both, in a part that holds both.
-    pub fn plus(self, other: Self, picture: Picture, rows: usize) -> Self {
-        let patch = self.patch.around(other.patch);
-        let mut sum = self.to(picture, rows, patch);
-        other.each_run(picture, &patch, |from, place, n| {
-            let (to, more) = (&mut sum.numbers[place * rows..][..n * rows], &other.numbers[from * rows..][..n * rows]);
+    pub fn plus(mut self, other: Self, rows: usize) -> Self {
+        if self.patch == other.patch && self.starts == other.starts && self.channels == other.channels {
             dispatch(
                 #[inline(always)]
-                |_| add(to, more),
+                |_| add(&mut self.numbers, &other.numbers),
             );
-            sum.live[place..][..n].iter_mut().zip(&other.live[from..]).for_each(|(to, from)| *to |= *from);
-        });
+            return self;
+        }
+        let patch = self.patch.around(other.patch);
+        let mut sum = Self::begin(patch);
+        for pixel in patch.range(0).flat_map(|y| patch.range(1).map(move |x| [y, x])) {
+            let mut both = [&self, &other].map(|of| (of, of.patch.place(pixel).map_or(0..0, |place| of.runs(place))));
+            let next = |(of, runs): &(&Self, Range<usize>)| Some(of.channels[runs.clone().next()?]);
+            while let Some(channel) = both.iter().filter_map(next).min() {
+                let to = sum.numbers.zeros(rows);
+                sum.channels.push(channel);
+                for both in both.iter_mut().filter(|both| next(both) == Some(channel)) {
+                    add(to, &both.0.numbers[both.1.start * rows..][..rows]);
+                    both.1.start += 1;
+                }
+            }
+            sum.close();
+        }
         sum
     }
 
@@ -161,8 +232,72 @@ impl<T: Real> Coefficients<T> {
         if from == to {
             return self;
         }
-        Self { patch: Patch::whole(to), ..self.to(from, rows, Patch::whole(from)) }
+        let plane = to[1] * to[2];
+        let mut neurons: Vec<(usize, usize)> = self.neurons(from).into_iter().zip(0..).collect();
+        neurons.sort_unstable_by_key(|(neuron, _)| (neuron % plane, neuron / plane));
+        let mut shaped = Self::begin(Patch::whole(to));
+        let mut left = neurons.as_slice();
+        for pixel in 0..plane {
+            let (here, rest) = left.split_at(left.iter().take_while(|(neuron, _)| neuron % plane == pixel).count());
+            for (neuron, run) in here {
+                shaped.channels.push((neuron / plane) as u32);
+                shaped.numbers.extend_from_slice(&self.numbers[run * rows..][..rows]);
+            }
+            shaped.close();
+            left = rest;
+        }
+        shaped
     }
+
+    /// Those neurons that count alone.
+    pub fn some_neurons(self, picture: Picture, rows: usize, counts: impl Fn(usize) -> bool) -> Self {
+        let neurons = self.neurons(picture);
+        if neurons.iter().all(|neuron| counts(*neuron)) {
+            return self;
+        }
+        let mut some = Self::begin(self.patch);
+        for place in 0..self.patch.area() {
+            for run in self.runs(place).filter(|run| counts(neurons[*run])) {
+                some.channels.push(self.channels[run]);
+                some.numbers.extend_from_slice(&self.numbers[run * rows..][..rows]);
+            }
+            some.close();
+        }
+        some
+    }
+
+    /// Some channels alone.
+    fn some(&self, channels: Range<u32>, rows: usize) -> Self {
+        let mut some = Self::begin(self.patch);
+        for place in 0..self.patch.area() {
+            for run in self.runs(place).filter(|run| channels.contains(&self.channels[*run])) {
+                some.channels.push(self.channels[run] - channels.start);
+                some.numbers.extend_from_slice(&self.numbers[run * rows..][..rows]);
+            }
+            some.close();
+        }
+        some
+    }
+
+    /// What has so many channels each, one behind the other.
+    fn join(parts: &[Self], channels: usize, rows: usize) -> Self {
+        let mut all = Self::begin(parts[0].patch);
+        for place in 0..all.patch.area() {
+            for (part, first) in parts.iter().zip((0..).step_by(channels)) {
+                let runs = part.runs(place);
+                all.channels.extend(part.channels[runs.clone()].iter().map(|c| first as u32 + c));
+                all.numbers.extend_from_slice(&part.numbers[runs.start * rows..runs.end * rows]);
+            }
+            all.close();
+        }
+        all
+    }
+}
+
+/// The place of a neuron of a picture that is kept pixel by pixel.
+pub(crate) fn place([channels, height, width]: Picture, neuron: usize) -> usize {
+    let plane = height * width;
+    neuron % plane * channels + neuron / plane
 }
 
 /// `to += from`.
@@ -171,183 +306,227 @@ pub(crate) fn add<T: Real>(to: &mut [T], from: &[T]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
 }
 
-/// Of every pixel of a part, the channels of a group that count.
-struct Channels {
-    list: Vec<u32>,
-    ends: Vec<usize>,
-}
-
-impl Channels {
-    /// `counts` is of the channel and the place in the part.
-    fn new(patch: &Patch, channels: usize, counts: impl Fn(usize, usize) -> bool) -> Self {
-        let (mut list, mut ends) = (vec![0; patch.area() * channels], Vec::with_capacity(patch.area() + 1));
-        let mut n = 0;
-        ends.push(0);
-        for place in 0..patch.area() {
-            for c in 0..channels {
-                // Without a branch, which nobody could foresee.
-                list[n] = c as u32;
-                n += usize::from(counts(c, place));
-            }
-            ends.push(n);
-        }
-        Self { list, ends }
-    }
-
-    #[inline(always)]
-    fn at(&self, place: usize) -> &[u32] {
-        &self.list[self.ends[place]..self.ends[place + 1]]
-    }
-}
-
 /// A convolution of numbers with rows last, ready for both directions.
 #[derive(Debug)]
 pub(crate) struct Conv<T> {
     pub window: Window,
     pub groups: usize,
-    /// Of a group, going back: `[outputs, kernel, inputs]`.
-    back: Vec<T>,
-    /// Of a group, going forward: `[inputs, kernel, outputs]`.
-    ahead: Vec<T>,
-    /// Channels of a group: of the input, of the output.
-    channels: [usize; 2],
     pub output: Picture,
+    back: Taps<T>,
+    ahead: Taps<T>,
+    /// Magnitudes of the weights of `ahead`.
+    ahead_absolute: Vec<T>,
 }
 
 impl<T: Real> Conv<T> {
     pub fn new(window: Window, groups: usize, weight: &[T]) -> Self {
-        let taps = window.kernel[0] * window.kernel[1];
-        let inputs = window.input[0] / groups;
+        let Window { input, kernel: [kh, kw], stride, padding, dilation } = window;
+        let taps = kh * kw;
+        let inputs = input[0] / groups;
         let outputs = weight.len() / (inputs * taps).max(1) / groups;
         let [height, width] = window.output().expect("a checked window");
+        let output = [groups * outputs, height, width];
+        // Places of weights are counted from one pixel to the next, in 32 bits.
+        let places = [input.iter().product::<usize>() / groups * outputs, outputs * height * width * inputs];
+        assert!(places.iter().all(|n| u32::try_from(*n).is_ok()), "a layer below 2^32 products a tap");
+        // Taps of a line in the order in which outputs side by side meet one column of the input.
+        let mut order: Vec<usize> = (0..kw).collect();
+        order.sort_by_key(|tap| (tap % stride[1], kw - tap));
+        let mut met = vec![0; kw];
+        order.into_iter().enumerate().for_each(|(place, tap)| met[tap] = place);
         let (mut back, mut ahead) = (weight.to_vec(), weight.to_vec());
         for (i, weight) in weight.iter().enumerate() {
             let (tap, c, o) = (i % taps, i / taps % inputs, i / taps / inputs);
             let first = o / outputs * outputs * inputs * taps;
-            back[first + (o % outputs * taps + tap) * inputs + c] = *weight;
-            ahead[first + (c * taps + tap) * outputs + o % outputs] = *weight;
+            back[first + ((tap / kw * kw + met[tap % kw]) * outputs + o % outputs) * inputs + c] = *weight;
+            ahead[first + (tap * inputs + c) * outputs + o % outputs] = *weight;
         }
-        Self { window, groups, back, ahead, channels: [inputs, outputs], output: [groups * outputs, height, width] }
-    }
-
-    /// The coefficients of its input that count, of those of its output.
-    pub fn push(&self, rows: usize, y: &Coefficients<T>, counts: impl Fn(usize) -> bool) -> Coefficients<T> {
-        let Window { input, kernel, stride, padding, dilation } = self.window;
-        let patch = y.patch.before(&self.window);
-        let mut x = Coefficients::zeros(input, patch, rows);
-        // The rows or columns of the output that see one of the input, and the taps that do.
-        let seen = |d: usize, at: usize| -> Vec<(usize, usize)> {
+        // The rows or columns of the output that see one of the input, and those of the input that one of the output sees.
+        let seeing = |d: usize, at: usize| {
             let tap = |tap: usize| {
                 let from = (at + padding[d]).checked_sub(tap * dilation[d])?;
-                let place = from / stride[d];
-                (from.is_multiple_of(stride[d]) && y.patch.range(d).contains(&place))
-                    .then(|| (tap, place - y.patch.at[d]))
+                let inside = from.is_multiple_of(stride[d]) && from / stride[d] < output[d + 1];
+                inside.then_some([if d == 1 { met[tap] } else { tap }, from / stride[d]])
             };
-            (0..kernel[d]).filter_map(tap).collect()
+            (0..window.kernel[d]).rev().filter_map(tap).collect::<Vec<_>>()
         };
-        let columns: Vec<_> = patch.range(1).map(|at| seen(1, at)).collect();
-        let [inputs, outputs] = self.channels;
-        let taps = kernel[0] * kernel[1];
-        let (mut sums, mut terms): (Vec<Term>, Vec<Term>) = (Vec::new(), Vec::new());
-        for group in 0..self.groups {
-            let weights = &self.back[group * self.back.len() / self.groups..][..self.back.len() / self.groups];
-            let area = y.patch.area();
-            let live = Channels::new(&y.patch, outputs, |o, place| y.live[(group * outputs + o) * area + place]);
-            let pixels: Vec<usize> = patch.neurons([1, input[1], input[2]]).collect();
-            let plane = input[1] * input[2];
-            let wanted = Channels::new(&patch, inputs, |c, place| counts((group * inputs + c) * plane + pixels[place]));
-            for (i, at) in patch.range(0).enumerate() {
-                let lines = seen(0, at);
-                for (j, columns) in columns.iter().enumerate() {
-                    let place = i * patch.size[1] + j;
-                    if wanted.at(place).is_empty() {
-                        continue;
-                    }
-                    terms.clear();
-                    for (u, line) in &lines {
-                        for (v, column) in columns {
-                            let place = line * y.patch.size[1] + column;
-                            let tap = u * kernel[1] + v;
-                            let step = [taps * inputs, area].map(|n| n as u32);
-                            let first = [tap * inputs, group * outputs * area + place].map(|n| n as u32);
-                            let of = |o: &u32| [first[0] + o * step[0], first[1] + o * step[1]];
-                            terms.extend(live.at(place).iter().map(of));
-                        }
-                    }
-                    if terms.is_empty() {
-                        continue;
-                    }
-                    sums.clear();
-                    sums.extend(wanted.at(place).iter().map(|c| {
-                        let element = (group * inputs + *c as usize) * patch.area() + place;
-                        x.live[element] = true;
-                        [*c, element as u32]
-                    }));
-                    T::sums(rows, weights, &sums, &terms, &y.numbers, &mut x.numbers);
-                }
-            }
+        let seen = |d: usize, at: usize| {
+            (0..window.kernel[d]).filter_map(|tap| Some([tap, window.sees(d, at, tap)?])).collect::<Vec<_>>()
+        };
+        Self {
+            window,
+            groups,
+            output,
+            ahead_absolute: ahead.iter().map(|weight| weight.magnitude()).collect(),
+            back: Taps::new(groups, kw, back, [outputs, inputs], input, seeing),
+            ahead: Taps::new(groups, kw, ahead, [inputs, outputs], output, seen),
         }
-        x
     }
 
-    /// The outputs in a part that count, without bias, of what is there of its input.
+    /// The coefficients of its input that count, of those of its output; `finish` is given each pixel.
+    pub fn push(
+        &self,
+        rows: usize,
+        y: &Coefficients<T>,
+        counts: impl Fn(usize) -> bool,
+        finish: impl FnMut(usize, &[u32], &mut [T]),
+    ) -> Coefficients<T> {
+        self.back.apply(rows, &self.back.weights, y, y.patch.before(&self.window), false, counts, finish)
+    }
+
+    /// The outputs in a part that count, without bias, of what is there of its input; `finish` is given each pixel. By the magnitudes of
+    /// the weights if `absolute`.
     pub fn pull(
         &self,
         rows: usize,
         x: &Coefficients<T>,
+        absolute: bool,
         patch: Patch,
         counts: impl Fn(usize) -> bool,
+        finish: impl FnMut(usize, &[u32], &mut [T]),
     ) -> Coefficients<T> {
-        let Window { kernel, .. } = self.window;
-        let mut y = Coefficients::zeros(self.output, patch, rows);
-        // The rows or columns of the input that one of the output sees.
-        let seen = |d: usize, at: usize| -> Vec<(usize, usize)> {
-            let tap = |tap: usize| {
-                let place = self.window.sees(d, at, tap).filter(|place| x.patch.range(d).contains(place))?;
-                Some((tap, place - x.patch.at[d]))
-            };
-            (0..kernel[d]).filter_map(tap).collect()
-        };
-        let columns: Vec<_> = patch.range(1).map(|at| seen(1, at)).collect();
-        let [inputs, outputs] = self.channels;
-        let taps = kernel[0] * kernel[1];
-        let (mut sums, mut terms): (Vec<Term>, Vec<Term>) = (Vec::new(), Vec::new());
-        for group in 0..self.groups {
-            let weights = &self.ahead[group * self.ahead.len() / self.groups..][..self.ahead.len() / self.groups];
-            let area = x.patch.area();
-            let live = Channels::new(&x.patch, inputs, |c, place| x.live[(group * inputs + c) * area + place]);
-            for (i, at) in patch.range(0).enumerate() {
-                let lines = seen(0, at);
-                for (j, columns) in columns.iter().enumerate() {
-                    let place = i * patch.size[1] + j;
-                    sums.clear();
-                    sums.extend((0..outputs).filter_map(|o| {
-                        let channel = group * outputs + o;
-                        let neuron = (channel * self.output[1] + at) * self.output[2] + patch.at[1] + j;
-                        let element = channel * patch.area() + place;
-                        counts(neuron).then(|| {
-                            y.live[element] = true;
-                            [o as u32, element as u32]
-                        })
-                    }));
-                    if sums.is_empty() {
-                        continue;
-                    }
-                    terms.clear();
-                    for (u, line) in &lines {
-                        for (v, column) in columns {
-                            let place = line * x.patch.size[1] + column;
-                            let tap = u * kernel[1] + v;
-                            let step = [taps * outputs, area].map(|n| n as u32);
-                            let first = [tap * outputs, group * inputs * area + place].map(|n| n as u32);
-                            let of = |c: &u32| [first[0] + c * step[0], first[1] + c * step[1]];
-                            terms.extend(live.at(place).iter().map(of));
-                        }
-                    }
-                    T::sums(rows, weights, &sums, &terms, &x.numbers, &mut y.numbers);
+        let weights = if absolute { &self.ahead_absolute } else { &self.ahead.weights };
+        self.ahead.apply(rows, weights, x, patch, true, counts, finish)
+    }
+}
+
+/// A map between pictures, every pixel of whose result reads pixels by taps.
+#[derive(Debug)]
+struct Taps<T> {
+    groups: usize,
+    /// Of every group, `[kernel, channels read, channels made]`.
+    weights: Vec<T>,
+    /// Of a group: channels that are read, and that are made.
+    channels: [usize; 2],
+    /// What is made.
+    picture: Picture,
+    /// Of every row that is made: where the weights of taps begin, and rows that are read.
+    lines: Vec<Vec<[usize; 2]>>,
+    /// Of every column: columns that are read, side by side, and where the weights of the column 0 would begin, if it were one of them.
+    columns: Vec<Vec<Span>>,
+}
+
+impl<T: Real> Taps<T> {
+    /// `seen` gives the taps and places of a row (0) or column (1), places in order.
+    fn new(
+        groups: usize,
+        width: usize,
+        weights: Vec<T>,
+        channels: [usize; 2],
+        picture: Picture,
+        seen: impl Fn(usize, usize) -> Vec<[usize; 2]>,
+    ) -> Self {
+        let tap = channels[0] * channels[1];
+        let line = |at: usize| seen(0, at).into_iter().map(|[u, row]| [u * width * tap, row]).collect();
+        let columns = |at: usize| {
+            let mut spans: Vec<Span> = Vec::new();
+            for [v, column] in seen(1, at) {
+                let base = (v * tap) as i64 - (column * tap) as i64;
+                let column = column as u32;
+                match spans.last_mut().filter(|last| last.end == column && last.base == base) {
+                    Some(last) => last.end += 1,
+                    None => spans.push(Span { first: column, end: column + 1, base }),
                 }
             }
+            spans
+        };
+        let (lines, columns) = ((0..picture[1]).map(line).collect(), (0..picture[2]).map(columns).collect());
+        Self { groups, weights, channels, picture, lines, columns }
+    }
+
+    /// The neurons of a part that count, by weights in the order of these. Where `all`, they are there even if they read nothing.
+    #[allow(clippy::too_many_arguments)]
+    fn apply(
+        &self,
+        rows: usize,
+        weights: &[T],
+        from: &Coefficients<T>,
+        patch: Patch,
+        all: bool,
+        counts: impl Fn(usize) -> bool,
+        mut finish: impl FnMut(usize, &[u32], &mut [T]),
+    ) -> Coefficients<T> {
+        let [read, made] = self.channels;
+        if self.groups == 1 {
+            return dispatch(
+                #[inline(always)]
+                |_| self.group(rows, weights, from, patch, all, counts, finish),
+            );
         }
-        y
+        let group = |group: usize| {
+            let from = from.some((group * read) as u32..((group + 1) * read) as u32, rows);
+            let size = weights.len() / self.groups;
+            let first = group * made * self.picture[1] * self.picture[2];
+            let counts = |neuron| counts(first + neuron);
+            self.group(rows, &weights[group * size..][..size], &from, patch, all, counts, |_, _, _| ())
+        };
+        let parts: Vec<_> = (0..self.groups).map(group).collect();
+        let mut to = Coefficients::join(&parts, made, rows);
+        to.each_pixel(self.picture, rows, &mut finish);
+        to
+    }
+
+    /// The same of one group.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    fn group(
+        &self,
+        rows: usize,
+        weights: &[T],
+        from: &Coefficients<T>,
+        patch: Patch,
+        all: bool,
+        counts: impl Fn(usize) -> bool,
+        mut finish: impl FnMut(usize, &[u32], &mut [T]),
+    ) -> Coefficients<T> {
+        let [read, made] = self.channels;
+        let (tap, plane) = ((read * made) as i64, self.picture[1] * self.picture[2]);
+        let [height, width] = [0, 1].map(|d| from.patch.range(d));
+        // Places of weights grow with those of runs, so that pixels side by side are one span.
+        let mut offsets = vec![0; from.channels.len()];
+        for place in 0..from.patch.area() {
+            for run in from.runs(place) {
+                offsets[run] = ((place * read + from.channels[run] as usize) * made) as u32;
+            }
+        }
+        let (offsets, numbers) = (Offsets::new(offsets), &*from.numbers);
+        let mut to = Coefficients::begin(patch);
+        let (mut wanted, mut spans) = (vec![0u32; made], Vec::new());
+        for y in patch.range(0) {
+            for x in patch.range(1) {
+                let pixel = y * self.picture[2] + x;
+                let mut n = 0;
+                for c in 0..made {
+                    // Without a branch, which nobody could foresee.
+                    wanted[n] = c as u32;
+                    n += usize::from(counts(c * plane + pixel));
+                }
+                if n == 0 {
+                    to.close();
+                    continue;
+                }
+                spans.clear();
+                for [base, row] in self.lines[y].iter().filter(|[_, row]| height.contains(row)) {
+                    let before = (row - height.start) * width.len();
+                    let base = *base as i64 - (before as i64 - width.start as i64) * tap;
+                    for columns in &self.columns[x] {
+                        let [first, end] = [columns.first, columns.end]
+                            .map(|column| (column as usize).clamp(width.start, width.end) - width.start + before);
+                        let [first, end] = [from.starts[first], from.starts[end]];
+                        if first < end {
+                            spans.push(Span { first, end, base: base + columns.base });
+                        }
+                    }
+                }
+                if all || !spans.is_empty() {
+                    let runs = to.numbers.more(n * rows);
+                    T::sums(rows, weights, &wanted[..n], &offsets, &spans, numbers, runs);
+                    finish(pixel, &wanted[..n], runs);
+                    to.channels.extend_from_slice(&wanted[..n]);
+                }
+                to.close();
+            }
+        }
+        to
     }
 }

@@ -3,10 +3,10 @@
 use temper_graph::computation::windows;
 use temper_graph::{Affine, Computation, Curve, Operation, Window};
 
-use super::patches::{Coefficients, Conv, Patch, Picture};
+use super::patches::{Coefficients, Conv, Patch, Picture, place};
 use super::real::{Layout, Real};
 use temper_kernels::arch::dispatch;
-use temper_kernels::sums::Term;
+use temper_kernels::sums::{Offsets, Span};
 
 /// The numbers of an affine node.
 #[derive(Debug)]
@@ -35,9 +35,18 @@ pub(crate) struct Map<T> {
 /// What kind of linear map.
 #[derive(Debug)]
 pub(crate) enum Kind<T> {
-    Dense,
-    Conv(Conv<T>),
+    Dense(Dense<T>),
+    Conv(Box<Conv<T>>),
     Scale,
+}
+
+/// A matrix, of a picture.
+#[derive(Debug)]
+pub(crate) struct Dense<T> {
+    /// What is read.
+    picture: Picture,
+    /// `[outputs, height, width, channels]`, and their magnitudes, unless the weights are in that order.
+    pixels: [Vec<T>; 2],
 }
 
 /// What a node does.
@@ -96,7 +105,7 @@ impl<T: Real> Prepared<T> {
             let picture = picture(computation.shape(i + 1));
             let (step, exact) = match &node.operation {
                 Operation::Dense(affine) => {
-                    (Step::Affine(Box::new(map(Kind::Dense, affine, size, picture))), Exact::Each)
+                    (Step::Affine(Box::new(dense(affine, size, net.picture[before], picture))), Exact::Each)
                 }
                 Operation::Conv { window, groups, affine } => {
                     (Step::Affine(Box::new(convolution(*window, *groups, affine, size, picture))), Exact::Each)
@@ -197,7 +206,22 @@ fn picture(shape: &[usize]) -> Picture {
 
 fn convolution<T: Real>(window: Window, groups: usize, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
     let weight: Vec<T> = affine.weight.iter().map(|w| T::nearest(*w)).collect();
-    map(Kind::Conv(Conv::new(window, groups, &weight)), affine, size, picture)
+    map(Kind::Conv(Box::new(Conv::new(window, groups, &weight))), affine, size, picture)
+}
+
+fn dense<T: Real>(affine: &Affine, size: [usize; 2], read: Picture, picture: Picture) -> Map<T> {
+    let [channels, height, width] = read;
+    let plane = height * width;
+    let mut pixels = Vec::new();
+    if channels > 1 && plane > 1 {
+        pixels.reserve(affine.weight.len());
+        for row in affine.weight.chunks(size[0]) {
+            let pixel = |pixel: usize| (0..channels).map(move |c| T::nearest(row[c * plane + pixel]));
+            pixels.extend((0..plane).flat_map(pixel));
+        }
+    }
+    let absolute = pixels.iter().map(|weight: &T| weight.magnitude()).collect();
+    map(Kind::Dense(Dense { picture: read, pixels: [pixels, absolute] }), affine, size, picture)
 }
 
 fn map<T: Real>(kind: Kind<T>, affine: &Affine, size: [usize; 2], picture: Picture) -> Map<T> {
@@ -207,7 +231,7 @@ fn map<T: Real>(kind: Kind<T>, affine: &Affine, size: [usize; 2], picture: Pictu
     assert!([weight.len(), size[0], size[1]].iter().all(|n| u32::try_from(*n).is_ok()), "a layer below 2^32 weights");
     let fan_in = if let Kind::Scale = kind { 1 } else { affine.weight.len() / outputs.max(1) };
     let fan_out = match &kind {
-        Kind::Dense => outputs,
+        Kind::Dense(_) => outputs,
         Kind::Conv(conv) => outputs / conv.groups * conv.window.kernel[0] * conv.window.kernel[1],
         Kind::Scale => 1,
     };
@@ -232,7 +256,7 @@ impl<T: Real> Map<T> {
         let weight = if absolute { &self.absolute } else { &self.weight };
         let [inputs, outputs] = self.size;
         match &self.kind {
-            Kind::Dense => {
+            Kind::Dense(_) => {
                 let mut y = vec![T::ZERO; rows * outputs];
                 T::product(rows, outputs, inputs, x, Layout::Normal, weight, Layout::Transposed, &mut y);
                 y
@@ -248,24 +272,38 @@ impl<T: Real> Map<T> {
     pub fn pictures(&self) -> [Picture; 2] {
         match &self.kind {
             Kind::Conv(conv) => [conv.window.input, conv.output],
-            Kind::Dense => [[1, 1, self.size[0]], [1, 1, self.size[1]]],
+            Kind::Dense(dense) => [dense.picture, [1, 1, self.size[1]]],
             Kind::Scale => [self.picture, self.picture],
         }
     }
 
-    /// `y W` of every row, rows last, where it counts.
-    pub fn push(&self, rows: usize, y: &Coefficients<T>, counts: impl Fn(usize) -> bool) -> Coefficients<T> {
+    /// `y W` of every row, rows last, where it counts; `finish` is given each pixel.
+    pub fn push(
+        &self,
+        rows: usize,
+        y: &Coefficients<T>,
+        counts: impl Fn(usize) -> bool,
+        finish: impl FnMut(usize, &[u32], &mut [T]),
+    ) -> Coefficients<T> {
         match &self.kind {
-            Kind::Conv(conv) => conv.push(rows, y, counts),
-            Kind::Dense => {
+            Kind::Conv(conv) => conv.push(rows, y, counts, finish),
+            Kind::Dense(dense) => {
                 let [inputs, _] = self.size;
-                let term = |(element, o): (usize, usize)| [(o * inputs) as u32, element as u32];
-                let terms: Vec<Term> = y.elements(self.pictures()[1]).map(term).collect();
-                let mut x = Coefficients::zeros([1, 1, inputs], Patch::whole([1, 1, inputs]), rows);
-                self.sums(rows, &terms, (0..inputs).filter(|i| counts(*i)).map(|i| [i as u32; 2]), y, &mut x);
+                let terms = y.neurons(self.pictures()[1]).into_iter().map(|o| o * inputs);
+                let mut x = Coefficients::new(dense.picture, Patch::whole(dense.picture), rows, counts);
+                let places = x.neurons(dense.picture).into_iter().map(|i| place(dense.picture, i));
+                sums(self.weights(false), rows, y, terms, places, &mut x);
+                dispatch(
+                    #[inline(always)]
+                    |_| x.each_pixel(dense.picture, rows, finish),
+                );
                 x
             }
-            Kind::Scale => self.scale(rows, y),
+            Kind::Scale => {
+                let mut x = self.scale(rows, y, false);
+                x.each_pixel(self.picture, rows, finish);
+                x
+            }
         }
     }
 
@@ -277,59 +315,104 @@ impl<T: Real> Map<T> {
         patch: Patch,
         counts: impl Fn(usize) -> bool,
     ) -> Coefficients<T> {
-        let mut y = match &self.kind {
-            Kind::Conv(conv) => conv.pull(rows, x, patch, counts),
-            Kind::Dense => {
-                let [inputs, outputs] = self.size;
-                let terms: Vec<Term> =
-                    x.elements(self.pictures()[0]).map(|(element, i)| [i as u32, element as u32]).collect();
-                let mut y = Coefficients::zeros([1, 1, outputs], Patch::whole([1, 1, outputs]), rows);
-                let wanted = (0..outputs).filter(|o| counts(*o)).map(|o| [(o * inputs) as u32, o as u32]);
-                self.sums(rows, &terms, wanted, x, &mut y);
-                y.to([1, 1, outputs], rows, patch)
-            }
-            Kind::Scale => self.scale(rows, x).to(self.picture, rows, patch),
-        };
-        // A number that was 0 has its bias all the same.
-        if let Kind::Scale = &self.kind {
-            y.live.fill(true);
-        }
         let [_, picture] = self.pictures();
-        let Coefficients { numbers, live, .. } = &mut y;
-        dispatch(
-            #[inline(always)]
-            |_| {
-                for (element, neuron) in patch.neurons(picture).enumerate().filter(|(element, _)| live[*element]) {
-                    let bias = self.bias[neuron / self.plane];
-                    numbers[element * rows..][..rows].iter_mut().for_each(|y| *y += bias);
-                }
-            },
-        );
-        y
+        let bias = |pixel: usize, channels: &[u32], y: &mut [T]| {
+            for (channel, y) in channels.iter().zip(y.chunks_exact_mut(rows)) {
+                let bias = self.bias[self.bias_of(picture[1] * picture[2], *channel, pixel)];
+                y.iter_mut().for_each(|y| *y += bias);
+            }
+        };
+        match &self.kind {
+            Kind::Conv(conv) => conv.pull(rows, x, false, patch, counts, bias),
+            Kind::Dense(dense) => {
+                let mut y = self.matrix(dense, rows, x, false, patch, counts);
+                y.each_pixel(picture, rows, bias);
+                y
+            }
+            Kind::Scale => {
+                // A number that was 0 has its bias all the same.
+                let x = self.scale(rows, x, false).all(self.picture, rows);
+                let mut y = Coefficients::new(self.picture, patch, rows, counts);
+                y.each(self.picture, rows, |neuron, run| run.copy_from_slice(&x[neuron * rows..][..rows]));
+                y.each_pixel(self.picture, rows, bias);
+                y
+            }
+        }
     }
 
-    fn sums(
+    /// Which bias a neuron of the picture that is written has, whose channels have so many pixels.
+    #[inline(always)]
+    pub fn bias_of(&self, plane: usize, channel: u32, pixel: usize) -> usize {
+        if plane == self.plane { channel as usize } else { (channel as usize * plane + pixel) / self.plane }
+    }
+
+    /// `W x` of every row, rows last, or `|W| x` if `absolute`; without bias. `finish` is given each pixel.
+    pub fn apply(
         &self,
         rows: usize,
-        terms: &[Term],
-        sums: impl Iterator<Item = Term>,
-        from: &Coefficients<T>,
-        to: &mut Coefficients<T>,
-    ) {
-        let sums: Vec<Term> = sums.collect();
-        sums.iter().for_each(|[_, place]| to.live[*place as usize] = true);
-        T::sums(rows, &self.weight, &sums, terms, &from.numbers, &mut to.numbers);
-    }
-
-    /// Every number times its weight, rows last.
-    fn scale(&self, rows: usize, x: &Coefficients<T>) -> Coefficients<T> {
-        let mut y = x.clone();
-        for (y, neuron) in y.numbers.chunks_mut(rows.max(1)).zip(x.patch.neurons(self.picture)) {
-            let weight = self.weight[neuron];
-            y.iter_mut().for_each(|y| *y = *y * weight);
-        }
+        x: &Coefficients<T>,
+        absolute: bool,
+        mut finish: impl FnMut(usize, &[u32], &mut [T]),
+    ) -> Coefficients<T> {
+        let [_, picture] = self.pictures();
+        let patch = Patch::whole(picture);
+        let mut y = match &self.kind {
+            Kind::Conv(conv) => return conv.pull(rows, x, absolute, patch, |_| true, finish),
+            Kind::Dense(dense) => self.matrix(dense, rows, x, absolute, patch, |_| true),
+            Kind::Scale => Coefficients::whole(picture, rows, &self.scale(rows, x, absolute).all(picture, rows)),
+        };
+        y.each_pixel(picture, rows, &mut finish);
         y
     }
+
+    /// What a matrix makes, where it counts.
+    fn matrix(
+        &self,
+        dense: &Dense<T>,
+        rows: usize,
+        x: &Coefficients<T>,
+        absolute: bool,
+        patch: Patch,
+        counts: impl Fn(usize) -> bool,
+    ) -> Coefficients<T> {
+        let ([inputs, _], [_, picture]) = (self.size, self.pictures());
+        let terms = x.neurons(dense.picture).into_iter().map(|i| place(dense.picture, i));
+        let mut y = Coefficients::new(picture, patch, rows, counts);
+        let places = y.neurons(picture).into_iter().map(|o| o * inputs);
+        sums(self.weights(absolute), rows, x, terms, places, &mut y);
+        y
+    }
+
+    /// The weights in the order of what is read, or their magnitudes.
+    fn weights(&self, absolute: bool) -> &[T] {
+        match &self.kind {
+            Kind::Dense(dense) if !dense.pixels[0].is_empty() => &dense.pixels[usize::from(absolute)],
+            _ if absolute => &self.absolute,
+            _ => &self.weight,
+        }
+    }
+
+    /// Every number times its weight, rows last, or the magnitude of that.
+    fn scale(&self, rows: usize, x: &Coefficients<T>, absolute: bool) -> Coefficients<T> {
+        let (mut y, weights) = (x.clone(), self.weights(absolute));
+        y.each(self.picture, rows, |neuron, run| run.iter_mut().for_each(|y| *y = *y * weights[neuron]));
+        y
+    }
+}
+
+/// Fills the runs of `to` with sums over all of `from`. `terms` and `sums` are the places of the weights of both.
+fn sums<T: Real>(
+    weights: &[T],
+    rows: usize,
+    from: &Coefficients<T>,
+    terms: impl Iterator<Item = usize>,
+    sums: impl Iterator<Item = usize>,
+    to: &mut Coefficients<T>,
+) {
+    let terms = Offsets::new(terms.map(|place| place as u32).collect());
+    let spans = [Span { first: 0, end: (from.numbers.len() / rows) as u32, base: 0 }];
+    let places: Vec<u32> = sums.map(|place| place as u32).collect();
+    T::sums(rows, weights, &places, &terms, &spans, &from.numbers, &mut to.numbers);
 }
 
 /// `rows` convolutions without bias.

@@ -1,18 +1,21 @@
 //! The two kinds of floats that bounds are computed in, and what they need of the kernels.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::ops::{AddAssign, Div, Neg, Sub};
 
 use temper_graph::Window;
 use temper_graph::computation::Number;
 use temper_kernels::conv::{Shape, Sums, forward};
+use temper_kernels::ends::End;
 pub(crate) use temper_kernels::gemm::Layout;
-use temper_kernels::sums::{Term, sums};
+use temper_kernels::sums::{Offsets, Span, sums};
 use temper_kernels::{double, gemm};
 
 /// A float that bounds are computed in: `f32` to search, `f64` to certify.
 pub trait Real:
     Number
+    + End
     + Sub<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
@@ -41,7 +44,17 @@ pub trait Real:
     #[allow(clippy::too_many_arguments)]
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]);
     /// Weighted sums of runs of `rows` numbers, as [`sums`] has them.
-    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]);
+    fn sums(
+        rows: usize,
+        weights: &[Self],
+        outputs: &[u32],
+        offsets: &Offsets,
+        spans: &[Span],
+        from: &[Self],
+        to: &mut [Self],
+    );
+    /// What is done with the thread's buffers that nobody has.
+    fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R;
     /// `rows` convolutions without bias, where there is a kernel for them.
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>>;
 }
@@ -73,8 +86,22 @@ impl Real for f32 {
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]) {
         gemm::gemm(m, n, k, 1.0, a, al, b, bl, c, false);
     }
-    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]) {
-        sums(rows, weights, outputs, terms, from, to);
+    #[inline(always)]
+    fn sums(
+        rows: usize,
+        weights: &[Self],
+        outputs: &[u32],
+        offsets: &Offsets,
+        spans: &[Span],
+        from: &[Self],
+        to: &mut [Self],
+    ) {
+        sums(rows, weights, outputs, offsets, spans, from, to);
+    }
+    fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R {
+        thread_local!(static POOL: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
+        // At the thread's end it may be gone.
+        POOL.try_with(|pool| with(&mut pool.borrow_mut())).unwrap_or_default()
     }
     fn convolve(window: &Window, groups: usize, weight: &[Self], rows: usize, x: &[Self]) -> Option<Vec<Self>> {
         Some(forward(x, weight, None, square(window, groups, weight.len(), rows)?, Sums::Plain))
@@ -127,8 +154,22 @@ impl Real for f64 {
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]) {
         double::product(m, n, k, a, al, b, bl, c);
     }
-    fn sums(rows: usize, weights: &[Self], outputs: &[Term], terms: &[Term], from: &[Self], to: &mut [Self]) {
-        sums(rows, weights, outputs, terms, from, to);
+    #[inline(always)]
+    fn sums(
+        rows: usize,
+        weights: &[Self],
+        outputs: &[u32],
+        offsets: &Offsets,
+        spans: &[Span],
+        from: &[Self],
+        to: &mut [Self],
+    ) {
+        sums(rows, weights, outputs, offsets, spans, from, to);
+    }
+    fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R {
+        thread_local!(static POOL: RefCell<Vec<Vec<f64>>> = const { RefCell::new(Vec::new()) });
+        // At the thread's end it may be gone.
+        POOL.try_with(|pool| with(&mut pool.borrow_mut())).unwrap_or_default()
     }
     fn convolve(_: &Window, _: usize, _: &[Self], _: usize, _: &[Self]) -> Option<Vec<Self>> {
         None
