@@ -18,7 +18,7 @@ use crate::cascade::Arithmetic;
 use crate::engine::{Alpha, Ascent, Beta, Bounds, Ends, Job, Keep, Prepared, Real, Region, Rows, Split};
 use crate::engine::{backward, optimise, output_intervals};
 use crate::steps::{leaf, short, short_multipliers};
-use score::{Neuron, Score, biases, candidates, score};
+use score::{Neuron, Score, biases, candidates, score, worth};
 
 /// What the search may use.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +83,7 @@ pub struct Searched {
 /// Candidates from either list of kFSB.
 const CANDIDATES: usize = 3;
 /// The steps of a new domain.
-const STEPS: Ascent =
-    Ascent { iterations: 10, alpha_rate: 0.1, beta_rate: 0.2, decay: 0.98, threshold: 0.0, any: true };
+const STEPS: Ascent = Ascent { iterations: 6, alpha_rate: 0.1, beta_rate: 0.2, decay: 0.98, threshold: 0.0, any: true };
 /// Steps for a domain in which no neuron is left to split: its bound is exact once the multipliers are the best ones.
 const LAST: Ascent = Ascent { iterations: 200, ..STEPS };
 
@@ -253,11 +252,8 @@ impl<'a> Search<'a> {
                 if list.len() < 2 {
                     return list.first().copied();
                 }
-                let worse = |neuron: &Neuron| {
-                    let mut half = || values.next().expect("two values a candidate");
-                    (half().min(half()), *neuron)
-                };
-                let valued: Vec<(f64, Neuron)> = list.iter().map(worse).collect();
+                let mut half = || values.next().expect("two values a candidate");
+                let valued: Vec<(f64, Neuron)> = list.iter().map(|neuron| (worth([half(), half()]), *neuron)).collect();
                 // The first of equals: the better by its score.
                 valued.into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a }).map(|(_, neuron)| neuron)
             })

@@ -19,6 +19,9 @@ use crate::steps::{leaf, relu, short_multipliers, tree};
 const NEURONS: usize = 4096;
 /// Domains of a search in a cell.
 const DOMAINS: u64 = 256;
+/// By how much a bound that is worth a search falls with every cell that is not: searches in vain stay a share of the work, and a single
+/// one does not keep all later cells from being searched.
+const EASED: f64 = 1.02;
 /// Neurons of a ReLU that are asked on which inputs they depend.
 const DEAREST: usize = 64;
 /// Steps for the groups in a cell.
@@ -104,6 +107,7 @@ impl Verifier {
             while let Some(worst) = (0..values.len()).min_by(|a, b| values[*a].total_cmp(&values[*b])) {
                 let value = values[worst];
                 if value <= hopeless && splittable {
+                    hopeless *= EASED;
                     break;
                 }
                 match self.search(property, groups, &cell, worst, &narrow, state) {
