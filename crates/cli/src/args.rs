@@ -214,7 +214,7 @@ pub struct Verify {
     /// Of a network: write the counterexample, if there is one, here.
     #[arg(long, value_name = "FILE", requires = "property", value_hint = ValueHint::FilePath)]
     pub witness: Option<PathBuf>,
-    /// Of a network: write a proof here if the answer is unsat and was found by splitting the input; `temper verify check` replays it.
+    /// Of a network: write a proof here if the answer is unsat; `temper verify check` replays it.
     #[arg(long, value_name = "FILE", requires = "property", value_hint = ValueHint::FilePath)]
     pub proof: Option<PathBuf>,
     /// Of a network: write the answer and the counterexample here, as the competitions want it.
@@ -296,7 +296,7 @@ pub struct Search {
     /// "float32" (besides, of every execution in single precision).
     #[arg(long, default_value = "sound", value_parser = PossibleValuesParser::new(Arithmetic::NAMES))]
     pub arithmetic: String,
-    /// Domains that branch and bound may visit for one image: a budget that hangs on no clock [default: no limit].
+    /// Domains that branch and bound may visit for one image: a budget that does not depend on the clock [default: no limit].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_domains: Option<u64>,
     /// Memory for branch and bound, e.g. 500M or 4G [default: 4G].

@@ -16,7 +16,7 @@ pub struct Instance {
     pub timeout: f64,
 }
 
-/// Reads a list.
+/// Reads a list. Its first line may name the columns; empty lines say nothing.
 ///
 /// # Errors
 /// A file that cannot be read, or a line that is no instance.
@@ -40,7 +40,8 @@ pub fn parse(text: &str, place: &str) -> Result<Vec<Instance>> {
         let [network, property, seconds] = fields[..] else { return fail("it is not \"network,property,seconds\"") };
         let timeout = match seconds.parse::<f64>() {
             Ok(timeout) if timeout > 0.0 && timeout.is_finite() => timeout,
-            _ if number == 0 => continue,
+            // Names of columns.
+            Err(_) if number == 0 && !network.contains(".onnx") => continue,
             _ => return fail("its time is not a number of seconds above 0"),
         };
         instances.push(Instance { network: network.into(), property: property.into(), timeout });

@@ -183,7 +183,10 @@ fn counterexamples_and_lists() {
     assert!(witness::parse("sat\n((X_0  1) (X_2 1))", "w").unwrap_err().to_string().contains("X_2"));
     let list = instances::parse("./a.onnx, b.vnnlib ,116\nc.onnx,d.vnnlib,30.5\n", "i").unwrap();
     assert_eq!((list.len(), list[1].timeout, list[0].property.as_str()), (2, 30.5, "b.vnnlib"));
-    for wrong in ["", "a,b", "a,b,-1\n", "a,b,1\na,b,x", "\"[('f','a')]\",b,1"] {
+    assert_eq!(instances::parse("onnx,vnnlib,timeout\n\na.onnx,b.vnnlib,1\n", "i").unwrap().len(), 1);
+    for wrong in
+        ["", "a,b", "a,b,-1\n", "a,b,0\na,b,1", "a.onnx,b,x\na.onnx,b,1", "a,b,1\na,b,x", "\"[('f','a')]\",b,1"]
+    {
         assert!(instances::parse(wrong, "i").is_err(), "{wrong}");
     }
 }

@@ -89,8 +89,9 @@ impl State<'_> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// When this share of the time left is over.
+    /// When this share of the time left is over. With a budget of domains, nothing but the end of all time is left to the clock.
     fn share(&self, share: f64) -> Option<Instant> {
+        let share = if self.settings.max_domains.is_some() { 1.0 } else { share };
         let now = Instant::now();
         self.deadline.map(|deadline| now + deadline.saturating_duration_since(now).mul_f64(share))
     }
