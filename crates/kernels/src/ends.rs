@@ -12,7 +12,7 @@ pub trait End: Copy {
     fn middles(lower: &[Self], upper: &[Self], centres: &mut [Self], radii: &mut [Self]);
 
     /// Ends in the places of centres, which lack a bias, and radii: `centre + bias - radius` and `centre + bias + radius`, or `least` where
-    /// they are less. What is no number becomes an infinity.
+    /// they are less. What is no number, or of an infinite centre, becomes an infinity.
     ///
     /// # Panics
     /// As `middles`.
@@ -64,8 +64,10 @@ unsafe fn to_ends<V: Lanes>(centres: &mut [V::E], radii: &mut [V::E], all: [V::E
         for at in (0..centres.len()).step_by(V::N) {
             let (m, r) = (centres.as_mut_ptr().add(at), radii.as_mut_ptr().add(at));
             let (middle, radius) = (V::load(m).add(bias), V::load(r));
-            middle.sub(radius).max(least).store(m);
-            middle.add(radius).min(infinity).max(least).store(r);
+            // 0, or no number where a sum has overflowed: then it may be anywhere.
+            let known = middle.sub(middle);
+            middle.sub(radius).add(known).max(least).store(m);
+            middle.add(radius).add(known).min(infinity).max(least).store(r);
         }
     }
 }

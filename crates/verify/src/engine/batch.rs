@@ -13,7 +13,7 @@ use super::prepared::{Map, Prepared, Step};
 use super::real::{Real, UNIT, UNIT32, above, gamma};
 use crate::cascade::Arithmetic;
 
-/// The ends of a value for some inputs: `[height, width, channels, rows]`, a row an input. The first fills the rows that are left.
+/// The ends of a value for some inputs: `[height, width, channels, rows]`, a row an input. The first input fills the rows that are left.
 pub(crate) struct Batch<T: Real> {
     picture: Picture,
     rows: usize,
@@ -94,8 +94,7 @@ pub(crate) fn output<T: Real>(net: &Prepared<T>, claim: Arithmetic, input: Batch
         // An affine node with the ReLU behind it, if nothing else reads what is between them.
         let (last, ends) = match (&net.steps[node], net.steps.get(node + 1)) {
             (Step::Affine(map), Some(Step::Relu)) if last_reader(node + 1) == Some(node + 1) => {
-                let only = net.inputs[node + 1] == [node + 1];
-                (node + usize::from(only), affine(map, claim, of(net.inputs[node][0]), net.picture[node + 1], only))
+                (node + 1, affine(map, claim, of(net.inputs[node][0]), net.picture[node + 2], true))
             }
             _ => (node, through(net, node, claim, of)),
         };
