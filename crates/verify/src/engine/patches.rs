@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use temper_graph::Window;
 use temper_kernels::arch::dispatch;
-use temper_kernels::sums::{Offsets, Span};
+use temper_kernels::sums::{self, Offsets, Span};
 
 use super::buffer::Buffer;
 use super::real::Real;
@@ -520,7 +520,7 @@ impl<T: Real> Taps<T> {
                 }
                 if all || !spans.is_empty() {
                     let runs = to.numbers.more(n * rows);
-                    T::sums(rows, weights, &wanted[..n], &offsets, &spans, numbers, runs);
+                    sums::sums(rows, weights, &wanted[..n], &offsets, &spans, numbers, runs);
                     finish(pixel, &wanted[..n], runs);
                     to.channels.extend_from_slice(&wanted[..n]);
                 }

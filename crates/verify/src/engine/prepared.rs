@@ -6,7 +6,7 @@ use temper_graph::{Affine, Computation, Curve, Operation, Window};
 use super::patches::{Coefficients, Conv, Patch, Picture, place};
 use super::real::{Layout, Real};
 use temper_kernels::arch::dispatch;
-use temper_kernels::sums::{Offsets, Span};
+use temper_kernels::sums::{self, Offsets, Span};
 
 /// The numbers of an affine node.
 #[derive(Debug)]
@@ -292,7 +292,7 @@ impl<T: Real> Map<T> {
                 let terms = y.neurons(self.pictures()[1]).into_iter().map(|o| o * inputs);
                 let mut x = Coefficients::new(dense.picture, Patch::whole(dense.picture), rows, counts);
                 let places = x.neurons(dense.picture).into_iter().map(|i| place(dense.picture, i));
-                sums(self.weights(false), rows, y, terms, places, &mut x);
+                matrix_sums(self.weights(false), rows, y, terms, places, &mut x);
                 dispatch(
                     #[inline(always)]
                     |_| x.each_pixel(dense.picture, rows, finish),
@@ -379,7 +379,7 @@ impl<T: Real> Map<T> {
         let terms = x.neurons(dense.picture).into_iter().map(|i| place(dense.picture, i));
         let mut y = Coefficients::new(picture, patch, rows, counts);
         let places = y.neurons(picture).into_iter().map(|o| o * inputs);
-        sums(self.weights(absolute), rows, x, terms, places, &mut y);
+        matrix_sums(self.weights(absolute), rows, x, terms, places, &mut y);
         y
     }
 
@@ -401,7 +401,7 @@ impl<T: Real> Map<T> {
 }
 
 /// Fills the runs of `to` with sums over all of `from`. `terms` and `sums` are the places of the weights of both.
-fn sums<T: Real>(
+fn matrix_sums<T: Real>(
     weights: &[T],
     rows: usize,
     from: &Coefficients<T>,
@@ -412,7 +412,7 @@ fn sums<T: Real>(
     let terms = Offsets::new(terms.map(|place| place as u32).collect());
     let spans = [Span { first: 0, end: (from.numbers.len() / rows) as u32, base: 0 }];
     let places: Vec<u32> = sums.map(|place| place as u32).collect();
-    T::sums(rows, weights, &places, &terms, &spans, &from.numbers, &mut to.numbers);
+    sums::sums(rows, weights, &places, &terms, &spans, &from.numbers, &mut to.numbers);
 }
 
 /// `rows` convolutions without bias.

@@ -9,13 +9,14 @@ use temper_graph::computation::Number;
 use temper_kernels::conv::{Shape, Sums, forward};
 use temper_kernels::ends::End;
 pub(crate) use temper_kernels::gemm::Layout;
-use temper_kernels::sums::{Offsets, Span, sums};
+use temper_kernels::sums::Float;
 use temper_kernels::{double, gemm};
 
 /// A float that bounds are computed in: `f32` to search, `f64` to certify.
 pub trait Real:
     Number
     + End
+    + Float
     + Sub<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
@@ -43,16 +44,6 @@ pub trait Real:
     /// `c[m, n] = op(a)[m, k] op(b)[k, n]`.
     #[allow(clippy::too_many_arguments)]
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]);
-    /// Weighted sums of runs of `rows` numbers, as [`sums`] has them.
-    fn sums(
-        rows: usize,
-        weights: &[Self],
-        outputs: &[u32],
-        offsets: &Offsets,
-        spans: &[Span],
-        from: &[Self],
-        to: &mut [Self],
-    );
     /// What is done with the thread's buffers that nobody has.
     fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R;
     /// `rows` convolutions without bias, where there is a kernel for them.
@@ -85,18 +76,6 @@ impl Real for f32 {
     }
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]) {
         gemm::gemm(m, n, k, 1.0, a, al, b, bl, c, false);
-    }
-    #[inline(always)]
-    fn sums(
-        rows: usize,
-        weights: &[Self],
-        outputs: &[u32],
-        offsets: &Offsets,
-        spans: &[Span],
-        from: &[Self],
-        to: &mut [Self],
-    ) {
-        sums(rows, weights, outputs, offsets, spans, from, to);
     }
     fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R {
         thread_local!(static POOL: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
@@ -153,18 +132,6 @@ impl Real for f64 {
     }
     fn product(m: usize, n: usize, k: usize, a: &[Self], al: Layout, b: &[Self], bl: Layout, c: &mut [Self]) {
         double::product(m, n, k, a, al, b, bl, c);
-    }
-    #[inline(always)]
-    fn sums(
-        rows: usize,
-        weights: &[Self],
-        outputs: &[u32],
-        offsets: &Offsets,
-        spans: &[Span],
-        from: &[Self],
-        to: &mut [Self],
-    ) {
-        sums(rows, weights, outputs, offsets, spans, from, to);
     }
     fn pool<R: Default>(with: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R {
         thread_local!(static POOL: RefCell<Vec<Vec<f64>>> = const { RefCell::new(Vec::new()) });
