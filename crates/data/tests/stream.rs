@@ -211,7 +211,7 @@ fn every_token_but_the_first_is_predicted_once() {
         for rows in [1, 3] {
             let windows = EvalWindows::new(&source, T, None).unwrap();
             let mut targets = Vec::new();
-            for batch in windows.batches(rows) {
+            for batch in windows.batches(rows, 0..windows.count(rows)) {
                 let batch = batch.unwrap();
                 assert!(batch.inputs.iter().zip(&batch.targets).all(|(input, target)| input + 1 == *target));
                 targets.extend(batch.targets);
@@ -232,7 +232,7 @@ fn every_token_but_the_first_is_predicted_once() {
     for limit in 2..6 {
         let windows = EvalWindows::new(&source, T, Some(limit)).unwrap();
         assert_eq!((windows.tokens(), windows.bytes(), windows.is_cut()), (limit, None, true), "limit {limit}");
-        let read: usize = windows.batches(3).map(|batch| batch.unwrap().targets.len()).sum();
+        let read: usize = windows.batches(3, 0..windows.count(3)).map(|batch| batch.unwrap().targets.len()).sum();
         assert_eq!(read as u64, limit - 1);
     }
     assert!(EvalWindows::new(&source, T, Some(1)).is_err());
