@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Command::Resume(args) => commands::resume::run(&args, &ranks, &printer),
         Command::Branch(args) => commands::branch::run(&args, &ranks, &printer),
         Command::Eval(args) => commands::eval::run(&args, &ranks, &printer),
-        Command::Verify(args) => commands::verify::run(&args, &printer),
+        Command::Verify(args) => commands::verify::run(&args, &ranks, &printer),
         Command::Inspect(args) => commands::inspect::run(&args, &printer),
         Command::Sample(args) => commands::sample::run(&args, &printer),
         Command::Plan(args) => commands::plan::run(&args, &printer),

@@ -13,7 +13,7 @@ use crate::problems::Outcome;
 
 /// Whether this rank does not lead, and only follows in such a command: those that all ranks run side by side are few.
 pub fn is_for_rank_0(command: &Command, ranks: &Ranks) -> bool {
-    !ranks.leads() && !matches!(command, Command::Eval(_) | Command::Sweep(_))
+    !ranks.leads() && !matches!(command, Command::Eval(_) | Command::Verify(_) | Command::Sweep(_))
 }
 
 /// The part of a rank that does not lead, in whatever rank 0 does.

@@ -85,7 +85,7 @@ fn any_number_of_processes_makes_the_same_run() {
         let Some(command) = on_ranks(&folder, ranks, &train(&out)) else { return };
         let done = done(command);
         assert_eq!(done.code, 0, "{}", done.err);
-        says_all(&done.err, &[&format!("ranks       {ranks}"), "40 updates"]);
+        says_all(&done.err, &[&format!("ranks       {ranks}"), "updates     40"]);
         folder.same_run("alone", &out, 40);
         assert_eq!(folder.json(&format!("{out}/env.json"))["ranks"], ranks);
     }
@@ -143,7 +143,11 @@ fn a_signal_asks_for_a_checkpoint() {
     let ranks = at_update(&folder, &mut running, "asked", 3);
     send("USR1", running.id());
     let begun = Instant::now();
-    while folder.checkpoints("asked").iter().all(|step| *step == 0) {
+    let taken = || {
+        let told = fs::read_to_string(folder.path("asked/metrics.jsonl")).unwrap_or_default();
+        told.lines().any(|line| line.contains("\"event\":\"checkpoint\"") && !line.contains("\"step\":0,"))
+    };
+    while !taken() {
         assert!(begun.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -156,6 +160,36 @@ fn a_signal_asks_for_a_checkpoint() {
     assert!(folder.checkpoints("asked").last() > Some(&step));
 }
 
+/// Other commands that all ranks share: evaluations, verdicts, and the runs of a sweep.
+#[test]
+fn the_same_answers_as_of_one_process() {
+    let folder = Folder::new();
+    folder.ok(&train("run"));
+    let eval = ["eval", "run", "--json"];
+    let Some(command) = on_ranks(&folder, 3, &eval) else { return };
+    let found = done(command);
+    assert_eq!((found.code, found.out), (0, folder.ok(&eval)), "{}", found.err);
+
+    let small = ["--set", "data.max_train=60", "--set", "data.max_test=70", "--set", "data.holdout=0.2"];
+    let tiny = ["--set", "model.width=1", "--set", "batch.images=20", "--set", "run.horizon=6 steps"];
+    let ramp = ["--set", "eps.length=3 steps", "--set", "lr.milestones=[]", "--set", "checkpoint.every=0 steps"];
+    folder.ok(&[&["train", "demo/fast", "--out", "net"][..], &small, &tiny, &ramp].concat());
+    let verify =
+        |out: &str| ["verify", "net", "--stages", "attack,ibp", "--batch", "16", "--out", out].map(str::to_owned);
+    let (one, two) = (verify("verdicts-1"), verify("verdicts-2"));
+    folder.ok(&one.each_ref().map(String::as_str));
+    for _ in 0..2 {
+        // The second time there is nothing left to do.
+        let found = done(on_ranks(&folder, 2, &two.each_ref().map(String::as_str)).expect("mpirun"));
+        assert_eq!(found.code, 0, "{}", found.err);
+        assert_eq!(found.out.matches("70 images").count(), 1, "{}", found.out);
+    }
+    for file in ["verdicts.csv", "counterexamples.npy", "verdicts-question.json"] {
+        assert_eq!(folder.read(&format!("verdicts-1/{file}")), folder.read(&format!("verdicts-2/{file}")), "{file}");
+    }
+    assert!(!folder.path("verdicts-2/part-0-of-2").exists());
+}
+
 #[test]
 fn what_is_wrong_is_said_once() {
     let folder = Folder::new();
@@ -163,7 +197,7 @@ fn what_is_wrong_is_said_once() {
     let fails = |command: Command, says: &[&str]| {
         let done = done(command);
         assert_eq!(done.code, 2, "{}", done.err);
-        assert_eq!(done.err.matches("error").count(), 1, "{}", done.err);
+        assert_eq!(done.err.matches("error: ").count(), 1, "{}", done.err);
         says_all(&done.err, says);
     };
     let Some(command) = on_ranks(&folder, 5, &train("many")) else { return };

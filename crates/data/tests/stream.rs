@@ -217,6 +217,11 @@ fn every_token_but_the_first_is_predicted_once() {
                 targets.extend(batch.targets);
             }
             assert_eq!(targets, (1..length as u32).collect::<Vec<_>>(), "{documents:?}");
+            // Any cut of the batches reads the same.
+            for cut in 0..=windows.count(rows) {
+                let parts = windows.batches(rows, 0..cut).chain(windows.batches(rows, cut..windows.count(rows)));
+                assert_eq!(parts.flat_map(|batch| batch.unwrap().targets).collect::<Vec<_>>(), targets);
+            }
             assert_eq!((windows.targets(), windows.bytes()), (length as u64 - 1, Some(3 * length as u64)));
         }
     }

@@ -275,6 +275,7 @@ fn open<T: Tower>(
     let run = RunDir::open(&opening.run)?;
     let checkpoint = Checkpoint::at_step(&run, opening.step)?;
     let spec = T::Spec::read(&run::resolved_recipe(&run, schema)?)?;
+    session.ranks.group().wait_at_most(spec.run().timeout);
     let name = opening.run.display().to_string();
     let Reopened { state, model, optimizer, data } = reopen::<T>(&spec, &run, &checkpoint, &name, session.device)?;
     let lengths = T::lengths(&spec, &data, Some(opening.stop))?;
