@@ -12,10 +12,13 @@ use temper_bounds::verdict::{Question, verify_until};
 use temper_data::images::Images;
 use temper_model::Classifier;
 use temper_record::event::Values;
+use temper_train::group::{Group, agree};
+use temper_train::shards::cut;
 use temper_verify::images::remaining;
 use temper_verify::store::StageSeconds;
-use temper_verify::{AttackCertified, Certifier, Norm, Settings, Stage, Summary};
+use temper_verify::{AttackCertified, Certifier, Norm, Settings, Stage, Summary, Verdict};
 
+use crate::evaluate::EvalSettings;
 use crate::verification::{RESTARTS, STEPS};
 
 /// Whom the cascade is asked about, and for how long.
@@ -27,11 +30,12 @@ pub struct AtTheEnd {
     pub timeout: Duration,
 }
 
-/// What all stages prove and find of the first images of `test` at radius `eps`, `rows` in a pass; as a verification of them with the same
-/// time limit. It calls `interrupted` between passes and during searches, and returns `None` once that is true.
+/// What all stages prove and find of the first images of `test` at radius `eps`; as a verification of them with the same time limit. Each rank of
+/// `group` takes neighbouring images. It calls `interrupted` between passes and during searches, and returns `None` once that is true, on whichever
+/// rank.
 ///
 /// # Errors
-/// Weights that are not finite; errors that are not in their order, bounds and attacks that contradict each other.
+/// Weights that are not finite; errors that are not in their order, bounds and attacks that contradict each other; a rank that has failed.
 #[allow(clippy::too_many_arguments)]
 pub fn cascade(
     net: &Classifier,
@@ -39,26 +43,27 @@ pub fn cascade(
     test: &Images,
     eps: f64,
     asked: AtTheEnd,
-    seed: u64,
-    rows: usize,
+    eval: &EvalSettings,
+    group: &dyn Group,
     interrupted: &dyn Fn() -> bool,
     device: &Device,
 ) -> Result<Option<Values>> {
-    let certifier = Certifier::new(&net.to_network())?;
+    let EvalSettings { seed, rows, .. } = *eval;
     let settings = Settings { timeout: Some(asked.timeout), seed, ..Settings::default() };
     let left = remaining(&settings, Duration::ZERO);
     let attack = Attack { steps: STEPS as usize, restarts: RESTARTS as usize, seed, ..Attack::default() };
     let question = Question { eps, settings, attack, attack_certified: AttackCertified::default() };
-    let (mut summary, mut seconds) = (Summary::default(), StageSeconds::default());
-    let indices: Vec<u32> = (0..asked.images.min(test.len()) as u32).collect();
-    for indices in indices.chunks(rows) {
+    let images = asked.images.min(test.len());
+    let indices: Vec<u32> = cut(images, group.size(), group.rank()).map(|i| i as u32).collect();
+    let verify = |certifier: &Certifier, indices: &[u32]| {
         let (pixels, labels) = test.batch(indices, None);
         let indices: Vec<u64> = indices.iter().map(|i| u64::from(*i)).collect();
         let batch = Boxed { pixels: &pixels, shape: net.config.input, labels: &labels, indices: &indices };
-        let Some(decided) = verify_until(net, &certifier, batch, &question, interrupted, device)? else {
+        let Some(decided) = verify_until(net, certifier, batch, &question, interrupted, device)? else {
             return Ok(None);
         };
-        seconds.iter_mut().zip(decided.seconds).for_each(|(sum, seconds)| *sum += seconds);
+        let mut seconds = decided.seconds;
+        let mut told = Vec::new();
         let size = pixels.len() / labels.len();
         for (mut verdict, pixels) in decided.verdicts.into_iter().zip(pixels.chunks(size)) {
             if verdict.is_open() {
@@ -68,8 +73,23 @@ pub fn cascade(
                 let Some(found) = watched(interrupted, search)? else { return Ok(None) };
                 seconds.iter_mut().zip(found.seconds).for_each(|(sum, seconds)| *sum += seconds);
             }
-            summary.add(&verdict);
+            let stage = verdict.stage.map_or(-1.0, |stage| f64::from(stage as u8));
+            told.extend([f64::from(verdict.verdict as u8), stage, f64::from(u8::from(verdict.rounding))]);
+            told.extend(seconds);
+            seconds = StageSeconds::default();
         }
+        Ok(Some(told))
+    };
+    let own = Certifier::new(&net.to_network()).and_then(|certifier| {
+        indices.chunks(rows).map(|indices| verify(&certifier, indices)).collect::<Result<Option<Vec<Vec<f64>>>>>()
+    });
+    let own = agree(group, own)?.map(|own| own.concat());
+    let Some(all) = group.gather_numbers(own.as_deref())? else { return Ok(None) };
+    let (mut summary, mut seconds) = (Summary::default(), StageSeconds::default());
+    for told in all.chunks(3 + seconds.len()) {
+        let stage = Stage::ALL.get(told[1] as usize).filter(|_| told[1] >= 0.0).copied();
+        summary.count(Verdict::ALL[told[0] as usize], stage, told[2] == 1.0);
+        seconds.iter_mut().zip(&told[3..]).for_each(|(sum, seconds)| *sum += seconds);
     }
     summary.check(set)?;
     let percent = |count: u64| 100.0 * count as f64 / summary.images.max(1) as f64;

@@ -16,9 +16,12 @@ use temper_bounds::boxes::{self, Images};
 use temper_bounds::ibp::{LayerState, layer_states};
 use temper_bounds::losses;
 use temper_bounds::verdict::least_margins;
+use temper_data::images::Images as Set;
 use temper_model::Classifier;
 use temper_model::image::Statistics;
 use temper_record::event::Values;
+use temper_train::group::{Group, agree};
+use temper_train::shards::cut;
 use temper_verify::{Arithmetic, Attacked, Engine, Verdict, certifies, check_order, decide};
 
 use super::step::Batch;
@@ -38,65 +41,45 @@ pub struct EvalSettings {
     pub seed: u64,
 }
 
-/// Evaluates `net` on `batches` of images at the radius `target`, and also at the radius `current` of the schedule where
-/// that is another one. It calls `interrupted` between batches and between the passes of an attack, and returns `None` once that is true.
+/// Evaluates `net` on the images of a set at the radius `target`, and also at the radius `current` of the schedule where that is another one. Each
+/// rank of `group` takes neighbouring batches, and what they come to is added in their order. It calls `interrupted` between batches and between
+/// the passes of an attack, and returns `None` once that is true, on whichever rank.
 ///
 /// # Errors
-/// A loss that is no number, errors that are not in their order, images that do not fit the network.
+/// A loss that is no number, errors that are not in their order, images that do not fit the network; a rank that has failed.
 #[allow(clippy::too_many_arguments)]
 pub fn evaluate(
     net: &Classifier,
     set: &str,
-    batches: impl Iterator<Item = Batch>,
+    images: &Set,
     target: f64,
     current: f64,
     settings: &EvalSettings,
+    group: &dyn Group,
     interrupted: &dyn Fn() -> bool,
     device: &Device,
 ) -> Result<Option<Values>> {
-    let [c, h, w] = net.config.input;
-    let mut layers: Vec<LayerState> = Vec::new();
-    let (mut images, mut wrong) = (0usize, 0usize);
-    let (mut clean_loss, mut robust_loss) = (0.0, 0.0);
-    let mut at_target = AtRadius::new(target);
-    let mut at_current = (current > 0.0 && current < target).then(|| AtRadius::new(current));
-    for batch in batches {
+    let radii: Vec<f64> =
+        std::iter::once(target).chain((current > 0.0 && current < target).then_some(current)).collect();
+    let batches = images.len().div_ceil(settings.rows);
+    let own = cut(batches, group.size(), group.rank()).map(|number| {
         if interrupted() {
             return Ok(None);
         }
-        let rows = batch.labels.len();
-        let shape = [rows, c, h, w];
-        let bounds = |eps| {
-            let x = boxes::boxes(&batch.pixels, shape, eps, &net.mean, &net.std, device);
-            let trace = net.trace_plain(x, Statistics::Running);
-            let margins = net.margins(&trace, &batch.labels);
-            (trace, margins)
-        };
-        let (trace, margins) = bounds(target);
-        let logits = net.logits(&trace);
-        clean_loss += rows as f64 * scalar(losses::cross_entropy(logits.clone(), &batch.labels));
-        robust_loss += rows as f64 * scalar(losses::robust_loss(margins.clone()));
-        let states = layer_states(net, &trace);
-        if layers.is_empty() {
-            layers = states
-        } else {
-            layers.iter_mut().zip(&states).for_each(|(sum, state)| sum.add(state))
-        }
-        drop(trace);
-        let clean = clean_margins(logits, &batch.labels);
-        let indices = (images as u64..).take(rows).collect();
-        wrong += clean.iter().filter(|clean| clean.clean_margin.is_nan() || clean.clean_margin <= 0.0).count();
-        let seen = Seen { net, set, batch: &batch, indices, clean, settings, interrupted, device };
-        if !at_target.add(&seen, &margins)? {
-            return Ok(None);
-        }
-        if let Some(at_current) = &mut at_current
-            && !at_current.add(&seen, &bounds(current).1)?
-        {
-            return Ok(None);
-        }
-        images += rows;
-    }
+        let first = number * settings.rows;
+        let indices: Vec<u32> = (first..images.len().min(first + settings.rows)).map(|i| i as u32).collect();
+        let (pixels, labels) = images.batch(&indices, None);
+        let batch = Batch { pixels, labels };
+        Ok(counts(net, set, &batch, first, &radii, settings, interrupted, device)?.map(|counts| counts.to_numbers()))
+    });
+    let own = agree(group, own.collect::<Result<Option<Vec<Vec<f64>>>>>())?;
+    let Some(all) = group.gather_numbers(own.map(|own| own.concat()).as_deref())? else { return Ok(None) };
+    let relus = net.config.relus();
+    let mut sum = Counts::none(radii.len(), relus.len());
+    let length = sum.to_numbers().len();
+    all.chunks(length).for_each(|numbers| sum.add(numbers));
+    let Counts { images, wrong, clean_loss, robust_loss, at, layers } = sum;
+    let at_target = at[0];
     for (name, loss) in [("clean loss", clean_loss), ("robust loss", robust_loss)] {
         if loss.is_nan() {
             return Err(Problem::training("evaluate", format!("{name} on {set}"), "is not a number")
@@ -105,7 +88,7 @@ pub fn evaluate(
     }
     let standard = 100.0 * wrong as f64 / images as f64;
     let [pgd, certified] = at_target.errors(wrong, images, settings, set)?;
-    let [pgd_current, certified_current] = match &at_current {
+    let [pgd_current, certified_current] = match at.get(1) {
         Some(at_current) => at_current.errors(wrong, images, settings, set)?,
         None if current >= target => [pgd, certified],
         None => [pgd.map(|_| standard), Some(standard)],
@@ -128,14 +111,104 @@ pub fn evaluate(
     values.set("eps", target);
     values.set("eps_current", current);
     values.set("images", images as f64);
-    for layer in layers {
+    for (layer, (name, _)) in layers.iter().zip(&relus) {
         let [active, unstable, inactive] = layer.shares();
-        values.set(&format!("active.{}", layer.name), active);
-        values.set(&format!("unstable.{}", layer.name), unstable);
-        values.set(&format!("inactive.{}", layer.name), inactive);
-        values.set(&format!("width.{}", layer.name), layer.width);
+        values.set(&format!("active.{name}"), active);
+        values.set(&format!("unstable.{name}"), unstable);
+        values.set(&format!("inactive.{name}"), inactive);
+        values.set(&format!("width.{name}"), layer.width);
     }
     Ok(Some(values))
+}
+
+/// What a batch comes to at these radii, whose images have the numbers from `first` on in their set. `None` if it was interrupted.
+#[allow(clippy::too_many_arguments)]
+fn counts(
+    net: &Classifier,
+    set: &str,
+    batch: &Batch,
+    first: usize,
+    radii: &[f64],
+    settings: &EvalSettings,
+    interrupted: &dyn Fn() -> bool,
+    device: &Device,
+) -> Result<Option<Counts>> {
+    let rows = batch.labels.len();
+    let [c, h, w] = net.config.input;
+    let bounds = |eps| {
+        let x = boxes::boxes(&batch.pixels, [rows, c, h, w], eps, &net.mean, &net.std, device);
+        let trace = net.trace_plain(x, Statistics::Running);
+        let margins = net.margins(&trace, &batch.labels);
+        (trace, margins)
+    };
+    let (trace, margins) = bounds(radii[0]);
+    let logits = net.logits(&trace);
+    let clean_loss = rows as f64 * scalar(losses::cross_entropy(logits.clone(), &batch.labels));
+    let robust_loss = rows as f64 * scalar(losses::robust_loss(margins.clone()));
+    let layers = layer_states(net, &trace);
+    drop(trace);
+    let clean = clean_margins(logits, &batch.labels);
+    let indices = (first as u64..).take(rows).collect();
+    let wrong = clean.iter().filter(|clean| clean.clean_margin.is_nan() || clean.clean_margin <= 0.0).count();
+    let seen = Seen { net, set, batch, indices, clean, settings, interrupted, device };
+    let mut at = Vec::new();
+    for (i, eps) in radii.iter().enumerate() {
+        let later = (i > 0).then(|| bounds(*eps).1);
+        let Some(found) = AtRadius::of(&seen, *eps, later.as_ref().unwrap_or(&margins))? else { return Ok(None) };
+        at.push(found);
+    }
+    Ok(Some(Counts { images: rows, wrong, clean_loss, robust_loss, at, layers }))
+}
+
+/// What images come to.
+struct Counts {
+    images: usize,
+    wrong: usize,
+    /// Sums over images.
+    clean_loss: f64,
+    robust_loss: f64,
+    /// At every radius.
+    at: Vec<AtRadius>,
+    /// Of every ReLU.
+    layers: Vec<LayerState>,
+}
+
+impl Counts {
+    /// Those of no images.
+    fn none(radii: usize, relus: usize) -> Self {
+        let layers = vec![LayerState::default(); relus];
+        Self { images: 0, wrong: 0, clean_loss: 0.0, robust_loss: 0.0, at: vec![AtRadius::default(); radii], layers }
+    }
+
+    /// As numbers, which other ranks are told.
+    fn to_numbers(&self) -> Vec<f64> {
+        let mut numbers = vec![self.images as f64, self.wrong as f64, self.clean_loss, self.robust_loss];
+        for AtRadius { uncertified, open, tried, turned, rounding } in &self.at {
+            numbers.extend([uncertified, open, tried, turned, rounding].map(|count| *count as f64));
+        }
+        for LayerState { units, active, unstable, inactive, width, .. } in &self.layers {
+            numbers.extend([units, active, unstable, inactive, width]);
+        }
+        numbers
+    }
+
+    /// Adds other images, told as numbers.
+    fn add(&mut self, numbers: &[f64]) {
+        let (sums, rest) = numbers.split_at(4);
+        self.images += sums[0] as usize;
+        self.wrong += sums[1] as usize;
+        self.clean_loss += sums[2];
+        self.robust_loss += sums[3];
+        let (at, layers) = rest.split_at(5 * self.at.len());
+        for (own, other) in self.at.iter_mut().zip(at.as_chunks::<5>().0) {
+            let own = [&mut own.uncertified, &mut own.open, &mut own.tried, &mut own.turned, &mut own.rounding];
+            own.into_iter().zip(other).for_each(|(own, other)| *own += *other as usize);
+        }
+        for (own, &[units, active, unstable, inactive, width]) in self.layers.iter_mut().zip(layers.as_chunks().0) {
+            let other = LayerState { name: String::new(), units, active, unstable, inactive, width };
+            if own.units == 0.0 { *own = other } else { own.add(&other) }
+        }
+    }
 }
 
 /// A batch of the evaluation, after its clean pass.
@@ -198,9 +271,9 @@ impl Engine for Bounded<'_> {
     }
 }
 
-/// The images so far, in boxes of one radius.
+/// Images in boxes of one radius.
+#[derive(Debug, Clone, Copy, Default)]
 struct AtRadius {
-    eps: f64,
     uncertified: usize,
     /// Classified right and not certified: what an attack can turn.
     open: usize,
@@ -213,18 +286,15 @@ struct AtRadius {
 }
 
 impl AtRadius {
-    fn new(eps: f64) -> Self {
-        Self { eps, uncertified: 0, open: 0, tried: 0, turned: 0, rounding: 0 }
-    }
-
-    /// Adds a batch with these margins. False if it was interrupted.
-    fn add(&mut self, seen: &Seen, margins: &Tensor<2>) -> Result<bool> {
+    /// A batch with these margins. `None` if it was interrupted.
+    fn of(seen: &Seen, eps: f64, margins: &Tensor<2>) -> Result<Option<Self>> {
+        let mut found = Self::default();
         let bounds = least_margins(margins, &seen.batch.labels);
         let proved = |bound: Option<f64>| bound.is_some_and(certifies);
         let open = |clean: &Attacked, bound| clean.clean_margin > 0.0 && !proved(bound);
         let attacked = seen.settings.attack_images as u64;
         let attacks = |i: usize, clean: &Attacked, bound| open(clean, bound) && seen.indices[i] < attacked;
-        let Some(decided) = decide(&Bounded { seen, eps: self.eps, bounds }, &attacks)? else { return Ok(false) };
+        let Some(decided) = decide(&Bounded { seen, eps, bounds }, &attacks)? else { return Ok(None) };
         for (verdict, clean) in decided.verdicts.iter().zip(&seen.clean) {
             let (bound, margin) = (verdict.bound, verdict.clean_margin);
             if verdict.verdict == Verdict::Error && proved(bound) && margin <= 0.0 {
@@ -235,13 +305,13 @@ impl AtRadius {
                 return Err(Problem::training("evaluate", place, why)
                     .hint("a bound is wrong: please report this with the run directory"));
             }
-            self.rounding += usize::from(verdict.rounding);
-            self.uncertified += usize::from(verdict.verdict != Verdict::Certified);
-            self.open += usize::from(open(clean, bound));
-            self.tried += usize::from(verdict.attack_margin.is_some());
-            self.turned += usize::from(verdict.attack_margin.is_some_and(|margin| margin <= 0.0));
+            found.rounding += usize::from(verdict.rounding);
+            found.uncertified += usize::from(verdict.verdict != Verdict::Certified);
+            found.open += usize::from(open(clean, bound));
+            found.tried += usize::from(verdict.attack_margin.is_some());
+            found.turned += usize::from(verdict.attack_margin.is_some_and(|margin| margin <= 0.0));
         }
-        Ok(true)
+        Ok(Some(found))
     }
 
     /// PGD error, if images were attacked, and certified error, of `images` of which `wrong` are misclassified.

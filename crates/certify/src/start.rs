@@ -113,7 +113,7 @@ impl Tower for CertifyTask {
         data: Data,
         lengths: &Lengths,
         seed: u64,
-        device: &Device,
+        session: Session,
     ) -> Result<Self, Problems> {
         let eps = spec.radius(data.train.len(), lengths)?;
         let Data { train, holdout, test, .. } = data;
@@ -136,7 +136,8 @@ impl Tower for CertifyTask {
             eval: spec.eval,
             at_the_end: spec.at_the_end.map(|asked| (lengths.stop, asked)),
             seed,
-            device: device.clone(),
+            device: session.device.clone(),
+            ranks: session.ranks.clone(),
             fresh_statistics: None,
         })
     }

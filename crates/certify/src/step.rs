@@ -13,7 +13,7 @@ use temper_model::{Classifier, Parameters};
 use temper_ops::stack;
 use temper_train::apply::{self, apply};
 use temper_train::gradients::Gradients;
-use temper_train::group::Group;
+use temper_train::group::{Group, agree};
 use temper_train::optimizer::Optimizer;
 use temper_train::shards::{OwnShards, Tree, cut};
 use temper_train::trainer::MayBegin;
@@ -195,23 +195,27 @@ pub fn loss_and_gradients(
         done += next;
         may
     };
-    for shard in own {
-        net.set_running(&begun);
-        let Some(shard) = shard_loss(net, &update, part(shard), own_images, whole.as_deref(), &mut begin, device)?
-        else {
-            losses = None;
-            break;
-        };
-        losses.iter_mut().for_each(|losses| losses.extend(shard.losses.to_numbers()));
-        moments.extend(shard.moments);
-        shards.push(shard.gradients);
-    }
+    let all = || {
+        for shard in own {
+            net.set_running(&begun);
+            let shard = shard_loss(net, &update, part(shard), own_images, whole.as_deref(), &mut begin, device)?;
+            let Some(shard) = shard else {
+                losses = None;
+                break;
+            };
+            losses.iter_mut().for_each(|losses| losses.extend(shard.losses.to_numbers()));
+            moments.extend(shard.moments);
+            shards.push(shard.gradients);
+        }
+        Ok(())
+    };
+    agree(group, all())?;
     let Some(losses) = group.gather_numbers(losses.as_deref())? else { return Ok(None) };
     let mut metrics = StepMetrics::default();
     losses.as_chunks().0.iter().for_each(|losses| metrics += StepMetrics::from_numbers(*losses));
     net.set_running(&begun);
     if whole.is_none() && !begun.is_empty() {
-        for piece in gather_moments(moments, &begun, group)? {
+        for piece in gather_moments(Some(moments), &begun, group)?.unwrap_or_default() {
             net.update_running(&piece.moments, &net.batch_norm_counts(piece.images));
         }
     }
@@ -227,10 +231,10 @@ struct Shard {
 }
 
 /// What the batch norms of a piece have seen.
-struct PieceMoments {
-    images: usize,
+pub(crate) struct PieceMoments {
+    pub images: usize,
     /// Per batch norm, mean and biased variance `[2, C]`.
-    moments: Vec<Tensor<2>>,
+    pub moments: Vec<Tensor<2>>,
 }
 
 /// Loss and gradients of the shard that consists of these images of the batch. `begin` says whether a part of the work may begin that is
@@ -301,17 +305,24 @@ fn shard_loss(
     Ok(Some(Shard { losses, gradients, moments }))
 }
 
-/// The moments of all pieces of the batch in their order; `like` has a tensor for every batch norm.
-fn gather_moments(own: Vec<PieceMoments>, like: &[Tensor<2>], group: &dyn Group) -> Result<Vec<PieceMoments>> {
+/// The moments of the pieces of all ranks in their order; `like` has a tensor for every batch norm. `None` if a rank has none to give, because it had to
+/// give up.
+///
+/// # Errors
+/// A rank that has failed.
+pub(crate) fn gather_moments(
+    own: Option<Vec<PieceMoments>>,
+    like: &[Tensor<2>],
+    group: &dyn Group,
+) -> Result<Option<Vec<PieceMoments>>> {
     if group.size() == 1 {
         return Ok(own);
     }
     let of_piece = |piece: PieceMoments| std::iter::once(piece.images as f64).chain(numbers(&piece.moments));
-    let own: Vec<f64> = own.into_iter().flat_map(of_piece).collect();
-    let all = group.gather_numbers(Some(&own))?.unwrap_or_default();
+    let own: Option<Vec<f64>> = own.map(|own| own.into_iter().flat_map(of_piece).collect());
     let length = 1 + like.iter().map(|moments| moments.shape().num_elements()).sum::<usize>();
     let piece = |piece: &[f64]| PieceMoments { images: piece[0] as usize, moments: tensors(&piece[1..], like) };
-    Ok(all.chunks(length).map(piece).collect())
+    Ok(group.gather_numbers(own.as_deref())?.map(|all| all.chunks(length).map(piece).collect()))
 }
 
 /// The values of moments, one after the other.

@@ -12,8 +12,9 @@ use temper_record::event::Values;
 use temper_record::run::RunDir;
 use temper_schedule::EpsSchedule;
 use temper_train::checkpoint::State;
-use temper_train::group::Alone;
 use temper_train::optimizer::Optimizer;
+use temper_train::ranks::Ranks;
+use temper_train::shards::cut;
 use temper_train::trainer::{MayBegin, Task};
 
 use super::cascade::{AtTheEnd, cascade};
@@ -22,7 +23,7 @@ use super::cost;
 use super::evaluate::{EvalSettings, evaluate};
 use super::method::Method;
 use super::radius::EpsAt;
-use super::step::{self, Accumulation, Batch, Update, train_step};
+use super::step::{self, Accumulation, Batch, PieceMoments, Update, gather_moments, train_step};
 
 /// The name of the test set.
 pub(crate) const TEST: &str = "test";
@@ -64,6 +65,8 @@ pub struct CertifyTask {
     pub seed: u64,
     /// Where it runs.
     pub device: Device,
+    /// The ranks that make updates and evaluations together.
+    pub ranks: Ranks,
     /// The step for which statistics were last taken anew.
     pub fresh_statistics: Option<u64>,
 }
@@ -85,7 +88,8 @@ impl Task for CertifyTask {
         let (batch, radius) = (self.next_batch(state), self.radius(n));
         let Self { ref method, accumulation, seed, .. } = *self;
         let update = Update { batch: &batch, method, radius: &radius, accumulation, lr, step: n, seed };
-        let metrics = train_step(&mut self.net, &mut self.optimizer, update, &Alone, may_begin, &self.device)?;
+        let metrics =
+            train_step(&mut self.net, &mut self.optimizer, update, self.ranks.group(), may_begin, &self.device)?;
         let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += batch.labels.len() as u64;
         state.samples += 1;
@@ -116,26 +120,21 @@ impl Task for CertifyTask {
 
     fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>> {
         if self.precise_batch_norm && state.step > 0 && self.fresh_statistics != Some(state.step) {
-            if !self.take_statistics(interrupted) {
+            if !self.take_statistics(interrupted)? {
                 return Ok(None);
             }
             self.fresh_statistics = Some(state.step);
         }
         let (name, images) = &self.sets[index];
-        let rows = self.eval.rows;
-        let batches = (0..images.len()).step_by(rows).map(|first| {
-            let indices: Vec<u32> = (first..images.len().min(first + rows)).map(|i| i as u32).collect();
-            let (pixels, labels) = images.batch(&indices, None);
-            Batch { pixels, labels }
-        });
         // The radius of the update that was made last: what the network has been trained for so far.
         let current = self.eps.at(state.step);
-        let Self { net, eval, device, .. } = self;
+        let Self { net, eval, device, ranks, .. } = self;
+        let group = ranks.group();
         let eps = self.eps.target;
-        let values = evaluate(net, name, batches, eps, current, eval, interrupted, device)?;
+        let values = evaluate(net, name, images, eps, current, eval, group, interrupted, device)?;
         let at_the_end = self.at_the_end.filter(|(step, _)| *step == state.step && name == TEST);
         let (Some(mut values), Some((_, asked))) = (values.clone(), at_the_end) else { return Ok(values) };
-        let found = cascade(net, name, images, eps, asked, eval.seed, rows, interrupted, device)?;
+        let found = cascade(net, name, images, eps, asked, eval, group, interrupted, device)?;
         Ok(found.map(|found| {
             found.iter().for_each(|(name, value)| values.set(name, value));
             values
@@ -177,25 +176,29 @@ impl CertifyTask {
     }
 
     /// Running statistics over the whole training set, without augmentation (precise batch norm, Wu and Johnson 2021).
-    /// False if it was interrupted; the statistics are then as they were.
-    fn take_statistics(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
-        let [c, h, w] = self.net.config.input;
-        let mut pool = PooledMoments::default();
+    /// False if it was interrupted; the statistics are then as they were. Each rank takes neighbouring batches, and those of all are pooled in
+    /// their order.
+    fn take_statistics(&mut self, interrupted: &dyn Fn() -> bool) -> Result<bool> {
+        let ([c, h, w], group, like) = (self.net.config.input, self.ranks.group(), self.net.running());
         let indices: Vec<u32> = (0..self.train.len() as u32).collect();
-        for indices in indices.chunks(self.batch) {
+        let batches: Vec<&[u32]> = indices.chunks(self.batch).collect();
+        let own = batches[cut(batches.len(), group.size(), group.rank())].iter().map(|indices| {
             if interrupted() {
-                return false;
+                return None;
             }
             let (pixels, labels) = self.train.batch(indices, None);
             let shape = [labels.len(), c, h, w];
             let x = boxes::clean(&pixels, shape, &self.net.mean, &self.net.std, &self.device);
             let moments = self.net.trace(x, Statistics::Batch).moments;
-            pool.add(&moments, &self.net.batch_norm_counts(labels.len()));
-        }
+            Some(PieceMoments { images: labels.len(), moments })
+        });
+        let Some(pieces) = gather_moments(own.collect(), &like, group)? else { return Ok(false) };
+        let mut pool = PooledMoments::default();
+        pieces.iter().for_each(|piece| pool.add(&piece.moments, &self.net.batch_norm_counts(piece.images)));
         let moments = pool.moments(&self.device);
         if !moments.is_empty() {
             self.net.set_running(&moments);
         }
-        true
+        Ok(true)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use temper_base::numbers::{count, duration};
 use temper_base::{Problem, Result, files};
 use temper_data::text::claim;
@@ -27,6 +27,8 @@ const STOPPING: &str = "stopping: taking a checkpoint first (once more to stop a
 #[derive(Clone)]
 pub struct Signals {
     seen: Arc<AtomicUsize>,
+    /// Whether a checkpoint was asked for: SIGUSR1, which a batch system can send before its limit.
+    asked: Arc<AtomicBool>,
     stage: Arc<Stage>,
     answer: Arc<Answer>,
 }
@@ -137,6 +139,8 @@ impl Signals {
             };
             listen().map_err(cannot_listen)?;
         }
+        let asked = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGUSR1, asked.clone()).map_err(cannot_listen)?;
         let stage = Arc::new(Stage::default());
         let answer = Arc::new(Answer { words, said: Mutex::new(false) });
         let (at_signal, to_signal) = (stage.clone(), answer.clone());
@@ -152,7 +156,7 @@ impl Signals {
             }
             words
         })?;
-        Ok(Self { seen, stage, answer })
+        Ok(Self { seen, asked, stage, answer })
     }
 
     /// Answers the signal that arrived, unless that was done: before the last words of whatever it ends.
@@ -204,8 +208,8 @@ pub fn end_at_signal(clean: impl FnOnce() -> Option<String> + Send + 'static) ->
     std::thread::Builder::new().spawn(wait).map(drop).map_err(|cause| Problem::no_threads(1, cause))
 }
 
-fn cannot_listen(cause: std::io::Error) -> Problem {
-    Problem::machine("listen for signals", "SIGINT and SIGTERM", cause)
+pub fn cannot_listen(cause: std::io::Error) -> Problem {
+    Problem::machine("listen for signals", "SIGINT, SIGTERM and SIGUSR1", cause)
 }
 
 /// Prints events.
@@ -311,6 +315,10 @@ impl Watch for Console<'_> {
 
     fn evaluating(&mut self, set: &str) {
         self.printer.bar_message(format_args!("evaluating on {set}"));
+    }
+
+    fn checkpoint_asked(&self) -> bool {
+        self.signals.asked.swap(false, Ordering::Relaxed)
     }
 
     fn signal(&self) -> Option<i32> {

@@ -6,6 +6,7 @@ mod commands;
 mod console;
 mod printer;
 mod problems;
+mod ranks;
 mod reading;
 mod remedies;
 mod run;
@@ -17,6 +18,8 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use printer::Printer;
+use temper_base::Problem;
+use temper_train::group::EXCHANGE;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,22 +31,31 @@ fn main() -> ExitCode {
     };
     std::panic::set_hook(Box::new(printer::report_panic));
     let printer = Printer::new(cli.quiet);
-    if let Err(problem) = start_threads(cli.threads, &printer) {
-        printer.problems(std::slice::from_ref(&problem));
-        return ExitCode::from(problem.kind.exit_code());
-    }
+    let begun = ranks::join(&printer).and_then(|(ranks, sharing)| {
+        start_threads(cli.threads, sharing, &printer)?;
+        Ok(ranks)
+    });
+    let ranks = match begun {
+        Ok(ranks) => ranks,
+        Err(problem) => {
+            printer.problems(std::slice::from_ref(&problem));
+            return ExitCode::from(problem.kind.exit_code());
+        }
+    };
+    let printer = if ranks.leads() { printer } else { Printer::silent() };
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match cli.command {
+        command if ranks::is_for_rank_0(&command, &ranks) => ranks::follow(&ranks),
         Command::Demo(args) => commands::demo::run(&args, &printer),
-        Command::Train(args) => commands::train::run(&args, &printer),
-        Command::Resume(args) => commands::resume::run(&args, &printer),
-        Command::Branch(args) => commands::branch::run(&args, &printer),
-        Command::Eval(args) => commands::eval::run(&args, &printer),
-        Command::Verify(args) => commands::verify::run(&args, &printer),
+        Command::Train(args) => commands::train::run(&args, &ranks, &printer),
+        Command::Resume(args) => commands::resume::run(&args, &ranks, &printer),
+        Command::Branch(args) => commands::branch::run(&args, &ranks, &printer),
+        Command::Eval(args) => commands::eval::run(&args, &ranks, &printer),
+        Command::Verify(args) => commands::verify::run(&args, &ranks, &printer),
         Command::Inspect(args) => commands::inspect::run(&args, &printer),
         Command::Sample(args) => commands::sample::run(&args, &printer),
         Command::Plan(args) => commands::plan::run(&args, &printer),
         Command::Schedule(args) => commands::schedule::run(&args, &printer),
-        Command::Sweep(args) => commands::sweep::run(&args, &printer),
+        Command::Sweep(args) => commands::sweep::run(&args, &ranks, &printer),
         Command::Recipe(args) => commands::recipe::run(&args, &printer),
         Command::Report(args) => commands::report::run(&args, &printer),
         Command::Data(args) => commands::data::run(&args, &printer),
@@ -54,13 +66,26 @@ fn main() -> ExitCode {
     }));
     console::wait_if_ending();
     match result {
-        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Ok(code)) => {
+            ranks.end(None);
+            ExitCode::from(code)
+        }
         Ok(Err(problems)) => {
-            printer.problems(&problems.0);
+            // What all ranks have failed with, rank 0 says.
+            let loud = problems.0.iter().any(|problem| problem.what == EXCHANGE);
+            if loud {
+                Printer::new(false).problems(&problems.0)
+            } else {
+                printer.problems(&problems.0)
+            }
+            ranks.end(problems.0.first());
             ExitCode::from(problems.exit_code())
         }
         // The hook has said what happened.
-        Err(_) => ExitCode::from(4),
+        Err(_) => {
+            ranks.end(Some(&Problem::machine(EXCHANGE, "this process", "it ended in a bug")));
+            ExitCode::from(4)
+        }
     }
 }
 
@@ -79,11 +104,11 @@ fn usage(words: &clap::Error) -> ExitCode {
     }
 }
 
-/// Starts the threads of computation. Temper alone decides their number: RAYON_NUM_THREADS, a variable of the library, has no effect.
-fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_base::Problem> {
+/// Starts the threads of computation; `sharing` processes have equal parts of the processors. Temper alone decides their number: RAYON_NUM_THREADS, a variable of the library, has no effect.
+fn start_threads(asked: Option<u16>, sharing: usize, printer: &Printer) -> Result<(), Problem> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let most = 4 * processors;
-    let asked = asked.map_or(processors, usize::from);
+    let asked = asked.map_or((processors / sharing).max(1), usize::from);
     if asked > most {
         let why = format!("--threads {asked}: this machine has {processors} processors; Temper starts {most} threads");
         printer.warn(why, Some("more threads than processors are slower, and results do not depend on their number"));
@@ -91,5 +116,5 @@ fn start_threads(asked: Option<u16>, printer: &Printer) -> Result<(), temper_bas
     let threads = asked.min(most);
     // The first use of the pool decides its size: nothing has run yet.
     let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    built.map_err(|cause| temper_base::Problem::no_threads(threads, cause))
+    built.map_err(|cause| Problem::no_threads(threads, cause))
 }

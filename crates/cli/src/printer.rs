@@ -24,6 +24,8 @@ pub struct Printer {
     quiet: bool,
     /// Warnings too go to the log only.
     mute: bool,
+    /// Results and errors too: another process says them.
+    silent: bool,
     colour: bool,
     /// Standard error, if it is a terminal that can draw.
     terminal: Option<Term>,
@@ -53,6 +55,7 @@ impl Printer {
         Self {
             quiet,
             mute: false,
+            silent: false,
             colour,
             terminal,
             bar: RefCell::new(None),
@@ -66,6 +69,7 @@ impl Printer {
         Self {
             quiet: true,
             mute: true,
+            silent: false,
             colour: false,
             terminal: None,
             bar: RefCell::new(None),
@@ -74,8 +78,16 @@ impl Printer {
         }
     }
 
+    /// Says nothing: another process does.
+    pub fn silent() -> Self {
+        Self { silent: true, ..Self::for_log() }
+    }
+
     /// A result, on standard output.
     pub fn data(&self, text: impl Display) {
+        if self.silent {
+            return;
+        }
         let mut written = Ok(());
         self.above_bar(|| {
             let mut out = io::stdout();
@@ -127,6 +139,9 @@ impl Printer {
     /// Errors, each with its remedy.
     pub fn problems(&self, problems: &[Problem]) {
         self.end_bar();
+        if self.silent {
+            return;
+        }
         for problem in problems {
             let line = line(problem);
             self.log(&format_args!("error: {line}"));

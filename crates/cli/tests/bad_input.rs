@@ -230,3 +230,19 @@ fn a_full_disk_loses_nothing() {
         std::panic::resume_unwind(panic);
     }
 }
+
+/// Several processes of a program without MPI would each do the whole work, in one another's way.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_processes_without_mpi_are_refused() {
+    let folder = Folder::new();
+    for launcher in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        let mut command = folder.command(&["train", "tiny.toml", "--out", "run"]);
+        let output = command.env(launcher, "2").output().expect("it starts");
+        assert_eq!(output.status.code(), Some(2));
+        says_all(&String::from_utf8_lossy(&output.stderr), &["built without MPI", "hint: ", "--features mpi"]);
+        assert!(!folder.path("run").exists());
+    }
+    folder.command(&["train", "tiny.toml", "--out", "run", "--max-steps", "1"]).env("PMI_SIZE", "1").status().unwrap();
+    assert!(folder.path("run").exists());
+}

@@ -211,12 +211,17 @@ fn every_token_but_the_first_is_predicted_once() {
         for rows in [1, 3] {
             let windows = EvalWindows::new(&source, T, None).unwrap();
             let mut targets = Vec::new();
-            for batch in windows.batches(rows) {
+            for batch in windows.batches(rows, 0..windows.count(rows)) {
                 let batch = batch.unwrap();
                 assert!(batch.inputs.iter().zip(&batch.targets).all(|(input, target)| input + 1 == *target));
                 targets.extend(batch.targets);
             }
             assert_eq!(targets, (1..length as u32).collect::<Vec<_>>(), "{documents:?}");
+            // Any cut of the batches reads the same.
+            for cut in 0..=windows.count(rows) {
+                let parts = windows.batches(rows, 0..cut).chain(windows.batches(rows, cut..windows.count(rows)));
+                assert_eq!(parts.flat_map(|batch| batch.unwrap().targets).collect::<Vec<_>>(), targets);
+            }
             assert_eq!((windows.targets(), windows.bytes()), (length as u64 - 1, Some(3 * length as u64)));
         }
     }
@@ -232,7 +237,7 @@ fn every_token_but_the_first_is_predicted_once() {
     for limit in 2..6 {
         let windows = EvalWindows::new(&source, T, Some(limit)).unwrap();
         assert_eq!((windows.tokens(), windows.bytes(), windows.is_cut()), (limit, None, true), "limit {limit}");
-        let read: usize = windows.batches(3).map(|batch| batch.unwrap().targets.len()).sum();
+        let read: usize = windows.batches(3, 0..windows.count(3)).map(|batch| batch.unwrap().targets.len()).sum();
         assert_eq!(read as u64, limit - 1);
     }
     assert!(EvalWindows::new(&source, T, Some(1)).is_err());

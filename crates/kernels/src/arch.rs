@@ -18,11 +18,24 @@ pub enum InstructionSet {
     Avx512,
 }
 
-/// What [`pretend`] was told.
+impl InstructionSet {
+    /// All of them, in ascending order.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "the instructions that every processor of its kind has",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+        }
+    }
+}
+
+/// What [`pretend_at_most`] was told.
 static CEILING: AtomicU8 = AtomicU8::new(InstructionSet::Avx512 as u8);
 
-/// For tests and benchmarks: from now on the whole process acts as if the processor had nothing above `ceiling`.
-#[doc(hidden)]
+/// From now on the whole process acts as if the processor had nothing above `ceiling`: for ranks on unequal machines, for tests and benchmarks.
 pub fn pretend_at_most(ceiling: InstructionSet) {
     CEILING.store(ceiling as u8, Ordering::Relaxed);
 }

@@ -4,10 +4,14 @@
 //! tokens in nats (not the mean of document means), perplexity its exponential, bits per byte the sum
 //! of nats over `ln 2` times the bytes of the text as read (Gao et al. 2020, the Pile).
 
+use std::cell::Cell;
+
 use temper_base::Result;
 use temper_data::{EvalWindows, TokenSource};
 use temper_model::GptNeox;
 use temper_record::event::{MEAN_MACRO, MEAN_MICRO, Values};
+use temper_train::group::{Group, agree};
+use temper_train::shards::cut;
 
 /// A named validation set.
 pub struct EvalSet {
@@ -67,29 +71,34 @@ impl Score {
     }
 }
 
-/// The loss of `model` on one set; `None` if `interrupted` returned true before a block of a pass. `each` hears after every pass how many tokens
-/// have been predicted.
+/// The loss of `model` on one set; `None` if `interrupted` returned true before a block of a pass, on whichever rank. Each rank of `group`
+/// takes neighbouring batches of windows, and the losses of all are added in their order. `each` hears after every pass of this rank how many
+/// tokens have been predicted, as if the others were as far.
 ///
 /// # Errors
-/// A set with no token to predict, or one that cannot be read.
+/// A set with no token to predict, or one that cannot be read; a rank that has failed.
 pub fn evaluate_with(
     model: &GptNeox,
     source: &TokenSource,
     settings: EvalSettings,
+    group: &dyn Group,
     interrupted: &dyn Fn() -> bool,
     each: &dyn Fn(u64),
 ) -> Result<Option<Score>> {
-    let windows = EvalWindows::new(source, settings.seq_len, settings.max_tokens)?;
-    let (mut nats, mut done) = (0.0, 0);
-    for batch in windows.batches(settings.rows) {
+    let windows = agree(group, EvalWindows::new(source, settings.seq_len, settings.max_tokens))?;
+    let share = cut(windows.count(settings.rows), group.size(), group.rank());
+    let done = Cell::new(0);
+    let nats = windows.batches(settings.rows, share).map(|batch| {
         let batch = batch?;
-        let Some(nll) = model.token_nll_until(&batch.inputs, &batch.targets, batch.rows, interrupted) else {
-            return Ok(None);
-        };
-        nats += nll.iter().map(|&nll| f64::from(nll)).sum::<f64>();
-        done += (batch.rows * batch.cols) as u64;
-        each(done);
-    }
+        let nll = model.token_nll_until(&batch.inputs, &batch.targets, batch.rows, interrupted);
+        let Some(nll) = nll else { return Ok(None) };
+        done.update(|done| done + (batch.rows * batch.cols * group.size()) as u64);
+        each(done.get().min(windows.targets()));
+        Ok(Some(nll.iter().map(|&nll| f64::from(nll)).sum::<f64>()))
+    });
+    let nats = agree(group, nats.collect::<Result<Option<Vec<f64>>>>())?;
+    let Some(nats) = group.gather_numbers(nats.as_deref())? else { return Ok(None) };
+    let nats = nats.iter().sum();
     // Where the tokenizer lost a part of the text, its bytes are not what was predicted.
     let bytes = windows.bytes().filter(|_| source.lost_characters() == 0);
     Ok(Some(Score { nats, tokens: windows.targets(), bytes }))

@@ -153,7 +153,7 @@ impl Tower for LmTask {
         data: Data,
         _: &Lengths,
         _: u64,
-        _: &Device,
+        session: Session,
     ) -> Result<Self, Problems> {
         let Data { stream, sets, tokenizer, beside, .. } = data;
         let LmSpec { seq_len, pieces, max_tokens, .. } = *spec;
@@ -170,6 +170,7 @@ impl Tower for LmTask {
             tokenizer: Some(tokenizer.to_json().to_vec()),
             beside,
             scores: Vec::new(),
+            ranks: session.ranks.clone(),
         })
     }
 

@@ -6,8 +6,8 @@ use temper_model::{GptNeox, parameter};
 use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Values;
 use temper_record::run::RunDir;
-use temper_train::group::Alone;
 use temper_train::optimizer::Optimizer;
+use temper_train::ranks::Ranks;
 use temper_train::trainer::{MayBegin, Task};
 
 use crate::checkpoint::{self, State};
@@ -43,6 +43,8 @@ pub struct LmTask {
     pub beside: Vec<(String, Vec<u8>)>,
     /// What the sets scored last.
     pub scores: Vec<Score>,
+    /// The ranks that make updates and evaluations together.
+    pub ranks: Ranks,
 }
 
 impl Task for LmTask {
@@ -68,9 +70,9 @@ impl Task for LmTask {
 
     fn update(&mut self, n: u64, lr: f64, state: &mut State, may_begin: &MayBegin) -> Result<Option<Values>> {
         let seq = self.eval.seq_len;
-        let batch = self.stream.batch(state.samples, self.batch)?;
+        let batch = self.ranks.agree(self.stream.batch(state.samples, self.batch))?;
         let update = Update { rows: &batch.tokens, seq, pieces: self.pieces, lr, step: n };
-        let metrics = train_step(&mut self.model, &mut self.optimizer, update, &Alone, may_begin)?;
+        let metrics = train_step(&mut self.model, &mut self.optimizer, update, self.ranks.group(), may_begin)?;
         let Some(metrics) = metrics else { return Ok(None) };
         state.tokens += (self.batch * seq) as u64;
         state.samples += self.batch as u64;
@@ -84,7 +86,8 @@ impl Task for LmTask {
 
     fn evaluate(&mut self, index: usize, state: &State, interrupted: &dyn Fn() -> bool) -> Result<Option<Values>> {
         let set = &self.sets[index];
-        let Some(score) = evaluate_with(&self.model, &set.source, self.eval, interrupted, &|_| {})? else {
+        let Some(score) = evaluate_with(&self.model, &set.source, self.eval, self.ranks.group(), interrupted, &|_| {})?
+        else {
             return Ok(None);
         };
         if !score.nats.is_finite() {

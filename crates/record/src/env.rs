@@ -25,17 +25,28 @@ pub struct Env {
     pub cores: usize,
     /// Memory of the machine in bytes.
     pub memory_bytes: Option<u64>,
-    /// Threads the run uses.
+    /// Threads the run uses; of rank 0, where there are several.
     pub threads: usize,
+    /// Processes that the run began with.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ranks: usize,
     /// When it began: UTC, RFC 3339.
     pub started: String,
     /// The command line, program first.
     pub command: Vec<String>,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(ranks: &usize) -> bool {
+    *ranks == 1
+}
+
 impl Env {
     /// Looks around. What the library cannot know comes from the caller.
-    pub fn collect(temper: &str, commit: Option<&str>, threads: usize, command: Vec<String>) -> Self {
+    pub fn collect(temper: &str, commit: Option<&str>, threads: usize, ranks: usize, command: Vec<String>) -> Self {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let os = [std::env::consts::OS, kernel.trim(), &format!("({})", std::env::consts::ARCH)];
         Self {
@@ -48,6 +59,7 @@ impl Env {
                 .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
                 .map(|kib| kib * 1024),
             threads,
+            ranks,
             started: utc(now()),
             command,
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::Sender;
 
 use burn::tensor::Device;
-use temper::{End, Limits, Recipe, Run, Session, Watch};
+use temper::{End, Limits, Ranks, Recipe, Run, Session, Watch};
 use temper_base::{Listener, Problems, Result};
 use temper_record::event::Event;
 use temper_record::{Checkpoint, RunDir, begun};
@@ -70,7 +70,9 @@ impl Job<'_> {
     pub fn train_run(&self, front: &dyn Front, news: &Sender<News>) -> Result<End, Problems> {
         let log = front.run_log();
         let name = self.path.display().to_string();
-        let session = Session { limits: Limits::default(), device: front.device(), listener: log.listener() };
+        let ranks = Ranks::alone();
+        let session =
+            Session { limits: Limits::default(), device: front.device(), listener: log.listener(), ranks: &ranks };
         match state(self.path) {
             State::Done => return Ok(End::Done),
             State::Partial(_) => {

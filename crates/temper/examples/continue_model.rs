@@ -1,12 +1,12 @@
 //! Pre-trains a small model on English and continues it on German, with the learning rate warmed up again.
 //! `cargo run --release -p temper --example continue_model [OUT [KEY=VALUE ...]]`
 use std::path::Path;
-use temper::{Limits, Problems, RunSeries, Session, Silent, Unattended};
+use temper::{Limits, Problems, Ranks, RunSeries, Session, Silent, Unattended};
 
 /// Trains both runs in `out` and gives the loss of the second on either language. `overrides` are of the first one's recipe.
 pub fn continue_model(out: &Path, overrides: &[String], max_steps: Option<u64>) -> Result<[Option<f64>; 2], Problems> {
     let limits = Limits { max_steps, deadline: None };
-    let session = Session { limits, device: &temper::device(), listener: &Silent };
+    let session = Session { limits, device: &temper::device(), listener: &Silent, ranks: &Ranks::alone() };
 
     let english = temper::recipe("demo/english", overrides)?;
     let base = out.join("english");

@@ -15,8 +15,10 @@ use std::path::Path;
 
 use temper_certify::task::CertifyTask;
 use temper_lm::task::LmTask;
+use temper_record::event::CERTIFY;
 use temper_record::run::RunRef;
 use temper_schedule::Length;
+use temper_train::ranks::Order;
 use temper_train::start;
 
 pub use device::device;
@@ -26,6 +28,7 @@ pub use temper_base::listener::{Listener, Silent};
 pub use temper_base::{Problem, Problems};
 pub use temper_recipe::Recipe;
 pub use temper_record::{RunDir, RunSeries};
+pub use temper_train::ranks::Ranks;
 pub use temper_train::run::{Expected, Limits, Run, Session};
 pub use temper_train::trainer::{End, Interrupt, Unattended, Watch};
 pub use temper_verify::Settings;
@@ -87,6 +90,24 @@ pub fn resume(name: &str, until: Option<Length>, session: Session) -> Result<Opt
         Trains::LanguageModel => start::resume::<LmTask>(name, until, &SCHEMA, session)?.map(boxed),
         Trains::Classifier => start::resume::<CertifyTask>(name, until, &SCHEMA, session)?.map(boxed),
     })
+}
+
+/// On a rank that does not lead: makes its part of everything that rank 0 orders, until that one has come to its end.
+///
+/// # Errors
+/// A rank that has failed or cannot be reached. What rank 0 can tell itself is no error here.
+pub fn follow(session: Session) -> Result<(), Problem> {
+    let mut order = session.ranks.next()?;
+    loop {
+        order = match order {
+            Order::Open(opening) if opening.task == CERTIFY => {
+                start::follow::<CertifyTask>(&opening, &SCHEMA, session)?
+            }
+            Order::Open(opening) => start::follow::<LmTask>(&opening, &SCHEMA, session)?,
+            Order::End => return Ok(()),
+            Order::Update(_) | Order::Evaluate(_) => unreachable!("a run is opened before it is trained"),
+        }
+    }
 }
 
 fn boxed<R: Run + 'static>(run: R) -> Box<dyn Run> {

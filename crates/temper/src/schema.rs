@@ -51,6 +51,7 @@ pub static SCHEMA: Schema = Schema {
         "data.validation.*",
         "data.replay",
         "batch",
+        "parallel",
         "optimizer",
         "lr",
         "run",

@@ -7,17 +7,21 @@
 //!
 //! All ranks make the same calls in the same order.
 
+#[cfg(feature = "mpi")]
+pub mod mpi;
 pub mod threads;
 
 use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
 
-use temper_base::{Problem, Result};
+use temper_base::{Kind, Problem, Result};
 
 use crate::gradients::Gradients;
 use crate::shards::{Numbers, OwnShards, Tree, cut, heights};
 
 /// What a rank was doing when another one failed.
-const EXCHANGE: &str = "exchange with other ranks";
+pub const EXCHANGE: &str = "exchange with other ranks";
 
 /// Who takes part in an update. What carries messages gives the methods without a body; the others are made of them.
 pub trait Group {
@@ -27,11 +31,11 @@ pub trait Group {
     /// How many ranks there are.
     fn size(&self) -> usize;
 
-    /// Gives `numbers` to another rank and takes what that one gives, in the same call of its own.
+    /// Gives numbers to another rank and takes those that it gives in the same call of its own, as many as `received` has room for.
     ///
     /// # Errors
-    /// If the other rank has failed or cannot be reached.
-    fn exchange(&self, other: usize, numbers: &[f32]) -> Result<Vec<f32>>;
+    /// If the other rank has failed, cannot be reached, or gives another number of them ([`require_length`]).
+    fn exchange(&self, other: usize, given: &[f32], received: &mut [f32]) -> Result<()>;
 
     /// What every rank brings to this call, by rank, the same on all.
     ///
@@ -47,6 +51,10 @@ pub trait Group {
     fn own_shards(&self, shards: usize) -> Range<usize> {
         cut(shards, self.size(), self.rank())
     }
+
+    /// How long this rank waits for another one from now on, if it is not told otherwise for ever. Where all ranks end together, as threads
+    /// do, it has no effect.
+    fn wait_at_most(&self, _limit: Duration) {}
 
     /// The numbers of all ranks one after the other; `None` if one of them gave none, because it had to give up its part.
     ///
@@ -100,33 +108,63 @@ pub trait Group {
         let known = self.gather(&tree.first().map(Gradients::present).unwrap_or_default())?;
         let present = known.into_iter().find(|present| !present.is_empty()).expect("a batch has a shard");
         let total = present.iter().zip(&lengths).map(|(present, length)| usize::from(*present) * length).sum();
-        let range = |rank: usize| cut(total, self.size(), rank);
-        let branches: Vec<Vec<f32>> = tree.branches().map(Gradients::into_numbers).collect();
-        let of_range = |rank: usize| branches.iter().flat_map(|branch| &branch[range(rank)]).copied().collect();
+        let mut branches: Vec<Vec<f32>> = tree.branches().map(|branch| branch.into_numbers(total)).collect();
+        self.sum_numbers(shards, total, &mut branches)?;
+        let whole = branches.into_iter().next().unwrap_or_default();
+        Ok(Gradients::from_numbers(&whole, &present, &lengths, &device))
+    }
 
-        let length = range(self.rank()).len();
+    /// The same of plain numbers, `total` of them in each branch of the tree that this rank has of a batch of so many shards. The sum comes in
+    /// place of the first branch.
+    ///
+    /// # Errors
+    /// If another rank has failed, cannot be reached, or has another number of them.
+    fn sum_numbers(&self, shards: usize, total: usize, branches: &mut Vec<Vec<f32>>) -> Result<()> {
+        let range = |rank: usize| cut(total, self.size(), rank);
+        let own = range(self.rank());
         let heights_of = |rank: usize| heights(cut(shards, self.size(), rank));
-        let mut parts: Vec<Vec<f32>> = vec![Vec::new(); self.size()];
-        parts[self.rank()] = of_range(self.rank());
+        let mut parts: Vec<Vec<f32>> = (0..self.size())
+            .map(|rank| vec![0.0; if rank == self.rank() { 0 } else { heights_of(rank).len() * own.len() }])
+            .collect();
         for other in partners(self.rank(), self.size()) {
-            let numbers: Vec<f32> = of_range(other);
-            parts[other] = expect(other, heights_of(other).len() * length, self.exchange(other, &numbers)?)?;
-        }
-        let mut sum = Tree::from(0);
-        for (rank, part) in parts.into_iter().enumerate() {
-            for (i, height) in heights_of(rank).into_iter().enumerate() {
-                sum.push_branch(height, Numbers(part[i * length..(i + 1) * length].to_vec()));
+            match branches.as_slice() {
+                [only] => self.exchange(other, &only[range(other)], &mut parts[other])?,
+                several => {
+                    let given: Vec<&[f32]> = several.iter().map(|branch| &branch[range(other)]).collect();
+                    self.exchange(other, &given.concat(), &mut parts[other])?;
+                }
             }
         }
-        let Numbers(mine) = sum.root();
-
-        let mut whole = vec![0.0; total];
-        for other in partners(self.rank(), self.size()) {
-            let numbers = expect(other, range(other).len(), self.exchange(other, &mine)?)?;
-            whole[range(other)].copy_from_slice(&numbers);
+        let held = branches.len();
+        if held == 0 {
+            branches.push(vec![0.0; total]);
         }
-        whole[range(self.rank())].copy_from_slice(&mine);
-        Ok(Gradients::from_numbers(&whole, &present, &lengths, &device))
+        let mut sum = Tree::from(0);
+        let mut mine = branches[..held].iter_mut().map(|branch| &mut branch[own.clone()]);
+        for (rank, part) in parts.iter_mut().enumerate() {
+            let mut rest = part.chunks_mut(own.len().max(1));
+            for height in heights_of(rank) {
+                let slice = if rank == self.rank() { mine.next() } else { rest.next() };
+                sum.push_branch(height, Numbers { slice: slice.unwrap_or_default(), own: rank == self.rank() });
+            }
+        }
+        // In the place of the first branch, unless this rank had none.
+        let foreign = (held == 0).then(|| sum.root().slice.to_vec());
+        if let Some(foreign) = foreign {
+            branches[0][own.clone()].copy_from_slice(&foreign);
+        }
+        for other in partners(self.rank(), self.size()) {
+            let other_range = range(other);
+            let (given, received) = if own.start < other_range.start {
+                let (left, right) = branches[0].split_at_mut(other_range.start);
+                (&left[own.clone()], &mut right[..other_range.len()])
+            } else {
+                let (left, right) = branches[0].split_at_mut(own.start);
+                (&right[..own.len()], &mut left[other_range])
+            };
+            self.exchange(other, given, received)?;
+        }
+        Ok(())
     }
 }
 
@@ -135,14 +173,50 @@ fn partners(rank: usize, size: usize) -> impl Iterator<Item = usize> {
     (0..size).map(move |round| (round + size - rank) % size).filter(move |other| *other != rank)
 }
 
-/// The numbers of another rank, if there are as many as there should be.
-fn expect(other: usize, expected: usize, numbers: Vec<f32>) -> Result<Vec<f32>> {
-    if numbers.len() == expected {
-        return Ok(numbers);
+/// An error unless another rank gave as many numbers as this one expected.
+///
+/// # Errors
+/// So it is.
+pub fn require_length(other: usize, given: usize, expected: usize) -> Result<()> {
+    if given == expected {
+        return Ok(());
     }
-    let why = format!("it sent {} numbers instead of {expected}", numbers.len());
+    let why = format!("it sent {given} numbers instead of {expected}");
     let hint = "every rank needs the same program and the same recipe";
     Err(Problem::input(EXCHANGE, format!("rank {other}"), why).hint(hint))
+}
+
+/// The result of the same step on this rank, unless another rank failed in it: then all fail with the problem of the first one that did.
+///
+/// # Errors
+/// The problem of this or another rank.
+pub fn agree<T>(group: &dyn Group, own: Result<T>) -> Result<T> {
+    if group.size() == 1 {
+        return own;
+    }
+    let told = own.as_ref().err().map(|problem| {
+        let Problem { kind, what, place, why, hint } = problem;
+        serde_json::to_vec(&(kind.name(), what, place, why, hint)).expect("plain text")
+    });
+    let all = group.gather(&told.unwrap_or_default())?;
+    match all.iter().enumerate().find(|(_, told)| !told.is_empty()) {
+        // It has the whole of it.
+        Some((rank, _)) if rank == group.rank() => own,
+        Some((rank, told)) => Err(of_other(rank, told)),
+        None => own,
+    }
+}
+
+/// The problem that another rank told.
+fn of_other(rank: usize, told: &[u8]) -> Problem {
+    type Told = (String, String, String, String, Option<String>);
+    let Ok((kind, what, place, why, hint)) = serde_json::from_slice::<Told>(told) else {
+        return Problem::machine(EXCHANGE, format!("rank {rank}"), "it told a problem that cannot be read");
+    };
+    let kind = [Kind::Input, Kind::Training, Kind::Machine].into_iter().find(|known| known.name() == kind);
+    // Few processes meet a problem, and none meets many.
+    let what = String::leak(what);
+    Problem { kind: kind.unwrap_or(Kind::Machine), what, place: format!("{place} (rank {rank})"), why, hint }
 }
 
 /// A process that trains by itself.
@@ -158,7 +232,7 @@ impl Group for Alone {
         1
     }
 
-    fn exchange(&self, other: usize, _: &[f32]) -> Result<Vec<f32>> {
+    fn exchange(&self, other: usize, _: &[f32], _: &mut [f32]) -> Result<()> {
         unreachable!("there is no rank {other}")
     }
 
@@ -167,4 +241,31 @@ impl Group for Alone {
     }
 
     fn abort(&self, _: &Problem) {}
+}
+
+/// The same rank, in several hands.
+impl<G: Group> Group for Rc<G> {
+    fn rank(&self) -> usize {
+        (**self).rank()
+    }
+
+    fn size(&self) -> usize {
+        (**self).size()
+    }
+
+    fn exchange(&self, other: usize, given: &[f32], received: &mut [f32]) -> Result<()> {
+        (**self).exchange(other, given, received)
+    }
+
+    fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        (**self).gather(own)
+    }
+
+    fn abort(&self, problem: &Problem) {
+        (**self).abort(problem);
+    }
+
+    fn wait_at_most(&self, limit: Duration) {
+        (**self).wait_at_most(limit);
+    }
 }

@@ -13,7 +13,7 @@ use temper_record::sink::Recorder;
 
 use crate::checkpoint::State;
 use crate::lengths::Lengths;
-use crate::run::planned_end;
+use crate::run::{Session, planned_end};
 
 /// What the first line of a run's record says beyond its recipe.
 pub(crate) struct About {
@@ -39,8 +39,9 @@ pub(crate) fn begin_record(
     state: &State,
     about: About,
     phases: &[(&'static str, u64, u64)],
-    listener: &dyn Listener,
+    session: Session,
 ) -> Result<Recorder, Problems> {
+    let Session { listener, ranks, .. } = session;
     if let Some(max_steps) = lengths.beyond {
         let (end, more) = (lengths.planned, max_steps - lengths.planned);
         let why = format!("max_steps asks for {more} updates more than the recipe has: the run ends at update {end}");
@@ -50,7 +51,7 @@ pub(crate) fn begin_record(
     write_whole(&run.resolved(), recipe.to_toml().as_bytes())?;
     let version = env!("CARGO_PKG_VERSION");
     let Caller { commit, command } = listener.caller();
-    let environment = Env::collect(version, commit.as_deref(), rayon::current_num_threads(), command);
+    let environment = Env::collect(version, commit.as_deref(), rayon::current_num_threads(), ranks.size(), command);
     environment.write(run)?;
     listener.keep_log(&run.log())?;
     let mut recorder = Recorder::create(run)?;

@@ -16,6 +16,7 @@ use temper_schedule::Length;
 
 use crate::checkpoint::State;
 use crate::lengths::Lengths;
+use crate::ranks::Ranks;
 use crate::spec::RunSpec;
 use crate::spec::expectation::Expectation;
 use crate::trainer::{End, Settings, Task, Trainer, Watch};
@@ -38,6 +39,8 @@ pub struct Session<'a> {
     pub device: &'a Device,
     /// Who hears what happens.
     pub listener: &'a dyn Listener,
+    /// The processes that train together; this one leads them.
+    pub ranks: &'a Ranks,
 }
 
 /// A run that is ready to train. Holds the run's lock.
@@ -48,6 +51,8 @@ pub struct Started<T> {
     pub spec: RunSpec,
     /// Its lengths in updates.
     pub lengths: Lengths,
+    /// The seed of the order of its data.
+    pub seed: u64,
     /// Whether nothing has been recorded yet but the start.
     pub fresh: bool,
     /// Held while it lasts.
@@ -213,6 +218,7 @@ impl<T: Task> Run for Started<T> {
     }
 
     fn train(&mut self, watch: &mut dyn Watch) -> Result<End> {
+        self.trainer.assemble(self.fresh, self.seed, self.spec.recipe.task().name)?;
         self.trainer.train(self.fresh, watch)
     }
 }

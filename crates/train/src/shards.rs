@@ -122,15 +122,20 @@ impl OwnShards {
     }
 }
 
-/// Numbers that are added one by one.
-pub(crate) struct Numbers(pub Vec<f32>);
+/// Numbers that are added one by one, in place: a rank keeps its own ones, those of its first branch.
+pub(crate) struct Numbers<'a> {
+    pub slice: &'a mut [f32],
+    pub own: bool,
+}
 
-impl Add for Numbers {
+impl Add for Numbers<'_> {
     type Output = Self;
 
-    fn add(mut self, other: Self) -> Self {
-        self.0.iter_mut().zip(other.0).for_each(|(own, other)| *own += other);
-        self
+    fn add(self, other: Self) -> Self {
+        // Which of two numbers is added to which changes no bit.
+        let (kept, added) = if other.own && !self.own { (other, self) } else { (self, other) };
+        kept.slice.iter_mut().zip(added.slice).for_each(|(kept, added)| *kept += *added);
+        kept
     }
 }
 
@@ -140,10 +145,13 @@ impl Gradients {
         self.0.iter().map(|gradient| u8::from(gradient.is_some())).collect()
     }
 
-    /// All numbers, parameter by parameter.
-    pub(crate) fn into_numbers(self) -> Vec<f32> {
-        let values = |gradient: Tensor<1>| gradient.into_data().try_into_vec::<f32>().expect("gradients are f32");
-        self.0.into_iter().flatten().flat_map(values).collect()
+    /// All numbers, `total` of them, parameter by parameter.
+    pub(crate) fn into_numbers(self, total: usize) -> Vec<f32> {
+        let mut numbers = Vec::with_capacity(total);
+        for gradient in self.0.into_iter().flatten() {
+            numbers.extend_from_slice(&gradient.into_data().try_into_vec::<f32>().expect("gradients are f32"));
+        }
+        numbers
     }
 
     /// The other way: `present` says which parameters have a gradient.

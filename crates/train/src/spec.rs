@@ -7,6 +7,7 @@ pub mod expectation;
 pub mod lr;
 
 use std::fmt;
+use std::time::Duration;
 
 use temper_base::{Problem, Problems, Result};
 use temper_recipe::Kind::{Float, Horizon, Int, Length as ALength, Lengths, Text};
@@ -28,6 +29,9 @@ const HORIZON: &str = "how long the schedule is";
 /// The key that [`shards`] reads. It has no default: a run of an earlier version, whose recipe has no such key, is the same run.
 const SHARDS: &str = "batch.shards";
 
+/// How long a rank waits for another one. No default either: it is nothing to a run of one process.
+const TIMEOUT: &str = "parallel.timeout";
+
 const OWN: &[Key] = &[
     Key::new("base", Text, "the recipe to train first; this one is for a branch from that run").free(),
     Key::new("seed", Int(0), "seed of the initial weights, of the order of the data and of every other random draw")
@@ -43,6 +47,9 @@ const OWN: &[Key] = &[
         Int(1),
         "parts of a batch, a power of two, whose gradients are added as a binary tree; decides the bits; 1 if not given",
     ),
+    Key::new(TIMEOUT, Int(1), "with several ranks: how long one waits for another before all end; 1800 if not given")
+        .unit("seconds")
+        .free(),
     Key::new("optimizer.beta1", Float(ZeroToBelowOne), "AdamW: decay of the mean of the gradients").default("0.9"),
     Key::new("optimizer.beta2", Float(ZeroToBelowOne), "AdamW: decay of the mean of their squares").default("0.95"),
     Key::new("optimizer.eps", Float(AboveZero), "AdamW: added to the root of that mean").default("1e-8"),
@@ -85,6 +92,10 @@ const OF_BASE: &str =
 /// What a recipe says of its run, whatever it trains.
 #[derive(Debug, Clone)]
 pub struct RunSpec {
+    /// Parts of a batch.
+    pub shards: usize,
+    /// How long a rank waits for another one.
+    pub timeout: Duration,
     /// Where it is written: for messages, and for the record of the run.
     pub recipe: Recipe,
     /// The seed of every random draw.
@@ -164,6 +175,8 @@ impl RunSpec {
             schedule => Some(schedule?),
         };
         Ok(Self {
+            shards: recipe.opt(SHARDS, Recipe::usize)?.unwrap_or(1),
+            timeout: Duration::from_secs(recipe.opt(TIMEOUT, Recipe::u64)?.unwrap_or(1800)),
             seed: recipe.u64("seed")?,
             from: recipe.opt("init.from", Recipe::text)?,
             optimizer: Settings {

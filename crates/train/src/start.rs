@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use temper_base::numbers::counted;
 use temper_base::{Listener, Problem, Problems, Result};
 use temper_model::Parameters;
 use temper_recipe::{Recipe, Schema, Task as Kind};
@@ -12,16 +13,17 @@ use temper_record::checkpoint::Checkpoint;
 use temper_record::event::Parent;
 use temper_record::run::{RunDir, RunRef};
 use temper_record::series::RunSeries;
-use temper_schedule::Length;
+use temper_schedule::{Length, Schedule};
 
 use crate::checkpoint::{State, read_optimizer, read_state};
 use crate::lengths::Lengths;
 use crate::optimizer::Optimizer;
+use crate::ranks::{Opening, Order, Ranks};
 use crate::record::{self, About};
 use crate::run::{self, Session, Started};
 use crate::spec::clocks::Clocks;
 use crate::spec::{RunSpec, Spec, base_of, weights_from};
-use crate::trainer::{Task, Trainer};
+use crate::trainer::{NO_LIMIT, Task, Trainer};
 
 /// The run that a branch continues, at the checkpoint that it continues from.
 pub struct Base<'a> {
@@ -132,7 +134,7 @@ pub trait Tower: Task + Sized {
         data: Self::Data,
         lengths: &Lengths,
         seed: u64,
-        device: &Device,
+        session: Session,
     ) -> Result<Self, Problems>;
 
     /// The model of a checkpoint.
@@ -212,17 +214,15 @@ pub fn resume<T: Tower>(
     schema: &'static Schema,
     session: Session,
 ) -> Result<Option<Started<T>>, Problems> {
-    let Session { limits, device, listener } = session;
+    let Session { limits, device, listener, ranks } = session;
     let named = RunRef::parse(name)?;
     let run = named.open()?;
     let lock = run.lock()?;
     let checkpoint = named.checkpoint()?;
     checkpoint.verify()?;
     let spec = T::Spec::read(&run::resolved_recipe(&run, schema)?)?;
-    let state = read_state(&checkpoint)?;
-    let model = T::read_model(&checkpoint, device)?;
-    let optimizer = read_optimizer(&checkpoint, spec.run().optimizer, &model, state.updates, device)?;
-    let data = T::reopen(&spec, &run, &checkpoint, &model, name)?;
+    refuse_idle(spec.run(), ranks)?;
+    let Reopened { state, model, optimizer, data } = reopen::<T>(&spec, &run, &checkpoint, name, device)?;
     let series = RunSeries::without_steps(&run)?;
     let lengths = run::lengths_on(&run, &series, &state, until, |stop| T::lengths(&spec, &data, stop))?;
     if state.step >= lengths.stop && series.done.is_some() {
@@ -231,9 +231,103 @@ pub fn resume<T: Tower>(
     let phases = T::phases(&spec, &data, &lengths)?;
     let recorder = record::resume_record(&run, &named, &state, &lengths, &series.info, &phases, listener)?;
     let settings = run::settings(spec.run(), &lengths, limits);
-    let task = T::task(&spec, model, optimizer, data, &lengths, series.info.seed, device)?;
-    let trainer = Trainer { settings, schedule: lengths.schedule.clone(), task, run, state, recorder };
-    Ok(Some(Started { trainer, spec: spec.run().clone(), lengths, fresh: false, lock }))
+    let seed = series.info.seed;
+    let task = T::task(&spec, model, optimizer, data, &lengths, seed, session)?;
+    let (schedule, ranks) = (lengths.schedule.clone(), ranks.clone());
+    let trainer = Trainer { settings, schedule, task, run, state, recorder, ranks };
+    Ok(Some(Started { trainer, spec: spec.run().clone(), lengths, seed, fresh: false, lock }))
+}
+
+/// On a rank that does not lead: opens a run as rank 0 says, and makes its part of what comes until the order after it all, which is returned.
+///
+/// # Errors
+/// A rank that cannot be reached. What all ranks fail with is rank 0's to tell, and no error here.
+pub fn follow<T: Tower>(opening: &Opening, schema: &'static Schema, session: Session) -> Result<Order> {
+    let ranks = session.ranks;
+    let opened = open::<T>(opening, schema, session).map_err(first);
+    let missing = |problem: Problem| {
+        let everywhere =
+            "every rank needs the run and its data in the same places: a file system that all machines share";
+        let hint = problem.hint.as_ref().map_or(everywhere.to_owned(), |hint| format!("{hint}; {everywhere}"));
+        problem.hint(hint)
+    };
+    let mut opened = ranks.heed(|| ranks.agree(opened.map_err(missing)))?;
+    loop {
+        let order = ranks.next()?;
+        let Some((task, schedule, state)) = &mut opened else { return Ok(order) };
+        match order {
+            Order::Update(n) => {
+                let made = ranks.heed(|| task.update(n, schedule.at(n), state, NO_LIMIT))?;
+                state.step = made.flatten().map_or(state.step, |_| n);
+            }
+            Order::Evaluate(index) => drop(ranks.heed(|| task.evaluate(index, state, &|| false))?),
+            order => return Ok(order),
+        }
+    }
+}
+
+/// What a rank that does not lead trains, from a checkpoint that rank 0 has just written or read.
+fn open<T: Tower>(
+    opening: &Opening,
+    schema: &'static Schema,
+    session: Session,
+) -> Result<(T, Schedule, State), Problems> {
+    let run = RunDir::open(&opening.run)?;
+    let checkpoint = Checkpoint::at_step(&run, opening.step)?;
+    let spec = T::Spec::read(&run::resolved_recipe(&run, schema)?)?;
+    session.ranks.group().wait_at_most(spec.run().timeout);
+    let name = opening.run.display().to_string();
+    let Reopened { state, model, optimizer, data } = reopen::<T>(&spec, &run, &checkpoint, &name, session.device)?;
+    let lengths = T::lengths(&spec, &data, Some(opening.stop))?;
+    let task = T::task(&spec, model, optimizer, data, &lengths, opening.seed, session)?;
+    Ok((task, lengths.schedule, state))
+}
+
+/// What a checkpoint and the folder of its run hold.
+struct Reopened<T: Tower> {
+    state: State,
+    model: T::Model,
+    optimizer: Optimizer,
+    data: T::Data,
+}
+
+fn reopen<T: Tower>(
+    spec: &T::Spec,
+    run: &RunDir,
+    checkpoint: &Checkpoint,
+    name: &str,
+    device: &Device,
+) -> Result<Reopened<T>, Problems> {
+    let state = read_state(checkpoint)?;
+    let model = T::read_model(checkpoint, device)?;
+    let optimizer = read_optimizer(checkpoint, spec.run().optimizer, &model, state.updates, device)?;
+    let data = T::reopen(spec, run, checkpoint, &model, name)?;
+    Ok(Reopened { state, model, optimizer, data })
+}
+
+/// The first of several problems, with the others in its words.
+fn first(problems: Problems) -> Problem {
+    let mut rest = problems.0.into_iter();
+    let mut problem = rest.next().expect("problems are at least one");
+    for other in rest {
+        problem.why += &format!("; {other}");
+    }
+    problem
+}
+
+/// An error if there are ranks that would have no part in any update.
+fn refuse_idle(spec: &RunSpec, ranks: &Ranks) -> Result<()> {
+    let (shards, size) = (spec.shards, ranks.size());
+    ranks.group().wait_at_most(spec.timeout);
+    if size <= shards {
+        return Ok(());
+    }
+    let why = format!("{size} ranks share {}", counted(shards as u64, "shard"));
+    let hint = format!(
+        "start at most {shards} of them, or give batches as many shards: batch.shards = {}",
+        size.next_power_of_two()
+    );
+    Err(spec.problem("batch.shards", why).hint(hint))
 }
 
 /// An error if the recipe is one that continues another run: `temper train` starts one.
@@ -259,9 +353,10 @@ pub fn refuse_init(recipe: &Recipe) -> Result<()> {
 /// Begins a run in the folder `out`, which is left as it was found if that fails.
 fn begin<T: Tower>(recipe: Recipe, base: Option<&Base>, out: &Path, session: Session) -> Result<Started<T>, Problems> {
     let (spec, draft) = T::draft(recipe, base, session)?;
+    refuse_idle(spec.run(), session.ranks)?;
     let (run, lock) = RunDir::create(out)?;
-    let (trainer, lengths) = run::tidy_on_failure(&run, || build(&spec, draft, base, &run, session))?;
-    Ok(Started { trainer, spec: spec.run().clone(), lengths, fresh: true, lock })
+    let (trainer, lengths, seed) = run::tidy_on_failure(&run, || build(&spec, draft, base, &run, session))?;
+    Ok(Started { trainer, spec: spec.run().clone(), lengths, seed, fresh: true, lock })
 }
 
 /// Makes weights and data, resolves the lengths, writes what the run directory holds from the beginning, and tells the plan.
@@ -271,8 +366,8 @@ fn build<T: Tower>(
     base: Option<&Base>,
     run: &RunDir,
     session: Session,
-) -> Result<(Trainer<T>, Lengths), Problems> {
-    let Session { limits, device, listener } = session;
+) -> Result<(Trainer<T>, Lengths, u64), Problems> {
+    let Session { limits, device, listener, ranks } = session;
     let (model, mut data) = T::prepare(spec, draft, base, run, session)?;
     let settings = spec.run().optimizer;
     let optimizer = match base.filter(|base| base.clocks.moments) {
@@ -297,15 +392,19 @@ fn build<T: Tower>(
     };
     let about = About { task: T::KIND.name, seed, parameters: T::parameters(&model), start, parent };
     let phases = T::phases(spec, &data, &lengths)?;
-    let recorder = record::begin_record(run, &spec.run().recipe, &lengths, &state, about, &phases, listener)?;
+    let recorder = record::begin_record(run, &spec.run().recipe, &lengths, &state, about, &phases, session)?;
     let kept_weights = base.is_some_and(|base| base.clocks.weights);
     let new = New { spec, model: &model, data: &data, lengths: &lengths, state: &state, kept_weights };
     T::announce(&new, listener)?;
-    let task = T::task(spec, model, optimizer, data, &lengths, seed, device)?;
-    let schedule = lengths.schedule.clone();
-    let trainer = Trainer { settings, schedule, task, run: run.clone(), state, recorder };
+    if ranks.size() > 1 {
+        let shards = spec.run().shards;
+        listener.say(&format_args!("ranks       {}, which share the {shards} shards of every batch", ranks.size()));
+    }
+    let task = T::task(spec, model, optimizer, data, &lengths, seed, session)?;
+    let (run, schedule, ranks) = (run.clone(), lengths.schedule.clone(), ranks.clone());
+    let trainer = Trainer { settings, schedule, task, run, state, recorder, ranks };
     trainer.check_weights()?;
-    Ok((trainer, lengths))
+    Ok((trainer, lengths, seed))
 }
 
 /// The seed of the order of the data. What a base trained with, its recipe need not say: it may have kept it from the run that it

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
+use std::path::absolute;
 use std::time::{Duration, Instant};
 
 use temper_base::files::time_of_writing;
@@ -19,6 +20,7 @@ use temper_record::sink::Recorder;
 use temper_schedule::Schedule;
 
 use crate::checkpoint::State;
+use crate::ranks::{Opening, Order, Ranks};
 
 /// Asked by a task before every part of an update that it cannot interrupt: may it begin? The first number is the share of the
 /// update's arithmetic that is done, the second that of the part.
@@ -125,6 +127,10 @@ pub trait Watch {
     fn keep_at(&self) -> Vec<u64> {
         Vec::new()
     }
+    /// Whether a checkpoint was asked for since the last call.
+    fn checkpoint_asked(&self) -> bool {
+        false
+    }
     /// The signal that arrived, if one did.
     fn signal(&self) -> Option<i32>;
 }
@@ -203,9 +209,31 @@ pub struct Trainer<T> {
     pub settings: Settings,
     /// Where events go.
     pub recorder: Recorder,
+    /// The processes that make updates and evaluations together; this one leads them.
+    pub ranks: Ranks,
 }
 
 impl<T: Task> Trainer<T> {
+    /// Has the ranks that follow open the run, each with the weights of its checkpoint. Of a `fresh` run there is none yet: it is taken here,
+    /// and again after the first evaluation, which says where the record then ends. `seed` is that of the order of the data, `task` what the
+    /// recipe trains.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be written; a rank that cannot open the run, or not be reached.
+    pub(crate) fn assemble(&mut self, fresh: bool, seed: u64, task: &str) -> Result<()> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        if fresh {
+            self.state.metrics_bytes = self.recorder.sync()?;
+            self.task.save(&self.run, &self.state)?;
+        }
+        let path = self.run.path();
+        let run = absolute(path).map_err(|cause| Problem::io("open run", path, &cause))?;
+        let opening = Opening { run, step: self.state.step, stop: self.settings.stop, seed, task: task.into() };
+        self.ranks.lead(&Order::Open(opening), || self.ranks.agree(Ok(())))
+    }
+
     /// Trains until the end or an interrupt. `fresh` runs are evaluated and checkpointed before the
     /// first update; others are evaluated first if the evaluation of their step was abandoned.
     ///
@@ -252,7 +280,7 @@ impl<T: Task> Trainer<T> {
                 }
             }
             let due = step.is_multiple_of(self.settings.checkpoint_every) || self.settings.keep_at.contains(&step);
-            if last || due || !whole {
+            if last || due || watch.checkpoint_asked() || !whole {
                 self.save(watch, &mut sitting)?;
             }
             if !whole {
@@ -334,9 +362,9 @@ impl<T: Task> Trainer<T> {
             left > 0.0 && whole * next <= left && whole * (1.0 - done) * SURELY <= left
         };
         let (n, before) = (self.state.step + 1, self.state.tokens);
-        let Some(values) = self.task.update(n, self.schedule.at(n), &mut self.state, &may_begin)? else {
-            return Ok(false);
-        };
+        let Self { ranks, task, schedule, state, .. } = self;
+        let made = ranks.lead(&Order::Update(n), || task.update(n, schedule.at(n), state, &may_begin))?;
+        let Some(values) = made else { return Ok(false) };
         self.state.step = n;
         let trained = (self.state.tokens - before) as f64;
         let values = values.with(T::RATE, trained / begun.elapsed().as_secs_f64()).with("seconds", sitting.seconds());
@@ -376,7 +404,9 @@ impl<T: Task> Trainer<T> {
             watch.evaluating(&set);
             let late = too_late(self.end_of_work(sitting));
             let interrupted = || watch.signal().is_some() || late();
-            let Some(values) = self.task.evaluate(index, &self.state, &interrupted)? else {
+            let Self { ranks, task, state, .. } = self;
+            let made = ranks.lead(&Order::Evaluate(index), || task.evaluate(index, state, &interrupted))?;
+            let Some(values) = made else {
                 sitting.abandoned = Some(begin);
                 return Ok(false);
             };

@@ -5,7 +5,7 @@ use temper_base::Problem;
 use temper_model::parameter::Visitor;
 use temper_model::{Parameter, Parameters};
 use temper_train::gradients::Gradients;
-use temper_train::group::{Alone, Group, threads};
+use temper_train::group::{Alone, Group, agree, threads};
 use temper_train::shards::{OwnShards, cut, gradients_at_once};
 
 /// Some parameters, of which `idle` never has a gradient.
@@ -150,4 +150,23 @@ fn a_panic_ends_all() {
         assert_ne!(group.rank(), 1, "out of its mind");
         group.barrier()
     });
+}
+
+/// A step that one rank fails in fails on all, with the problem of the first of them, and the ranks go on together.
+#[test]
+fn what_one_fails_with_all_fail_with() {
+    let told = threads::run(4, |group| {
+        let rank = group.rank();
+        let fails = |rank: usize| Problem::training("evaluate", format!("image {rank}"), "NaN").hint("look at it");
+        let own = if rank == 1 || rank == 2 { Err(fails(rank)) } else { Ok(rank) };
+        let failed = agree(&**group, own).unwrap_err();
+        Ok((failed, agree(&**group, Ok(rank))?))
+    });
+    for (rank, (failed, passed)) in told.unwrap().into_iter().enumerate() {
+        assert_eq!((failed.code().as_str(), failed.hint.as_deref()), ("training/evaluate", Some("look at it")));
+        let place = if rank == 1 { "image 1" } else { "image 1 (rank 1)" };
+        assert_eq!((failed.place.as_str(), failed.why.as_str(), passed), (place, "NaN", rank));
+    }
+    let alone = Problem::input("read", "x", "y");
+    assert_eq!(agree::<()>(&Alone, Err(alone.clone())), Err(alone));
 }

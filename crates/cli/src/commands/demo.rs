@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use temper::{Limits, Session};
+use temper::{Limits, Ranks, Session};
 use temper_base::numbers::duration;
 use temper_base::problem::pasted;
 use temper_base::{Problem, Problems, Result};
@@ -57,7 +57,7 @@ pub fn run(args: &Demo, printer: &Printer) -> Outcome {
 
     let device = temper::device();
     let limits = Limits { max_steps: args.max_steps, deadline: None };
-    let session = Session { limits, device: &device, listener: printer };
+    let session = Session { limits, device: &device, listener: printer, ranks: &Ranks::alone() };
     let runs = [("english", "english"), ("rewarmed", "german"), ("constant", "german"), ("scratch", "german")];
     let base = out.join("english");
     for (name, language) in runs {

@@ -111,7 +111,7 @@ fn document(checks: &[Check], numbers: serde_json::Map<String, Value>) -> Value 
 }
 
 fn machine_checks(checks: &mut Vec<Check>, numbers: &mut serde_json::Map<String, Value>) {
-    let env = Env::collect(env!("CARGO_PKG_VERSION"), None, rayon::current_num_threads(), Vec::new());
+    let env = Env::collect(env!("CARGO_PKG_VERSION"), None, rayon::current_num_threads(), 1, Vec::new());
     checks.push(Check::ok("temper", format!("{}, {}", env.temper, env.os)));
     let instructions = machine::instructions();
     let cpu = env.cpu.as_deref().unwrap_or("unknown processor");

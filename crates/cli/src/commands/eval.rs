@@ -1,6 +1,7 @@
 //! `temper eval RUN [--data NAME[=PATH]]... [--json]`
 
 use serde_json::{Map, Value, json};
+use temper::Ranks;
 use temper_base::listener::Meter;
 use temper_base::numbers::count;
 use temper_base::{Problem, Problems, Result};
@@ -17,9 +18,9 @@ use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::scratch::Scratch;
 
-/// Runs the command.
-pub fn run(args: &Eval, printer: &Printer) -> Outcome {
-    let opened = open::open(&args.model, &temper::SCHEMA, &temper::device(), printer)?;
+/// Runs the command. All ranks do this: each has its part of every set.
+pub fn run(args: &Eval, ranks: &Ranks, printer: &Printer) -> Outcome {
+    let opened = ranks.agree_all(open::open(&args.model, &temper::SCHEMA, &temper::device(), printer))?;
     let trained = opened.run.as_ref().map(|(_, spec, _)| spec.seq_len);
     let longest = opened.model.config.max_seq;
     let seq_len = args.seq_len.map_or(trained.unwrap_or(longest.min(2048)), |n| n as usize);
@@ -29,7 +30,7 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
     }
     // Text given on the command line is tokenised into a temporary folder.
     let scratch = Scratch::default();
-    let sets = sets(args, &opened, &scratch, printer)?;
+    let sets = ranks.agree_all(sets(args, &opened, &scratch, printer))?;
     let settings = EvalSettings { seq_len, rows: (8192 / seq_len).max(1), max_tokens: args.max_tokens };
     let mut rows: Vec<(String, Values)> = Vec::new();
     let mut scores = Vec::new();
@@ -43,8 +44,8 @@ pub fn run(args: &Eval, printer: &Printer) -> Outcome {
         let tell = |done| {
             meter.update(done, format_args!("{} of {} tokens", count(done as f64), count(meter.total() as f64)));
         };
-        let score =
-            evaluate_with(&opened.model, &set.source, settings, &|| false, &tell)?.expect("nothing interrupts it");
+        let score = evaluate_with(&opened.model, &set.source, settings, ranks.group(), &|| false, &tell)?
+            .expect("nothing interrupts it");
         drop(meter);
         if !score.nats.is_finite() {
             let why = format!("the loss is {}", score.loss());

@@ -1,6 +1,6 @@
 //! `temper resume RUN`
 
-use temper::{Limits, Session};
+use temper::{Limits, Ranks, Session};
 use temper_record::run::RunRef;
 use temper_train::run::nothing_left;
 
@@ -12,10 +12,10 @@ use crate::remedies::of_text;
 use crate::run;
 
 /// Runs the command.
-pub fn run(args: &Resume, printer: &Printer) -> Outcome {
+pub fn run(args: &Resume, ranks: &Ranks, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: None, deadline: run::deadline(args.limits.max_time) };
     let signals = Signals::listen()?;
-    let session = Session { limits, device: &temper::device(), listener: printer };
+    let session = Session { limits, device: &temper::device(), listener: printer, ranks };
     match temper::resume(&args.run, args.until, session)? {
         Some(run) => run::train_to_end(run, "", &signals, printer),
         None => {

@@ -21,7 +21,7 @@ use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 use crate::run::console_of_run;
-use temper::{Run, Trains, Watch};
+use temper::{Ranks, Run, Trains, Watch};
 use temper_sweep::cost::{self, Clock};
 use temper_sweep::one::{Front, RunLog};
 use temper_sweep::results::{self, Results};
@@ -65,15 +65,15 @@ impl RunLog for Quiet<'_> {
     }
 }
 
-/// Runs the command.
-pub fn run(args: &args::Sweep, printer: &Printer) -> Outcome {
+/// Runs the command. All ranks do this: they share the store as sweeps of several processes do, and rank 0 reports.
+pub fn run(args: &args::Sweep, ranks: &Ranks, printer: &Printer) -> Outcome {
     let Some(name) = &args.name else {
         return if args.json { list_json(printer) } else { list("", printer) };
     };
     if args.show {
         return show(name, printer);
     }
-    sweep_of(name, args, printer).map_err(|mut problems| {
+    sweep_of(name, args, ranks, printer).map_err(|mut problems| {
         problems.0.iter_mut().for_each(|problem| in_the_file(problem, name, args));
         problems
     })
@@ -112,7 +112,7 @@ fn folder_of(sweep: &Sweep, chosen: &Chosen, overrides: &[String], store: &Store
     )
 }
 
-fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
+fn sweep_of(name: &str, args: &args::Sweep, ranks: &Ranks, printer: &Printer) -> Outcome {
     let store = Store::new(&args.out);
     let (sweep, mut problems) = load(name)?;
     // An error in its form does not stop the search for others.
@@ -123,7 +123,7 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     let seeds: Vec<u64> = (1..=args.seeds.or(chosen.size.seeds).unwrap_or(3)).collect();
     if sweep.measure == Measure::Gains {
         texts::require(&problems)?;
-        return measure_gains(args, &sweep, &chosen, &seeds, &store, printer);
+        return measure_gains(args, &sweep, &chosen, &seeds, &store, ranks, printer);
     }
     let tree = match tree::grow_tree(&sweep, &chosen, &seeds, &store) {
         Ok(tree) if problems.is_empty() => tree,
@@ -135,6 +135,9 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     };
     let device = temper::device();
     let mut clock = (args.dry_run && !args.no_calibration).then(Clock::default);
+    if args.dry_run && !ranks.leads() {
+        return Ok(0);
+    }
     if args.dry_run {
         let costs = cost::of_tree(&tree, clock.as_mut(), &device, printer)?;
         plan::runs(args, &sweep, &chosen, &tree, &costs, printer);
@@ -150,7 +153,7 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     let left = tree.nodes.iter().filter(|node| state(&node.path) != State::Done).count();
     let jobs = match args.jobs {
         Some(jobs) => usize::from(jobs).min(left.max(1)),
-        None if left <= 1 => 1,
+        None if left <= 1 || ranks.size() > 1 => 1,
         // Their large batches keep all threads busy.
         None if tree.nodes.iter().all(|node| Trains::of(&node.recipe) == Trains::Classifier) => 1,
         None => {
@@ -167,6 +170,9 @@ fn sweep_of(name: &str, args: &args::Sweep, printer: &Printer) -> Outcome {
     if let Some(signal) = ended.signal {
         printer.say("stopped; the same command resumes");
         return Ok((128 + signal) as u8);
+    }
+    if !ranks.leads() {
+        return Ok(0);
     }
     let overrides = given(args);
     let measured = results::read(&sweep, &chosen, &tree, printer);
@@ -262,6 +268,7 @@ fn measure_gains(
     chosen: &Chosen,
     seeds: &[u64],
     store: &Store,
+    ranks: &Ranks,
     printer: &Printer,
 ) -> Outcome {
     let device = temper::device();
@@ -275,6 +282,9 @@ fn measure_gains(
         return plan::networks(args, sweep, chosen, &recipes, &missing, &device, printer);
     }
     texts::require(&missing)?;
+    if !ranks.leads() {
+        return Ok(0);
+    }
     let meter = Meter::begin(printer, "networks", recipes.len() as u64);
     let (measured, tables) = gains::measure_gains(chosen, &recipes, &device, &meter)?;
     drop(meter);

@@ -1,6 +1,6 @@
 //! `temper train RECIPE --out DIR`
 
-use temper::{Limits, Session};
+use temper::{Limits, Ranks, Session};
 
 use crate::args::Train;
 use crate::console::Signals;
@@ -9,10 +9,10 @@ use crate::problems::Outcome;
 use crate::run;
 
 /// Runs the command.
-pub fn run(args: &Train, printer: &Printer) -> Outcome {
+pub fn run(args: &Train, ranks: &Ranks, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: args.max_steps, deadline: run::deadline(args.limits.max_time) };
     let signals = Signals::listen_and_leave_nothing(&args.out, limits.deadline)?;
     let recipe = temper::recipe(&args.recipe, &args.overrides.set)?;
-    let session = Session { limits, device: &temper::device(), listener: printer };
+    let session = Session { limits, device: &temper::device(), listener: printer, ranks };
     run::train_to_end(temper::train(recipe, &args.out, session)?, "", &signals, printer)
 }

@@ -9,11 +9,13 @@ mod network;
 pub use network::is_network;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use temper::SCHEMA;
+use temper::{Ranks, SCHEMA};
 use temper_base::listener::Meter;
-use temper_base::{Problem, Result};
+use temper_base::{Problem, Problems, Result};
 use temper_bounds::attack::Attack;
 use temper_bounds::verdict::Question;
 use temper_certify::images::judged_images;
@@ -31,8 +33,15 @@ use crate::console::Signals;
 use crate::printer::Printer;
 use crate::problems::Outcome;
 
-/// Runs the command.
-pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
+/// Runs the command. Of several ranks each verifies a part of a run's images, and rank 0 joins the parts.
+pub fn run(args: &args::Verify, ranks: &Ranks, printer: &Printer) -> Outcome {
+    let alone = Ranks::alone();
+    let ranks = match ranks.size() > 1 {
+        true if has_parts(args) => ranks,
+        // The rest is work for one.
+        true if !ranks.leads() => return Ok(0),
+        _ => &alone,
+    };
     match &args.command {
         Some(VerifyCommand::Merge(args)) => return merge(args, printer),
         Some(VerifyCommand::Check(args)) => return network::check(args, printer),
@@ -71,8 +80,9 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
     let device = temper::device();
-    let opened = open::open(run, &SCHEMA, &device)?;
-    let test = judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
+    let opened = ranks.agree_all(open::open(run, &SCHEMA, &device).map_err(Problems::from))?;
+    let test = judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer).map_err(Problems::from);
+    let test = ranks.agree_all(test)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(run))?;
     if let Some(asked) = args.images.filter(|asked| *asked as usize > test.len()) {
         let why = format!("--images {asked}: the set has {} images; Temper verifies those", test.len());
@@ -97,32 +107,23 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         let attack_certified = args.attack.as_deref().and_then(AttackCertified::from_name).unwrap_or_default();
         Asked::Verdicts(Question { eps, settings, attack, attack_certified })
     };
-    let (mut verification, asked) = Verification::open(&folder, &opened, &test, asked, shard)?;
-    let (first, images) = (verification.done(), verification.images());
-    if first > 0 {
-        let path = verification.file.path.display();
-        printer.say(format_args!("{first} of {images} images have verdicts already: {path}"));
-    }
-    let meter = Meter::begin(printer, "verify", (images - first) as u64);
-    let (mut counted, mut summary) = (0, Summary::default());
-    while verification.done() < images {
-        verification.advance(args.batch as usize, &|| signals.seen_signal().is_some(), &device)?;
-        let done = verification.done();
-        if !args.radius {
-            verification.file.lines[counted..].iter().for_each(|line| store::count(&mut summary, line));
-            counted = done;
-        }
-        let rate = (done - first) as f64 / meter.seconds();
-        meter.update((done - first) as u64, format_args!("{}{rate:.1} images/s", so_far(&summary)));
-        if let Some(signal) = signals.seen_signal().filter(|_| done < images) {
-            drop(meter);
-            signals.answer_signal();
-            printer.say(format_args!("stopped after {done} of {images} images; the same command resumes"));
+    let open = |folder: &Path, shard| Verification::open(folder, &opened, &test, asked.clone(), shard);
+    let rows = args.batch as usize;
+    if ranks.size() > 1 {
+        let finish = |mut part: Verification| finish(&mut part, rows, &signals, &device, printer);
+        if let Some(signal) = in_parts(ranks, rows, &folder, &open, &finish)? {
             return Ok((128 + signal) as u8);
         }
+        if !ranks.leads() {
+            return Ok(0);
+        }
     }
-    let seconds = meter.seconds();
-    drop(meter);
+    let (mut verification, asked) = open(&folder, shard)?;
+    let (first, images, begun) = (verification.done(), verification.images(), Instant::now());
+    if let Some(signal) = finish(&mut verification, rows, &signals, &device, printer)? {
+        return Ok((128 + signal) as u8);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
     let set = || Set::new(&opened.net.to_network(), &test, (eps, written.clone()));
     if let Some(folder) = &args.handover {
         let open = left_open(&verification.file.lines);
@@ -143,6 +144,87 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         Some(times) => tell_verdicts(&told, &verification.file, &times.total, printer),
         None => tell_radii(&told, &verification.file, printer),
     }
+}
+
+/// Answers for the rest of the images, `rows` at a time. The signal that stopped it, if one did.
+fn finish(
+    verification: &mut Verification,
+    rows: usize,
+    signals: &Signals,
+    device: &Device,
+    printer: &Printer,
+) -> Result<Option<i32>> {
+    let (first, images) = (verification.done(), verification.images());
+    if first > 0 {
+        let path = verification.file.path.display();
+        printer.say(format_args!("{first} of {images} images have verdicts already: {path}"));
+    }
+    let meter = Meter::begin(printer, "verify", (images - first) as u64);
+    let (mut counted, mut summary) = (0, Summary::default());
+    while verification.done() < images {
+        verification.advance(rows, &|| signals.seen_signal().is_some(), device)?;
+        let done = verification.done();
+        // Radii have no verdicts.
+        if verification.times.is_some() {
+            verification.file.lines[counted..].iter().for_each(|line| store::count(&mut summary, line));
+            counted = done;
+        }
+        let rate = (done - first) as f64 / meter.seconds();
+        meter.update((done - first) as u64, format_args!("{}{rate:.1} images/s", so_far(&summary)));
+        if let Some(signal) = signals.seen_signal().filter(|_| done < images) {
+            drop(meter);
+            signals.answer_signal();
+            printer.say(format_args!("stopped after {done} of {images} images; the same command resumes"));
+            return Ok(Some(signal));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether this is a verification that ranks can share: verdicts on the images of a run.
+fn has_parts(args: &args::Verify) -> bool {
+    let of_run = args.run.as_deref().is_some_and(|run| !network::is_network(run)) && args.property.is_none();
+    let plain = !args.radius && args.shard.is_none() && args.handover.is_none() && args.import.is_none();
+    of_run && plain && images::norm(args) != Norm::Two
+}
+
+/// Has every rank verify a part in a folder of its own, and rank 0 join them in `folder`. The signal that stopped one of them, if one did.
+fn in_parts<'a>(
+    ranks: &Ranks,
+    batch: usize,
+    folder: &Path,
+    open: &dyn Fn(&Path, Shard) -> Result<(Verification<'a>, Value)>,
+    finish: &dyn Fn(Verification<'a>) -> Result<Option<i32>>,
+) -> Result<Option<i32>> {
+    let (rank, of) = (ranks.group().rank(), ranks.size());
+    let part = |rank: usize| folder.join(format!("part-{rank}-of-{of}"));
+    let complete = || {
+        let (whole, _) = open(folder, Shard::WHOLE)?;
+        let (done, images) = (whole.done(), whole.images());
+        if 0 < done && done < images {
+            let why = format!("one process has begun it: {done} of {images} images have verdicts");
+            let hint = "finish it with one process, or choose another folder";
+            return Err(Problem::input("verify", folder.display(), why).hint(hint));
+        }
+        Ok(done == images)
+    };
+    let complete = ranks.agree(if ranks.leads() { complete() } else { Ok(false) })?;
+    if ranks.group().broadcast(&[u8::from(complete)])? == [1] {
+        return Ok(None);
+    }
+    let ended = open(&part(rank), Shard { part: rank, of, batch }).and_then(|(part, _)| finish(part));
+    let signal = ranks.agree(ended)?.unwrap_or(0);
+    let signals = ranks.group().gather(&[signal as u8])?;
+    if let Some(signal) = signals.concat().into_iter().find(|signal| *signal > 0) {
+        return Ok(Some(signal.into()));
+    }
+    if ranks.leads() {
+        let parts: Vec<PathBuf> = (0..of).map(part).collect();
+        shards::merge(&parts, folder)?;
+        // Their verdicts are in the whole.
+        parts.iter().for_each(|part| _ = std::fs::remove_dir_all(part));
+    }
+    Ok(None)
 }
 
 /// The verdicts of a verification under way, for its line of progress; nothing for radii.

@@ -12,6 +12,8 @@
 //!   exactly these documents. If not even the first fits, its first tokens are taken, as many as the limit says; how many bytes
 //!   these are is not known.
 
+use std::ops::Range;
+
 use temper_base::{Problem, Result};
 
 use super::source::TokenSource;
@@ -114,19 +116,24 @@ impl<'s> EvalWindows<'s> {
         self.bytes
     }
 
-    /// All windows, `rows` at a time, in order; a partial last window is a separate batch.
-    pub fn batches(&self, rows: usize) -> impl Iterator<Item = Result<EvalBatch>> {
+    /// How many batches of `rows` windows there are; a partial last window is one of its own.
+    pub fn count(&self, rows: usize) -> usize {
+        let width = self.seq_len as u64;
+        (self.targets() / width).div_ceil(rows.max(1) as u64) as usize
+            + usize::from(!self.targets().is_multiple_of(width))
+    }
+
+    /// The batches of these numbers, `rows` windows each, in order.
+    pub fn batches(&self, rows: usize, numbers: Range<usize>) -> impl Iterator<Item = Result<EvalBatch>> {
         let (rows, width) = (rows.max(1) as u64, self.seq_len as u64);
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let left = self.targets() - at;
-            if left == 0 {
-                return None;
+        let whole = self.targets() / width;
+        numbers.map(move |number| {
+            let first = number as u64 * rows;
+            if first < whole {
+                self.read(first * width, rows.min(whole - first) as usize, self.seq_len)
+            } else {
+                self.read(whole * width, 1, (self.targets() - whole * width) as usize)
             }
-            let (rows, cols) = if left < width { (1, left) } else { ((left / width).min(rows), width) };
-            let batch = self.read(at, rows as usize, cols as usize);
-            at += rows * cols;
-            Some(batch)
         })
     }
 

@@ -1,12 +1,13 @@
 //! Ranks as threads of one process, in the place of the processes of a cluster: the tests train on them.
 
 use std::panic::resume_unwind;
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use temper_base::{Problem, Result};
 
-use super::{EXCHANGE, Group};
+use super::{EXCHANGE, Group, require_length};
 
 /// What one rank sends another: bytes, or why it has failed.
 type Message = Result<Vec<u8>>;
@@ -28,7 +29,7 @@ pub struct Rank {
 ///
 /// # Panics
 /// If a rank does.
-pub fn run<T: Send>(size: usize, work: impl Fn(&Rank) -> Result<T> + Sync) -> Result<Vec<T>> {
+pub fn run<T: Send>(size: usize, work: impl Fn(&Rc<Rank>) -> Result<T> + Sync) -> Result<Vec<T>> {
     let (mut to, mut from): (Vec<Vec<_>>, Vec<Vec<_>>) = (0..size).map(|_| (Vec::new(), Vec::new())).unzip();
     for to in &mut to {
         for from in &mut from {
@@ -38,7 +39,10 @@ pub fn run<T: Send>(size: usize, work: impl Fn(&Rank) -> Result<T> + Sync) -> Re
         }
     }
     let ranks = to.into_iter().zip(from).enumerate().map(|(rank, (to, from))| Rank { rank, to, from });
-    let work = |rank: Rank| work(&rank).inspect_err(|problem| rank.abort(problem));
+    let work = |rank: Rank| {
+        let rank = Rc::new(rank);
+        work(&rank).inspect_err(|problem| rank.abort(problem))
+    };
     let ends = thread::scope(|scope| {
         let spawn = |rank| thread::Builder::new().spawn_scoped(scope, move || work(rank));
         let threads = ranks.map(spawn).collect::<std::io::Result<Vec<_>>>();
@@ -75,10 +79,13 @@ impl Group for Rank {
         self.to.len()
     }
 
-    fn exchange(&self, other: usize, numbers: &[f32]) -> Result<Vec<f32>> {
-        self.send(other, Ok(numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()));
+    fn exchange(&self, other: usize, given: &[f32], received: &mut [f32]) -> Result<()> {
+        self.send(other, Ok(given.iter().flat_map(|number| number.to_ne_bytes()).collect()));
         let bytes = self.receive(other)?;
-        Ok(bytes.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect())
+        let numbers = bytes.as_chunks().0;
+        require_length(other, numbers.len(), received.len())?;
+        received.iter_mut().zip(numbers).for_each(|(number, bytes)| *number = f32::from_ne_bytes(*bytes));
+        Ok(())
     }
 
     fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
