@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod console;
+mod device;
 mod printer;
 mod problems;
 mod reading;
@@ -59,8 +60,16 @@ fn main() -> ExitCode {
             printer.problems(&problems.0);
             ExitCode::from(problems.exit_code())
         }
-        // The hook has said what happened.
-        Err(_) => ExitCode::from(4),
+        Err(payload) => match payload.downcast::<temper_ops::DeviceFailed>() {
+            Ok(failed) => {
+                let hint = "checkpoints are intact: resume with a smaller batch.micro, or on another device";
+                let problem = temper_base::Problem::machine("compute on device", "device", failed.0).hint(hint);
+                printer.problems(std::slice::from_ref(&problem));
+                ExitCode::from(problem.kind.exit_code())
+            }
+            // The hook has said what happened.
+            Err(_) => ExitCode::from(4),
+        },
     }
 }
 

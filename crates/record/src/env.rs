@@ -27,6 +27,9 @@ pub struct Env {
     pub memory_bytes: Option<u64>,
     /// Threads the run uses.
     pub threads: usize,
+    /// What it computes on, if not on the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// When it began: UTC, RFC 3339.
     pub started: String,
     /// The command line, program first.
@@ -48,6 +51,7 @@ impl Env {
                 .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
                 .map(|kib| kib * 1024),
             threads,
+            device: None,
             started: utc(now()),
             command,
         }

@@ -142,8 +142,7 @@ impl Gradients {
 
     /// All numbers, parameter by parameter.
     pub(crate) fn into_numbers(self) -> Vec<f32> {
-        let values = |gradient: Tensor<1>| gradient.into_data().try_into_vec::<f32>().expect("gradients are f32");
-        self.0.into_iter().flatten().flat_map(values).collect()
+        self.0.into_iter().flatten().flat_map(temper_ops::read).collect()
     }
 
     /// The other way: `present` says which parameters have a gradient.

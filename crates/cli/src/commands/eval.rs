@@ -19,7 +19,7 @@ use crate::scratch::Scratch;
 
 /// Runs the command.
 pub fn run(args: &Eval, printer: &Printer) -> Outcome {
-    let opened = open::open(&args.model, &temper::SCHEMA, &temper::device(), printer)?;
+    let opened = open::open(&args.model, &temper::SCHEMA, &args.device.open(printer)?, printer)?;
     let trained = opened.run.as_ref().map(|(_, spec, _)| spec.seq_len);
     let longest = opened.model.config.max_seq;
     let seq_len = args.seq_len.map_or(trained.unwrap_or(longest.min(2048)), |n| n as usize);

@@ -39,6 +39,10 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
         None => {}
     }
     let settings = settings(args)?;
+    let run_in_batches = args.property.is_none() && args.run.as_deref().is_some_and(|run| !network::is_network(run));
+    if !run_in_batches || images::norm(args) == Norm::Two {
+        args.device.require_cpu("the verification of networks in files, and by the Euclidean norm,")?;
+    }
     if let Some(list) = &args.instances {
         return network::list(args, list, &settings, printer);
     }
@@ -70,7 +74,7 @@ pub fn run(args: &args::Verify, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_answer(
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
-    let device = temper::device();
+    let device = args.device.open(printer)?;
     let opened = open::open(run, &SCHEMA, &device)?;
     let test = judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(run))?;
