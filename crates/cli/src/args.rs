@@ -439,6 +439,8 @@ pub struct Plan {
     pub from: Option<String>,
     #[command(flatten)]
     pub overrides: Overrides,
+    #[command(flatten)]
+    pub device: Device,
     /// Do not time the model on this machine (seconds to minutes).
     #[arg(long)]
     pub no_calibration: bool,

@@ -14,6 +14,10 @@ use temper_kernels::gelu::Gelu;
 use crate::attack::Ends;
 use crate::stack::Conv;
 
+/// Most numbers of a piece of logits or a tile of scores: 32 MiB, of which a few are in memory at once. Devices bind no more than 128 MiB
+/// as one tensor, some of them.
+pub const PIECE: usize = 8 << 20;
+
 pub(crate) use attention::Tables;
 pub use attention::{causal_attention, causal_attention_in_tiles};
 pub use cross_entropy::{cross_entropy, cross_entropy_in_pieces, token_nll};

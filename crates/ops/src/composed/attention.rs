@@ -4,18 +4,16 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use temper_kernels::attention::Shape;
 
+use super::PIECE;
 use crate::attention::Rotary;
 use crate::own_gradient::{OwnGradient, apply};
-
-/// Most scores of a tile: 32 MiB, of which a few are in memory at once.
-pub(super) const SCORES: usize = 8 << 20;
 
 /// Most query rows of a tile: taller ones compute more that the mask then takes away.
 const ROWS: usize = 128;
 
 /// See [`crate::causal_attention`].
 pub fn causal_attention(qkv: Tensor<2>, rotary: &Rotary, shape: Shape) -> Tensor<2> {
-    let rows = (SCORES / (shape.batch * shape.heads * shape.seq).max(1)).clamp(1, ROWS);
+    let rows = (PIECE / (shape.batch * shape.heads * shape.seq).max(1)).clamp(1, ROWS);
     causal_attention_in_tiles(qkv, rotary, shape, rows)
 }
 

@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
-use super::indices;
+use super::{PIECE, indices};
 use crate::own_gradient::{OwnGradient, apply};
-
-/// Logits of a piece: 32 MiB, of which a few are in memory at once.
-pub(super) const LOGITS: usize = 8 << 20;
 
 /// How many rows a piece has at so many logits a row.
 fn rows_of_piece(vocab: usize) -> usize {
-    (LOGITS / vocab).max(1)
+    (PIECE / vocab).max(1)
 }
 
 /// `-log softmax(x wᵀ)[target]` of every row, `[N]`; off the tape.
