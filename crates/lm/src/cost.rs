@@ -53,7 +53,7 @@ impl Memory {
     }
 
     /// The same on a device that is not the processor, where most operations are composed of others and keep what each of these
-    /// needs. Within a third of the only peaks looked at: 4 x 128 with 1024 and 2048 tokens on a driver in software.
+    /// needs. For each token two fifths more than the only peaks looked at (4 x 128, 1024 and 2048 tokens, a driver in software).
     pub fn composed(config: &GptNeoxConfig, seq: usize, pieces: Pieces) -> Self {
         let Pieces { micro, activation_checkpointing: checkpointing, .. } = pieces;
         let rows = (micro * seq) as u64;
