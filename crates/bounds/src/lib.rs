@@ -28,7 +28,7 @@ use burn::tensor::Tensor;
 
 /// The values of a tensor, row-major.
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("f32 values")
+    temper_ops::read(tensor)
 }
 
 /// The code of the README compiles and runs.

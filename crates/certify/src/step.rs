@@ -156,7 +156,7 @@ pub fn train_step(
     };
     let Update { lr, step, .. } = update;
     let number = apply::Update { step, lr, gentler: "eps.length" };
-    metrics.grad_norm = apply(net, optimizer, group, shards, metrics.loss, number)?;
+    metrics.grad_norm = apply(net, optimizer, group, shards, metrics.loss, number)?.grad_norm;
     Ok(Some(metrics))
 }
 
@@ -203,13 +203,15 @@ pub fn loss_and_gradients(
                 losses = None;
                 break;
             };
-            losses.iter_mut().for_each(|losses| losses.extend(shard.losses.to_numbers()));
+            losses.get_or_insert_default().push(shard.losses);
             moments.extend(shard.moments);
             shards.push(shard.gradients);
         }
         Ok(())
     };
     agree(group, all())?;
+    let losses: Option<Vec<f64>> =
+        losses.map(|shards| read_losses(shards).into_iter().flat_map(StepMetrics::to_numbers).collect());
     let Some(losses) = group.gather_numbers(losses.as_deref())? else { return Ok(None) };
     let mut metrics = StepMetrics::default();
     losses.as_chunks().0.iter().for_each(|losses| metrics += StepMetrics::from_numbers(*losses));
@@ -224,10 +226,46 @@ pub fn loss_and_gradients(
 
 /// What a shard comes to.
 struct Shard {
-    losses: StepMetrics,
+    /// Of its pieces, still on the device.
+    losses: Vec<PieceLosses>,
     gradients: Gradients,
     /// Of its pieces, where they are normalised for themselves.
     moments: Vec<PieceMoments>,
+}
+
+/// The losses of a piece, off the tape, and the share of the batch that it is.
+struct PieceLosses {
+    share: f64,
+    loss: Tensor<1>,
+    clean: Tensor<1>,
+    robust: Option<Tensor<1>>,
+    tightness: Option<Tensor<1>>,
+    relu_balance: Option<Tensor<1>>,
+}
+
+/// The losses of shards, all read at once.
+fn read_losses(shards: Vec<Vec<PieceLosses>>) -> Vec<StepMetrics> {
+    let tensors = shards.iter().flatten().flat_map(|piece| {
+        let terms = [&piece.robust, &piece.tightness, &piece.relu_balance];
+        [&piece.loss, &piece.clean].into_iter().chain(terms.into_iter().flatten()).cloned()
+    });
+    let mut numbers = temper_ops::read_numbers(tensors.collect()).into_iter();
+    let mut of_shard = |pieces: Vec<PieceLosses>| {
+        let mut losses = StepMetrics::default();
+        for piece in pieces {
+            let mut number = || piece.share * f64::from(numbers.next().expect("one number a loss"));
+            losses += StepMetrics {
+                loss: number(),
+                clean_loss: number(),
+                robust_loss: piece.robust.map(|_| number()),
+                tightness: piece.tightness.map(|_| number()),
+                relu_balance: piece.relu_balance.map(|_| number()),
+                grad_norm: 0.0,
+            };
+        }
+        losses
+    };
+    shards.into_iter().map(&mut of_shard).collect()
 }
 
 /// What the batch norms of a piece have seen.
@@ -253,7 +291,7 @@ fn shard_loss(
     let size = batch.pixels.len() / images;
     let piece = shard.len().div_ceil(accumulation.pieces.max(1));
     let mut gradients = Gradients::none(net);
-    let (mut losses, mut moments) = (StepMetrics::default(), Vec::new());
+    let (mut losses, mut moments) = (Vec::new(), Vec::new());
     // A piece is an attack, where these are trained on, a forward pass, and a backward pass of twice its arithmetic.
     let passes = passes(method, radius, net.config.classes) as f64;
     let attack_part = attack_passes_of_update(method, radius) as f64 / passes;
@@ -287,15 +325,14 @@ fn shard_loss(
         }
         let mut tape = (parts.loss.clone() * share).backward();
         gradients.collect(&mut leaves, &mut tape);
-        let number = |tensor: Tensor<1>| share * f64::from(tensor.inner().into_scalar::<f32>());
-        losses += StepMetrics {
-            loss: number(parts.loss),
-            clean_loss: number(parts.clean),
-            robust_loss: parts.robust.map(number),
-            tightness: parts.tightness.map(number),
-            relu_balance: parts.relu_balance.map(number),
-            grad_norm: 0.0,
-        };
+        losses.push(PieceLosses {
+            share,
+            loss: parts.loss.inner(),
+            clean: parts.clean.inner(),
+            robust: parts.robust.map(Tensor::inner),
+            tightness: parts.tightness.map(Tensor::inner),
+            relu_balance: parts.relu_balance.map(Tensor::inner),
+        });
         if whole.is_none() {
             let own: Vec<_> = parts.moments.into_iter().map(Tensor::inner).collect();
             net.update_running(&own, &net.batch_norm_counts(labels.len()));
@@ -327,8 +364,7 @@ pub(crate) fn gather_moments(
 
 /// The values of moments, one after the other.
 fn numbers(moments: &[Tensor<2>]) -> Vec<f64> {
-    let values = |moments: &Tensor<2>| moments.to_data().try_into_vec::<f32>().expect("moments are f32");
-    moments.iter().flat_map(values).map(f64::from).collect()
+    moments.iter().flat_map(|moments| temper_ops::read(moments.clone())).map(f64::from).collect()
 }
 
 /// The other way, for moments of the shapes of `like`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use temper::device::Choice;
 use temper_data::images::known::KNOWN;
 use temper_schedule::Length;
 use temper_verify::{Arithmetic, Norm, Stage};
@@ -105,6 +106,15 @@ pub struct Demo {
     pub max_steps: Option<u64>,
 }
 
+/// Where a command computes.
+#[derive(Args, Debug)]
+pub struct Device {
+    /// Where to compute: cpu, or in builds with these features wgpu, vulkan or cuda, with :N for one of several (`temper doctor --devices`
+    /// lists them). Numbers agree with those of the CPU within rounding, not to the bit.
+    #[arg(long, value_name = "DEVICE", default_value_t = Choice::CPU)]
+    pub device: Choice,
+}
+
 /// Overrides of recipe values.
 #[derive(Args, Debug)]
 pub struct Overrides {
@@ -136,6 +146,8 @@ pub struct Train {
     pub max_steps: Option<u64>,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub device: Device,
 }
 
 /// `temper resume`.
@@ -149,6 +161,8 @@ pub struct Resume {
     pub until: Option<Length>,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub device: Device,
 }
 
 /// `temper branch`.
@@ -168,6 +182,8 @@ pub struct Branch {
     pub max_steps: Option<u64>,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub device: Device,
 }
 
 /// `temper eval`.
@@ -194,6 +210,8 @@ pub struct Eval {
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub device: Device,
 }
 
 /// `temper verify`.
@@ -281,6 +299,8 @@ pub struct Verify {
     /// What there was before --stages.
     #[arg(long, hide = true)]
     pub bound: Option<String>,
+    #[command(flatten)]
+    pub device: Device,
 }
 
 /// What a verification may use, and what its proofs have to hold.
@@ -405,6 +425,8 @@ pub struct Sample {
     /// Equal seeds give equal text.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    #[command(flatten)]
+    pub device: Device,
 }
 
 /// `temper plan`.
@@ -417,6 +439,8 @@ pub struct Plan {
     pub from: Option<String>,
     #[command(flatten)]
     pub overrides: Overrides,
+    #[command(flatten)]
+    pub device: Device,
     /// Do not time the model on this machine (seconds to minutes).
     #[arg(long)]
     pub no_calibration: bool,
@@ -740,6 +764,8 @@ pub struct BenchLm {
     pub seq: u32,
     #[command(flatten)]
     pub repeat: Repeat,
+    #[command(flatten)]
+    pub device: Device,
 }
 
 /// `temper bench ibp`.
@@ -771,6 +797,8 @@ pub struct BenchIbp {
     pub eps: f64,
     #[command(flatten)]
     pub repeat: Repeat,
+    #[command(flatten)]
+    pub device: Device,
 }
 
 /// How often a benchmark repeats its update, and what it prints.
@@ -803,6 +831,14 @@ pub struct Repeat {
     after_help = "Takes about a second. Exit code 1 if something will fail; a note means that something works, but not well."
 )]
 pub struct Doctor {
+    /// List the devices that this build can compute on besides the processor, instead of the checks.
+    #[arg(long)]
+    pub devices: bool,
+    /// Train a few updates of two tiny models on the device and on the processor, and compare (with --device).
+    #[arg(long, conflicts_with = "devices")]
+    pub parity: bool,
+    #[command(flatten)]
+    pub device: Device,
     /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,

@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod console;
+mod device;
 mod printer;
 mod problems;
 mod ranks;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     };
     let printer = if ranks.leads() { printer } else { Printer::silent() };
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match cli.command {
-        command if ranks::is_for_rank_0(&command, &ranks) => ranks::follow(&ranks),
+        command if ranks::is_for_rank_0(&command, &ranks) => ranks::follow(&command, &ranks, &printer),
         Command::Demo(args) => commands::demo::run(&args, &printer),
         Command::Train(args) => commands::train::run(&args, &ranks, &printer),
         Command::Resume(args) => commands::resume::run(&args, &ranks, &printer),
@@ -81,11 +82,20 @@ fn main() -> ExitCode {
             ranks.end(problems.0.first());
             ExitCode::from(problems.exit_code())
         }
-        // The hook has said what happened.
-        Err(_) => {
-            ranks.end(Some(&Problem::machine(EXCHANGE, "this process", "it ended in a bug")));
-            ExitCode::from(4)
-        }
+        Err(payload) => match payload.downcast::<temper_ops::DeviceFailed>() {
+            Ok(failed) => {
+                let hint = "checkpoints are intact: resume with a smaller batch.micro, or on another device";
+                let problem = Problem::machine("compute on device", "device", failed.0).hint(hint);
+                Printer::new(false).problems(std::slice::from_ref(&problem));
+                ranks.end(Some(&Problem::machine(EXCHANGE, "this process", &problem)));
+                ExitCode::from(problem.kind.exit_code())
+            }
+            // The hook has said what happened.
+            Err(_) => {
+                ranks.end(Some(&Problem::machine(EXCHANGE, "this process", "it ended in a bug")));
+                ExitCode::from(4)
+            }
+        },
     }
 }
 

@@ -17,12 +17,18 @@ pub fn is_for_rank_0(command: &Command, ranks: &Ranks) -> bool {
 }
 
 /// The part of a rank that does not lead, in whatever rank 0 does.
-pub fn follow(ranks: &Ranks) -> Outcome {
+pub fn follow(command: &Command, ranks: &Ranks, printer: &Printer) -> Outcome {
     // Launchers pass signals on to all ranks. What comes of them is for rank 0 to say.
     for signal in [SIGINT, SIGTERM, SIGUSR1] {
         signal_hook::flag::register(signal, Arc::default()).map_err(cannot_listen)?;
     }
-    let session = Session { limits: Limits::default(), device: &temper::device(), listener: &Silent, ranks };
+    let device = match command {
+        Command::Train(args) => args.device.open(printer)?,
+        Command::Resume(args) => args.device.open(printer)?,
+        Command::Branch(args) => args.device.open(printer)?,
+        _ => temper::device(),
+    };
+    let session = Session { limits: Limits::default(), device: &device, listener: &Silent, ranks };
     temper::follow(session)?;
     Ok(0)
 }

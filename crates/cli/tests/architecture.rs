@@ -29,7 +29,10 @@ const CRATES: [(&str, &[&str]); 19] = [
     ),
     (
         "temper",
-        &["base", "schedule", "record", "recipe", "data", "graph", "formats", "verify", "train", "lm", "certify"],
+        &[
+            "base", "schedule", "record", "recipe", "data", "graph", "formats", "ops", "verify", "train", "lm",
+            "certify",
+        ],
     ),
     ("sweep", &["base", "schedule", "record", "recipe", "data", "report", "model", "train", "lm", "certify", "temper"]),
     (
@@ -210,6 +213,43 @@ fn one_place_chooses_the_device() {
     let places = found(&constructors, "src");
     let above: Vec<_> = places.iter().filter(|place| !place.starts_with("ops/")).collect();
     assert!(above.len() == 1 && above[0].starts_with("temper/src/device.rs:"), "{above:?}");
+}
+
+/// A read waits for the device, so reads are counted, and to be counted they are made in one place.
+#[test]
+fn numbers_are_read_in_one_place() {
+    let readers = ["data", "data_as", "scalar"].into_iter();
+    let readers = readers.flat_map(|what| ["to", "into", "try_into"].map(|how| format!(".{how}_{what}(")));
+    let places = found(&readers.collect::<Vec<_>>(), "src");
+    assert!(places.iter().all(|place| place.starts_with("ops/src/read.rs:")) && !places.is_empty(), "{places:?}");
+}
+
+/// A build without features has no crate of a GPU's: features of manifests are additions only.
+#[test]
+fn the_usual_build_has_no_gpu() {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--workspace", "--edges", "normal,build", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).expect("names of crates");
+    // Burn itself takes some plain things from CubeCL (`cubecl-common` and the like), but no runtime and no compiler.
+    let gpu = [
+        "cubecl ",
+        "cubecl-core",
+        "cubecl-runtime",
+        "wgpu",
+        "naga",
+        "ash ",
+        "cudarc",
+        "burn-wgpu",
+        "burn-cuda",
+        "burn-cubecl",
+    ];
+    let found: Vec<_> = tree.lines().filter(|line| gpu.iter().any(|name| line.starts_with(name))).collect();
+    assert!(tree.contains("burn-flex"), "the tree is read wrongly");
+    assert!(found.is_empty(), "{found:?}");
 }
 
 /// Where recipes are read: the keys stand there too, and everyone else has typed values.

@@ -77,6 +77,11 @@ pub fn resolve(recipe: &mut Recipe, from: Option<&str>, warnings: &mut Warnings)
 }
 
 impl Plan {
+    /// The same run on a device that is not the processor.
+    pub fn on_device(&mut self) {
+        self.memory = Memory::composed(&self.config, self.spec.seq_len, self.spec.pieces);
+    }
+
     /// Whether the run fits into this machine's memory, as far as that is known.
     pub fn fits_memory(&self) -> bool {
         machine::memory().is_none_or(|machine| self.memory.total() < machine.total)

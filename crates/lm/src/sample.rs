@@ -35,8 +35,7 @@ pub fn generate(
     let mut tokens = prompt.to_vec();
     for n in 0..count {
         let seen = &tokens[tokens.len().saturating_sub(context)..];
-        let logits = model.logits(seen, 1, seen.len() - 1..seen.len()).into_data();
-        let logits: Vec<f32> = logits.try_to_vec().expect("logits are f32");
+        let logits = temper_ops::read(model.logits(seen, 1, seen.len() - 1..seen.len()));
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(Problem::training(
                 "sample",

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use temper_base::Result;
 use temper_model::{GptNeox, Parameters};
-use temper_train::apply::{self, apply};
+use temper_train::apply::{self, Applied, Loss, apply};
 use temper_train::gradients::Gradients;
 use temper_train::group::Group;
 use temper_train::optimizer::Optimizer;
@@ -60,9 +60,9 @@ pub fn train_step(
     may_begin: &MayBegin,
 ) -> Result<Option<StepMetrics>> {
     let Update { rows, seq, pieces, lr, step } = update;
-    let Some((loss, shards)) = loss_and_gradients(model, rows, seq, pieces, group, may_begin)? else { return Ok(None) };
+    let Some((loss, shards)) = unread_loss(model, rows, seq, pieces, group, may_begin)? else { return Ok(None) };
     let number = apply::Update { step, lr, gentler: "lr.warmup" };
-    let grad_norm = apply(model, optimizer, group, shards, loss, number)?;
+    let Applied { loss, grad_norm } = apply(model, optimizer, group, shards, loss, number)?;
     Ok(Some(StepMetrics { loss, grad_norm }))
 }
 
@@ -79,6 +79,19 @@ pub fn loss_and_gradients(
     group: &dyn Group,
     may_begin: &MayBegin,
 ) -> Result<Option<(f64, OwnShards)>> {
+    let made = unread_loss(model, rows, seq, pieces, group, may_begin)?;
+    Ok(made.map(|(loss, shards)| (loss.read(), shards)))
+}
+
+/// As [`loss_and_gradients`]; the loss of a process by itself stays on the device until it is asked for.
+fn unread_loss(
+    model: &GptNeox,
+    rows: &[u32],
+    seq: usize,
+    pieces: Pieces,
+    group: &dyn Group,
+    may_begin: &MayBegin,
+) -> Result<Option<(Loss, OwnShards)>> {
     let sequences = rows.len() / (seq + 1);
     let scale = 1.0 / (sequences * seq) as f32;
     let part = |shard: usize| cut(sequences, pieces.shards, shard);
@@ -87,7 +100,7 @@ pub fn loss_and_gradients(
     let mut done = 0.0;
     let losses = group.own_shards(pieces.shards).map(|shard| {
         let mut gradients = Gradients::none(model);
-        let mut loss = 0.0;
+        let mut losses = Vec::new();
         let rows = &rows[part(shard).start * (seq + 1)..part(shard).end * (seq + 1)];
         for micro in rows.chunks(pieces.micro.max(1) * (seq + 1)) {
             let batch = micro.len() / (seq + 1);
@@ -97,15 +110,20 @@ pub fn loss_and_gradients(
             let share = batch as f64 / own as f64;
             // Of the piece: what is done of it, and what comes next.
             let may_begin = |part: f64, next: f64| may_begin(done + part * share, next * share);
-            loss += add(model, &ids, &targets, batch, scale, &mut gradients, &may_begin)?;
+            losses.push(add(model, &ids, &targets, batch, scale, &mut gradients, &may_begin)?);
             done += share;
         }
         shards.push(gradients);
-        Some(loss)
+        Some(losses)
     });
-    let losses = losses.collect::<Option<Vec<f64>>>();
+    let losses = losses.collect::<Option<Vec<Vec<_>>>>();
+    if group.size() == 1 {
+        return Ok(losses.map(|losses| (Loss::Unread(losses), shards)));
+    }
+    let losses: Option<Vec<f64>> =
+        losses.map(|shards| shards.into_iter().map(|pieces| Loss::Unread(vec![pieces]).read()).collect());
     let losses = group.gather_numbers(losses.as_deref())?;
-    Ok(losses.map(|losses| (losses.iter().sum(), shards)))
+    Ok(losses.map(|losses| (Loss::Known(losses.iter().sum()), shards)))
 }
 
 fn backward(
@@ -116,7 +134,7 @@ fn backward(
     scale: f32,
     gradients: &mut Gradients,
     may_begin: &MayBegin,
-) -> Option<f64> {
+) -> Option<Tensor<1>> {
     let Shares { pass, head } = Shares::of(&model.config, ids.len() / batch, false);
     let mut parts = Parts { done: 0.0, may_begin };
     let mut leaves = model.leaves();
@@ -130,7 +148,7 @@ fn backward(
     parts.begin(1.0 - parts.done)?;
     let mut tape = loss.backward();
     gradients.collect(&mut leaves, &mut tape);
-    Some(scalar(loss))
+    Some(loss.inner())
 }
 
 /// Activation checkpointing: the forward pass runs off the tape and keeps the input of every block;
@@ -144,7 +162,7 @@ fn backward_by_blocks(
     scale: f32,
     gradients: &mut Gradients,
     may_begin: &MayBegin,
-) -> Option<f64> {
+) -> Option<Tensor<1>> {
     let Shares { pass, head } = Shares::of(&model.config, ids.len() / batch, true);
     let mut parts = Parts { done: 0.0, may_begin };
     let mut leaves = model.leaves();
@@ -169,9 +187,5 @@ fn backward_by_blocks(
     }
     let mut tape = (leaves.embed(ids) * upstream.autodiff()).sum().backward();
     gradients.collect(&mut leaves, &mut tape);
-    Some(scalar(loss))
-}
-
-fn scalar(loss: Tensor<1>) -> f64 {
-    f64::from(loss.inner().into_scalar::<f32>())
+    Some(loss.inner())
 }

@@ -1,6 +1,7 @@
 //! A parameter of any rank, as the optimiser and the checkpoint see it.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use temper_ops::read;
 
 /// Called with the name and the borrow of every parameter.
 pub type Visitor<'v> = dyn FnMut(&str, Parameter<'_>) + 'v;
@@ -72,19 +73,18 @@ impl Parameter<'_> {
 
     /// A copy of its values, row-major.
     pub fn to_vec(&self) -> Vec<f32> {
-        let data = match self {
-            Parameter::Vector(tensor) => tensor.to_data(),
-            Parameter::Matrix(tensor) => tensor.to_data(),
-            Parameter::Kernel(tensor) => tensor.to_data(),
-        };
-        data.try_into_vec().expect("parameters are f32")
+        match self {
+            Parameter::Vector(tensor) => read((*tensor).clone()),
+            Parameter::Matrix(tensor) => read((*tensor).clone()),
+            Parameter::Kernel(tensor) => read((*tensor).clone()),
+        }
     }
 
     /// Its values, row-major, when they are called for; until then they are shared, not copied.
     pub fn deferred(&self) -> Box<dyn Fn() -> Vec<f32>> {
         fn values<const D: usize>(tensor: &Tensor<D>) -> Box<dyn Fn() -> Vec<f32>> {
             let tensor = tensor.clone();
-            Box::new(move || tensor.to_data().try_into_vec().expect("parameters are f32"))
+            Box::new(move || read(tensor.clone()))
         }
         match self {
             Parameter::Vector(tensor) => values(tensor),

@@ -1,8 +1,8 @@
 //! Causal self-attention with rotary position embedding, GPT-NeoX layout.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn_flex::FlexTensor;
 use temper_kernels::attention as kernel;
 pub use temper_kernels::attention::Shape;
@@ -18,12 +18,31 @@ pub struct Rotary {
     /// The base of the angles, 10000 in Pythia.
     pub base: f64,
     tables: Arc<kernel::Rotary>,
+    /// For the composed body, of the lengths last asked for.
+    on_device: Arc<Mutex<Vec<composed::Tables>>>,
 }
+
+/// Lengths whose tables are kept: those of training, of evaluation, and of a last short batch of either.
+const LENGTHS: usize = 4;
 
 impl Rotary {
     /// Tables for positions `0..max_seq`.
     pub fn new(dims: usize, base: f64, max_seq: usize) -> Self {
-        Self { dims, base, tables: Arc::new(kernel::Rotary::new(dims, base, max_seq)) }
+        Self { dims, base, tables: Arc::new(kernel::Rotary::new(dims, base, max_seq)), on_device: Arc::default() }
+    }
+
+    /// Tables on a device for sequences of one length and tiles of so many rows.
+    pub(crate) fn on_device(&self, device: &Device, seq: usize, rows: usize) -> composed::Tables {
+        let mut kept = self.on_device.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tables) = kept.iter().find(|tables| tables.fit(device, seq, rows)) {
+            return tables.clone();
+        }
+        let tables = composed::Tables::new(self.dims, self.base, seq, rows, device);
+        if kept.len() == LENGTHS {
+            kept.remove(0);
+        }
+        kept.push(tables.clone());
+        tables
     }
 }
 

@@ -9,6 +9,7 @@ use temper_kernels::cross_entropy::{self as kernel, HeadDims};
 
 use crate::composed;
 use crate::fused::{Fused, Input, apply, matrix, on_cpu, tensor, values};
+use crate::read::read;
 
 /// `scale * Σ -log softmax(x wᵀ)[target]`, one element; `x` is `[N, D]`, `weight` `[V, D]`.
 ///
@@ -23,7 +24,7 @@ pub fn cross_entropy(x: Tensor<2>, weight: Tensor<2>, targets: &[u32], scale: f3
 /// `-log softmax(x wᵀ)[target]` of every row, in nats; off the tape, shapes as in [`cross_entropy`].
 pub fn token_nll(x: Tensor<2>, weight: Tensor<2>, targets: &[u32]) -> Vec<f32> {
     if !on_cpu(&x) {
-        return composed::token_nll(x, weight, targets).into_data().try_to_vec().expect("f32 losses");
+        return read(composed::token_nll(x, weight, targets));
     }
     let x = x.try_into_primitive::<Flex>().expect("a CPU tensor off the tape");
     let weight = weight.try_into_primitive::<Flex>().expect("a CPU tensor off the tape");

@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-use burn::backend::{Autodiff, Flex};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::backend::{Autodiff, DispatchDevice, Flex};
+use burn::tensor::{Device, Shape, Tensor, TensorData};
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::NoCheckpointing;
 use burn_autodiff::grads::Gradients;
@@ -44,8 +44,12 @@ impl Input {
 
 /// True where the fused body can run.
 pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
-    use burn::backend::DispatchDevice;
-    matches!(tensor.device().inner().as_dispatch(), DispatchDevice::Flex(_))
+    is_cpu(&tensor.device())
+}
+
+/// True for the processor, on the tape or off it.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// Runs a fused operation, on the tape when any input is.

@@ -17,17 +17,22 @@ mod fused;
 pub mod attack;
 mod attention;
 mod cross_entropy;
+mod device_name;
 mod embedding;
 mod layer_norm;
 mod linear;
 mod optimizer;
+mod own_gradient;
+mod read;
 pub mod stack;
 
 pub use attention::{Rotary, Shape, causal_attention};
 pub use cross_entropy::{cross_entropy, token_nll};
+pub use device_name::device_name;
 pub use embedding::embedding;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, mlp};
-pub use optimizer::{AdamW, adamw, first_non_finite, sum_of_squares};
+pub use optimizer::{AdamW, adamw, first_non_finite, sums_of_squares};
+pub use read::{DeviceFailed, read, read_numbers, readbacks};
 
 pub use temper_kernels::gelu::Gelu;

@@ -7,6 +7,7 @@ use temper_kernels::norm;
 
 use crate::composed;
 use crate::fused::{on_cpu, values};
+use crate::read::{read, read_numbers};
 
 /// One AdamW update (decoupled weight decay, Loshchilov and Hutter; the arithmetic of
 /// `torch.optim.AdamW`). Consumes parameter and moments so that they are written in place.
@@ -25,19 +26,28 @@ pub fn adamw<const D: usize>(
     [p, m, v].map(Tensor::from_primitive::<Flex>)
 }
 
-/// The sum of squares in double precision.
-pub fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
-    if !on_cpu(x) {
-        return f64::from(x.clone().square().sum().into_scalar::<f32>());
+/// The sum of squares of each tensor, and beside them the values of tensors of one number each. On the processor the sums are in double
+/// precision; elsewhere they are as exact as the device's own sums, and everything is read at once.
+///
+/// # Panics
+/// As [`read`].
+pub fn sums_of_squares(tensors: &[&Tensor<1>], numbers: Vec<Tensor<1>>) -> (Vec<f64>, Vec<f64>) {
+    let doubles = |values: &[f32]| values.iter().copied().map(f64::from).collect();
+    if tensors.iter().all(|tensor| on_cpu(*tensor)) {
+        let plain = |x: &&Tensor<1>| (*x).clone().try_into_primitive::<Flex>().expect("off the tape");
+        let sums = tensors.iter().map(|x| norm::sum_of_squares(values(&plain(x))));
+        return (sums.collect(), doubles(&read_numbers(numbers)));
     }
-    norm::sum_of_squares(values(&x.clone().try_into_primitive::<Flex>().expect("off the tape")))
+    let sums = tensors.iter().map(|x| (*x).clone().square().sum());
+    let all = read_numbers(sums.chain(numbers).collect());
+    let (sums, numbers) = all.split_at(tensors.len());
+    (doubles(sums), doubles(numbers))
 }
 
 /// The index of the first entry that is NaN or infinite.
 pub fn first_non_finite<const D: usize>(x: &Tensor<D>) -> Option<usize> {
     if !on_cpu(x) {
-        let data = x.to_data();
-        return norm::first_non_finite(data.as_slice().expect("f32 values"));
+        return norm::first_non_finite(&read(x.clone()));
     }
     norm::first_non_finite(values(&x.clone().try_into_primitive::<Flex>().expect("off the tape")))
 }

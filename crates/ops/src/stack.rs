@@ -15,6 +15,7 @@ mod dense;
 mod interval_moments;
 mod margins;
 mod relu;
+mod running;
 
 pub use affine::Affine;
 pub use batch_norm::batch_norm;
@@ -26,6 +27,7 @@ pub use dense::dense;
 pub use interval_moments::{interval_moments, interval_moments_after};
 pub use margins::margins;
 pub use relu::{relu, relu_after};
+pub use running::running;
 
 use burn_flex::FlexTensor;
 use temper_kernels::channel_affine::Dims;

@@ -1,7 +1,10 @@
 //! Every operation has two bodies: the fused one and the plain composition. They must agree, forward
 //! and in every gradient, also on odd shapes and on inputs that are views.
 
+mod common;
+
 use burn::tensor::{Device, Tensor, TensorData};
+use common::devices;
 use temper_ops::attack::{self, Ends};
 use temper_ops::{self as ops, AdamW, Gelu, Rotary, Shape, composed};
 
@@ -40,18 +43,19 @@ fn check(what: &str, fused: &[f32], composed: &[f32]) {
     }
 }
 
-/// Runs one body on leaves made of `matrices` and `vectors`: output, then every gradient under the
+/// Runs one body on leaves made of `matrices` and `vectors`, moved to `device`: output, then every gradient under the
 /// upstream gradient `noise`.
 fn run<const D: usize>(
+    device: &Device,
     matrices: &[Tensor<2>],
     vectors: &[Tensor<1>],
     body: impl Fn(&[Tensor<2>], &[Tensor<1>]) -> Tensor<D>,
 ) -> Vec<Vec<f32>> {
-    let matrices: Vec<_> = matrices.iter().map(|m| m.clone().autodiff().require_grad()).collect();
-    let vectors: Vec<_> = vectors.iter().map(|v| v.clone().autodiff().require_grad()).collect();
+    let matrices: Vec<_> = matrices.iter().map(|m| m.clone().to_device(device).autodiff().require_grad()).collect();
+    let vectors: Vec<_> = vectors.iter().map(|v| v.clone().to_device(device).autodiff().require_grad()).collect();
     let out = body(&matrices, &vectors);
     let upstream: Tensor<D> =
-        Tensor::from_data(TensorData::new(noise(99, out.shape().num_elements()), out.shape()), &Device::flex());
+        Tensor::from_data(TensorData::new(noise(99, out.shape().num_elements()), out.shape()), device);
     let mut tape = (out.clone() * upstream.autodiff()).sum().backward();
     let mut results = vec![values(out)];
     results.extend(matrices.iter().map(|m| values(m.grad_remove(&mut tape).unwrap())));
@@ -66,9 +70,13 @@ fn compare<const D: usize>(
     fused: impl Fn(&[Tensor<2>], &[Tensor<1>]) -> Tensor<D>,
     plain: impl Fn(&[Tensor<2>], &[Tensor<1>]) -> Tensor<D>,
 ) {
-    let (a, b) = (run(matrices, vectors, fused), run(matrices, vectors, plain));
-    for (i, (a, b)) in a.iter().zip(&b).enumerate() {
-        check(&format!("{what}, {}", if i == 0 { "output".into() } else { format!("gradient {i}") }), a, b);
+    let a = run(&Device::flex(), matrices, vectors, fused);
+    for device in devices() {
+        let b = run(&device, matrices, vectors, &plain);
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            let part = if i == 0 { "output".into() } else { format!("gradient {i}") };
+            check(&format!("{what}, {part} on {device:?}"), a, b);
+        }
     }
 }
 
@@ -135,6 +143,15 @@ fn causal_attention() {
             |m, _| ops::causal_attention(m[0].clone(), &rotary, shape),
             |m, _| composed::causal_attention(m[0].clone(), &rotary, shape),
         );
+        for rows in [1, 7, 64].into_iter().filter(|rows| *rows <= seq) {
+            compare(
+                &format!("attention {batch} {seq} {heads} {head_dim} {rotary_dims} in tiles of {rows}"),
+                &[matrix(1, batch * seq, heads * 3 * head_dim)],
+                &[],
+                |m, _| ops::causal_attention(m[0].clone(), &rotary, shape),
+                |m, _| composed::causal_attention_in_tiles(m[0].clone(), &rotary, shape, rows),
+            );
+        }
     }
 }
 
@@ -150,9 +167,21 @@ fn cross_entropy_and_embedding() {
             |m, _| ops::cross_entropy(m[0].clone(), m[1].clone(), &targets, 0.125),
             |m, _| composed::cross_entropy(m[0].clone(), m[1].clone(), &targets, 0.125),
         );
+        for piece in [1, 11, 100].into_iter().filter(|piece| rows / 20 < *piece && *piece <= rows) {
+            compare(
+                &format!("cross_entropy {rows}x{dim}x{vocab} in pieces of {piece}"),
+                &inputs,
+                &[],
+                |m, _| ops::cross_entropy(m[0].clone(), m[1].clone(), &targets, 0.125),
+                |m, _| composed::cross_entropy_in_pieces(m[0].clone(), m[1].clone(), &targets, 0.125, piece),
+            );
+        }
         let [x, w] = inputs;
-        let plain = values(composed::token_nll(x.clone(), w.clone(), &targets));
-        check("token_nll", &ops::token_nll(x, w, &targets), &plain);
+        let plain = ops::token_nll(x.clone(), w.clone(), &targets);
+        for device in devices() {
+            let there = composed::token_nll(x.clone().to_device(&device), w.clone().to_device(&device), &targets);
+            check(&format!("token_nll on {device:?}"), &plain, &values(there));
+        }
         compare(
             &format!("embedding {rows}x{dim}x{vocab}"),
             &[matrix(3, vocab, dim)],
@@ -170,10 +199,12 @@ fn adamw() {
         let inputs = || [matrix(1, 9, 11), matrix(2, 9, 11), matrix(3, 9, 11), matrix(4, 9, 11).square()];
         let [p, g, m, v] = inputs();
         let fused = ops::adamw(p, g, m, v, &settings);
-        let [p, g, m, v] = inputs();
-        let plain = composed::adamw(p, g, m, v, &settings);
-        for (name, (fused, plain)) in ["p", "m", "v"].iter().zip(fused.into_iter().zip(plain)) {
-            check(&format!("adamw {name} at {step}"), &values(fused), &values(plain));
+        for device in devices() {
+            let [p, g, m, v] = inputs().map(|tensor| tensor.to_device(&device));
+            let plain = composed::adamw(p, g, m, v, &settings);
+            for (name, (fused, plain)) in ["p", "m", "v"].iter().zip(fused.iter().cloned().zip(plain)) {
+                check(&format!("adamw {name} at {step} on {device:?}"), &values(fused), &values(plain));
+            }
         }
     }
 }
@@ -182,7 +213,15 @@ fn adamw() {
 fn norms_and_non_finite_values() {
     let x = matrix(1, 13, 17);
     let expected: f64 = values(x.clone()).iter().map(|v| f64::from(*v).powi(2)).sum();
-    assert!((ops::sum_of_squares(&x) - expected).abs() < 1e-9 * expected);
+    assert!((ops::sums_of_squares(&[&x.clone().flatten(0, 1)], Vec::new()).0[0] - expected).abs() < 1e-9 * expected);
+    for device in devices() {
+        let (x, number) = (x.clone().to_device(&device).flatten(0, 1), vector(2, 1).to_device(&device));
+        let (sums, numbers) = ops::sums_of_squares(&[&x, &x], vec![number.clone(), number * 2.0]);
+        let expected = [expected, expected, f64::from(noise(2, 1)[0]), 2.0 * f64::from(noise(2, 1)[0])];
+        for (found, expected) in sums.into_iter().chain(numbers).zip(expected) {
+            assert!((found - expected).abs() < 1e-6 * expected.abs(), "{found} is not {expected} on {device:?}");
+        }
+    }
     assert_eq!(ops::first_non_finite(&x), None);
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut v = noise(1, 40);
@@ -220,7 +259,9 @@ fn margins_and_heights() {
         }
     }
     let infinite = Tensor::<2>::from_floats([[1.0, f32::INFINITY], [2.0, 1.0], [f32::NAN, 0.0]], &Device::flex());
-    for margins in [attack::margins(infinite.clone(), &[0; 3]), composed::attack_margins(infinite, &[0; 3])] {
+    let mut all = vec![attack::margins(infinite.clone(), &[0; 3])];
+    all.extend(devices().iter().map(|device| composed::attack_margins(infinite.clone().to_device(device), &[0; 3])));
+    for margins in all {
         let margins = values(margins);
         assert!(margins[0].is_nan() && margins[1] == 1.0 && margins[2].is_nan(), "{margins:?}");
     }
@@ -236,40 +277,46 @@ fn steps_of_an_attack() {
         let ends = Ends { lower: all(1) * 0.2 - 0.5, upper: all(2) * 0.2 + 0.5 };
         let x = all(3).max_pair(ends.lower.clone()).min_pair(ends.upper.clone());
         let (before, gradient) = (all(4), all(5).mask_fill(all(6).greater_elem(0.8), 0.0));
-        let (steps, which) = (vector(7, images) + 1.0, vector(8, images).greater_elem(0.0));
+        let (steps, chance) = (vector(7, images) + 1.0, vector(8, images));
+        let which = |device: &Device| chance.clone().to_device(device).greater_elem(0.0);
         let draws: Vec<f32> = noise(9, images * (2 + c)).iter().map(|draw| draw * 0.5 + 0.5).collect();
         // A gradient as it comes from a network: a view of something larger.
         let view = Tensor::cat(vec![all(10), gradient.clone()], 0).narrow(0, images, images);
-        let both = |what: &str, fused: Tensor<2>, composed: Tensor<2>| {
-            check(&format!("{what} {images}x{shape:?}"), &values(fused), &values(composed));
+        // The composed body, with what it is given moved to each device.
+        type Moved<'a> = &'a dyn Fn(Tensor<2>) -> Tensor<2>;
+        let both = |what: &str, fused: Tensor<2>, composed: &dyn Fn(Moved, &Ends, &Device) -> Tensor<2>| {
+            let fused = values(fused);
+            for device in devices() {
+                let to = |tensor: Tensor<2>| tensor.to_device(&device);
+                let ends = Ends { lower: to(ends.lower.clone()), upper: to(ends.upper.clone()) };
+                let composed = values(composed(&to, &ends, &device));
+                check(&format!("{what} {images}x{shape:?} on {device:?}"), &fused, &composed);
+            }
         };
         for gradient in [gradient, view] {
-            both(
-                "step",
-                attack::step(x.clone(), gradient.clone(), &ends, 0.3),
-                composed::attack_step(x.clone(), gradient.clone(), &ends, 0.3),
-            );
+            both("step", attack::step(x.clone(), gradient.clone(), &ends, 0.3), &|to, ends, _| {
+                composed::attack_step(to(x.clone()), to(gradient.clone()), ends, 0.3)
+            });
             for keep in [1.0, 0.75] {
                 let [x, before, gradient] = [&x, &before, &gradient].map(Tensor::clone);
                 both(
                     "climb",
                     attack::climb(x.clone(), before.clone(), gradient.clone(), &ends, steps.clone(), keep),
-                    composed::attack_climb(x, before, gradient, &ends, steps.clone(), keep),
+                    &|to, ends, device| {
+                        let [x, before, gradient] = [&x, &before, &gradient].map(|tensor| to(tensor.clone()));
+                        composed::attack_climb(x, before, gradient, ends, steps.clone().to_device(device), keep)
+                    },
                 );
             }
         }
         for side in [1, h.min(w)] {
-            both(
-                "square",
-                attack::square(x.clone(), &ends, &draws, side, shape),
-                composed::attack_square(x.clone(), &ends, &draws, side, shape),
-            );
+            both("square", attack::square(x.clone(), &ends, &draws, side, shape), &|to, ends, _| {
+                composed::attack_square(to(x.clone()), ends, &draws, side, shape)
+            });
         }
-        both(
-            "replace",
-            attack::replace(x.clone(), &before, &which),
-            composed::attack_replace(x.clone(), &before, &which),
-        );
+        both("replace", attack::replace(x.clone(), &before, &which(&Device::flex())), &|to, _, device| {
+            composed::attack_replace(to(x.clone()), &to(before.clone()), &which(device))
+        });
         // Whoever shares the images still has them.
         let kept = values(x.clone());
         attack::step(x.clone(), before, &ends, 0.3);

@@ -1,7 +1,10 @@
 //! The two bodies of every operation on stacks: the fused one and the plain composition must agree, forward and in
 //! every gradient, with and without intervals, on odd sizes and on inputs that are views.
 
+mod common;
+
 use burn::tensor::{Device, Tensor, TensorData};
+use common::devices;
 use temper_ops::composed;
 use temper_ops::stack::{self, Conv, Sums};
 
@@ -44,18 +47,20 @@ fn check(what: &str, fused: &[f32], composed: &[f32]) {
     }
 }
 
-/// Runs a body on leaves made of input, weight and bias: output, then the gradients of those that were asked for,
+/// Runs a body on leaves made of input, weight and bias, moved to `device`: output, then the gradients of those that were asked for,
 /// under the upstream gradient `noise`.
 fn run<const X: usize, const W: usize, const D: usize>(
+    device: &Device,
     (x, w, b): &(Tensor<X>, Tensor<W>, Tensor<1>),
     used: [bool; 3],
     body: impl Fn(Tensor<X>, Tensor<W>, Tensor<1>) -> Tensor<D>,
 ) -> Vec<Vec<f32>> {
-    let x = if used[0] { x.clone().autodiff().require_grad() } else { x.clone().autodiff() };
-    let (w, b) = (w.clone().autodiff().require_grad(), b.clone().autodiff().require_grad());
+    let (x, w, b) = (x.clone().to_device(device), w.clone().to_device(device), b.clone().to_device(device));
+    let x = if used[0] { x.autodiff().require_grad() } else { x.autodiff() };
+    let (w, b) = (w.autodiff().require_grad(), b.autodiff().require_grad());
     let out = body(x.clone(), w.clone(), b.clone());
     let upstream: Tensor<D> =
-        Tensor::from_data(TensorData::new(noise(99, out.shape().num_elements()), out.shape()), &Device::flex());
+        Tensor::from_data(TensorData::new(noise(99, out.shape().num_elements()), out.shape()), device);
     let mut tape = (out.clone() * upstream.autodiff()).sum().backward();
     let mut results = vec![values(out)];
     results.extend(used[0].then(|| values(x.grad_remove(&mut tape).unwrap())));
@@ -71,10 +76,14 @@ fn compare<const X: usize, const W: usize, const D: usize>(
     fused: impl Fn(Tensor<X>, Tensor<W>, Tensor<1>) -> Tensor<D>,
     plain: impl Fn(Tensor<X>, Tensor<W>, Tensor<1>) -> Tensor<D>,
 ) {
-    let (a, b) = (run(inputs, used, fused), run(inputs, used, plain));
-    assert_eq!(a.len(), b.len(), "{what}");
-    for (i, (a, b)) in a.iter().zip(&b).enumerate() {
-        check(&format!("{what}, {}", if i == 0 { "output".into() } else { format!("gradient {i}") }), a, b);
+    let a = run(&Device::flex(), inputs, used, fused);
+    for device in devices() {
+        let b = run(&device, inputs, used, &plain);
+        assert_eq!(a.len(), b.len(), "{what}");
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            let part = if i == 0 { "output".into() } else { format!("gradient {i}") };
+            check(&format!("{what}, {part} on {device:?}"), a, b);
+        }
     }
 }
 
@@ -103,7 +112,7 @@ fn outputs_that_are_made_again() {
         let made = stack::Affine::new(&x, &inputs.1, &inputs.2).expect("planes are large enough");
         let relu = |again: bool| {
             let made = made.clone();
-            run(&inputs, ALL, move |x, scale, shift| {
+            run(&Device::flex(), &inputs, ALL, move |x, scale, shift| {
                 let y = stack::channel_affine(x, scale, shift);
                 if again { stack::relu_after(y, &made) } else { stack::relu(y) }
             })
@@ -112,7 +121,7 @@ fn outputs_that_are_made_again() {
         if slabs == 3 {
             let moments = |again: bool| {
                 let made = made.clone();
-                run(&inputs, ALL, move |x, scale, shift| {
+                run(&Device::flex(), &inputs, ALL, move |x, scale, shift| {
                     let y = stack::channel_affine(x, scale, shift);
                     if again { stack::interval_moments_after(y, &made) } else { stack::interval_moments(y) }
                 })
@@ -237,6 +246,16 @@ fn relu_and_interval_moments() {
 }
 
 #[test]
+fn running_statistics() {
+    let (old, batch) = (random(1, [7]), random(2, [7]));
+    let fused = values(stack::running(old.clone(), batch.clone(), 0.1, 1.25));
+    for device in devices() {
+        let there = composed::running(old.clone().to_device(&device), batch.clone().to_device(&device), 0.1, 1.25);
+        check(&format!("running on {device:?}"), &fused, &values(there));
+    }
+}
+
+#[test]
 fn margins() {
     for (n, width, classes) in [(1, 3, 2), (9, 70, 10), (33, 129, 7)] {
         let labels: Vec<u32> = (0..n).map(|i| (i * 5 % classes) as u32).collect();
@@ -258,15 +277,19 @@ fn boxes() {
         let eps: Vec<f64> = (0..n).map(|image| [0.1, 1e-6, 0.7][image % 3]).collect();
         let (mean, std) = (&[0.5, 0.1, 0.3][..c], &[0.2, 1.0, 0.7][..c]);
         let what = format!("{n} {c}x{h}x{w}");
-        let (clean, expected) =
-            (stack::clean(pixels.clone(), mean, std), composed::boxes(pixels.clone(), None, mean, std));
-        check(&format!("clean {what}"), &values(clean), &values(expected));
-        let (boxes, expected) =
-            (stack::boxes(pixels.clone(), &eps, mean, std), composed::boxes(pixels, Some(&eps), mean, std));
-        for slab in 0..3 {
-            for image in 0..n {
-                let part = |stack: &Tensor<5>| values(stack.clone().narrow(0, slab, 1).narrow(1, image, 1));
-                check(&format!("boxes {what}, part {slab} of image {image}"), &part(&boxes), &part(&expected));
+        let clean = values(stack::clean(pixels.clone(), mean, std));
+        let boxes = stack::boxes(pixels.clone(), &eps, mean, std);
+        for device in devices() {
+            let pixels = pixels.clone().to_device(&device);
+            let expected = composed::boxes(pixels.clone(), None, mean, std);
+            check(&format!("clean {what} on {device:?}"), &clean, &values(expected));
+            let expected = composed::boxes(pixels, Some(&eps), mean, std);
+            for slab in 0..3 {
+                for image in 0..n {
+                    let part = |stack: &Tensor<5>| values(stack.clone().narrow(0, slab, 1).narrow(1, image, 1));
+                    let what = format!("boxes {what}, part {slab} of image {image} on {device:?}");
+                    check(&what, &part(&boxes), &part(&expected));
+                }
             }
         }
     }

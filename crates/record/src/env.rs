@@ -30,6 +30,9 @@ pub struct Env {
     /// Processes that the run began with.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub ranks: usize,
+    /// What it computes on, if not on the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// When it began: UTC, RFC 3339.
     pub started: String,
     /// The command line, program first.
@@ -46,7 +49,7 @@ fn is_one(ranks: &usize) -> bool {
 
 impl Env {
     /// Looks around. What the library cannot know comes from the caller.
-    pub fn collect(temper: &str, commit: Option<&str>, threads: usize, ranks: usize, command: Vec<String>) -> Self {
+    pub fn collect(temper: &str, commit: Option<&str>, threads: usize, command: Vec<String>) -> Self {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let os = [std::env::consts::OS, kernel.trim(), &format!("({})", std::env::consts::ARCH)];
         Self {
@@ -59,7 +62,8 @@ impl Env {
                 .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
                 .map(|kib| kib * 1024),
             threads,
-            ranks,
+            ranks: 1,
+            device: None,
             started: utc(now()),
             command,
         }

@@ -258,7 +258,7 @@ fn utc_knows_leap_years() {
 #[test]
 fn env_round_trip() {
     let (_dir, run) = run_with(b"");
-    let env = Env::collect("0.1.0", Some("abc"), 2, 1, vec!["temper".into(), "train".into()]);
+    let env = Env::collect("0.1.0", Some("abc"), 2, vec!["temper".into(), "train".into()]);
     assert!(env.cores > 0 && !env.os.is_empty());
     env.write(&run).unwrap();
     assert_eq!(Env::read(&run).unwrap(), env);

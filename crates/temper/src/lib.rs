@@ -7,7 +7,7 @@
 #![warn(clippy::missing_errors_doc)]
 
 pub mod builtin;
-mod device;
+pub mod device;
 mod network;
 mod schema;
 

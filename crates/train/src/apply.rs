@@ -1,8 +1,10 @@
 //! The second half of an update, whatever is trained: add up the gradients, refuse what is not finite, clip, let the optimiser move the
 //! weights.
 
+use burn::tensor::Tensor;
 use temper_base::{Problem, Result};
 use temper_model::Parameters;
+use temper_ops as ops;
 
 use crate::group::Group;
 use crate::optimizer::Optimizer;
@@ -19,8 +21,55 @@ pub struct Update {
     pub gentler: &'static str,
 }
 
-/// Makes an update of `model` with the gradients of this rank's shards of a batch, whose mean loss is `loss`. Gives the global norm of
-/// the gradient before clipping.
+/// The mean loss of a batch.
+#[derive(Debug, Clone)]
+pub enum Loss {
+    /// As a number.
+    Known(f64),
+    /// What is to be added up, still on the device: of every shard, one number for each of its pieces.
+    Unread(Vec<Vec<Tensor<1>>>),
+}
+
+impl From<f64> for Loss {
+    fn from(loss: f64) -> Self {
+        Self::Known(loss)
+    }
+}
+
+impl Loss {
+    /// The number, read from the device if it is still there.
+    pub fn read(self) -> f64 {
+        self.read_beside(|numbers| ops::read_numbers(numbers).into_iter().map(f64::from).collect())
+    }
+
+    /// The number; `read` reads what is still on the device.
+    fn read_beside(self, read: impl FnOnce(Vec<Tensor<1>>) -> Vec<f64>) -> f64 {
+        match self {
+            Self::Known(loss) => {
+                read(Vec::new());
+                loss
+            }
+            Self::Unread(shards) => {
+                let lengths: Vec<usize> = shards.iter().map(Vec::len).collect();
+                let mut numbers = read(shards.into_iter().flatten().collect()).into_iter();
+                // Pieces one by one, then shards one by one.
+                lengths.into_iter().map(|pieces| numbers.by_ref().take(pieces).fold(0.0, |sum, loss| sum + loss)).sum()
+            }
+        }
+    }
+}
+
+/// What an update reports of itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Applied {
+    /// Mean loss of the batch.
+    pub loss: f64,
+    /// Global norm of the gradient before clipping.
+    pub grad_norm: f64,
+}
+
+/// Makes an update of `model` with the gradients of this rank's shards of a batch, whose mean loss is `loss`. Loss and norm are read
+/// together: what a device has computed is waited for once.
 ///
 /// # Errors
 /// A loss or a gradient that is not finite, or a rank that has failed. Weights, moments and the optimiser's counter are then as they were.
@@ -29,9 +78,9 @@ pub fn apply(
     optimizer: &mut Optimizer,
     group: &dyn Group,
     shards: OwnShards,
-    loss: f64,
+    loss: impl Into<Loss>,
     update: Update,
-) -> Result<f64> {
+) -> Result<Applied> {
     let Update { step, lr, gentler } = update;
     let gradients = group.sum(shards)?;
     let fail = |what: String, why: String| {
@@ -40,14 +89,19 @@ pub fn apply(
         );
         Problem::training("train", format!("{what} at step {step}"), why).hint(hint)
     };
+    let mut norm = 0.0;
+    let loss = loss.into().read_beside(|numbers| {
+        let (squares, numbers) = gradients.squares_and(numbers);
+        norm = squares.sqrt();
+        numbers
+    });
     if !loss.is_finite() {
         return Err(fail("loss".into(), format!("is {loss}; no update was made")));
     }
-    let norm = gradients.norm();
     if !norm.is_finite() {
         let name = gradients.first_non_finite(model).unwrap_or_else(|| "global norm".into());
         return Err(fail(format!("gradient of {name}"), "is not finite; no update was made".into()));
     }
     optimizer.update(model, gradients, lr, optimizer.settings.grad_scale(norm));
-    Ok(norm)
+    Ok(Applied { loss, grad_norm: norm })
 }

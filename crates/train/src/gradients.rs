@@ -43,13 +43,20 @@ impl Gradients {
     /// The gradients with the names of `model`'s parameters; those that have one.
     pub fn with_names(&self, model: &impl Parameters) -> Vec<(String, Vec<f32>)> {
         let names = shapes(model).into_iter().map(|(name, _)| name);
-        let values = |g: &Tensor<1>| g.to_data().try_to_vec().expect("gradients are f32");
+        let values = |g: &Tensor<1>| ops::read(g.clone());
         names.zip(&self.0).filter_map(|(name, g)| Some((name, values(g.as_ref()?)))).collect()
     }
 
     /// The global Euclidean norm, summed in double precision in the model's order.
     pub fn norm(&self) -> f64 {
-        self.0.iter().flatten().map(ops::sum_of_squares).sum::<f64>().sqrt()
+        self.squares_and(Vec::new()).0.sqrt()
+    }
+
+    /// The square of the norm, and the values of tensors of one number each, all read at once.
+    pub(crate) fn squares_and(&self, numbers: Vec<Tensor<1>>) -> (f64, Vec<f64>) {
+        let gradients: Vec<_> = self.0.iter().flatten().collect();
+        let (squares, numbers) = ops::sums_of_squares(&gradients, numbers);
+        (squares.into_iter().sum(), numbers)
     }
 
     /// The name of the first parameter of `model` whose gradient has a NaN or an infinity.

@@ -108,7 +108,7 @@ impl Optimizer {
         let mut tensors = Vec::new();
         for moments in &self.moments {
             for (kind, tensor) in [("exp_avg", &moments.mean), ("exp_avg_sq", &moments.square)] {
-                let values = Box::new(|| tensor.to_data().try_to_vec().expect("moments are f32"));
+                let values = Box::new(|| ops::read(tensor.clone()));
                 let shape = moments.shape.clone();
                 tensors.push((format!("{kind}.{}", moments.name), Outgoing { shape, values, dtype: Dtype::F32 }));
             }

@@ -27,6 +27,8 @@ pub(crate) struct About {
     pub start: &'static str,
     /// The run it branches from.
     pub parent: Option<Parent>,
+    /// What it computes on, if not on the processor.
+    pub device: Option<String>,
 }
 
 /// Writes what a run directory holds from the beginning, and the first lines of its record. `phases` (name, first and last update) are
@@ -51,7 +53,8 @@ pub(crate) fn begin_record(
     write_whole(&run.resolved(), recipe.to_toml().as_bytes())?;
     let version = env!("CARGO_PKG_VERSION");
     let Caller { commit, command } = listener.caller();
-    let environment = Env::collect(version, commit.as_deref(), rayon::current_num_threads(), ranks.size(), command);
+    let environment = Env::collect(version, commit.as_deref(), rayon::current_num_threads(), command);
+    let environment = Env { device: about.device, ranks: ranks.size(), ..environment };
     environment.write(run)?;
     listener.keep_log(&run.log())?;
     let mut recorder = Recorder::create(run)?;

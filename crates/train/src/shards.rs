@@ -149,7 +149,7 @@ impl Gradients {
     pub(crate) fn into_numbers(self, total: usize) -> Vec<f32> {
         let mut numbers = Vec::with_capacity(total);
         for gradient in self.0.into_iter().flatten() {
-            numbers.extend_from_slice(&gradient.into_data().try_into_vec::<f32>().expect("gradients are f32"));
+            numbers.extend_from_slice(&temper_ops::read(gradient));
         }
         numbers
     }

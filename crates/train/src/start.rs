@@ -390,7 +390,8 @@ fn build<T: Tower>(
         None if spec.run().from.is_some() => T::IMPORTED,
         None => "fresh",
     };
-    let about = About { task: T::KIND.name, seed, parameters: T::parameters(&model), start, parent };
+    let about =
+        About { task: T::KIND.name, seed, parameters: T::parameters(&model), start, parent, device: named(device) };
     let phases = T::phases(spec, &data, &lengths)?;
     let recorder = record::begin_record(run, &spec.run().recipe, &lengths, &state, about, &phases, session)?;
     let kept_weights = base.is_some_and(|base| base.clocks.weights);
@@ -414,6 +415,11 @@ fn seed(spec: &RunSpec, base: Option<&Base>) -> Result<u64> {
         Some(base) => Ok(RunSeries::without_steps(&base.run)?.info.seed),
         None => Ok(spec.seed),
     }
+}
+
+/// What is recorded of a device: its name, if it is not the processor.
+fn named(device: &Device) -> Option<String> {
+    Some(temper_ops::device_name(device)).filter(|name| name != "cpu")
 }
 
 /// The clocks that a branch begins with.

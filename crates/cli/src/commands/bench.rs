@@ -5,7 +5,7 @@
 
 mod ibp;
 mod lm;
-mod made_up;
+pub(super) mod made_up;
 
 use std::fs;
 use std::path::Path;

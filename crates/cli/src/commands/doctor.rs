@@ -1,5 +1,8 @@
 //! `temper doctor`: is this machine fit, and what to do where it is not.
 
+mod devices;
+mod parity;
+
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -63,6 +66,13 @@ impl Check {
 
 /// Runs the command.
 pub fn run(args: &Doctor, printer: &Printer) -> Outcome {
+    if args.devices {
+        return devices::run(args, printer);
+    }
+    if args.parity {
+        return parity::run(args, printer);
+    }
+    args.device.require_cpu("this check of the machine (without --devices or --parity)")?;
     let mut checks = Vec::new();
     let mut numbers = serde_json::Map::new();
     machine_checks(&mut checks, &mut numbers);
@@ -111,7 +121,7 @@ fn document(checks: &[Check], numbers: serde_json::Map<String, Value>) -> Value 
 }
 
 fn machine_checks(checks: &mut Vec<Check>, numbers: &mut serde_json::Map<String, Value>) {
-    let env = Env::collect(env!("CARGO_PKG_VERSION"), None, rayon::current_num_threads(), 1, Vec::new());
+    let env = Env::collect(env!("CARGO_PKG_VERSION"), None, rayon::current_num_threads(), Vec::new());
     checks.push(Check::ok("temper", format!("{}, {}", env.temper, env.os)));
     let instructions = machine::instructions();
     let cpu = env.cpu.as_deref().unwrap_or("unknown processor");

@@ -20,7 +20,8 @@ use crate::scratch::Scratch;
 
 /// Runs the command. All ranks do this: each has its part of every set.
 pub fn run(args: &Eval, ranks: &Ranks, printer: &Printer) -> Outcome {
-    let opened = ranks.agree_all(open::open(&args.model, &temper::SCHEMA, &temper::device(), printer))?;
+    let device = ranks.agree(args.device.open(printer))?;
+    let opened = ranks.agree_all(open::open(&args.model, &temper::SCHEMA, &device, printer))?;
     let trained = opened.run.as_ref().map(|(_, spec, _)| spec.seq_len);
     let longest = opened.model.config.max_seq;
     let seq_len = args.seq_len.map_or(trained.unwrap_or(longest.min(2048)), |n| n as usize);

@@ -15,7 +15,7 @@ use crate::run;
 pub fn run(args: &Resume, ranks: &Ranks, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: None, deadline: run::deadline(args.limits.max_time) };
     let signals = Signals::listen()?;
-    let session = Session { limits, device: &temper::device(), listener: printer, ranks };
+    let session = Session { limits, device: &args.device.open(printer)?, listener: printer, ranks };
     match temper::resume(&args.run, args.until, session)? {
         Some(run) => run::train_to_end(run, "", &signals, printer),
         None => {

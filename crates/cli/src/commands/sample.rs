@@ -21,7 +21,7 @@ pub fn run(args: &Sample, printer: &Printer) -> Outcome {
     if !(args.top_p > 0.0 && args.top_p <= 1.0) {
         return Err(wrong("--top-p", "must be above 0 and at most 1"));
     }
-    let opened = open::open(&args.model, &temper::SCHEMA, &temper::device(), printer)?;
+    let opened = open::open(&args.model, &temper::SCHEMA, &args.device.open(printer)?, printer)?;
     let tokenizer = open::need_tokenizer(&opened, &args.model)?;
     let config = &opened.model.config;
     let context = match &opened.run {

@@ -13,6 +13,6 @@ pub fn run(args: &Train, ranks: &Ranks, printer: &Printer) -> Outcome {
     let limits = Limits { max_steps: args.max_steps, deadline: run::deadline(args.limits.max_time) };
     let signals = Signals::listen_and_leave_nothing(&args.out, limits.deadline)?;
     let recipe = temper::recipe(&args.recipe, &args.overrides.set)?;
-    let session = Session { limits, device: &temper::device(), listener: printer, ranks };
+    let session = Session { limits, device: &args.device.open(printer)?, listener: printer, ranks };
     run::train_to_end(temper::train(recipe, &args.out, session)?, "", &signals, printer)
 }

@@ -48,6 +48,10 @@ pub fn run(args: &args::Verify, ranks: &Ranks, printer: &Printer) -> Outcome {
         None => {}
     }
     let settings = settings(args)?;
+    let run_in_batches = args.property.is_none() && args.run.as_deref().is_some_and(|run| !network::is_network(run));
+    if !run_in_batches || images::norm(args) == Norm::Two {
+        args.device.require_cpu("the verification of networks in files, and by the Euclidean norm,")?;
+    }
     if let Some(list) = &args.instances {
         return network::list(args, list, &settings, printer);
     }
@@ -79,7 +83,7 @@ pub fn run(args: &args::Verify, ranks: &Ranks, printer: &Printer) -> Outcome {
     let signals = Signals::listen_and_answer(
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
-    let device = temper::device();
+    let device = ranks.agree(args.device.open(printer))?;
     let opened = ranks.agree_all(open::open(run, &SCHEMA, &device).map_err(Problems::from))?;
     let test = judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer).map_err(Problems::from);
     let test = ranks.agree_all(test)?;

@@ -1,10 +1,12 @@
 //! The running statistics of batch normalisation, updated as PyTorch does, and statistics of a batch or of a whole
-//! training set pooled over its parts. All in double precision, in a fixed order.
+//! training set pooled over its parts. All in double precision, in a fixed order; running statistics of other devices than the processor move
+//! in theirs.
 
 use std::ops::Add;
 
 use burn::tensor::{Tensor, TensorData};
 use temper_graph::Op;
+use temper_ops::{read, stack};
 
 use super::graph::{Classifier, Layer};
 
@@ -28,10 +30,9 @@ impl Classifier {
             let (moments, count) = batches.next().expect("the moments of every batch norm");
             let n = *count as f64;
             let unbiased = n / (n - 1.0).max(1.0);
-            let [batch_mean, batch_variance] = split(moments);
-            let step = |old: &mut f64, new: f64| *old += MOMENTUM * (new - *old);
-            mean.iter_mut().zip(batch_mean).for_each(|(old, new)| step(old, new));
-            variance.iter_mut().zip(batch_variance).for_each(|(old, new)| step(old, new * unbiased));
+            let row = |row: usize| moments.clone().narrow(0, row, 1).squeeze_dim::<1>(0);
+            *mean = stack::running(mean.clone(), row(0), MOMENTUM, 1.0);
+            *variance = stack::running(variance.clone(), row(1), MOMENTUM, unbiased);
         });
     }
 
@@ -48,20 +49,21 @@ impl Classifier {
     /// batch norm (Wu and Johnson 2021), with the statistics that [`PooledMoments`] gives for the training set.
     pub fn set_running(&mut self, moments: &[Tensor<2>]) {
         let mut moments = moments.iter();
-        self.set_statistics(|statistics| *statistics = split(moments.next().expect("the moments of every batch norm")));
+        self.set_statistics(|statistics| {
+            let moments = moments.next().expect("the moments of every batch norm");
+            for (row, tensor) in statistics.into_iter().enumerate() {
+                let values = moments.clone().narrow(0, row, 1).squeeze_dim::<1>(0);
+                assert_eq!(values.dims(), tensor.dims(), "one value a channel");
+                *tensor = values;
+            }
+        });
     }
 
     /// Lets `f` change mean and variance of every batch norm, in node order.
-    fn set_statistics(&mut self, mut f: impl FnMut(&mut [Vec<f64>; 2])) {
+    fn set_statistics(&mut self, mut f: impl FnMut([&mut Tensor<1>; 2])) {
         for layer in &mut self.layers {
             if let Layer::BatchNorm { running_mean, running_var, .. } = layer {
-                let mut statistics = [&*running_mean, &*running_var].map(|t| doubles(t.to_data()));
-                f(&mut statistics);
-                for (tensor, values) in [running_mean, running_var].into_iter().zip(statistics) {
-                    assert_eq!([values.len()], tensor.dims(), "one value a channel");
-                    let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-                    *tensor = Tensor::from_data(TensorData::new(values, tensor.dims()), &tensor.device());
-                }
+                f([running_mean, running_var]);
             }
         }
     }
@@ -127,14 +129,9 @@ impl Add for PooledMoments {
     }
 }
 
-fn doubles(data: TensorData) -> Vec<f64> {
-    let values: Vec<f32> = data.try_into_vec().expect("statistics are f32");
-    values.into_iter().map(f64::from).collect()
-}
-
 /// Mean and variance of `[2, C]`.
 fn split(moments: &Tensor<2>) -> [Vec<f64>; 2] {
-    let mut mean = doubles(moments.to_data());
+    let mut mean: Vec<f64> = read(moments.clone()).into_iter().map(f64::from).collect();
     let variance = mean.split_off(mean.len() / 2);
     [mean, variance]
 }

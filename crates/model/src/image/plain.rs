@@ -7,7 +7,7 @@ use temper_graph::{Network, Weights};
 use super::graph::{Classifier, Layer};
 
 fn array<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.clone().into_data().try_into_vec().expect("f32 values")
+    temper_ops::read(tensor.clone())
 }
 
 impl Classifier {

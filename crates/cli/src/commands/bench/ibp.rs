@@ -54,7 +54,7 @@ pub fn run(args: &BenchIbp, printer: &Printer) -> Outcome {
 
     let target = TARGET * args.eps;
     let radius = EpsAt { eps: args.eps, target, weight: method.lambda * (1.0 - args.eps / target) };
-    let device = temper::device();
+    let device = args.device.open(printer)?;
     let mut net = Classifier::new(config.clone(), spec.network.init(), repeat.seed, &device);
     let optimizer_settings = spec.run.optimizer;
     let mut optimizer = Optimizer::new(optimizer_settings, &net, &device);

@@ -41,7 +41,7 @@ pub fn run(args: &BenchLm, printer: &Printer) -> Outcome {
     let memory = Memory::of(&config, seq, pieces).total();
     require_memory("lm", memory, "a smaller --batch, --seq, --d-model or --vocab needs less")?;
 
-    let device = temper::device();
+    let device = args.device.open(printer)?;
     let mut model = GptNeox::new(config.clone(), spec.init, repeat.seed, &device);
     let optimizer_settings = spec.run.optimizer;
     let mut optimizer = Optimizer::new(optimizer_settings, &model, &device);

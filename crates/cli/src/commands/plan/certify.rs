@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use temper::device::Api;
 use temper_base::numbers::{count, duration};
 use temper_certify::cost::checkpoint_bytes;
 use temper_certify::plan::{self, Plan};
@@ -21,7 +22,10 @@ use crate::problems::Outcome;
 /// Runs the command.
 pub fn run(args: &args::Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome {
     let mut warnings = Vec::new();
-    let device = temper::device();
+    let device = args.device.open(printer)?;
+    if args.device.device.api != Api::Cpu {
+        printer.warn("memory is counted for the kernels of the processor; another device keeps more", None);
+    }
     let mut plan = plan::resolve(recipe, args.from.as_deref(), &device, &mut warnings)?;
     plan::check(&plan, args.from.as_deref(), &device, &mut warnings)?;
     // A network that does not fit is not timed.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use temper::device::Api;
 use temper_base::numbers::{count, duration};
 use temper_lm::plan::{self, Seconds};
 use temper_recipe::Recipe;
@@ -18,10 +19,13 @@ use crate::problems::Outcome;
 pub fn run(args: &Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome {
     let mut warnings = Vec::new();
     let mut plan = plan::resolve(recipe, args.from.as_deref(), &mut warnings)?;
+    if args.device.device.api != Api::Cpu {
+        plan.on_device();
+    }
     // A model that does not fit is not timed.
     if !args.no_calibration && plan.fits_memory() {
         printer.say("timing a few updates of this model on this machine ...");
-        plan.measure(&temper::device());
+        plan.measure(&args.device.open(printer)?);
     }
     let (disk, kept, [periodic, best]) = (plan.checkpoint_bytes(), plan.kept, plan.written);
     let written = periodic + best;
