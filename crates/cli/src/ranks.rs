@@ -64,6 +64,9 @@ pub use with_mpi::join;
 
 #[cfg(feature = "mpi")]
 mod with_mpi {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
     use temper_base::listener::{Caller, Listener};
     use temper_kernels::arch::{InstructionSet, instruction_set, pretend_at_most};
     use temper_train::group::Group;
@@ -76,7 +79,10 @@ mod with_mpi {
         if started() == 1 {
             return Ok((Ranks::alone(), 1));
         }
-        let world = World::join(|problem| Printer::new(false).problems(std::slice::from_ref(problem)))?;
+        let world = World::join(|problem| {
+            Printer::new(false).problems(std::slice::from_ref(problem));
+            end_launcher_soon();
+        })?;
         require_same(&world, printer)?;
         share_instructions(&world, printer)?;
         let sharing = sharing(&world)?;
@@ -91,6 +97,22 @@ mod with_mpi {
         let own = format!("{} {}", read("/proc/sys/kernel/hostname"), allowed.unwrap_or_default());
         let all = world.gather(own.as_bytes())?;
         Ok(all.iter().filter(|other| **other == own.as_bytes()).count())
+    }
+
+    /// What starts ranks on a machine, by its name there.
+    const LAUNCHERS: [&str; 7] = ["mpirun", "mpiexec", "orterun", "prterun", "orted", "prted", "hydra_pmi_proxy"];
+
+    /// Ends the launcher if it does not end by itself in ten seconds. One that no longer reaches another machine waits for its answer for ever,
+    /// after its own ranks have ended.
+    fn end_launcher_soon() {
+        let parent = std::os::unix::process::parent_id();
+        let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
+        let Some(name) = LAUNCHERS.iter().find(|launcher| **launcher == name.trim()) else { return };
+        let script = format!("sleep 10; [ \"$(cat /proc/{parent}/comm)\" = {name} ] && kill -9 {parent}");
+        let mut shell = Command::new("sh");
+        // In a group of its own: launchers end the whole group of a rank.
+        shell.args(["-c", &script]).process_group(0);
+        _ = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     }
 
     /// Ranks that run other programs or commands would part sooner or later.
