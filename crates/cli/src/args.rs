@@ -434,6 +434,10 @@ pub struct Sample {
 pub struct Plan {
     /// A built-in recipe or the path of a TOML file.
     pub recipe: String,
+    /// Plan it for this many processes: memory of each, and what they send. A recipe without batch.shards gets as many shards, or the next
+    /// power of two.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub ranks: Option<u32>,
     /// Plan it as a branch of this run.
     #[arg(long, value_name = "RUN")]
     pub from: Option<String>,

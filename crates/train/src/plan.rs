@@ -1,6 +1,7 @@
 //! What plans of all tasks have in common.
 
 use crate::lengths::Lengths;
+use crate::shards::{cut, gradients_at_once, heights};
 
 /// What a user should know before starting, each with the remedy.
 pub type Warnings = Vec<(String, String)>;
@@ -29,4 +30,42 @@ pub fn past_schedule(lengths: &Lengths) -> Option<(String, &'static str)> {
     let past = lengths.stop.checked_sub(lengths.horizon).filter(|past| *past > 0)?;
     let what = format!("the run trains for {past} updates after its schedule has ended");
     Some((what, "run.stop is where training ends, run.horizon how long the schedule is"))
+}
+
+/// What one of several ranks holds and sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// How many ranks there are.
+    pub ranks: usize,
+    /// Shards of a batch.
+    pub shards: usize,
+    /// Bytes of gradients that are in memory at once: those of its shards, or the sum and what comes from the others.
+    pub gradients: u64,
+    /// Bytes that the rank with most to send sends for the gradients of an update.
+    pub sent: u64,
+}
+
+impl Share {
+    /// Of a model with so many parameters.
+    pub fn of(parameters: u64, shards: usize, ranks: usize) -> Self {
+        let parts = |all: usize, rank: usize| cut(all, ranks, rank);
+        let sent = |rank: usize| {
+            // Its branches of the tree to all others, and the sum over its range to each of them.
+            let (own, branches) =
+                (parts(parameters as usize, rank).len() as u64, heights(parts(shards, rank)).len() as u64);
+            branches * (parameters - own) + own * (ranks as u64 - 1)
+        };
+        let most = (0..ranks).map(|rank| parts(shards, rank).len()).max().unwrap_or(1);
+        Self {
+            ranks,
+            shards,
+            gradients: (4 * parameters).saturating_mul(gradients_at_once(most).max(2)),
+            sent: 4 * (0..ranks).map(sent).max().unwrap_or(0),
+        }
+    }
+
+    /// Seconds that sending takes over a network of so many bits a second, if nothing else uses it.
+    pub fn seconds(&self, bits: f64) -> f64 {
+        8.0 * self.sent as f64 / bits
+    }
 }

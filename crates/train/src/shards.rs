@@ -68,7 +68,7 @@ impl<T: Add<Output = T>> Tree<T> {
     }
 
     /// The largest branches, from left to right.
-    pub(crate) fn branches(self) -> impl Iterator<Item = T> {
+    pub fn branches(self) -> impl Iterator<Item = T> {
         self.branches.into_iter().map(|(_, sum)| sum)
     }
 

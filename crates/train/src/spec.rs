@@ -26,8 +26,8 @@ pub const KEYS: &[&[Key]] = &[OWN, lr::KEYS, clocks::KEYS, expectation::KEYS];
 /// What `run.horizon` is.
 const HORIZON: &str = "how long the schedule is";
 
-/// The key that [`shards`] reads. It has no default: a run of an earlier version, whose recipe has no such key, is the same run.
-const SHARDS: &str = "batch.shards";
+/// The key of the number of shards. It has no default: a run of an earlier version, whose recipe has no such key, is the same run.
+pub const SHARDS: &str = "batch.shards";
 
 /// How long a rank waits for another one. No default either: it is nothing to a run of one process.
 const TIMEOUT: &str = "parallel.timeout";

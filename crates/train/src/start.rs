@@ -22,7 +22,7 @@ use crate::ranks::{Opening, Order, Ranks};
 use crate::record::{self, About};
 use crate::run::{self, Session, Started};
 use crate::spec::clocks::Clocks;
-use crate::spec::{RunSpec, Spec, base_of, weights_from};
+use crate::spec::{RunSpec, SHARDS, Spec, base_of, weights_from};
 use crate::trainer::{NO_LIMIT, Task, Trainer};
 
 /// The run that a branch continues, at the checkpoint that it continues from.
@@ -317,17 +317,22 @@ fn first(problems: Problems) -> Problem {
 
 /// An error if there are ranks that would have no part in any update.
 fn refuse_idle(spec: &RunSpec, ranks: &Ranks) -> Result<()> {
-    let (shards, size) = (spec.shards, ranks.size());
     ranks.group().wait_at_most(spec.timeout);
-    if size <= shards {
+    require_part(&spec.recipe, spec.shards, ranks.size())
+}
+
+/// An error unless each of so many ranks has a part of so many shards.
+///
+/// # Errors
+/// So it is.
+pub fn require_part(recipe: &Recipe, shards: usize, ranks: usize) -> Result<()> {
+    if ranks <= shards {
         return Ok(());
     }
-    let why = format!("{size} ranks share {}", counted(shards as u64, "shard"));
-    let hint = format!(
-        "start at most {shards} of them, or give batches as many shards: batch.shards = {}",
-        size.next_power_of_two()
-    );
-    Err(spec.problem("batch.shards", why).hint(hint))
+    let why = format!("{ranks} ranks share {}", counted(shards as u64, "shard"));
+    let more = ranks.next_power_of_two();
+    let hint = format!("start at most {shards} of them, or give batches as many shards: {SHARDS} = {more}");
+    Err(recipe.problem(SHARDS, why).hint(hint))
 }
 
 /// An error if the recipe is one that continues another run: `temper train` starts one.

@@ -6,6 +6,7 @@ use temper_model::parameter::Visitor;
 use temper_model::{Parameter, Parameters};
 use temper_train::gradients::Gradients;
 use temper_train::group::{Alone, Group, agree, threads};
+use temper_train::plan::Share;
 use temper_train::shards::{OwnShards, cut, gradients_at_once};
 
 /// Some parameters, of which `idle` never has a gradient.
@@ -169,4 +170,54 @@ fn what_one_fails_with_all_fail_with() {
     }
     let alone = Problem::input("read", "x", "y");
     assert_eq!(agree::<()>(&Alone, Err(alone.clone())), Err(alone));
+}
+
+/// Counts what a rank gives to others.
+struct Counting<'a>(&'a dyn Group, std::cell::Cell<u64>);
+
+impl Group for Counting<'_> {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn exchange(&self, other: usize, given: &[f32], received: &mut [f32]) -> temper_base::Result<()> {
+        self.1.update(|sent| sent + 4 * given.len() as u64);
+        self.0.exchange(other, given, received)
+    }
+
+    fn gather(&self, own: &[u8]) -> temper_base::Result<Vec<Vec<u8>>> {
+        self.0.gather(own)
+    }
+
+    fn abort(&self, problem: &Problem) {
+        self.0.abort(problem);
+    }
+}
+
+/// A plan says how many bytes ranks send, to the byte.
+#[test]
+fn what_is_sent_is_what_is_planned() {
+    for (shards, ranks) in [(2, 2), (4, 2), (4, 3), (8, 4), (8, 5), (16, 7), (8, 8)] {
+        let length = 1003;
+        let sent = threads::run(ranks, |group| {
+            let counting = Counting(&**group, std::cell::Cell::new(0));
+            let mut branches: Vec<Vec<f32>> = Vec::new();
+            let mut tree = temper_train::shards::Tree::from(group.own_shards(shards).start);
+            group.own_shards(shards).for_each(|_| tree.push(0.0f32));
+            branches.resize(tree.branches().count(), vec![1.0; length]);
+            counting.sum_numbers(shards, length, &mut branches)?;
+            Ok((counting.1.get(), branches.swap_remove(0)))
+        });
+        let sent = sent.unwrap();
+        let planned = Share::of(length as u64, shards, ranks);
+        assert_eq!(sent.iter().map(|(sent, _)| *sent).max(), Some(planned.sent), "{ranks} ranks, {shards} shards");
+        let least = 8.0 * length as f64 * (ranks - 1) as f64 / ranks as f64;
+        // Where ranks have equal parts, no algorithm sends less.
+        assert!(!ranks.is_power_of_two() || (planned.sent as f64) < least + 4.0 * ranks as f64);
+        assert_eq!(planned.seconds(8.0), planned.sent as f64);
+    }
 }

@@ -84,7 +84,7 @@ pub fn run(args: &args::Verify, ranks: &Ranks, printer: &Printer) -> Outcome {
         "stopping: abandoning this batch, keeping the verdicts so far (once more to stop at once)",
     )?;
     let device = ranks.agree(args.device.open(printer))?;
-    let opened = ranks.agree_all(open::open(run, &SCHEMA, &device).map_err(Problems::from))?;
+    let opened = ranks.agree_all(open::open(run, &SCHEMA, &device))?;
     let test = judged_images(&opened.run, &opened.spec, args.data.as_deref(), printer).map_err(Problems::from);
     let test = ranks.agree_all(test)?;
     open::require_fit(&opened.net, &test, args.data.as_deref().unwrap_or(run))?;
@@ -192,12 +192,15 @@ fn has_parts(args: &args::Verify) -> bool {
     of_run && plain && images::norm(args) != Norm::Two
 }
 
+/// Opens the verification of a part of the images in a folder.
+type Open<'f, 'a> = dyn Fn(&Path, Shard) -> Result<(Verification<'a>, Value)> + 'f;
+
 /// Has every rank verify a part in a folder of its own, and rank 0 join them in `folder`. The signal that stopped one of them, if one did.
 fn in_parts<'a>(
     ranks: &Ranks,
     batch: usize,
     folder: &Path,
-    open: &dyn Fn(&Path, Shard) -> Result<(Verification<'a>, Value)>,
+    open: &Open<'_, 'a>,
     finish: &dyn Fn(Verification<'a>) -> Result<Option<i32>>,
 ) -> Result<Option<i32>> {
     let (rank, of) = (ranks.group().rank(), ranks.size());

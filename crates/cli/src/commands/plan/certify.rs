@@ -14,7 +14,7 @@ use temper_schedule::sparkline;
 use temper_schedule::sparkline::curve;
 use temper_train::machine;
 
-use super::{values, values_json};
+use super::{share, share_json, share_text, values, values_json};
 use crate::args;
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -28,6 +28,10 @@ pub fn run(args: &args::Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome
     }
     let mut plan = plan::resolve(recipe, args.from.as_deref(), &device, &mut warnings)?;
     plan::check(&plan, args.from.as_deref(), &device, &mut warnings)?;
+    let share = share(args, recipe, plan.config.parameters())?;
+    if let Some(share) = &share {
+        plan.memory.gradients = share.gradients;
+    }
     // A network that does not fit is not timed.
     if !args.no_calibration && machine::memory().is_none_or(|machine| plan.memory.total() < machine.total) {
         printer.say("timing a few updates of this network on this machine ...");
@@ -36,12 +40,14 @@ pub fn run(args: &args::Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome
     if args.json {
         let mut result = as_json(&plan);
         result["recipe"] = recipe.name().into();
+        result["parallel"] = share.as_ref().map(share_json).into();
         result["values"] = values_json(recipe);
         result["warnings"] = warnings.iter().map(|(what, _)| what.as_str()).collect();
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
         return Ok(0);
     }
-    printer.data(format_args!("{}\n\n{}", values(recipe), text(&plan).trim_end()));
+    let share = share.as_ref().map(share_text).unwrap_or_default();
+    printer.data(format_args!("{}\n\n{}{}", values(recipe), text(&plan), share.trim_end()).to_string().trim_end());
     for (what, remedy) in &warnings {
         printer.warn(what, Some(remedy));
     }

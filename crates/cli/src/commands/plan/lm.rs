@@ -10,7 +10,7 @@ use temper_recipe::Recipe;
 use temper_record::metric;
 use temper_report::Table;
 
-use super::{values, values_json};
+use super::{share, share_json, share_text, values, values_json};
 use crate::args::Plan;
 use crate::printer::Printer;
 use crate::problems::Outcome;
@@ -21,6 +21,10 @@ pub fn run(args: &Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome {
     let mut plan = plan::resolve(recipe, args.from.as_deref(), &mut warnings)?;
     if args.device.device.api != Api::Cpu {
         plan.on_device();
+    }
+    let share = share(args, recipe, plan.config.parameters())?;
+    if let Some(share) = &share {
+        plan.memory.gradients = share.gradients;
     }
     // A model that does not fit is not timed.
     if !args.no_calibration && plan.fits_memory() {
@@ -57,7 +61,7 @@ pub fn run(args: &Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome {
             "seconds": plan.seconds.as_ref().map(Seconds::total), "update_seconds": plan.seconds.as_ref().map(|s| s.updates),
             "evaluation_seconds": plan.seconds.as_ref().map(|s| s.evaluations),
             "checkpoint_seconds": plan.seconds.as_ref().map(|s| s.checkpoints), "data": plan.survey.json(),
-            "evaluations": plan.evaluations, "evaluated_tokens": plan.evaluated, "warnings": warnings.iter().map(|(text, _)| text).collect::<Vec<_>>(),
+            "parallel": share.as_ref().map(share_json), "evaluations": plan.evaluations, "evaluated_tokens": plan.evaluated, "warnings": warnings.iter().map(|(text, _)| text).collect::<Vec<_>>(),
         });
         printer.data(serde_json::to_string_pretty(&result).expect("plain data"));
         return Ok(0);
@@ -110,6 +114,7 @@ pub fn run(args: &Plan, recipe: &mut Recipe, printer: &Printer) -> Outcome {
         bytes(plan.memory.activations),
         bytes(plan.memory.scratch)
     );
+    out += &share.as_ref().map(share_text).unwrap_or_default();
     let _ = writeln!(out, "disk         {} a checkpoint, {kept} kept at the end: {}", bytes(disk), bytes(disk * kept));
     let _ = match &plan.seconds {
         Some(seconds) => writeln!(
