@@ -41,7 +41,7 @@ pub enum Op {
 
 /// A linear map, whose weights are right to 4 roundings in double precision.
 pub enum Map {
-    /// `[outputs, inputs]`.
+    /// `[inputs, outputs]`, and how many inputs.
     Dense(Vec<f64>, usize),
     /// One weight an element.
     Diagonal(Vec<f64>),
@@ -60,12 +60,10 @@ pub enum Map {
 
 impl Map {
     /// Visits input and weight of every term of output `o`.
-    #[inline]
+    #[inline(always)]
     pub fn terms(&self, o: usize, mut visit: impl FnMut(usize, f64)) {
         match self {
-            Map::Dense(weight, inputs) => {
-                weight[o * inputs..][..*inputs].iter().enumerate().for_each(|(i, w)| visit(i, *w));
-            }
+            Map::Dense(weight, inputs) => (0..*inputs).for_each(|i| visit(i, weight[i * (weight.len() / inputs) + o])),
             Map::Diagonal(weight) => visit(o, weight[o]),
             Map::Conv {
                 weight,
@@ -510,8 +508,8 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
                 Some(Some(_)) => broadcast(node.constant(2)?, &[1, outputs])?.0,
                 _ => vec![0.0; outputs],
             };
-            let turn = |i: usize| b.numbers[i % inputs * outputs + i / inputs];
-            let weight = if turned { b.numbers.clone() } else { (0..inputs * outputs).map(turn).collect() };
+            let turn = |i: usize| b.numbers[i % outputs * inputs + i / outputs];
+            let weight = if turned { (0..inputs * outputs).map(turn).collect() } else { b.numbers.clone() };
             let shape = [&old[..old.len() - 1], &[outputs]].concat();
             add(outputs, affine(from, Map::Dense(weight, inputs), bias, None)?, shape)
         }
