@@ -10,11 +10,12 @@ mod vnnlib;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use temper_graph::{InputBox, LinearConstraint, Property};
 
 use crate::cascade::Arithmetic;
 use crate::proof::{self, Combination, Rows, Slopes, Step};
 use bounds::{Bounder, Ends, Lines, State};
-use vnnlib::{Case, Row};
+use vnnlib::{Case, Query, Row};
 
 /// What became of a certificate.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,21 @@ pub fn check(certificate: &str, onnx: &[u8], vnnlib: &str) -> Verdict {
     replay(certificate, onnx, vnnlib).map_or_else(Verdict::Rejected, Verdict::Holds)
 }
 
+/// The property in this VNN-LIB file, of a network with so many inputs and outputs, as the checker reads it: boxes, each with the groups
+/// that go with it. For tests that hold this reading against another one.
+///
+/// # Errors
+/// What the checker does not read.
+#[doc(hidden)]
+pub fn reading(vnnlib: &str, inputs: usize, outputs: usize) -> Result<Vec<Property>, String> {
+    let row = |row: Row| LinearConstraint::at_most(row.terms, row.bound);
+    let property = |Case { input: [lower, upper], groups }: Case| {
+        let groups = groups.into_iter().map(|rows| rows.into_iter().map(row).collect()).collect();
+        Property::new(InputBox::exact(lower, upper), groups, outputs).map_err(|problem| problem.to_string())
+    };
+    vnnlib::read(vnnlib, inputs, outputs)?.cases.into_iter().map(property).collect()
+}
+
 fn replay(certificate: &str, onnx: &[u8], vnnlib: &str) -> Result<Checked, String> {
     let (header, steps) = proof::read(certificate)?;
     if header.format != proof::FORMAT {
@@ -57,7 +73,10 @@ fn replay(certificate: &str, onnx: &[u8], vnnlib: &str) -> Result<Checked, Strin
     if claim == Arithmetic::Float32 && !net.single {
         return Err("it claims float32 of a network with numbers in double precision".into());
     }
-    let cases = vnnlib::read(vnnlib, net.values[0].len, net.values[net.output].len)?;
+    let Query { cases, single } = vnnlib::read(vnnlib, net.values[0].len, net.values[net.output].len)?;
+    if single && claim != Arithmetic::Float32 {
+        return Err(format!("it claims {}; the property is about float32", header.claim));
+    }
     let groups: Vec<usize> = cases.iter().map(|case| case.groups.len()).collect();
     let (boxes, second) = branches(&steps, &groups)?;
     let replay = Replay { bounder: Bounder::new(&net, claim == Arithmetic::Float32), steps: &steps, second };
