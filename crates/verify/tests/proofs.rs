@@ -744,3 +744,15 @@ fn what_is_not_read_of_a_property_is_named() {
         let _ = check::reading(&new[..end], 2, 3);
     }
 }
+
+/// Too large to be split input by input. Without a proof, forms over the inputs tighten bounds, of which the checker knows nothing: a
+/// search for a proof has to do without.
+#[test]
+fn large_networks_of_few_inputs_leave_proofs() {
+    let (computation, property) = wide(5, &[3, 2100, 12, 2100, 12, 2], 0.05);
+    let (onnx, vnnlib) = (files::onnx(&computation), files::vnnlib(&property));
+    let (_, steps) = searched(&computation, &property, Arithmetic::Sound).expect("a proof");
+    let verdict = check(&write(&Header::new(Arithmetic::Sound, &onnx, vnnlib.as_bytes()), &steps), &onnx, &vnnlib);
+    assert!(holds(&verdict), "{verdict:?}");
+    assert!(steps.iter().filter(|step| matches!(step, Step::Halve(..))).count() > 3);
+}
