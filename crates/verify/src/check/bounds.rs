@@ -133,8 +133,6 @@ impl<const L: usize> Lines<L> {
 /// What rows that are pushed through a value have to know of what it reads.
 #[derive(Default)]
 struct Read {
-    /// Numbers that are not always 0. The others need no coefficient.
-    live: Vec<usize>,
     /// Of a ReLU, the neurons that are off.
     off: Vec<usize>,
     /// Those of both signs: slope and height of the line above, the rule's slope of the one below, what rounding is charged for.
@@ -153,6 +151,8 @@ pub struct Bounder<'a> {
     gives: Vec<usize>,
     /// Of every value, whether intervals of it are as good as any bounds: one map of the input, and no ReLU.
     simple: Vec<bool>,
+    /// Of every value, how many places its channels have, or those of what it reads.
+    places: Vec<usize>,
 }
 
 impl<'a> Bounder<'a> {
@@ -163,16 +163,20 @@ impl<'a> Bounder<'a> {
             gives.push(relus.len());
             relus.extend(if let Op::Relu { from } = value.op { Some(from) } else { None });
         }
-        let mut maps: Vec<usize> = Vec::new();
+        let (mut maps, mut places): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         for value in &net.values {
-            maps.push(match &value.op {
-                Op::Input => 0,
-                Op::Affine { from, map: Map::Diagonal(_), .. } | Op::Gather { from, .. } => maps[*from],
-                Op::Affine { from, .. } => maps[*from] + 1,
-                Op::Sum { .. } | Op::Relu { .. } => 2,
-            });
+            let (number, place) = match &value.op {
+                Op::Input => (0, 1),
+                Op::Affine { from, map, .. } => {
+                    (maps[*from] + usize::from(!map.scales()), if map.places > 1 { map.places } else { places[*from] })
+                }
+                Op::Gather { from, .. } => (maps[*from], places[*from]),
+                Op::Sum { of: [from, _], .. } | Op::Relu { from } => (2, places[*from]),
+            };
+            maps.push(number);
+            places.push(place);
         }
-        Self { net, single, relus, gives, simple: maps.iter().map(|maps| *maps < 2).collect() }
+        Self { net, single, relus, gives, simple: maps.iter().map(|maps| *maps < 2).collect(), places }
     }
 
     /// Interval bounds of a box.
@@ -230,10 +234,12 @@ impl<'a> Bounder<'a> {
         let ends = &state.ends[value];
         let unstable = |end: usize| ends.lower[end / 2] < 0.0 && ends.upper[end / 2] > 0.0;
         // Bounds, each with the number of its slopes.
-        let bounds: Vec<(usize, usize)> = match &state.rows[number] {
+        let mut bounds: Vec<(usize, usize)> = match &state.rows[number] {
             Some(given) => given.1.iter().copied().zip(0..).filter(|(end, _)| unstable(*end)).collect(),
             None => (0..2 * ends.lower.len()).filter(|end| unstable(*end)).map(|end| (end, 0)).collect(),
         };
+        // Neurons of one place read the same numbers.
+        bounds.sort_by_key(|(end, _)| end / 2 % self.places[value]);
         // Of every ReLU and neuron, the place of its slope.
         let mut places: Vec<Vec<Option<usize>>> = vec![Vec::new(); self.relus.len()];
         let mut place = 0..;
@@ -306,30 +312,26 @@ impl<'a> Bounder<'a> {
             Op::Input => unreachable!("the input has ends"),
             Op::Affine { from, map, bias, magnitude } => {
                 let x = &state.ends[*from];
+                // Sums by place and channel.
                 let (mut y, mut r, mut v) = (vec![0.0; len], vec![0.0; len], vec![0.0; len]);
-                if let Map::Dense(weight, inputs) = map {
-                    // What is always 0 adds nothing.
-                    for i in (0..*inputs).filter(|i| x.height(*i) != 0.0) {
-                        let ([middle, radius, height], weight) = (x.parts(i), &weight[i * len..][..len]);
-                        for (((w, y), r), v) in weight.iter().zip(&mut y).zip(&mut r).zip(&mut v) {
-                            *y += w * middle;
-                            *r += w.abs() * radius;
-                            *v += w.abs() * height;
+                let [inside, each] = map.channels.map(|channels| channels / map.groups);
+                for channel in 0..map.channels[0] {
+                    for (at, readers) in map.readers.iter().enumerate() {
+                        let [middle, radius, height] = x.parts(channel * map.readers.len() + at);
+                        if height == 0.0 {
+                            // What is always 0 adds nothing.
+                            continue;
                         }
-                    }
-                } else {
-                    let parts: Vec<[f64; 3]> = (0..x.lower.len()).map(|i| x.parts(i)).collect();
-                    for o in 0..len {
-                        map.terms(
-                            o,
-                            #[inline(always)]
-                            |i, w| {
-                                let [middle, radius, height] = parts[i];
-                                y[o] += w * middle;
-                                r[o] += w.abs() * radius;
-                                v[o] += w.abs() * height;
-                            },
-                        );
+                        for (tap, place) in readers {
+                            let weight = &map.weight[(channel * map.taps + tap) * each..][..each];
+                            let to = place * map.channels[1] + channel / inside * each;
+                            let sums = y[to..][..each].iter_mut().zip(&mut r[to..][..each]).zip(&mut v[to..][..each]);
+                            for (w, ((y, r), v)) in weight.iter().zip(sums) {
+                                *y += w * middle;
+                                *r += w.abs() * radius;
+                                *v += w.abs() * height;
+                            }
+                        }
                     }
                 }
                 let terms = map.fan_in();
@@ -338,13 +340,16 @@ impl<'a> Bounder<'a> {
                 // An operation that is one rounding for another writer may be several here, and a norm is about eight.
                 let deployed = if self.single { gamma32(terms + 8) } else { 0.0 };
                 let lost = if self.single { (terms + 8) as f64 * f64::from(f32::MIN_POSITIVE) } else { 0.0 };
+                error = vec![0.0; len];
                 for o in 0..len {
-                    let (y, v) = (y[o] + bias[o], v[o] + magnitude[o]);
+                    // Not divided where there is one place.
+                    let i = if map.places == 1 { o } else { o % map.places * map.channels[1] + o / map.places };
+                    let (y, v) = (y[i] + bias[o], v[i] + magnitude[o]);
                     // In single precision a sum that may overflow can end as anything.
                     let v = if self.single && v > 1e38 { f64::INFINITY } else { v };
-                    let radius = up(r[o] + ((3.0 * gamma(terms + 16) + deployed) * v * SLACK + lost + TINY));
+                    let radius = up(r[i] + ((3.0 * gamma(terms + 16) + deployed) * v * SLACK + lost + TINY));
                     (ends.lower[o], ends.upper[o]) = (down(y - radius), up(y + radius));
-                    error.push((pushed + deployed) * v * SLACK + lost);
+                    error[o] = (pushed + deployed) * v * SLACK + lost;
                 }
             }
             Op::Gather { from, index } => {
@@ -391,8 +396,7 @@ impl<'a> Bounder<'a> {
                             let rule = if s > 0.500_001 { 1.0 } else { 0.0 };
                             read.unstable.push((i, [s, t, rule, ends.height(i) * f64::EPSILON]));
                         }
-                        _ if l == 0.0 && u == 0.0 => {}
-                        _ => read.live.push(i),
+                        _ => {}
                     }
                 }
             }
@@ -441,9 +445,19 @@ impl<'a> Bounder<'a> {
             }
             let below = match &self.net.values[value].op {
                 Op::Input => unreachable!("values below the input"),
+                Op::Affine { from, map, bias, .. } if map.scales() => {
+                    for (row, (&w, &bias)) in rows.iter_mut().zip(map.weight.iter().zip(bias)) {
+                        let old = *row;
+                        for r in 0..L {
+                            sum[r] += bias * old[r];
+                            row[r] = w * old[r];
+                        }
+                    }
+                    [Some((*from, rows)), None]
+                }
                 Op::Affine { from, map, bias, .. } => {
                     let under;
-                    (under, sum) = through((map, bias), &rows, &state.ends[*from], &read.live);
+                    (under, sum) = through(map, bias, &rows, &state.ends[*from]);
                     [Some((*from, under)), None]
                 }
                 Op::Gather { from, index } => {
@@ -528,71 +542,76 @@ impl<'a> Bounder<'a> {
     }
 }
 
-/// What rows over the outputs of a map are over its inputs with these ends, the `live` ones of a dense map; and rows times biases.
+/// What rows over the outputs of a map are over its inputs with these ends; and rows times biases.
 #[inline(always)]
-fn through<const L: usize>(
-    (map, bias): (&Map, &[f64]),
-    rows: &[[f64; L]],
-    ends: &Ends,
-    live: &[usize],
-) -> (Vec<[f64; L]>, [f64; L]) {
+fn through<const L: usize>(map: &Map, bias: &[f64], rows: &[[f64; L]], ends: &Ends) -> (Vec<[f64; L]>, [f64; L]) {
     let (mut under, mut constant) = (vec![[0.0; L]; ends.lower.len()], [0.0; L]);
-    let mut used = Vec::with_capacity(rows.len());
-    for (o, row) in rows.iter().enumerate() {
-        let mut zero = true;
-        for a in row {
-            zero &= *a == 0.0;
-        }
-        if !zero {
-            used.push(o);
+    let [inside, each] = map.channels.map(|channels| channels / map.groups);
+    for (row, bias) in rows.iter().zip(bias) {
+        for r in 0..L {
+            constant[r] += bias * row[r];
         }
     }
-    let Map::Dense(weight, _) = map else {
-        for o in used {
-            let row = &rows[o];
-            for r in 0..L {
-                constant[r] += bias[o] * row[r];
-            }
-            map.terms(
-                o,
-                #[inline(always)]
-                |i, w| {
-                    if ends.lower[i] != 0.0 || ends.upper[i] != 0.0 {
-                        for r in 0..L {
-                            under[i][r] += w * row[r];
-                        }
-                    }
-                },
-            );
-        }
-        return (under, constant);
-    };
-    // The weights of an input, last the biases. Four inputs at once, the last one again where fewer are left.
-    let count = rows.len();
-    let mut columns: Vec<&[f64]> = Vec::with_capacity(live.len() + 1);
-    columns.extend(live.iter().map(|i| &weight[i * count..][..count]));
-    columns.push(&bias[..count]);
-    for (first, some) in columns.chunks(4).enumerate() {
-        let mut sums = [[0.0; L]; 4];
-        if L == 1 {
-            for (sum, column) in sums.iter_mut().zip(some) {
-                sum[0] = dot(column, rows.as_flattened());
-            }
-        } else {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|k: usize| some[k.min(some.len() - 1)]);
-            for &o in &used {
-                let (row, weight) = (&rows[o], [a[o], b[o], c[o], d[o]]);
-                for k in 0..4 {
-                    for r in 0..L {
-                        sums[k][r] += weight[k] * row[r];
-                    }
+    // Channels of a group and numbers that rows have, by group and place; where those of a place begin.
+    let (mut used, mut starts) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len() + 1));
+    starts.push(0);
+    for group in 0..map.groups {
+        for place in 0..map.places {
+            for c in 0..each {
+                let mut zero = true;
+                let o = (group * each + c) * map.places + place;
+                for a in &rows[o] {
+                    zero &= *a == 0.0;
+                }
+                if !zero {
+                    used.push((c, o));
                 }
             }
+            starts.push(used.len());
         }
-        for (k, sum) in sums[..some.len()].iter().enumerate() {
-            match live.get(4 * first + k) {
-                Some(i) => under[*i] = *sum,
-                None => constant = *sum,
+    }
+    let mut live = Vec::with_capacity(inside);
+    for group in 0..map.groups {
+        let starts = &starts[group * map.places..];
+        for (at, readers) in map.readers.iter().enumerate() {
+            if readers.iter().all(|(_, place)| starts[*place] == starts[place + 1]) {
+                continue;
+            }
+            // What is always 0 needs no coefficient.
+            live.clear();
+            for channel in group * inside..(group + 1) * inside {
+                let i = channel * map.readers.len() + at;
+                if ends.lower[i] != 0.0 || ends.upper[i] != 0.0 {
+                    live.push(channel);
+                }
+            }
+            // Four at once, the last one again where fewer are left.
+            for some in live.chunks(4) {
+                let (mut sums, mut from) = ([[0.0; L]; 4], [0; 4]);
+                for k in 0..4 {
+                    from[k] = some[k.min(some.len() - 1)] * map.taps * each;
+                }
+                for (tap, place) in readers {
+                    let weight = |k: usize| &map.weight[from[k] + tap * each..][..each];
+                    let [a, b, c, d] = [weight(0), weight(1), weight(2), weight(3)];
+                    if L == 1 && map.places == 1 {
+                        for (sum, weight) in sums.iter_mut().zip([a, b, c, d]) {
+                            sum[0] += dot(weight, rows[group * each..][..each].as_flattened());
+                        }
+                        continue;
+                    }
+                    for &(i, o) in &used[starts[*place]..starts[place + 1]] {
+                        let (row, weight) = (&rows[o], [a[i], b[i], c[i], d[i]]);
+                        for k in 0..4 {
+                            for r in 0..L {
+                                sums[k][r] += weight[k] * row[r];
+                            }
+                        }
+                    }
+                }
+                for (channel, sum) in some.iter().zip(sums) {
+                    under[channel * map.readers.len() + at] = sum;
+                }
             }
         }
     }
