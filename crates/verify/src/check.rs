@@ -1,5 +1,7 @@
 //! Replays a stored proof. Nothing here is shared with the search but the lines of the certificate: its own reading of ONNX and of
-//! VNN-LIB, its own bounds, in plain loops. Every end, slope and line is derived here; a certificate can only say what to split.
+//! VNN-LIB, its own bounds, in plain loops. Every end, slope and line is derived here; a certificate can only say what to split. Of the
+//! kernels it has the switch that compiles a loop for the processor at hand; no number goes through it, and every sum is rounded the same
+//! way on all of them.
 
 mod bounds;
 mod onnx;
@@ -8,11 +10,12 @@ mod vnnlib;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use temper_graph::{InputBox, LinearConstraint, Property};
 
 use crate::cascade::Arithmetic;
 use crate::proof::{self, Combination, Rows, Slopes, Step};
-use bounds::{Bounder, Ends, State};
-use vnnlib::{Case, Row};
+use bounds::{Bounder, Ends, Lines, State};
+use vnnlib::{Case, Query, Row};
 
 /// What became of a certificate.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +44,21 @@ pub fn check(certificate: &str, onnx: &[u8], vnnlib: &str) -> Verdict {
     replay(certificate, onnx, vnnlib).map_or_else(Verdict::Rejected, Verdict::Holds)
 }
 
+/// The property in this VNN-LIB file, of a network with so many inputs and outputs, as the checker reads it: boxes, each with the groups
+/// that go with it. For tests that hold this reading against another one.
+///
+/// # Errors
+/// What the checker does not read.
+#[doc(hidden)]
+pub fn reading(vnnlib: &str, inputs: usize, outputs: usize) -> Result<Vec<Property>, String> {
+    let row = |row: Row| LinearConstraint::at_most(row.terms, row.bound);
+    let property = |Case { input: [lower, upper], groups }: Case| {
+        let groups = groups.into_iter().map(|rows| rows.into_iter().map(row).collect()).collect();
+        Property::new(InputBox::exact(lower, upper), groups, outputs).map_err(|problem| problem.to_string())
+    };
+    vnnlib::read(vnnlib, inputs, outputs)?.cases.into_iter().map(property).collect()
+}
+
 fn replay(certificate: &str, onnx: &[u8], vnnlib: &str) -> Result<Checked, String> {
     let (header, steps) = proof::read(certificate)?;
     if header.format != proof::FORMAT {
@@ -55,7 +73,10 @@ fn replay(certificate: &str, onnx: &[u8], vnnlib: &str) -> Result<Checked, Strin
     if claim == Arithmetic::Float32 && !net.single {
         return Err("it claims float32 of a network with numbers in double precision".into());
     }
-    let cases = vnnlib::read(vnnlib, net.values[0].len, net.values[net.output].len)?;
+    let Query { cases, single } = vnnlib::read(vnnlib, net.values[0].len, net.values[net.output].len)?;
+    if single && claim != Arithmetic::Float32 {
+        return Err(format!("it claims {}; the property is about float32", header.claim));
+    }
     let groups: Vec<usize> = cases.iter().map(|case| case.groups.len()).collect();
     let (boxes, second) = branches(&steps, &groups)?;
     let replay = Replay { bounder: Bounder::new(&net, claim == Arithmetic::Float32), steps: &steps, second };
@@ -186,7 +207,7 @@ impl Replay<'_> {
                     let rest = (!node.left.is_empty()).then_some(Node { at: self.second[at], ..node });
                     return Ok(Ended::Branches(rest.into_iter().chain([tree]).collect()));
                 }
-                Step::Leaf(rows, beta) => return self.leaf(&node, rows, beta).map(Ended::Leaf).map_err(why),
+                Step::Leaf(rows, beta) => return self.leaf(&mut node, rows, beta).map(Ended::Leaf).map_err(why),
                 step => self.step(&mut node, step).map_err(why)?,
             }
         }
@@ -194,6 +215,7 @@ impl Replay<'_> {
 
     /// Takes one of the halves of a node.
     fn split(&self, state: &mut State, step: &Step, above: bool) -> Result<(), String> {
+        self.bounder.forget(state);
         match step {
             Step::Split(relu, neuron) => {
                 let value = self.neuron(*relu, *neuron, state)?;
@@ -215,13 +237,13 @@ impl Replay<'_> {
             Step::Rows(rows) => self.rows_of(&mut node.state, rows)?,
             Step::Alpha(given) => self.slopes(&mut node.state, given)?,
             Step::Clip(rows) => {
-                let line = self.bounder.line(&node.state, &rows_in(node, rows)?, &[]);
+                let line = self.line(node, rows)?;
                 let least = line.least(&node.state.ends[0])[0];
                 let old = node.state.ends[0].clone();
                 let ends = Arc::make_mut(&mut node.state.ends[0]);
                 for i in 0..old.lower.len() {
                     // A violation has a x + rest <= 0 in this input alone.
-                    let (a, l, u) = (line.coefficient(i), old.lower[i], old.upper[i]);
+                    let (a, l, u) = (line.numbers[i][0], old.lower[i], old.upper[i]);
                     let rest = |x: f64| (least - (a * x).next_up()).next_down();
                     if a > 0.0 {
                         ends.upper[i] = u.min((-rest(l) / a).next_up());
@@ -235,21 +257,36 @@ impl Replay<'_> {
         Ok(())
     }
 
+    /// The line below a combination of rows. Clips and leaves ask for the same ones.
+    fn line(&self, node: &mut Node, rows: &Combination) -> Result<Arc<Lines<1>>, String> {
+        if let Some((_, line)) = node.state.lines.iter().find(|(of, _)| of == rows) {
+            return Ok(Arc::clone(line));
+        }
+        let used = rows_in(node.case, node.group, rows)?;
+        let line = Arc::new(self.bounder.line(&mut node.state, &used, &[]));
+        node.state.lines.push((rows.clone(), Arc::clone(&line)));
+        Ok(line)
+    }
+
     /// The bound of a leaf.
-    fn leaf(&self, node: &Node, rows: &Combination, beta: &[(usize, usize, f64)]) -> Result<f64, String> {
-        let state = &node.state;
+    fn leaf(&self, node: &mut Node, rows: &Combination, beta: &[(usize, usize, f64)]) -> Result<f64, String> {
+        let state = &mut node.state;
         let multiplier = |(relu, neuron, beta): &(usize, usize, f64)| {
             let split = state.splits.iter().find(|(k, i, _)| (k, i) == (relu, neuron));
             let signed = if split.ok_or("a multiplier without a split")?.2 { *beta } else { -beta };
             (*beta >= 0.0 && beta.is_finite()).then_some((*relu, *neuron, signed)).ok_or("a multiplier below 0")
         };
         let beta = beta.iter().map(multiplier).collect::<Result<Vec<_>, _>>()?;
-        let rows = rows_in(node, rows)?;
+        let used = rows_in(node.case, node.group, rows)?;
         // Where no point is left there is nothing to show.
         if self.bounder.empty(state) {
             return Ok(f64::INFINITY);
         }
-        let least = self.bounder.line(state, &rows, &beta).least(&state.ends[0])[0];
+        let line = match beta[..] {
+            [] => self.line(node, rows)?,
+            _ => Arc::new(self.bounder.line(state, &used, &beta)),
+        };
+        let least = line.least(&node.state.ends[0])[0];
         if least > 0.0 { Ok(least) } else { Err(format!("a leaf has the bound {least}")) }
     }
 
@@ -261,6 +298,7 @@ impl Replay<'_> {
     }
 
     fn slopes(&self, state: &mut State, given: &[Slopes]) -> Result<(), String> {
+        state.lines.clear();
         for (relu, neurons, values) in given {
             self.neuron(*relu, 0, state)?;
             in_range(values)?;
@@ -300,9 +338,9 @@ fn in_range(slopes: &[f64]) -> Result<(), String> {
     wrong.map_or(Ok(()), |slope| Err(format!("the slope {slope}")))
 }
 
-/// Rows of a node's group with their weights.
-fn rows_in<'a>(node: &Node<'a>, rows: &Combination) -> Result<Vec<(&'a Row, f64)>, String> {
-    let group = node.group.map(|group| &node.case.groups[group]).ok_or("rows outside of a group")?;
+/// Rows of a group with their weights.
+fn rows_in<'a>(case: &'a Case, group: Option<usize>, rows: &Combination) -> Result<Vec<(&'a Row, f64)>, String> {
+    let group = group.map(|group| &case.groups[group]).ok_or("rows outside of a group")?;
     if rows.is_empty() {
         return Err("a combination of no rows".into());
     }

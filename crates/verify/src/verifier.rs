@@ -293,7 +293,8 @@ impl Verifier {
             (true, _) => state.enter(Stage::Ibp),
         }
         let claim = state.settings.arithmetic;
-        let region = region(property);
+        // The checker of proofs knows no forms: what they alone can show would have none.
+        let region = region(property, state.proof.is_none());
         let intervals = interval(&self.double, region.clone(), claim);
         if state.runs(Stage::Ibp) {
             self.intervals(groups, &intervals, state);
@@ -412,11 +413,11 @@ impl Verifier {
     }
 }
 
-/// The inputs of a property.
-fn region(property: &Property) -> Region<f64> {
+/// The inputs of a property; whether forms over them may tighten bounds.
+fn region(property: &Property, forms: bool) -> Region<f64> {
     let input = property.input();
     let ball = property.ball().map(|ball| (ball.centre.clone(), ball.radius));
-    Region { ends: Ends::outward(&input.lower, &input.upper), ball }
+    Region { ends: Ends::outward(&input.lower, &input.upper), ball, forms }
 }
 
 /// Steps of the optimiser for the whole box.
@@ -502,7 +503,14 @@ impl Verifier {
         let (_, layers) = optimise_layers(&self.single, &job, &LAYERS, &stop);
         let exact: Vec<_> = layers.iter().map(|layer| state.exact_layer(layer)).collect();
         let halted = || state.halted();
-        let found = tightened(&self.double, region(property), state.settings.arithmetic, Some(bounds), &exact, &halted);
+        let found = tightened(
+            &self.double,
+            region(property, state.proof.is_none()),
+            state.settings.arithmetic,
+            Some(bounds),
+            &exact,
+            &halted,
+        );
         if state.halted() {
             return None;
         }
@@ -620,7 +628,7 @@ impl Verifier {
         let claim = state.settings.arithmetic;
         // Sums in single precision that may overflow have no end in the intervals, and are not looked for below.
         let overflows = |property: &Property| {
-            let bounds = interval(&self.double, region(property), claim);
+            let bounds = interval(&self.double, region(property, true), claim);
             (0..=self.double.output()).any(|value| bounds.ends(value).upper.iter().any(|end| !end.is_finite()))
         };
         let unfit =

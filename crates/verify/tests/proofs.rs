@@ -603,3 +603,156 @@ fn damaged_proofs_of_searches_are_rejected() {
     }
     assert!(done > 50, "{done} proofs with other numbers");
 }
+
+#[test]
+fn proofs_of_properties_of_version_2() {
+    let (mut splits, mut found) = ([0, 0], 0);
+    for seed in 0..16 {
+        // Few inputs are halved, of many the ReLUs are split.
+        let (computation, property) = if seed % 2 == 0 {
+            let (computation, [lower, upper], least) = random(seed);
+            (computation, above(lower, upper, least - 0.05))
+        } else {
+            wide(seed, &[24, 10, 8, 2], 0.3)
+        };
+        let onnx = files::onnx(&computation);
+        for single in [false, true] {
+            let arithmetic = if single { Arithmetic::Float32 } else { Arithmetic::Sound };
+            let Some((_, steps)) = searched(&computation, &property, arithmetic) else { continue };
+            let vnnlib = files::vnnlib_2(&property, single);
+            let text = |claim, vnnlib: &str, steps: &[Step]| {
+                let text = write(&Header::new(claim, &onnx, vnnlib.as_bytes()), steps);
+                check(&text, &onnx, vnnlib)
+            };
+            let verdict = text(arithmetic, &vnnlib, &steps);
+            assert!(holds(&verdict), "seed {seed}: {verdict:?}\n{vnnlib}");
+            found += 1;
+            splits[0] += steps.iter().filter(|step| matches!(step, Step::Split(..))).count();
+            splits[1] += steps.iter().filter(|step| matches!(step, Step::Halve(..))).count();
+            // What holds over the real numbers says nothing of floats.
+            let other = text(Arithmetic::Sound, &vnnlib, &steps);
+            assert_eq!(holds(&other), !single, "seed {seed}: {other:?}");
+            // A leaf less, another file, and a bound that some input violates.
+            let leaf = steps.iter().rposition(|step| matches!(step, Step::Leaf(..))).unwrap();
+            assert!(!holds(&text(arithmetic, &vnnlib, &[&steps[..leaf], &steps[leaf + 1..]].concat())), "seed {seed}");
+            let own = write(&Header::new(arithmetic, &onnx, vnnlib.as_bytes()), &steps);
+            assert!(!holds(&check(&own, &onnx, &(vnnlib.clone() + "(assert (<= out[0] 0.0))\n"))), "seed {seed}");
+            let higher = |rows: &Vec<LinearConstraint>| {
+                rows.iter().map(|row| LinearConstraint { bound: row.bound + 0.31, ..row.clone() }).collect()
+            };
+            let wrong = property.violations().iter().map(higher).collect();
+            let wrong = Property::new(property.input().clone(), wrong, property.outputs()).unwrap();
+            assert!(!holds(&text(arithmetic, &files::vnnlib_2(&wrong, single), &steps)), "seed {seed}");
+        }
+    }
+    assert!(found > 10 && splits[0] > 10 && splits[1] > 10, "{found} proofs, {splits:?} splits");
+}
+
+/// Boxes and groups of a property of two inputs and three outputs.
+fn reading(text: &str) -> Vec<Property> {
+    check::reading(text, 2, 3).unwrap_or_else(|why| panic!("{why}\n{text}"))
+}
+
+/// The head of version 2.0; the body says `X[0,1]` and `out[1]` for version 1.0's `X_1` and `Y_1`.
+fn twins(body: &str) -> [String; 2] {
+    let ends =
+        "(assert (>= X_0 0.0)) (assert (<= X_0 1.0))\n(assert (>= X_1 -0.5)) (assert (<= X_1 0.1)) ; a comment (\n";
+    let names = ["X_0", "X_1", "Y_0", "Y_1", "Y_2"];
+    let old: String = names.iter().map(|name| format!("(declare-const {name} Real)\n")).collect();
+    let new = ["X[0, 0]", "X[0,1]", "out[0]", "out[ 1 ]", "out[2]"];
+    let head =
+        "(vnnlib-version <2.0>)\n(declare-network f (declare-input X real [1, 2]) (declare-output out real [3]))\n";
+    let renamed = names.iter().zip(new).fold(format!("{ends}{body}"), |text, (old, new)| text.replace(old, new));
+    [format!("{old}{ends}{body}"), format!("{head}{renamed}")]
+}
+
+#[test]
+fn a_property_means_the_same_in_both_versions() {
+    for (body, groups) in [
+        ("(assert (<= Y_0 Y_1))(assert (<= Y_0 Y_2))(assert (>= Y_2 3.5))", vec![vec![3]]),
+        ("(assert (or (and (>= Y_1 Y_0)) (and (>= Y_2 Y_0) (<= Y_2 0.001))))", vec![vec![1, 2]]),
+        (
+            "(assert (or (and (<= X_0 0.25)) (and (>= X_0 0.75) (<= X_1 0.0))))(assert (or (<= Y_0 Y_1) (<= Y_0 Y_2)))",
+            vec![vec![1, 1], vec![1, 1]],
+        ),
+        ("(assert (or (and (<= X_0 0.5) (<= Y_0 1.0)) (and (>= X_0 0.5) (>= Y_0 2.0))))", vec![vec![1], vec![1]]),
+        ("(assert (>= X_0 2.0))(assert (<= Y_0 0.0))", vec![]),
+        ("(assert (< X_0 0.5)) (assert (> X_0 0.25)) (assert (== Y_0 Y_2))", vec![vec![2]]),
+        ("(assert (< (+ (* 0.5 Y_0) (- Y_1) 0.25) (* 2.0 Y_2)))", vec![vec![1]]),
+    ] {
+        let [old, new] = twins(body);
+        let (old, new) = (reading(&old), reading(&new));
+        assert_eq!(old, new, "{body}");
+        let sizes: Vec<Vec<usize>> =
+            new.iter().map(|property| property.violations().iter().map(Vec::len).collect()).collect();
+        assert_eq!(sizes, groups, "{body}");
+    }
+    // 0.5 y0 - y1 - 2 y2 <= -0.25, times ten.
+    let [_, new] = twins("(assert (< (+ (* 0.5 Y_0) (- Y_1) 0.25) (* 2.0 Y_2)))");
+    let read = reading(&new);
+    let [row] = &read[0].violations()[0][..] else { panic!("one row") };
+    assert_eq!((&row.terms[..], row.bound), (&[(0, 5.0), (1, -10.0), (2, -20.0)][..], -2.5));
+    // Next to a variable in single precision the nearest float is covered too.
+    let near = f64::from(0.1f32);
+    let [_, new] = twins("(assert (<= Y_0 0.1))");
+    let [real, single] = [new.clone(), new.replace("real", "float32")].map(|text| reading(&text).remove(0));
+    let ends = |property: &Property| (property.input().upper[1], property.violations()[0][0].bound);
+    assert!(ends(&real).0 > 0.1 && ends(&real).0 < near && ends(&real).1 < near);
+    assert_eq!(ends(&single), (near, near));
+    // A third and a tenth are no doubles: ends lie outside.
+    let [_, new] = twins("(assert (and (<= (* 3.0 X_0) 1.0) (>= (* -0.7 X_1) -0.07) (<= (* -1.0 X_0) -0.1)))");
+    let property = reading(&new).remove(0);
+    let (lower, upper) = (&property.input().lower, &property.input().upper);
+    assert!(upper[0] > 1.0 / 3.0 && upper[0] < 1.0 / 3.0 + 1e-15 && upper[1] > 0.1 && upper[1] < 0.1 + 1e-15);
+    assert!(lower[0] < 0.1 && lower[0] > 0.1 - 1e-15);
+}
+
+#[test]
+fn what_is_not_read_of_a_property_is_named() {
+    let [_, new] = twins("");
+    for (body, why) in [
+        ("(assert (!= out[0] 1.0))", "!="),
+        ("(assert (<= (* out[0] out[1]) 1.0))", "a product of variables"),
+        ("(assert (<= out[3] 1.0))", "out[3]"),
+        ("(assert (<= other 1.0))", "other"),
+        ("(assert (<= X[0,0] out[0]))", "inputs with outputs"),
+        ("(assert (<= (+ X[0,0] X[0,1]) 1.0))", "several inputs"),
+        ("(assert (<= (/ out[0] 2.0) 1.0))", "the operator /"),
+        ("(assert (<= (* 1e-399 X[0,0]) 0.0))", "too small"),
+        ("(assert (<= 0.0 1.0))", "constants"),
+        ("(declare-network g (declare-input Z real [1]))", "second network"),
+        ("(declare-const X_0 Real)", "both versions"),
+        ("(check-sat)", "check-sat"),
+    ] {
+        let found = check::reading(&format!("{new}{body}"), 2, 3).unwrap_err();
+        assert!(found.contains(why), "{body}: {found}");
+    }
+    for (from, to, why) in [
+        ("<2.0>", "<3.0>", "<3.0>"),
+        ("real [3]", "float64 [3]", "float64"),
+        ("[1, 2]", "[1, 3]", "[1, 3]"),
+        ("(declare-output out real [3])", "(declare-hidden h real [3] \"h\")", "declare-hidden"),
+        ("(declare-output out real [3])", "", "declare all inputs and outputs"),
+        ("(declare-output", "(declare-input", "numbers"),
+        ("declare-network f", "declare-network f (equal-to g)", "equal-to"),
+    ] {
+        let found = check::reading(&new.replace(from, to), 2, 3).unwrap_err();
+        assert!(found.contains(why), "{to}: {found}");
+    }
+    // Cut anywhere, it is refused or something else that is whole; never a panic.
+    for end in 0..new.len() {
+        let _ = check::reading(&new[..end], 2, 3);
+    }
+}
+
+/// Too large to be split input by input. Without a proof, forms over the inputs tighten bounds, of which the checker knows nothing: a
+/// search for a proof has to do without.
+#[test]
+fn large_networks_of_few_inputs_leave_proofs() {
+    let (computation, property) = wide(5, &[3, 2100, 12, 2100, 12, 2], 0.05);
+    let (onnx, vnnlib) = (files::onnx(&computation), files::vnnlib(&property));
+    let (_, steps) = searched(&computation, &property, Arithmetic::Sound).expect("a proof");
+    let verdict = check(&write(&Header::new(Arithmetic::Sound, &onnx, vnnlib.as_bytes()), &steps), &onnx, &vnnlib);
+    assert!(holds(&verdict), "{verdict:?}");
+    assert!(steps.iter().filter(|step| matches!(step, Step::Halve(..))).count() > 3);
+}

@@ -39,80 +39,48 @@ pub enum Op {
     Relu { from: usize },
 }
 
-/// A linear map, whose weights are right to 4 roundings in double precision.
-pub enum Map {
-    /// `[outputs, inputs]`.
-    Dense(Vec<f64>, usize),
-    /// One weight an element.
-    Diagonal(Vec<f64>),
-    /// Weights `[outputs, inputs / groups, height, width]`; channels, height and width of the input and of the output.
-    Conv {
-        weight: Vec<f64>,
-        kernel: [usize; 2],
-        input: [usize; 3],
-        output: [usize; 3],
-        stride: [usize; 2],
-        pad: [usize; 2],
-        dilation: [usize; 2],
-        groups: usize,
-    },
+/// A linear map, whose weights are right to 4 roundings in double precision: a convolution. With one place it is dense, and with a
+/// channel a group it scales.
+pub struct Map {
+    /// `[input channels, taps, output channels / groups]`.
+    pub weight: Vec<f64>,
+    /// How many channels the input and the output have.
+    pub channels: [usize; 2],
+    /// In so many groups.
+    pub groups: usize,
+    /// How many weights go from a channel to another one.
+    pub taps: usize,
+    /// Of every place of the input what reads it: the tap and the place of the output.
+    pub readers: Vec<Vec<(usize, usize)>>,
+    /// How many places the output has.
+    pub places: usize,
 }
 
 impl Map {
-    /// Visits input and weight of every term of output `o`.
-    #[inline]
-    pub fn terms(&self, o: usize, mut visit: impl FnMut(usize, f64)) {
-        match self {
-            Map::Dense(weight, inputs) => {
-                weight[o * inputs..][..*inputs].iter().enumerate().for_each(|(i, w)| visit(i, *w));
-            }
-            Map::Diagonal(weight) => visit(o, weight[o]),
-            Map::Conv {
-                weight,
-                kernel: [kh, kw],
-                input: [channels, height, width],
-                output,
-                stride,
-                pad,
-                dilation,
-                groups,
-            } => {
-                let (c, y, x) = (o / (output[1] * output[2]), o / output[2] % output[1], o % output[2]);
-                let (inside, first) = (channels / groups, c / (output[0] / groups) * (channels / groups));
-                for k in 0..inside * kh {
-                    let (channel, v) = (k / kh, k % kh);
-                    let row = (y * stride[0] + v * dilation[0]).wrapping_sub(pad[0]);
-                    if row >= *height {
-                        continue;
-                    }
-                    let start = ((first + channel) * height + row) * width;
-                    for (tap, w) in weight[(c * inside * kh + k) * kw..][..*kw].iter().enumerate() {
-                        let column = (x * stride[1] + tap * dilation[1]).wrapping_sub(pad[1]);
-                        if column < *width {
-                            visit(start + column, *w);
-                        }
-                    }
-                }
-            }
-        }
+    /// A map of one place.
+    fn flat(weight: Vec<f64>, channels: [usize; 2], groups: usize) -> Self {
+        Self { weight, channels, groups: groups.max(1), taps: 1, readers: vec![vec![(0, 0)]], places: 1 }
+    }
+
+    /// One weight an element.
+    fn diagonal(weight: Vec<f64>) -> Self {
+        let len = weight.len();
+        Self::flat(weight, [len, len], len)
+    }
+
+    /// Whether it is one weight an element.
+    pub fn scales(&self) -> bool {
+        self.fan_in() == 1 && self.fan_out() == 1 && self.places == 1 && self.readers == [[(0, 0)]]
     }
 
     /// At most so many terms has an output.
     pub fn fan_in(&self) -> usize {
-        match self {
-            Map::Dense(_, inputs) => *inputs,
-            Map::Diagonal(_) => 1,
-            Map::Conv { weight, output, .. } => weight.len() / output[0],
-        }
+        self.channels[0] / self.groups * self.taps
     }
 
     /// In at most so many outputs stands an input.
     pub fn fan_out(&self) -> usize {
-        match self {
-            Map::Dense(weight, inputs) => weight.len() / inputs.max(&1),
-            Map::Diagonal(_) => 1,
-            Map::Conv { kernel, output, groups, .. } => output[0] / groups * kernel[0] * kernel[1],
-        }
+        self.channels[1] / self.groups * self.taps
     }
 }
 
@@ -493,7 +461,7 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
                 ("Div", false) => (k.iter().map(|k| 1.0 / k).collect(), vec![0.0; k.len()]),
                 _ => return Err("it divides by what is computed".into()),
             };
-            add(bias.len(), affine(from, Map::Diagonal(weight), bias, None)?, shape)
+            add(bias.len(), affine(from, Map::diagonal(weight), bias, None)?, shape)
         }
         "Gemm" | "MatMul" => {
             let ((from, old), b) = (node.value(0)?, node.constant(1)?);
@@ -510,10 +478,10 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
                 Some(Some(_)) => broadcast(node.constant(2)?, &[1, outputs])?.0,
                 _ => vec![0.0; outputs],
             };
-            let turn = |i: usize| b.numbers[i % inputs * outputs + i / inputs];
-            let weight = if turned { b.numbers.clone() } else { (0..inputs * outputs).map(turn).collect() };
+            let turn = |i: usize| b.numbers[i % outputs * inputs + i / outputs];
+            let weight = if turned { (0..inputs * outputs).map(turn).collect() } else { b.numbers.clone() };
             let shape = [&old[..old.len() - 1], &[outputs]].concat();
-            add(outputs, affine(from, Map::Dense(weight, inputs), bias, None)?, shape)
+            add(outputs, affine(from, Map::flat(weight, [inputs, outputs], 1), bias, None)?, shape)
         }
         "BatchNormalization" => {
             let (from, old) = node.value(0)?;
@@ -531,7 +499,7 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
             let w: Vec<f64> = (0..channels).map(|c| parts[0][c] / (parts[3][c] + epsilon).sqrt()).collect();
             let bias: Vec<f64> = (0..size).map(channel).map(|c| parts[1][c] - parts[2][c] * w[c]).collect();
             let summed = (0..size).map(channel).map(|c| parts[1][c].abs() + (parts[2][c] * w[c]).abs()).collect();
-            let map = Map::Diagonal((0..size).map(|i| w[channel(i)]).collect());
+            let map = Map::diagonal((0..size).map(|i| w[channel(i)]).collect());
             add(size, affine(from, map, bias, Some(summed))?, old.to_vec())
         }
         "MaxPool" => max_pool(net, node),
@@ -574,8 +542,17 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
             };
             let output = [outputs, room(0).ok_or("no window fits")?, room(1).ok_or("no window fits")?];
             let taps = product(&[channels, kernel[0], kernel[1]])? / channels;
-            let weight =
-                if pool { vec![1.0 / taps as f64; channels * taps] } else { node.constant(1)?.numbers.clone() };
+            let (inside, each) = (channels / groups, outputs / groups);
+            let weight = if pool {
+                vec![1.0 / taps as f64; channels * taps]
+            } else {
+                let given = &node.constant(1)?.numbers;
+                let turn = |i: usize| {
+                    let (channel, tap, to) = (i / each / taps, i / each % taps, i % each);
+                    given[((channel / inside * each + to) * inside + channel % inside) * taps + tap]
+                };
+                (0..given.len()).map(turn).collect()
+            };
             let bias = match node.inputs.get(2) {
                 Some(Some(_)) if !pool => node.constant(2)?.numbers.clone(),
                 _ => vec![0.0; outputs],
@@ -586,16 +563,18 @@ fn operation(net: &mut Net, op: &str, node: &Node) -> Result<Item> {
             let sizes = vec![1, output[0], output[1], output[2]];
             let (len, plane) = (product(&sizes)?, output[1] * output[2]);
             let bias = (0..len).map(|i| bias[i / plane]).collect();
-            let map = Map::Conv {
-                weight,
-                kernel,
-                input: [channels, height, width],
-                output,
-                stride,
-                pad: [pads[0], pads[1]],
-                dilation,
-                groups,
-            };
+            let mut readers = vec![Vec::new(); height * width];
+            for i in 0..product(&[taps, plane])? {
+                let (tap, to) = (i / plane, i % plane);
+                let at = |place: usize, tap: usize, d: usize| {
+                    (place * stride[d] + tap * dilation[d]).checked_sub(pads[d]).filter(|at| *at < [height, width][d])
+                };
+                let [y, x] = [at(to / output[2], tap / kernel[1], 0), at(to % output[2], tap % kernel[1], 1)];
+                if let (Some(y), Some(x)) = (y, x) {
+                    readers[y * width + x].push((tap, to));
+                }
+            }
+            let map = Map { weight, channels: [channels, outputs], groups, taps, readers, places: plane };
             add(len, affine(from, map, bias, None)?, sizes)
         }
         _ => Err("this operation is not among those that can be checked".into()),
@@ -647,8 +626,7 @@ fn max_pool(net: &mut Net, node: &Node) -> Result<Item> {
 
 /// An affine map; the magnitudes that biases were summed from, where they are not their own.
 fn affine(from: usize, map: Map, bias: Vec<f64>, magnitude: Option<Vec<f64>>) -> Result<Op> {
-    let (Map::Dense(weight, _) | Map::Diagonal(weight) | Map::Conv { weight, .. }) = &map;
-    if weight.iter().chain(&bias).any(|number| !number.is_finite()) {
+    if map.weight.iter().chain(&bias).any(|number| !number.is_finite()) {
         return Err("a weight is not finite".into());
     }
     let magnitude = magnitude.unwrap_or_else(|| bias.iter().map(|b| b.abs()).collect());

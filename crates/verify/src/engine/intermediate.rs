@@ -60,7 +60,7 @@ pub fn renewed<T: Real>(
     layers: &[Tight<T>],
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Bounds<T> {
-    let input = Region { ends: bounds.ends(0).clone(), ball: bounds.ball.as_deref().cloned() };
+    let input = Region { ends: bounds.ends(0).clone(), ball: bounds.ball.as_deref().cloned(), forms: bounds.forms };
     walk(net, vec![input], bounds.claim, Some(&[bounds]), layers, value, stop).pop().expect("one")
 }
 
@@ -99,7 +99,7 @@ fn walk<T: Real>(
     };
     // Cheap where few inputs vary, and in large networks worth it: most rows are then not needed.
     let large = net.len.iter().sum::<usize>() >= LARGE;
-    let begin = |bounds: &Bounds<T>| (large && few(bounds)).then(|| Zonotope::new(bounds.ends(0)));
+    let begin = |bounds: &Bounds<T>| (large && bounds.forms && few(bounds)).then(|| Zonotope::new(bounds.ends(0)));
     let mut forms: Vec<Option<Zonotope<T>>> = all.iter().map(begin).collect();
     for node in 0..net.steps.len() {
         let value = node + 1;

@@ -73,19 +73,21 @@ pub struct Region<T> {
     pub ends: Ends<T>,
     /// Centre and radius of a ball in the Euclidean norm.
     pub ball: Option<(Vec<T>, f64)>,
+    /// Whether forms over the inputs may tighten bounds: no proof tells of them.
+    pub forms: bool,
 }
 
 impl<T: Real> Region<T> {
     /// All inputs between two ends.
     pub fn new(ends: Ends<T>) -> Self {
-        Self { ends, ball: None }
+        Self { ends, ball: None, forms: true }
     }
 
     /// All inputs at most `radius` from a centre, in the Euclidean norm.
     pub fn ball(centre: Vec<T>, radius: f64) -> Self {
         let ends = |sign: f64| centre.iter().map(|c| (c.double() + sign * radius).next_up()).collect::<Vec<_>>();
         let lower: Vec<f64> = centre.iter().map(|c| (c.double() - radius).next_down()).collect();
-        Self { ends: Ends::outward(&lower, &ends(1.0)), ball: Some((centre, radius)) }
+        Self { ends: Ends::outward(&lower, &ends(1.0)), ball: Some((centre, radius)), forms: true }
     }
 }
 
@@ -122,6 +124,8 @@ impl<T: PartialEq> PartialEq for Held<T> {
 pub struct Bounds<T> {
     pub(crate) claim: Arithmetic,
     pub(crate) ball: Option<Arc<(Vec<T>, f64)>>,
+    /// As in the [`Region`].
+    pub(crate) forms: bool,
     ends: Vec<Arc<Held<T>>>,
     pub(crate) charges: Vec<Option<Arc<Charge>>>,
 }
@@ -202,6 +206,7 @@ impl<T: Real> Bounds<T> {
         Bounds {
             claim: Arithmetic::Real,
             ball: self.ball.as_deref().map(ball),
+            forms: self.forms,
             ends: self
                 .ends
                 .iter()
@@ -267,9 +272,9 @@ pub fn output_intervals<T: Real>(net: &Prepared<T>, inputs: Vec<Region<T>>, clai
 /// Bounds of the input alone.
 pub(crate) fn start<T: Real>(net: &Prepared<T>, input: Region<T>, claim: Arithmetic) -> Bounds<T> {
     assert!(claim == Arithmetic::Real || T::CHARGES, "a claim of {} in single precision", claim.name());
-    let Region { ends, ball } = input;
+    let Region { ends, ball, forms } = input;
     assert!(ends.lower.len() == net.inputs() && ends.upper.len() == net.inputs(), "an input of the network's size");
-    let mut bounds = Bounds { claim, ball: ball.map(Arc::new), ends: Vec::new(), charges: Vec::new() };
+    let mut bounds = Bounds { claim, ball: ball.map(Arc::new), forms, ends: Vec::new(), charges: Vec::new() };
     bounds.add(ends);
     bounds
 }

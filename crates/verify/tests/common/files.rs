@@ -139,3 +139,24 @@ pub fn vnnlib(property: &Property) -> String {
     }
     text + "))\n"
 }
+
+/// The same in version 2.0, of variables in single precision if `single`.
+#[allow(dead_code)]
+pub fn vnnlib_2(property: &Property, single: bool) -> String {
+    let kind = if single { "float32" } else { "real" };
+    let (inputs, outputs) = (property.input().lower.len(), property.outputs());
+    let head = format!(
+        "(vnnlib-version <2.0>)\n(declare-network net\n  (declare-input in {kind} [1, {inputs}])\n  (declare-output out {kind} [{outputs}])\n)\n"
+    );
+    let body = vnnlib(property).lines().filter(|line| !line.starts_with("(declare")).collect::<Vec<_>>().join("\n");
+    // Names end where a blank or a parenthesis begins.
+    let renamed = |text: String, from: &str, to: &str| {
+        let mut parts = text.split(from);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            text + to + &part[..end] + "]" + &part[end..]
+        })
+    };
+    head + &renamed(renamed(body, "X_", "in[0, "), "Y_", "out[") + "\n"
+}
