@@ -115,7 +115,9 @@ fn values(argument: &str, at: usize, source: &Source, sources: &[Source]) -> BTr
         let shared = |other: &&Source| {
             let sibling = other.path.parent() == source.path.parent();
             let parent = source.path.starts_with(other.path.with_extension(""));
-            parent || (sibling && other.text.contains(&format!("pub(super) {line}")))
+            let imports = |line: &str| line.trim_start().starts_with("use ") && line.contains(argument);
+            let public = || source.text.lines().any(imports) && other.text.contains(&format!("pub {line}"));
+            parent || (sibling && other.text.contains(&format!("pub(super) {line}"))) || public()
         };
         let found = in_file(source).or_else(|| sources.iter().filter(shared).find_map(in_file));
         return found.into_iter().collect();
