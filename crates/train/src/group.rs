@@ -155,7 +155,7 @@ pub trait Group {
         }
         for other in partners(self.rank(), self.size()) {
             let other_range = range(other);
-            let (given, received) = if own.start < other_range.start {
+            let (given, received) = if own.end <= other_range.start {
                 let (left, right) = branches[0].split_at_mut(other_range.start);
                 (&left[own.clone()], &mut right[..other_range.len()])
             } else {
