@@ -87,12 +87,12 @@ fn main() -> ExitCode {
                 let hint = "checkpoints are intact: resume with a smaller batch.micro, or on another device";
                 let problem = Problem::machine("compute on device", "device", failed.0).hint(hint);
                 Printer::new(false).problems(std::slice::from_ref(&problem));
-                ranks.end(Some(&Problem::machine(EXCHANGE, "this process", &problem)));
+                ranks.abandon();
                 ExitCode::from(problem.kind.exit_code())
             }
             // The hook has said what happened.
             Err(_) => {
-                ranks.end(Some(&Problem::machine(EXCHANGE, "this process", "it ended in a bug")));
+                ranks.abandon();
                 ExitCode::from(4)
             }
         },

@@ -143,13 +143,17 @@ impl Ranks {
     /// of one that the others do not know of, ends all at once.
     pub fn end(&self, problem: Option<&Problem>) {
         if self.0.astray.get() || problem.is_some_and(|problem| problem.what == EXCHANGE) {
-            let lost = || Problem::machine(EXCHANGE, format!("rank {}", self.group().rank()), "it has ended");
-            return self.group().abort(&problem.cloned().unwrap_or_else(lost));
+            return self.abandon();
         }
         let ended = if self.leads() { self.lead(&Order::End, || Ok(())) } else { self.wait_for_end() };
         if let Err(problem) = ended {
             self.group().abort(&problem);
         }
+    }
+
+    /// Ends all at once: this process cannot go on, and the others do not know.
+    pub fn abandon(&self) {
+        self.group().abort(&Problem::machine(EXCHANGE, format!("rank {}", self.group().rank()), "it has ended"));
     }
 
     fn wait_for_end(&self) -> Result<()> {
