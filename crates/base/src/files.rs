@@ -6,7 +6,7 @@
 //! temporary file: what a killed writer left, the next writer of the same file removes.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -152,6 +152,23 @@ fn remove_left_behind(folder: &Path, prefix: &str) {
 
 fn list() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     LIST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the right to write this file, until it is closed or the process ends, however it ends. `what` is what it is to be written for.
+///
+/// # Errors
+/// If another process has it.
+pub fn lock_file(file: &File, path: &Path, what: &'static str) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let why = "in use: another process is writing it";
+            Err(Problem::input(what, path.display(), why).hint("wait for it or stop it, or choose another folder"))
+        }
+        // A file system without locks: the user's own care has to do.
+        Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(cause)) => Err(Problem::io(what, path, &cause)),
+    }
 }
 
 /// Makes files or folders, unless [`make_no_more`] was called: then it waits for the end of the process. `make` gets the list of what

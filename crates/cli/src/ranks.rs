@@ -23,11 +23,16 @@ pub fn follow(command: &Command, ranks: &Ranks, printer: &Printer) -> Outcome {
         signal_hook::flag::register(signal, Arc::default()).map_err(cannot_listen)?;
     }
     let device = match command {
-        Command::Train(args) => args.device.open(printer)?,
-        Command::Resume(args) => args.device.open(printer)?,
-        Command::Branch(args) => args.device.open(printer)?,
-        _ => temper::device(),
+        Command::Train(args) => args.device.open(printer),
+        Command::Resume(args) => args.device.open(printer),
+        Command::Branch(args) => args.device.open(printer),
+        _ => Ok(temper::device()),
     };
+    // Rank 0 may have one.
+    let device = device.inspect_err(|problem| {
+        Printer::new(false).problems(std::slice::from_ref(problem));
+        ranks.abandon();
+    })?;
     let session = Session { limits: Limits::default(), device: &device, listener: &Silent, ranks };
     temper::follow(session)?;
     Ok(0)

@@ -614,6 +614,17 @@ fn networks_and_properties_leave_as_files_and_answers_come_back() {
         };
         assert!(allowed.contains(&answer[4].as_str()), "{answer:?} {verdict:?}");
     }
+    // Two at once would write between each other's lines.
+    let again = [&["verify", "base", "--out", "verdicts"], &ATTACK[..], &["--eps", "2/255", "--images", "10"]].concat();
+    let list = ["verify", "--instances", "set/instances.csv", "--out", "answers"];
+    for (file, again) in [("answers/results.csv", &list[..]), ("verdicts/verdicts.csv", &again)] {
+        let (before, held) = (folder.read(file), fs::File::open(folder.path(file)).unwrap());
+        held.lock().unwrap();
+        folder.fails(again, 2, &[file, "in use", "hint: "]);
+        drop(held);
+        folder.ok(again);
+        assert_eq!(folder.read(file), before);
+    }
     // A property that became another one is another question.
     let first = String::from_utf8(folder.read("set/instances.csv")).unwrap();
     let first = format!("set/{}", first.split(',').nth(1).unwrap());

@@ -157,9 +157,9 @@ impl Ranks {
     }
 
     fn wait_for_end(&self) -> Result<()> {
-        while !self.0.ended.get() {
-            self.next()?;
+        if self.0.ended.get() || self.next()? == Order::End {
+            return Ok(());
         }
-        Ok(())
+        Err(Problem::machine(EXCHANGE, format!("rank {}", self.group().rank()), "it ended before the others"))
     }
 }

@@ -47,9 +47,13 @@ const OWN: &[Key] = &[
         Int(1),
         "parts of a batch, a power of two, whose gradients are added as a binary tree; decides the bits; 1 if not given",
     ),
-    Key::new(TIMEOUT, Int(1), "with several ranks: how long one waits for another before all end; 1800 if not given")
-        .unit("seconds")
-        .free(),
+    Key::new(
+        TIMEOUT,
+        Int(1),
+        "with several ranks: seconds that one waits for another before all end; 1800 if not given",
+    )
+    .unit("seconds")
+    .free(),
     Key::new("optimizer.beta1", Float(ZeroToBelowOne), "AdamW: decay of the mean of the gradients").default("0.9"),
     Key::new("optimizer.beta2", Float(ZeroToBelowOne), "AdamW: decay of the mean of their squares").default("0.95"),
     Key::new("optimizer.eps", Float(AboveZero), "AdamW: added to the root of that mean").default("1e-8"),

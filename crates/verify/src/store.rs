@@ -11,7 +11,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use temper_base::files::write_whole;
+use temper_base::files::{lock_file, write_whole};
 use temper_base::{Problem, Result};
 use temper_record::csv::quoted;
 
@@ -133,11 +133,10 @@ impl Store {
             Err(cause) => return Err(io(&question, cause)),
         }
         let header = kind.header();
-        if !path.exists() {
-            write_whole(&path, format!("{header}\n").as_bytes())?;
-        }
-        let open = || -> std::io::Result<(File, String)> {
-            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = file.map_err(|cause| io(&path, cause))?;
+        lock_file(&file, &path, "write verdicts")?;
+        let mut read = || -> std::io::Result<String> {
             let mut text = String::new();
             file.read_to_string(&mut text)?;
             let whole = text.rfind('\n').map_or(0, |end| end + 1);
@@ -148,9 +147,9 @@ impl Store {
                 text = format!("{header}\n");
                 file.write_all(text.as_bytes())?;
             }
-            Ok((file, text))
+            Ok(text)
         };
-        let (file, text) = open().map_err(|cause| io(&path, cause))?;
+        let text = read().map_err(|cause| io(&path, cause))?;
         let shard = Shard::of_question(asked);
         let lines = read_lines(kind, &text, &path, &shard)?;
         // Where the question says how many images there are, more answers would be counted as if they belonged to it.

@@ -2,14 +2,14 @@
 //! or a whole list of them.
 
 use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use temper::Network;
-use temper_base::files::write_whole;
+use temper_base::files::{lock_file, write_whole};
 use temper_base::hash::{Digest, Sha256, feed_file, finished};
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
@@ -203,13 +203,15 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     });
     same_question(&folder.join("question.json"), &question)?;
     let file = folder.join("results.csv");
-    let rows = read_rows(&file, &all)?;
+    let opened = OpenOptions::new().read(true).append(true).create(true).open(&file);
+    let mut out = opened.map_err(|cause| io(&file, cause))?;
+    lock_file(&out, &file, "write results")?;
+    let rows = read_rows(&mut out, &file, &all)?;
     let done = rows.len();
     if done > 0 {
         printer.say(format_args!("{done} of {} instances have answers already: {}", all.len(), file.display()));
     }
     let signals = Signals::listen_and_answer("stopping: abandoning this instance (once more to stop at once)")?;
-    let mut out = OpenOptions::new().append(true).open(&file).map_err(|cause| io(&file, cause))?;
     let count = |word: &str, counts: &mut Vec<(String, usize)>| match counts.iter_mut().find(|(known, _)| known == word)
     {
         Some((_, count)) => *count += 1,
@@ -310,16 +312,20 @@ fn same_question(path: &Path, question: &serde_json::Value) -> Result<()> {
 }
 
 /// The results so far, after cutting off a line that a kill left half written.
-fn read_rows(path: &Path, all: &[instances::Instance]) -> Result<Vec<String>> {
-    if !path.exists() {
-        write_whole(path, format!("{HEADER}\n").as_bytes())?;
-        return Ok(Vec::new());
-    }
-    let text = fs::read_to_string(path).map_err(|cause| Problem::io("read results", path, &cause))?;
-    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-    if whole.len() < text.len() {
-        write_whole(path, whole.as_bytes())?;
-    }
+fn read_rows(file: &mut File, path: &Path, all: &[instances::Instance]) -> Result<Vec<String>> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|cause| Problem::io("read results", path, &cause))?;
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+    let mut cut = || {
+        file.set_len(text.len() as u64)?;
+        if text.is_empty() {
+            text = format!("{HEADER}\n");
+            file.write_all(text.as_bytes())?;
+        }
+        Ok(())
+    };
+    cut().map_err(|cause| Problem::io("write results", path, &cause))?;
+    let whole = &text;
     let damaged = |line: usize, why: &str| {
         Problem::input("read results", format!("{}, line {line}", path.display()), why)
             .hint("remove the folder and verify again")
