@@ -154,20 +154,18 @@ fn list() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     LIST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the right to write this file, until it is closed or the process ends, however it ends. `what` is what it is to be written for.
+/// Takes the right to write this file, until it is closed or the process ends, however it ends.
 ///
 /// # Errors
-/// If another process has it.
-pub fn lock_file(file: &File, path: &Path, what: &'static str) -> Result<()> {
+/// Of the kind `ResourceBusy` if another process has it.
+pub fn lock(file: &File) -> io::Result<()> {
     match file.try_lock() {
-        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
-            let why = "in use: another process is writing it";
-            Err(Problem::input(what, path.display(), why).hint("wait for it or stop it, or choose another folder"))
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, "in use: another process is writing it"))
         }
         // A file system without locks: the user's own care has to do.
-        Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => Ok(()),
-        Err(TryLockError::Error(cause)) => Err(Problem::io(what, path, &cause)),
+        Err(TryLockError::Error(cause)) if cause.kind() != io::ErrorKind::Unsupported => Err(cause),
+        _ => Ok(()),
     }
 }
 

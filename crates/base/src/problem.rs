@@ -139,13 +139,13 @@ impl Problem {
     pub fn io(what: &'static str, path: impl AsRef<Path>, cause: &io::Error) -> Self {
         use io::ErrorKind::*;
         let kind = match cause.kind() {
-            NotFound | InvalidData | InvalidInput | UnexpectedEof | NotADirectory | IsADirectory | AlreadyExists => {
-                Kind::Input
-            }
+            NotFound | InvalidData | InvalidInput | UnexpectedEof | NotADirectory | IsADirectory | AlreadyExists
+            | ResourceBusy => Kind::Input,
             _ => Kind::Machine,
         };
         let problem = Self::new(kind, what, path.as_ref().display(), cause);
         match cause.kind() {
+            ResourceBusy => problem.hint("wait for the other process or stop it, or choose another place"),
             StorageFull | QuotaExceeded => problem.hint("make room there, or choose another place"),
             _ => problem,
         }

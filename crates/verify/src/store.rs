@@ -11,7 +11,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use temper_base::files::{lock_file, write_whole};
+use temper_base::files::{lock, write_whole};
 use temper_base::{Problem, Result};
 use temper_record::csv::quoted;
 
@@ -135,7 +135,7 @@ impl Store {
         let header = kind.header();
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = file.map_err(|cause| io(&path, cause))?;
-        lock_file(&file, &path, "write verdicts")?;
+        lock(&file).map_err(|cause| io(&path, cause))?;
         let mut read = || -> std::io::Result<String> {
             let mut text = String::new();
             file.read_to_string(&mut text)?;

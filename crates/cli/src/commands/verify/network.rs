@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use temper::Network;
-use temper_base::files::{lock_file, write_whole};
+use temper_base::files::{lock, write_whole};
 use temper_base::hash::{Digest, Sha256, feed_file, finished};
 use temper_base::listener::Meter;
 use temper_base::{Problem, Result};
@@ -205,7 +205,7 @@ pub fn list(args: &args::Verify, path: &Path, settings: &Settings, printer: &Pri
     let file = folder.join("results.csv");
     let opened = OpenOptions::new().read(true).append(true).create(true).open(&file);
     let mut out = opened.map_err(|cause| io(&file, cause))?;
-    lock_file(&out, &file, "write results")?;
+    lock(&out).map_err(|cause| io(&file, cause))?;
     let rows = read_rows(&mut out, &file, &all)?;
     let done = rows.len();
     if done > 0 {
