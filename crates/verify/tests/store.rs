@@ -103,7 +103,12 @@ fn more_answers_than_images_are_not_counted() {
     Store::open(folder.path(), Kind::Verdicts, &asked).unwrap().append(lines()).unwrap();
     let mut store = Store::open(folder.path(), Kind::Verdicts, &asked).unwrap();
     store.append(vec![lines()[3].replacen('3', "4", 1)]).unwrap();
-    let problem = Store::open(folder.path(), Kind::Verdicts, &asked).err().unwrap().to_string();
+    let open = || Store::open(folder.path(), Kind::Verdicts, &asked).err().unwrap();
+    let problem = open();
+    assert_eq!(problem.code(), "input/write-verdicts");
+    assert!(problem.why.contains("in use") && problem.hint.is_some(), "{problem}");
+    drop(store);
+    let problem = open().to_string();
     assert!(problem.contains("verdicts.csv") && problem.contains("5 answers about 4 images"), "{problem}");
 }
 
