@@ -88,7 +88,15 @@ mod with_mpi {
             Printer::new(false).problems(std::slice::from_ref(problem));
             end_launcher_soon();
         })?;
-        require_same(&world, printer)?;
+        if let Err(problem) = require_same(&world, printer) {
+            // All ranks know it. Rank 0 says it, before another one's end ends all.
+            if world.rank() == 0 {
+                Printer::new(false).problems(std::slice::from_ref(&problem));
+            }
+            world.barrier()?;
+            drop(world);
+            std::process::exit(problem.kind.exit_code().into());
+        }
         share_instructions(&world, printer)?;
         let sharing = sharing(&world)?;
         Ok((Ranks::of(world), sharing))
