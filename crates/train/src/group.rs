@@ -23,6 +23,9 @@ use crate::shards::{Numbers, OwnShards, Tree, cut, heights};
 /// What a rank was doing when another one failed.
 pub const EXCHANGE: &str = "exchange with other ranks";
 
+/// The most numbers that a rank gives another at a time.
+const PIECE: usize = 1 << 18;
+
 /// Who takes part in an update. What carries messages gives the methods without a body; the others are made of them.
 pub trait Group {
     /// The number of this rank, from 0.
@@ -123,35 +126,48 @@ pub trait Group {
         let range = |rank: usize| cut(total, self.size(), rank);
         let own = range(self.rank());
         let heights_of = |rank: usize| heights(cut(shards, self.size(), rank));
+        // Piece by piece, so that what comes from others is small and is added while it is near. Every rank has as many of them.
+        let pieces = total.div_ceil(self.size()).div_ceil(PIECE).max(1);
+        let piece = |of: Range<usize>, number: usize| {
+            let part = cut(of.len(), pieces, number);
+            of.start + part.start..of.start + part.end
+        };
+        let longest = own.len().div_ceil(pieces);
         let mut parts: Vec<Vec<f32>> = (0..self.size())
-            .map(|rank| vec![0.0; if rank == self.rank() { 0 } else { heights_of(rank).len() * own.len() }])
+            .map(|rank| vec![0.0; if rank == self.rank() { 0 } else { heights_of(rank).len() * longest }])
             .collect();
-        for other in partners(self.rank(), self.size()) {
-            match branches.as_slice() {
-                [only] => self.exchange(other, &only[range(other)], &mut parts[other])?,
-                several => {
-                    let given: Vec<&[f32]> = several.iter().map(|branch| &branch[range(other)]).collect();
-                    self.exchange(other, &given.concat(), &mut parts[other])?;
-                }
-            }
-        }
         let held = branches.len();
         if held == 0 {
             branches.push(vec![0.0; total]);
         }
-        let mut sum = Tree::from(0);
-        let mut mine = branches[..held].iter_mut().map(|branch| &mut branch[own.clone()]);
-        for (rank, part) in parts.iter_mut().enumerate() {
-            let mut rest = part.chunks_mut(own.len().max(1));
-            for height in heights_of(rank) {
-                let slice = if rank == self.rank() { mine.next() } else { rest.next() };
-                sum.push_branch(height, Numbers { slice: slice.unwrap_or_default(), own: rank == self.rank() });
+        for number in 0..pieces {
+            let place = piece(own.clone(), number);
+            for other in partners(self.rank(), self.size()) {
+                let received = &mut parts[other][..heights_of(other).len() * place.len()];
+                let theirs = piece(range(other), number);
+                match &branches[..held] {
+                    [only] => self.exchange(other, &only[theirs], received)?,
+                    several => {
+                        let given: Vec<&[f32]> = several.iter().map(|branch| &branch[theirs.clone()]).collect();
+                        self.exchange(other, &given.concat(), received)?;
+                    }
+                }
             }
-        }
-        // In the place of the first branch, unless this rank had none.
-        let foreign = (held == 0).then(|| sum.root().slice.to_vec());
-        if let Some(foreign) = foreign {
-            branches[0][own.clone()].copy_from_slice(&foreign);
+            let mut sum = Tree::from(0);
+            let mut mine = branches[..held].iter_mut().map(|branch| &mut branch[place.clone()]);
+            for (rank, part) in parts.iter_mut().enumerate() {
+                let mut rest = part.chunks_mut(place.len().max(1));
+                for height in heights_of(rank) {
+                    let slice = if rank == self.rank() { mine.next() } else { rest.next() };
+                    let slice = slice.filter(|_| !place.is_empty()).unwrap_or_default();
+                    sum.push_branch(height, Numbers { slice, own: rank == self.rank() });
+                }
+            }
+            // In the place of the first branch, unless this rank had none.
+            let foreign = (held == 0).then(|| sum.root().slice.to_vec());
+            if let Some(foreign) = foreign {
+                branches[0][place].copy_from_slice(&foreign);
+            }
         }
         for other in partners(self.rank(), self.size()) {
             let other_range = range(other);

@@ -82,6 +82,17 @@ fn the_sum_is_the_same_on_any_number_of_ranks() {
     }
 }
 
+/// So many numbers that ranks give each other their ranges in pieces.
+#[test]
+fn a_long_sum_goes_in_pieces() {
+    for (ranks, shards) in [(2, 2), (3, 4)] {
+        let model = || Model::new(1_700_003);
+        let alone = model().sum(shards, &Alone).unwrap();
+        let sums = threads::run(ranks, |rank| model().sum(shards, rank)).unwrap();
+        assert!(sums.iter().all(|sum| *sum == alone), "{shards} shards on {ranks} ranks");
+    }
+}
+
 #[test]
 fn parts_are_neighbours_and_even() {
     for all in 0..40 {
