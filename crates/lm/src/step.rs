@@ -60,31 +60,18 @@ pub fn train_step(
     may_begin: &MayBegin,
 ) -> Result<Option<StepMetrics>> {
     let Update { rows, seq, pieces, lr, step } = update;
-    let Some((loss, shards)) = unread_loss(model, rows, seq, pieces, group, may_begin)? else { return Ok(None) };
+    let Some((loss, shards)) = loss_and_gradients(model, rows, seq, pieces, group, may_begin)? else { return Ok(None) };
     let number = apply::Update { step, lr, gentler: "lr.warmup" };
     let Applied { loss, grad_norm } = apply(model, optimizer, group, shards, loss, number)?;
     Ok(Some(StepMetrics { loss, grad_norm }))
 }
 
-/// The token-mean loss of the batch, and the gradients of this rank's shards: every token weighs the same, whatever the cut. `None` if
-/// `may_begin` refused a part of it, on whichever rank.
+/// The token-mean loss of the batch, and the gradients of this rank's shards: every token weighs the same, whatever the cut. The loss of a
+/// process by itself stays on the device until it is asked for. `None` if `may_begin` refused a part of it, on whichever rank.
 ///
 /// # Errors
 /// A rank that has failed.
 pub fn loss_and_gradients(
-    model: &GptNeox,
-    rows: &[u32],
-    seq: usize,
-    pieces: Pieces,
-    group: &dyn Group,
-    may_begin: &MayBegin,
-) -> Result<Option<(f64, OwnShards)>> {
-    let made = unread_loss(model, rows, seq, pieces, group, may_begin)?;
-    Ok(made.map(|(loss, shards)| (loss.read(), shards)))
-}
-
-/// As [`loss_and_gradients`]; the loss of a process by itself stays on the device until it is asked for.
-fn unread_loss(
     model: &GptNeox,
     rows: &[u32],
     seq: usize,

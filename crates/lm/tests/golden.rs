@@ -48,7 +48,7 @@ fn load(dir: &Path) -> GptNeox {
 
 fn loss_and_gradients(model: &GptNeox, rows: &[u32], seq: usize, pieces: Pieces) -> (f64, Gradients) {
     let (loss, shards) = step::loss_and_gradients(model, rows, seq, pieces, &Alone, NO_LIMIT).unwrap().unwrap();
-    (loss, Alone.sum(shards).unwrap())
+    (loss.read(), Alone.sum(shards).unwrap())
 }
 
 /// Largest difference as a part of the largest expected entry.

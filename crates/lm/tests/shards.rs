@@ -73,7 +73,7 @@ fn shards_are_a_plain_sum_but_for_rounding() {
     let (model, rows) = (model(), rows(0));
     let gradients = |pieces: Pieces| {
         let (loss, shards) = loss_and_gradients(&model, &rows, SEQ, pieces, &Alone, NO_LIMIT).unwrap().unwrap();
-        (loss, Alone.sum(shards).unwrap().with_names(&model))
+        (loss.read(), Alone.sum(shards).unwrap().with_names(&model))
     };
     let (loss, plain) = gradients(pieces(1, 8));
     for shards in [2, 4, 8] {

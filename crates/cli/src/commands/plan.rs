@@ -47,7 +47,7 @@ fn share_text(share: &Share) -> String {
     let [slow, fast] = [10e9, 100e9].map(|bits| duration(share.seconds(bits)));
     let sent = count(*sent as f64);
     format!(
-        "ranks        {ranks} that share {shards} shards; the memory is that of one; each sends up to {sent}B an update: {slow} at 10 Gbit/s, {fast} at 100 Gbit/s\n"
+        "ranks        {ranks} that share {shards} shards; the memory is that of one, the time that of one process without others; each sends up to {sent}B an update: {slow} at 10 Gbit/s, {fast} at 100 Gbit/s\n"
     )
 }
 
